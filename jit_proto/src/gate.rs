@@ -1,0 +1,77 @@
+//! The gate's call and its answer, as the PAM module and the daemon say them to each other.
+//!
+//! Every method takes `(h process, s service, s user, s ruser, s tty, a{sv} options)` and returns
+//! `(s outcome, as text, a{sv} more)`. `process` is a pidfd of the caller itself; what can be read from `/proc` the
+//! daemon reads there. `user`, `ruser` and `tty` are the PAM items of that name, empty where they are not set.
+
+/// Account stage: decide, register. Option `tagged` (b): the module wrote its loginuid and so started an audit
+/// session of its own.
+pub const METHOD_ENTER: &str = "Enter";
+/// First session line: check again, now that the target is known.
+pub const METHOD_RECHECK: &str = "Recheck";
+/// Last session line: commit, and move back what another module moved away.
+pub const METHOD_TRACK: &str = "Track";
+/// Option of [`METHOD_ENTER`].
+pub const OPTION_TAGGED: &str = "tagged";
+
+/// The one outcome that lets somebody pass. Every other text, known or not, is a denial.
+pub const OUTCOME_ALLOWED: &str = "allowed";
+/// What a refusal says.
+pub const OUTCOME_DENIED: &str = "denied";
+
+/// At most this many lines of an answer are shown.
+pub const MOST_LINES: usize = 16;
+
+/// What the module says before its call, all at once: nothing a D-Bus client says here depends on what the server
+/// answers (D-Bus specification, "Authentication Protocol"). uid 0, in hex, is the effective uid of every program
+/// that asks.
+pub const HANDSHAKE: &[u8] = b"\0AUTH EXTERNAL 30\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n";
+/// What a server answers that takes it, with its id in the place of the zeros.
+pub const TAKEN: &[u8] = b"OK 00000000000000000000000000000000\r\nAGREE_UNIX_FD\r\n";
+/// Where the server's id stands in [`TAKEN`]: 32 hexadecimal digits.
+pub const TAKEN_ID: std::ops::Range<usize> = 3..35;
+/// Length of the fixed part of a D-Bus message.
+pub const FIXED_HEADER: usize = 16;
+
+/// How long a D-Bus message is that begins with these bytes, both ends being on one machine; `None` while there are
+/// too few of them to tell (D-Bus specification, "Message Format").
+///
+/// # Errors
+/// When it is no message in this machine's byte order, or larger than `most`.
+pub fn message_length(begin: &[u8], most: usize) -> Result<Option<usize>, &'static str> {
+    let Some(header) = begin.get(..FIXED_HEADER) else { return Ok(None) };
+    if header[0] != (if cfg!(target_endian = "little") { b'l' } else { b'B' }) {
+        return Err("it is no message in this machine's byte order");
+    }
+    let number =
+        |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
+    let (body, fields) = (number(4), number(12));
+    if body > most || fields > most {
+        return Err("it is too large");
+    }
+    // The header fields are padded to 8.
+    Ok(Some(FIXED_HEADER + fields.next_multiple_of(8) + body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(order: u8, body: u32, fields: u32) -> [u8; FIXED_HEADER] {
+        let mut header = [0; FIXED_HEADER];
+        header[0] = order;
+        header[4..8].copy_from_slice(&body.to_ne_bytes());
+        header[12..16].copy_from_slice(&fields.to_ne_bytes());
+        header
+    }
+
+    #[test]
+    fn a_messages_length_is_in_its_fixed_header() {
+        let (own, other) = if cfg!(target_endian = "little") { (b'l', b'B') } else { (b'B', b'l') };
+        assert_eq!(message_length(&header(own, 5, 9), 100), Ok(Some(16 + 16 + 5)));
+        assert_eq!(message_length(&header(own, 5, 9)[..15], 100), Ok(None));
+        assert!(message_length(&header(own, u32::MAX, 9), 100).is_err());
+        assert!(message_length(&header(own, 5, u32::MAX), 100).is_err());
+        assert!(message_length(&header(other, 5, 9), 100).is_err());
+    }
+}

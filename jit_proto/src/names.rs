@@ -1,0 +1,50 @@
+//! The names by which the parts find each other; all of them constants, none read from the environment.
+
+/// Well-known name of the daemon on the system bus.
+pub const BUS_NAME: &str = "org.jitd.Jit1";
+/// The one object, on the system bus and on the gate's socket.
+pub const OBJECT_PATH: &str = "/org/jitd/Jit1";
+/// What the PAM module calls; uid 0 only.
+pub const GATE_INTERFACE: &str = "org.jitd.Jit1.Gate";
+/// What people, scripts and consoles call.
+pub const MANAGER_INTERFACE: &str = "org.jitd.Jit1.Manager";
+/// Reading and verifying the audit record; root, operators and auditors.
+pub const AUDIT_INTERFACE: &str = "org.jitd.Jit1.Audit";
+/// Prefix of every error name of ours.
+pub const ERROR_PREFIX: &str = "org.jitd.Jit1.Error";
+
+/// Socket of the gate, held by PID 1 (jitd.socket), mode 0600, owner root.
+pub const GATE_SOCKET: &str = "/run/jitd/gate.sock";
+/// Address of the system bus. A constant: zbus would otherwise believe `DBUS_SYSTEM_BUS_ADDRESS`, which
+/// an unprivileged caller of su, doas and sudo-rs controls.
+pub const SYSTEM_BUS_ADDRESS: &str = "unix:path=/run/dbus/system_bus_socket";
+/// Slice that holds every session's scope.
+pub const SLICE: &str = "jit.slice";
+
+/// The systemd scope of a session.
+#[must_use]
+pub fn scope_name(session: crate::identity::SessionId) -> String {
+    format!("jit-{session}.scope")
+}
+
+/// The last part of the D-Bus error names, and what jitctl makes of each as an exit status.
+pub mod error {
+    /// The caller may not do this (exit 3).
+    pub const NOT_AUTHORIZED: &str = "org.jitd.Jit1.Error.NotAuthorized";
+    /// The policy refuses it: unknown role, too long, no ticket (exit 3).
+    pub const POLICY_DENIED: &str = "org.jitd.Jit1.Error.PolicyDenied";
+    /// Nobody approves or grants to themselves (exit 3).
+    pub const SELF_APPROVAL: &str = "org.jitd.Jit1.Error.SelfApproval";
+    /// The request or grant is not open any more, or this person has already decided (exit 3).
+    pub const ALREADY_DECIDED: &str = "org.jitd.Jit1.Error.AlreadyDecided";
+    /// No such role, request, grant or user; also what somebody who is no party to it is told (exit 4).
+    pub const NO_SUCH: &str = "org.jitd.Jit1.Error.NoSuch";
+    /// An argument is malformed; the text names it (exit 2).
+    pub const INVALID_ARGUMENT: &str = "org.jitd.Jit1.Error.InvalidArgument";
+    /// The policy on disk is not accepted; the running one stays (exit 1).
+    pub const BAD_POLICY: &str = "org.jitd.Jit1.Error.BadPolicy";
+    /// It could not be recorded, so it was not done (exit 1).
+    pub const CANNOT_RECORD: &str = "org.jitd.Jit1.Error.CannotRecord";
+    /// Something failed inside the daemon (exit 1).
+    pub const FAILED: &str = "org.jitd.Jit1.Error.Failed";
+}
