@@ -1,0 +1,215 @@
+//! The one D-Bus call of a hook: connect, ask, read the answer, and be gone within the deadline.
+//!
+//! Addresses are constants, and everything happens on the calling thread: on the gate's own socket in plain blocking
+//! steps, on the system bus inside one `block_on`, the end of the connection included, so that nothing is left for a
+//! helper thread to look after.
+
+use crate::direct;
+use crate::options::Bus;
+use jit_proto::{gate, names};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::AsFd;
+use std::time::Duration;
+use zbus::connection::Builder;
+use zbus::message::Type;
+use zbus::{Connection, DBusError, Fd, Message, OwnedVariant, Variant};
+use zruntime::SharedRuntime;
+
+/// Which question is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// May this process go on?
+    Enter {
+        /// It began an audit session of its own.
+        tagged: bool,
+    },
+    /// May it still, with the target that is known now?
+    Recheck,
+    /// It is about to run something: commit, re-attach.
+    Track,
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enter { .. } => gate::METHOD_ENTER,
+            Self::Recheck => gate::METHOD_RECHECK,
+            Self::Track => gate::METHOD_TRACK,
+        })
+    }
+}
+
+/// A question about this process.
+pub(crate) struct Question<'a> {
+    pub(crate) method: Method,
+    pub(crate) service: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) ruser: &'a str,
+    pub(crate) tty: &'a str,
+}
+
+/// What the daemon decided.
+#[must_use]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Exactly [`gate::OUTCOME_ALLOWED`].
+    Allowed,
+    /// Any other outcome, with the lines to show.
+    Refused(Vec<String>),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unanswered {
+    /// The deadline of the hook passed.
+    #[error("no answer within {0:?}")]
+    TimedOut(Duration),
+    /// What it takes to ask cannot be had: descriptors, a pidfd.
+    #[error("no means to ask it: {0}")]
+    Means(std::io::Error),
+    /// The socket is not there, or nobody listens.
+    #[error("{socket}: {0}", socket = names::GATE_SOCKET)]
+    Connect(std::io::Error),
+    /// Somebody else than root listens on the gate's socket.
+    #[error("its socket belongs to uid {0}")]
+    NotRoots(u32),
+    /// Cut off in mid-call, not D-Bus, or nobody there behind the bus.
+    #[error("{0}")]
+    Lost(String),
+    /// An answer of another shape or beyond all measure.
+    #[error("its answer makes no sense: {0}")]
+    Nonsense(String),
+    /// The daemon answered with an error.
+    #[error("{0}")]
+    Error(String),
+}
+
+/// Largest body of an answer that is looked at, in bytes.
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+/// Asks the daemon; takes `deadline` at most.
+pub(crate) fn ask(question: &Question<'_>, bus: Bus, deadline: Duration) -> Result<Answer, Unanswered> {
+    let process = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| Unanswered::Means(e.into()))?;
+    let mut options: HashMap<&str, Variant<'_>> = HashMap::new();
+    if let Method::Enter { tagged } = question.method {
+        options.insert(gate::OPTION_TAGGED, Variant::from(tagged));
+    }
+    let body =
+        (Fd::from(process.as_fd()), question.service, question.user, question.ruser, question.tty, options);
+    let method = question.method.to_string();
+    match bus {
+        Bus::Direct => {
+            let call = Message::method_call(names::OBJECT_PATH, method.as_str())
+                .interface(names::GATE_INTERFACE)
+                .build(&body)
+                .map_err(unanswered)?;
+            let reply = direct::exchange(&call, process.as_fd(), deadline)?;
+            answer_to(&call, &reply)
+        }
+        // zruntime's own `block_on` and not zbus's: should another crate's features turn tokio on in zbus, that one
+        // would bring tokio's threads, while a connection made outside of a tokio context stays on zruntime.
+        Bus::System => zruntime::block_on(async {
+            let runtime = SharedRuntime::current().map_err(Unanswered::Means)?;
+            let exchange = Box::pin(async {
+                let connection = connect_to_the_bus().await?;
+                let (bus, path) = (Some(names::BUS_NAME), names::OBJECT_PATH);
+                let reply = connection
+                    .call_method(bus, path, Some(names::GATE_INTERFACE), method.as_str(), &body)
+                    .await;
+                read(&reply.map_err(unanswered)?)
+            });
+            runtime.timeout(deadline, exchange).await.unwrap_or(Err(Unanswered::TimedOut(deadline)))
+        }),
+    }
+}
+
+/// Reads what came back, if it is the answer to this call, or the error that it came to.
+fn answer_to(call: &Message, reply: &Message) -> Result<Answer, Unanswered> {
+    if reply.header().reply_serial() != Some(call.primary_header().serial_num()) {
+        return Err(Unanswered::Nonsense("it answers another question".to_owned()));
+    }
+    match reply.message_type() {
+        Type::MethodReturn => read(reply),
+        Type::Error => Err(unanswered(zbus::Error::from(reply.clone()))),
+        other => Err(Unanswered::Nonsense(format!("a {other:?}"))),
+    }
+}
+
+/// Connects to the system bus at its constant address, never at `$DBUS_SYSTEM_BUS_ADDRESS`.
+async fn connect_to_the_bus() -> Result<Connection, Unanswered> {
+    Builder::address(names::SYSTEM_BUS_ADDRESS).user_id(0).build().await.map_err(unanswered)
+}
+
+/// Reads an answer; whatever is not exactly as agreed is no answer.
+fn read(reply: &Message) -> Result<Answer, Unanswered> {
+    let body = reply.body();
+    if body.len() > LONGEST_ANSWER {
+        return Err(Unanswered::Nonsense(format!("{} bytes", body.len())));
+    }
+    let (outcome, text, _more): (String, Vec<String>, HashMap<String, OwnedVariant>) =
+        body.deserialize().map_err(|e| Unanswered::Nonsense(e.to_string()))?;
+    Ok(if outcome == gate::OUTCOME_ALLOWED { Answer::Allowed } else { Answer::Refused(text) })
+}
+
+fn unanswered(error: zbus::Error) -> Unanswered {
+    use zbus::fdo::Error as Fdo;
+    match error {
+        zbus::Error::MethodError(name, text, _) => Unanswered::Error(text.unwrap_or(name.to_string())),
+        zbus::Error::FDO(error) => {
+            let text = error.description().map_or_else(|| error.to_string(), str::to_owned);
+            match *error {
+                // The bus speaks here, and not the daemon.
+                Fdo::ServiceUnknown(_) | Fdo::NameHasNoOwner(_) | Fdo::NoReply(_) | Fdo::Disconnected(_) => {
+                    Unanswered::Lost(text)
+                }
+                _ => Unanswered::Error(text),
+            }
+        }
+        zbus::Error::InputOutput(error) => Unanswered::Lost(error.to_string()),
+        error => Unanswered::Lost(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply<B: zbus::export::serde::Serialize + zbus::DynamicType>(body: &B) -> Message {
+        let call = Message::method_call(names::OBJECT_PATH, gate::METHOD_ENTER).build(&()).unwrap();
+        Message::method_return(&call.header()).build(body).unwrap()
+    }
+
+    fn more() -> HashMap<String, Variant<'static>> {
+        HashMap::from([("session".to_owned(), Variant::from(7u64))])
+    }
+
+    #[test]
+    fn only_the_exact_word_lets_pass() {
+        let text = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(read(&reply(&("allowed", &text, more()))).unwrap(), Answer::Allowed);
+        for outcome in ["denied", "Allowed", "allowed ", " allowed", "allowed\n", "", "pending", "allow"] {
+            assert_eq!(
+                read(&reply(&(outcome, &text, more()))).unwrap(),
+                Answer::Refused(text.clone()),
+                "{outcome:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_no_answer() {
+        assert!(matches!(read(&reply(&())), Err(Unanswered::Nonsense(_))));
+        assert!(matches!(read(&reply(&"allowed")), Err(Unanswered::Nonsense(_))));
+        assert!(matches!(read(&reply(&("allowed", "text", more()))), Err(Unanswered::Nonsense(_))));
+        assert!(matches!(read(&reply(&("allowed", vec![1u32], more()))), Err(Unanswered::Nonsense(_))));
+        assert!(matches!(read(&reply(&(true, vec!["a"], more()))), Err(Unanswered::Nonsense(_))));
+    }
+
+    #[test]
+    fn an_answer_beyond_all_measure_is_no_answer() {
+        let text = vec!["x".repeat(LONGEST_ANSWER)];
+        assert!(matches!(read(&reply(&("allowed", text, more()))), Err(Unanswered::Nonsense(_))));
+    }
+}

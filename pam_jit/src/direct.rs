@@ -1,0 +1,178 @@
+//! One call over the gate's own socket: handshake and call go out in one piece, and one answer is waited for.
+//!
+//! The messages are zbus's; its connection is not needed for a single call, and costs a sudo two percent (epoll, timer
+//! and wake-up channel are made and thrown away at each hook). Nothing the client says in a D-Bus handshake depends on
+//! what the server answers, so all of it goes out at once; the answer is held against what a server says that takes
+//! it, before anything of a message is read. Descriptors are sent and never received.
+#![allow(unsafe_code)]
+
+use crate::call::Unanswered;
+use jit_proto::gate::{HANDSHAKE, TAKEN, TAKEN_ID, message_length};
+use jit_proto::names;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType, connect, recv, sendmsg, socket_with, sockopt,
+};
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+use zbus::Message;
+use zbus::wire::NATIVE_ENDIAN;
+use zbus::wire::serialized::{Context, Data};
+
+/// Largest answer that is read, in bytes.
+const LONGEST: usize = 128 * 1024;
+
+/// Sends the call with this descriptor, and returns the answer.
+pub(crate) fn exchange(
+    call: &Message,
+    passed: BorrowedFd<'_>,
+    limit: Duration,
+) -> Result<Message, Unanswered> {
+    let clock = Deadline::after(limit);
+    let socket = connected()?;
+    send(&socket, call, passed)?;
+    let mut come = Vec::with_capacity(1024);
+    loop {
+        if let Some(length) = whole(&come)? {
+            let message = come[TAKEN.len()..length].to_vec();
+            let data = Data::new(message, Context::new(NATIVE_ENDIAN, 0));
+            // SAFETY: the bytes were checked for length and byte order above, and `from_bytes` parses the header with
+            // errors and not with trust; zbus's own socket reader hands it bytes that were checked no further.
+            return unsafe { Message::from_bytes(data) }
+                .map_err(|error| Unanswered::Nonsense(error.to_string()));
+        }
+        wait(&socket, &clock)?;
+        let mut part = [0; 2048];
+        match recv(&socket, &mut part, RecvFlags::empty()) {
+            Ok((0, _)) => {
+                return Err(Unanswered::Connect(io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up")));
+            }
+            Ok((length, _)) => come.extend_from_slice(&part[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(Unanswered::Connect(error.into())),
+        }
+    }
+}
+
+/// A socket that root holds the other end of. Connecting never waits: a full queue is an error (unix(7), EAGAIN).
+fn connected() -> Result<OwnedFd, Unanswered> {
+    let means = |error: Errno| Unanswered::Means(error.into());
+    let failed = |error: Errno| Unanswered::Connect(error.into());
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(means)?;
+    let address = SocketAddrUnix::new(names::GATE_SOCKET).map_err(means)?;
+    connect(&socket, &address).map_err(failed)?;
+    let peer = sockopt::socket_peercred(&socket).map_err(failed)?;
+    if !peer.uid.is_root() {
+        return Err(Unanswered::NotRoots(peer.uid.as_raw()));
+    }
+    Ok(socket)
+}
+
+/// The socket is new and its buffer empty, so what is sent goes out whole or not at all.
+fn send(socket: &OwnedFd, call: &Message, passed: BorrowedFd<'_>) -> Result<(), Unanswered> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut attached = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [passed];
+    attached.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let parts = [IoSlice::new(HANDSHAKE), IoSlice::new(call.data())];
+    let sent = sendmsg(socket, &parts, &mut attached, SendFlags::NOSIGNAL);
+    let sent = sent.map_err(|error| Unanswered::Connect(error.into()))?;
+    if sent != HANDSHAKE.len() + call.data().len() {
+        return Err(Unanswered::Nonsense("it took only a part of the question".to_owned()));
+    }
+    Ok(())
+}
+
+/// How long the handshake's answer and the message behind it are together, once all of it has come.
+fn whole(come: &[u8]) -> Result<Option<usize>, Unanswered> {
+    if !come.iter().zip(0..).all(|(byte, place)| is_as_expected(*byte, place)) {
+        return Err(Unanswered::Nonsense("it does not take the D-Bus handshake".to_owned()));
+    }
+    let Some(begun) = come.get(TAKEN.len()..) else { return Ok(None) };
+    let length = message_length(begun, LONGEST).map_err(|why| Unanswered::Nonsense(why.to_owned()))?;
+    let Some(length) = length.map(|length| TAKEN.len() + length) else { return Ok(None) };
+    if come.len() > length {
+        return Err(Unanswered::Nonsense("more than one answer".to_owned()));
+    }
+    Ok((come.len() == length).then_some(length))
+}
+
+/// Whether a byte at this place is what a server says that takes the handshake; behind that, anything is.
+fn is_as_expected(byte: u8, place: usize) -> bool {
+    match TAKEN.get(place) {
+        _ if TAKEN_ID.contains(&place) => byte.is_ascii_hexdigit(),
+        Some(expected) => byte == *expected,
+        None => true,
+    }
+}
+
+fn wait(socket: &OwnedFd, deadline: &Deadline) -> Result<(), Unanswered> {
+    let Some(left) = deadline.left() else { return Err(Unanswered::TimedOut(deadline.limit)) };
+    let left = Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    };
+    let mut polled = [PollFd::new(socket, PollFlags::IN)];
+    match poll(&mut polled, Some(&left)) {
+        Ok(0) => Err(Unanswered::TimedOut(deadline.limit)),
+        // A signal is the program's own affair; what is left of the time is waited for.
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(Unanswered::Means(error.into())),
+    }
+}
+
+/// The end of the hook's time, on the monotonic clock.
+struct Deadline {
+    limit: Duration,
+    end: Duration,
+}
+
+impl Deadline {
+    fn after(limit: Duration) -> Self {
+        Self { limit, end: now() + limit }
+    }
+
+    fn left(&self) -> Option<Duration> {
+        self.end.checked_sub(now()).filter(|left| !left.is_zero())
+    }
+}
+
+fn now() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_when_all_of_it_has_come() {
+        let call = Message::method_call("/", "Ask").build(&()).unwrap();
+        let reply = Message::method_return(&call.header()).build(&"answer").unwrap();
+        let all = [TAKEN, reply.data()].concat();
+        for come in 0..all.len() {
+            assert!(matches!(whole(&all[..come]), Ok(None)), "{come}");
+        }
+        assert_eq!(whole(&all).unwrap(), Some(all.len()));
+        assert!(matches!(whole(&[&all[..], b"x"].concat()), Err(Unanswered::Nonsense(_))), "one more byte");
+    }
+
+    #[test]
+    fn whatever_does_not_take_the_handshake_is_no_answer() {
+        let mut rejected = TAKEN.to_vec();
+        rejected[0] = b'R';
+        let mut bad_id = TAKEN.to_vec();
+        bad_id[TAKEN_ID.start] = b'x';
+        let no_message = [TAKEN, &[0; 16]].concat();
+        for bad in [b"HTTP/1.1 200 OK".to_vec(), rejected, bad_id, no_message] {
+            assert!(matches!(whole(&bad), Err(Unanswered::Nonsense(_))), "{bad:?}");
+        }
+    }
+}

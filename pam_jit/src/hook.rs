@@ -1,0 +1,266 @@
+//! What happens at each stage: read the items, ask the daemon, settle.
+//!
+//! Every way out that is not argued for is [`Verdict::Deny`].
+
+use crate::call::{self, Answer, Method, Question, Unanswered};
+use crate::options::{Duty, Options};
+use crate::say::{self, Severity};
+use crate::tag;
+use nix::unistd::User as Account;
+use pam::items::{Item, RUser, Service, Tty, User};
+use pam::module::PamHandle;
+use rustix::process::{Uid, getuid};
+use std::ffi::CStr;
+use std::fmt;
+use std::ops::Deref;
+
+/// What a hook comes to.
+#[must_use]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// `PAM_SUCCESS`.
+    Pass,
+    /// `PAM_PERM_DENIED`.
+    Deny,
+}
+
+/// The PAM stage a hook belongs to, shown in the system log as the other modules show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// `account`.
+    Account,
+    /// `session`.
+    Session,
+    /// `auth`.
+    Auth,
+    /// `password`.
+    Password,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Account => "account",
+            Self::Session => "session",
+            Self::Auth => "auth",
+            Self::Password => "password",
+        })
+    }
+}
+
+/// Account: tag this process, then ask whether it may go on. sudo, sudo-rs, su and doas run this stage each time that
+/// they run something, with a cached ticket and with NOPASSWD too, and before they fork.
+pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
+    let hook = match Hook::read(pamh, Stage::Account, arguments) {
+        Ok(hook) => hook,
+        Err(verdict) => return verdict,
+    };
+    if hook.options.duty == Duty::Track {
+        return hook.invalid("`track` belongs on the last session line");
+    }
+    let caller = getuid();
+    // root is not tagged, so that a sudo inside a session stays in its parent's audit session.
+    let tagged = !caller.is_root()
+        && match tag::begin_audit_session(caller) {
+            Ok(session) => {
+                hook.debug(format_args!("audit session {session} begun"));
+                true
+            }
+            Err(error) => {
+                hook.debug(format_args!("no audit session of its own: {error}"));
+                false
+            }
+        };
+    // root is never locked out: whoever could reach this as root could also change the stack.
+    hook.ask(Method::Enter { tagged }, || caller.is_root())
+}
+
+/// Session: `gate` checks again now that the target is known, `track` commits and re-attaches.
+pub(crate) fn open_session(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
+    let hook = match Hook::read(pamh, Stage::Session, arguments) {
+        Ok(hook) => hook,
+        Err(verdict) => return verdict,
+    };
+    let method = match hook.options.duty {
+        Duty::Gate => Method::Recheck,
+        Duty::Track => Method::Track,
+    };
+    hook.ask(method, || is_roots_own(getuid(), &hook.items.ruser))
+}
+
+/// A line in `auth` or `password`. Neither runs on every call (a ticket, NOPASSWD), so a gate there gates nothing:
+/// it denies and says so, and never returns `PAM_IGNORE`, which would hide the mistake.
+pub(crate) fn misplaced(pamh: &PamHandle, stage: Stage) -> Verdict {
+    let items = Items::read(pamh);
+    say::log(Severity::Err, &items.service, stage, "the line of pam_jit.so belongs in account and session");
+    say::show(pamh, &[badly_configured(&items.service)]);
+    Verdict::Deny
+}
+
+/// After a panic of ours: says that it was one, and nothing of what it said.
+pub(crate) fn broken(pamh: &PamHandle, stage: Stage) {
+    let items = Items::read(pamh);
+    say::log(Severity::Err, &items.service, stage, "pam_jit.so failed in itself; refused");
+    say::show(
+        pamh,
+        &[format!(
+            "jit: {} is refused: pam_jit failed in itself. Ask the administrator of this host.",
+            items.service
+        )],
+    );
+}
+
+/// One call of a hook: who is asked about, and what the line says.
+struct Hook<'a> {
+    pamh: &'a PamHandle,
+    stage: Stage,
+    items: Items,
+    options: Options,
+}
+
+impl<'a> Hook<'a> {
+    /// Reads what is needed; `Err` where that settles the matter already.
+    fn read(pamh: &'a PamHandle, stage: Stage, arguments: &[&CStr]) -> Result<Self, Verdict> {
+        let items = Items::read(pamh);
+        match Options::parse(arguments) {
+            Ok(options) if options.cover(&items.service) => Ok(Self { pamh, stage, items, options }),
+            Ok(_) => Err(Verdict::Pass),
+            Err(bad) => {
+                say::log(Severity::Err, &items.service, stage, &format!("pam_jit.so: {bad}"));
+                say::show(pamh, &[badly_configured(&items.service)]);
+                Err(Verdict::Deny)
+            }
+        }
+    }
+
+    /// Asks the daemon and settles. `root_passes` is looked at only where there is no answer.
+    fn ask(&self, method: Method, root_passes: impl FnOnce() -> bool) -> Verdict {
+        let items = &self.items;
+        let question = Question {
+            method,
+            service: &items.service,
+            user: &items.user,
+            ruser: &items.ruser,
+            tty: &items.tty,
+        };
+        match call::ask(&question, self.options.bus, self.options.timeout) {
+            Ok(Answer::Allowed) => {
+                self.debug(format_args!("{method}: allowed"));
+                Verdict::Pass
+            }
+            Ok(Answer::Refused(text)) => {
+                self.log(Severity::Notice, format_args!("{method}: {} is refused", items.caller()));
+                if text.is_empty() {
+                    say::show(self.pamh, &[format!("jit: {} is refused.", items.service)]);
+                } else {
+                    say::show(self.pamh, &text);
+                }
+                Verdict::Deny
+            }
+            Err(why) if root_passes() => {
+                self.log(Severity::Err, format_args!("{method}: {}; root passes, unrecorded", trouble(&why)));
+                Verdict::Pass
+            }
+            Err(why) => {
+                let trouble = trouble(&why);
+                self.log(Severity::Err, format_args!("{method}: {trouble}; {} is refused", items.caller()));
+                say::show(
+                    self.pamh,
+                    &[format!(
+                        "jit: {} is refused: {trouble}. Ask the administrator of this host.",
+                        items.service
+                    )],
+                );
+                Verdict::Deny
+            }
+        }
+    }
+
+    fn invalid(&self, why: &str) -> Verdict {
+        self.log(Severity::Err, format_args!("pam_jit.so: {why}"));
+        say::show(self.pamh, &[badly_configured(&self.items.service)]);
+        Verdict::Deny
+    }
+
+    fn log(&self, severity: Severity, text: fmt::Arguments<'_>) {
+        say::log(severity, &self.items.service, self.stage, &text.to_string());
+    }
+
+    fn debug(&self, text: fmt::Arguments<'_>) {
+        if self.options.debug {
+            self.log(Severity::Debug, text);
+        }
+    }
+}
+
+/// The PAM items that the daemon is told, empty where they are not set. The daemon compares them with what it reads
+/// from `/proc` about this process, and believes none of them.
+struct Items {
+    service: String,
+    user: String,
+    ruser: String,
+    tty: String,
+}
+
+/// Longest item that is sent, in bytes. Names are at most 256 (`LOGIN_NAME_MAX`), terminals a path.
+const LONGEST_ITEM: usize = 1024;
+
+impl Items {
+    fn read(pamh: &PamHandle) -> Self {
+        Self {
+            service: item::<Service<'_>>(pamh),
+            user: item::<User<'_>>(pamh),
+            ruser: item::<RUser<'_>>(pamh),
+            tty: item::<Tty<'_>>(pamh),
+        }
+    }
+
+    /// For the system log.
+    fn caller(&self) -> String {
+        format!("uid {} (user {:?}, ruser {:?})", getuid(), self.user, self.ruser)
+    }
+}
+
+fn item<'a, T: Item<'a> + Deref<Target = &'a CStr>>(pamh: &'a PamHandle) -> String {
+    let Ok(Some(item)) = pamh.get_item::<T>() else { return String::new() };
+    let bytes = item.to_bytes();
+    String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_ITEM)]).into_owned()
+}
+
+/// Whether a session is root's own doing: real uid 0, and nobody else named as the one who asks. Under sudoedit the
+/// real uid is 0 here while `PAM_RUSER` is the invoker.
+fn is_roots_own(caller: Uid, ruser: &str) -> bool {
+    caller.is_root()
+        && (ruser.is_empty()
+            || Account::from_name(ruser).ok().flatten().is_some_and(|account| account.uid.is_root()))
+}
+
+/// What went wrong, as a clause for the log and for the person.
+fn trouble(why: &Unanswered) -> String {
+    match why {
+        Unanswered::Error(text) => format!("jitd could not decide ({text})"),
+        other => format!("jitd cannot be reached ({other})"),
+    }
+}
+
+fn badly_configured(service: &str) -> String {
+    format!(
+        "jit: {service} is refused: the pam_jit line in its PAM configuration is not valid; the system log says why. \
+         Ask the administrator of this host."
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_roots_own_only_where_nobody_else_asks() {
+        assert!(is_roots_own(Uid::ROOT, ""));
+        assert!(is_roots_own(Uid::ROOT, "root"));
+        assert!(!is_roots_own(Uid::ROOT, "nobody"));
+        assert!(!is_roots_own(Uid::ROOT, "no such user"));
+        assert!(!is_roots_own(Uid::from_raw(1000), ""));
+        assert!(!is_roots_own(Uid::from_raw(1000), "root"));
+    }
+}

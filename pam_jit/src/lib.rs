@@ -1,0 +1,102 @@
+//! The PAM module of jitd: asks the daemon whether this elevation is inside a window.
+//!
+//! Knows no policy, no grant and no file of the daemon, and keeps no state from one hook to the next. It reads no
+//! environment, which belongs to the caller; it starts no thread, and leaves no descriptor, no signal change and no
+//! output behind. It answers `PAM_SUCCESS` or `PAM_PERM_DENIED` and nothing else: sudo runs the command on several of
+//! the other codes. See pam_jit(8) and packaging/pam/.
+
+mod options;
+
+mod hook;
+
+mod call;
+
+mod direct;
+
+mod tag;
+
+mod say;
+
+use hook::{Stage, Verdict};
+use pam::constants::{PamFlag, PamResultCode};
+use pam::module::{PamHandle, PamHooks};
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+struct PamJit;
+
+/// The C functions that libpam looks up.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "written by the macro; documented in pam_sm_acct_mgmt(3) and its like"
+)]
+mod entry_points {
+    use super::PamJit;
+    pam::pam_hooks!(PamJit);
+}
+
+impl PamHooks for PamJit {
+    fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        guarded(|| hook::account(pamh, &args), || hook::broken(pamh, Stage::Account))
+    }
+
+    fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        guarded(|| hook::open_session(pamh, &args), || hook::broken(pamh, Stage::Session))
+    }
+
+    // The end of a session is the daemon's business: a user can kill her own sudo, so that this hook never runs.
+    fn sm_close_session(_pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        PamResultCode::PAM_SUCCESS
+    }
+
+    fn sm_setcred(_pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        PamResultCode::PAM_SUCCESS
+    }
+
+    fn sm_authenticate(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        guarded(|| hook::misplaced(pamh, Stage::Auth), || hook::broken(pamh, Stage::Auth))
+    }
+
+    fn sm_chauthtok(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
+        guarded(|| hook::misplaced(pamh, Stage::Password), || hook::broken(pamh, Stage::Password))
+    }
+}
+
+/// Runs a hook; the one place where a verdict becomes a PAM code. A panic denies, after `broken` has said so in our
+/// words: the default panic hook would print to the terminal of whoever called sudo.
+fn guarded(hook: impl FnOnce() -> Verdict, broken: impl FnOnce()) -> PamResultCode {
+    // The hook of this library's own copy of std, which no other code of the process uses. Not in the unit tests, whose
+    // failures would lose their text.
+    if cfg!(not(test)) {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
+    match catch_unwind(AssertUnwindSafe(hook)) {
+        Ok(Verdict::Pass) => PamResultCode::PAM_SUCCESS,
+        Ok(Verdict::Deny) => PamResultCode::PAM_PERM_DENIED,
+        Err(payload) => {
+            // Dropping a payload could panic again.
+            std::mem::forget(payload);
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(broken)) {
+                std::mem::forget(payload);
+            }
+            PamResultCode::PAM_PERM_DENIED
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_becomes_success_or_denial_and_a_panic_denial() {
+        let unbroken = || panic!("nothing is broken");
+        assert_eq!(guarded(|| Verdict::Pass, unbroken), PamResultCode::PAM_SUCCESS);
+        assert_eq!(guarded(|| Verdict::Deny, unbroken), PamResultCode::PAM_PERM_DENIED);
+        let mut said = false;
+        assert_eq!(guarded(|| panic!("first"), || said = true), PamResultCode::PAM_PERM_DENIED);
+        assert!(said);
+        assert_eq!(guarded(|| panic!("first"), || panic!("second")), PamResultCode::PAM_PERM_DENIED);
+    }
+}

@@ -1,0 +1,234 @@
+//! What the administrator wrote after `pam_jit.so` on its line, parsed once.
+//!
+//! Pure: knows no PAM handle and no system.
+
+use std::ffi::CStr;
+use std::time::Duration;
+
+/// What a line of the module is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Duty {
+    /// `gate`: decide in account, check again first thing in session.
+    Gate,
+    /// `track`: last thing in session, commit and re-attach.
+    Track,
+}
+
+/// Which way the daemon is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bus {
+    /// `bus=direct`: peer to peer on the gate's own socket, which only root can reach.
+    Direct,
+    /// `bus=system`: through the system bus.
+    System,
+}
+
+/// A line's options, complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// `gate` or `track`; one of them must be there.
+    pub(crate) duty: Duty,
+    /// `timeout=`: the most that a whole hook may take.
+    pub(crate) timeout: Duration,
+    /// `bus=`.
+    pub(crate) bus: Bus,
+    /// `debug`: say in the system log what was asked and answered.
+    pub(crate) debug: bool,
+    /// `services=a,b`: the only PAM services that this line gates; all where it is not given.
+    pub(crate) services: Option<Vec<String>>,
+}
+
+/// Default of `timeout=`.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Below this a busy host would refuse people for being busy.
+const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
+/// Above this a caller would take sudo for dead.
+const MOST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a line is not accepted; the text names the option as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadOption {
+    /// Not one of ours.
+    #[error("there is no option `{0}`")]
+    Unknown(String),
+    /// The same option twice, or `gate` and `track` on one line.
+    #[error("`{0}` is one too many")]
+    Repeated(String),
+    /// A value outside what the option takes.
+    #[error("`{option}` is not accepted: {why}")]
+    Value {
+        /// As written.
+        option: String,
+        /// What it takes instead.
+        why: &'static str,
+    },
+    /// Neither `gate` nor `track`.
+    #[error("`gate` or `track` is missing")]
+    NoDuty,
+}
+
+impl Options {
+    /// Reads the arguments of a line. Anything that is not understood makes the whole line invalid: a misspelt
+    /// `services` would otherwise gate too much or, worse, too little.
+    pub(crate) fn parse(arguments: &[&CStr]) -> Result<Self, BadOption> {
+        let mut duty = None;
+        let mut timeout = None;
+        let mut bus = None;
+        let mut debug = None;
+        let mut services = None;
+        for argument in arguments {
+            let option = argument.to_string_lossy();
+            let fresh = match option.split_once('=') {
+                None if option == "gate" => duty.replace(Duty::Gate).is_none(),
+                None if option == "track" => duty.replace(Duty::Track).is_none(),
+                None if option == "debug" => debug.replace(true).is_none(),
+                Some(("timeout", value)) => {
+                    let value = timeout_of(value).ok_or_else(|| BadOption::Value {
+                        option: option.to_string(),
+                        why: "a time from 100ms to 30s is needed, such as 2s or 500ms",
+                    })?;
+                    timeout.replace(value).is_none()
+                }
+                Some(("bus", "direct")) => bus.replace(Bus::Direct).is_none(),
+                Some(("bus", "system")) => bus.replace(Bus::System).is_none(),
+                Some(("bus", _)) => {
+                    return Err(BadOption::Value {
+                        option: option.to_string(),
+                        why: "`direct` or `system` is needed",
+                    });
+                }
+                Some(("services", value)) => {
+                    let names: Vec<String> = value.split(',').map(str::to_owned).collect();
+                    if names.iter().any(String::is_empty) {
+                        return Err(BadOption::Value {
+                            option: option.to_string(),
+                            why: "names of PAM services are needed, with commas between them",
+                        });
+                    }
+                    services.replace(names).is_none()
+                }
+                _ => return Err(BadOption::Unknown(option.to_string())),
+            };
+            if !fresh {
+                return Err(BadOption::Repeated(option.to_string()));
+            }
+        }
+        Ok(Self {
+            duty: duty.ok_or(BadOption::NoDuty)?,
+            timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
+            bus: bus.unwrap_or(Bus::Direct),
+            debug: debug.unwrap_or(false),
+            services,
+        })
+    }
+
+    /// Whether this line is about a PAM service at all.
+    pub(crate) fn cover(&self, service: &str) -> bool {
+        self.services.as_ref().is_none_or(|services| services.iter().any(|name| name == service))
+    }
+}
+
+/// `2s`, `500ms`: digits and a unit, nothing else, within the range.
+fn timeout_of(text: &str) -> Option<Duration> {
+    let (digits, unit): (&str, fn(u64) -> Duration) = match text.strip_suffix("ms") {
+        Some(digits) => (digits, Duration::from_millis),
+        None => (text.strip_suffix('s')?, Duration::from_secs),
+    };
+    // `parse` alone would take a sign.
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let timeout = unit(digits.parse().ok()?);
+    (LEAST_TIMEOUT..=MOST_TIMEOUT).contains(&timeout).then_some(timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &[&CStr]) -> Result<Options, BadOption> {
+        Options::parse(line)
+    }
+
+    #[test]
+    fn a_bare_duty_gets_the_defaults() {
+        let gate = parse(&[c"gate"]).unwrap();
+        assert_eq!(
+            gate,
+            Options {
+                duty: Duty::Gate,
+                timeout: Duration::from_secs(2),
+                bus: Bus::Direct,
+                debug: false,
+                services: None
+            }
+        );
+        assert_eq!(parse(&[c"track"]).unwrap().duty, Duty::Track);
+    }
+
+    #[test]
+    fn every_option_is_read_in_any_order() {
+        let options =
+            parse(&[c"debug", c"services=sudo,sudo-i", c"timeout=500ms", c"gate", c"bus=system"]).unwrap();
+        assert_eq!(options.duty, Duty::Gate);
+        assert_eq!(options.timeout, Duration::from_millis(500));
+        assert_eq!(options.bus, Bus::System);
+        assert!(options.debug);
+        assert!(options.cover("sudo") && options.cover("sudo-i"));
+        assert!(!options.cover("su") && !options.cover("") && !options.cover("sudo,sudo-i"));
+    }
+
+    #[test]
+    fn a_line_without_services_covers_every_service() {
+        assert!(parse(&[c"gate"]).unwrap().cover("sshd"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (line, text) in [
+            (&[c"gate", c"failmode=open"] as &[&CStr], "there is no option `failmode=open`"),
+            (&[c"Gate"], "there is no option `Gate`"),
+            (&[c"gate", c"debug=1"], "there is no option `debug=1`"),
+            (&[c"gate", c""], "there is no option ``"),
+            (&[c"gate", c"track"], "`track` is one too many"),
+            (&[c"gate", c"gate"], "`gate` is one too many"),
+            (&[c"gate", c"bus=direct", c"bus=system"], "`bus=system` is one too many"),
+            (&[c"debug"], "`gate` or `track` is missing"),
+            (&[], "`gate` or `track` is missing"),
+            (&[c"gate", c"bus=session"], "`bus=session` is not accepted: `direct` or `system` is needed"),
+        ] {
+            assert_eq!(parse(line).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_timeout_outside_its_range_or_without_a_unit_is_refused() {
+        for good in [c"timeout=100ms", c"timeout=30s", c"timeout=30000ms", c"timeout=1s"] {
+            assert!(parse(&[c"gate", good]).is_ok(), "{good:?}");
+        }
+        for bad in [
+            c"timeout=",
+            c"timeout=2",
+            c"timeout=s",
+            c"timeout=ms",
+            c"timeout=99ms",
+            c"timeout=31s",
+            c"timeout=-1s",
+            c"timeout=+1s",
+            c"timeout=1.5s",
+            c"timeout=1m",
+            c"timeout=1 s",
+            c"timeout=99999999999999999999s",
+            c"timeout=18446744073709551615s",
+        ] {
+            assert!(matches!(parse(&[c"gate", bad]), Err(BadOption::Value { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_name_among_the_services_is_refused() {
+        for bad in [c"services=", c"services=,", c"services=sudo,", c"services=,sudo"] {
+            assert!(matches!(parse(&[c"gate", bad]), Err(BadOption::Value { .. })), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What people get to read: lines on their terminal, and one line in the system log.
+//!
+//! A failure to say something is ignored throughout: it changes no verdict.
+
+use crate::hook::Stage;
+use jit_proto::escape::Escaped;
+use jit_proto::gate;
+use pam::constants::PAM_ERROR_MSG;
+use pam::conv::Conv;
+use pam::module::PamHandle;
+use std::fmt::Write;
+use std::os::unix::net::UnixDatagram;
+
+/// Longest line that is shown, in bytes.
+const LONGEST_LINE: usize = 512;
+/// Longest line for the system log, in bytes; what RFC 3164 allows.
+const LONGEST_LOG_LINE: usize = 1024;
+const SYSLOG_SOCKET: &str = "/dev/log";
+/// `LOG_AUTHPRIV` of syslog(3).
+const FACILITY: u8 = 10;
+
+/// Severities of syslog(3) that are used here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Severity {
+    /// Something is broken.
+    Err = 3,
+    /// Normal, but worth a line.
+    Notice = 5,
+    /// With `debug` only.
+    Debug = 7,
+}
+
+/// Shows lines through the conversation, also under `PAM_SILENT`: sudo always sets it for account, and what it prints
+/// by itself ("a password is required") misleads.
+pub(crate) fn show<L: AsRef<str>>(pamh: &PamHandle, lines: &[L]) {
+    let Ok(Some(conversation)) = pamh.get_item::<Conv<'_>>() else { return };
+    for line in lines.iter().take(gate::MOST_LINES) {
+        if conversation.send(PAM_ERROR_MSG, &cut(line.as_ref(), LONGEST_LINE)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes one line to the system log. Not syslog(3), which keeps its descriptor open and may block.
+pub(crate) fn log(severity: Severity, service: &str, stage: Stage, text: &str) {
+    // std opens it close-on-exec.
+    let Ok(socket) = UnixDatagram::unbound() else { return };
+    if socket.set_nonblocking(true).is_ok() {
+        let _ = socket.send_to(log_line(severity, service, stage, text).as_bytes(), SYSLOG_SOCKET);
+    }
+}
+
+fn log_line(severity: Severity, service: &str, stage: Stage, text: &str) -> String {
+    let priority = FACILITY * 8 + severity as u8;
+    format!("<{priority}>pam_jit({}:{stage}): {}", cut(service, 64), cut(text, LONGEST_LOG_LINE - 128))
+}
+
+/// Escapes a text and cuts it where it would grow past `longest` bytes, between two characters.
+fn cut(text: &str, longest: usize) -> String {
+    const CUT: &str = "...";
+    let mut shown = String::new();
+    for character in text.chars() {
+        let kept = shown.len();
+        // Writing to a String cannot fail.
+        let _ = write!(shown, "{}", Escaped(character.encode_utf8(&mut [0; 4])));
+        if shown.len() > longest {
+            shown.truncate(kept);
+            while shown.len() + CUT.len() > longest && shown.pop().is_some() {}
+            shown.push_str(CUT);
+            break;
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_shows_as_it_is_and_nothing_dangerous_does() {
+        assert_eq!(cut("jit: sudo is refused: ünïcode stays.", 512), "jit: sudo is refused: ünïcode stays.");
+        assert_eq!(cut("a\x1b[2Jb\nc\u{202e}d", 512), "a\\u{1b}[2Jb\\nc\\u{202e}d");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        assert_eq!(cut(&"x".repeat(512), 512), "x".repeat(512));
+        let long = cut(&"x".repeat(513), 512);
+        assert_eq!((long.len(), &long[508..]), (512, "x..."));
+        for (character, most) in [('ü', 64), ('\x1b', 64), ('\u{1f600}', 63), ('\n', 3)] {
+            let long = cut(&character.to_string().repeat(200), most);
+            assert!(long.len() <= most && long.ends_with("..."), "{long}");
+        }
+    }
+
+    #[test]
+    fn a_log_line_is_one_line_with_the_facility_of_authentication() {
+        assert_eq!(
+            log_line(Severity::Notice, "sudo", Stage::Account, "alice\n<0>forged"),
+            "<85>pam_jit(sudo:account): alice\\n<0>forged"
+        );
+        assert_eq!(log_line(Severity::Err, "su", Stage::Session, "x"), "<83>pam_jit(su:session): x");
+        assert!(
+            log_line(Severity::Debug, &"s".repeat(999), Stage::Auth, &"t".repeat(9999)).len()
+                <= LONGEST_LOG_LINE
+        );
+    }
+}
