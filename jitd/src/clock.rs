@@ -1,0 +1,58 @@
+//! The one place that reads the clocks.
+#![allow(clippy::disallowed_methods, reason = "the clocks are read here, and only here")]
+
+use jit_proto::moment::{BootId, BootTime, WallTime};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::core::time::Now;
+
+/// Reads both clocks.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    boot_id: BootId,
+}
+
+impl Clock {
+    /// A clock of this boot.
+    ///
+    /// # Errors
+    /// When `/proc/sys/kernel/random/boot_id` cannot be read.
+    pub fn of_this_boot() -> std::io::Result<Self> {
+        let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+        Ok(Self { boot_id: BootId(boot_id.trim().to_owned()) })
+    }
+
+    /// The time, on both clocks.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now {
+            wall: WallTime(micros_of(ClockId::Realtime)),
+            boot: BootTime(micros_of(ClockId::Boottime)),
+            boot_id: self.boot_id.clone(),
+        }
+    }
+}
+
+fn micros_of(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0) / 1000)
+}
+
+/// Measures how long something takes, on the boot clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(BootTime);
+
+impl Stopwatch {
+    /// Starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(BootTime(micros_of(ClockId::Boottime)))
+    }
+
+    /// Time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> std::time::Duration {
+        BootTime(micros_of(ClockId::Boottime)).since(self.0)
+    }
+}

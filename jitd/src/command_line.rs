@@ -1,0 +1,73 @@
+//! The daemon's few options.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "answers to an administrator at a terminal")]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use jit_proto::moment::WallTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::people::Nss;
+use crate::{bus, daemon, policy};
+
+const USAGE: &str = "usage: jitd [--check [DIRECTORY] | --version | --help]";
+
+/// Runs the daemon, or answers an option.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    match words.next().map(|word| word.to_string_lossy().into_owned()).as_deref() {
+        None => serve(),
+        Some("--check") => check(words.next().map_or_else(|| PathBuf::from(daemon::POLICY), PathBuf::from)),
+        Some("--version") => {
+            println!("jitd {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Some("--help") => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Some(other) => {
+            eprintln!("jitd: {other:?} is not understood\n{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn serve() -> ExitCode {
+    match tracing_journald::layer() {
+        Ok(journal) => tracing_subscriber::registry()
+            .with(tracing_subscriber::filter::LevelFilter::INFO)
+            .with(journal)
+            .init(),
+        Err(_) => {
+            let terminal = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            tracing_subscriber::registry()
+                .with(tracing_subscriber::filter::LevelFilter::INFO)
+                .with(terminal)
+                .init();
+        }
+    }
+    match daemon::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            eprintln!("jitd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(root: PathBuf) -> ExitCode {
+    match policy::load(&root, &Nss, WallTime(0)) {
+        Ok(policy) => {
+            println!("{}: {} roles, nothing wrong", root.display(), policy.roles.len());
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            eprintln!("{}", bus::problem_lines(&problems));
+            ExitCode::FAILURE
+        }
+    }
+}

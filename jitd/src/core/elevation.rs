@@ -1,0 +1,268 @@
+//! What happens at the gate, and with the sessions that come of it.
+
+use jit_proto::identity::{GrantId, RoleName, SessionId};
+use jit_proto::record::{Event as What, Facts};
+
+use super::decide::{Access, Decision, decide};
+use super::event::{Change, Effect, EndReport, Knock, Named, Process, Verdict};
+use super::facts;
+use super::ledger::{EndedBy, Ledger, Session, SessionState};
+use super::people::{Account, Person};
+use super::step::Turn;
+
+/// Account stage: decide, register.
+pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict {
+    if knock.process.real_uid.is_root() {
+        let inside = session_of(&turn.ledger, &knock.process).map(|session| (session.id, session.grant));
+        let facts = Facts {
+            outcome: Some("allowed".to_owned()),
+            session: inside.map(|(session, _)| session.0),
+            grant: inside.map(|(_, grant)| grant.0),
+            ..facts::knock(knock)
+        };
+        turn.note(What::AccessRoot, facts);
+        return Verdict::Allowed;
+    }
+    let person = match caller_of(knock) {
+        Ok(person) => person,
+        Err(why) => return refuse(turn, knock, &why, Vec::new()),
+    };
+    let access = Access { person, service: &knock.service, target: None };
+    let grant = match decide(&turn.ledger, turn.policy, &access, turn.now) {
+        Decision::Allowed(grant) => grant,
+        Decision::Denied(denial) => {
+            let lines = denial.lines(turn.policy, &access);
+            return refuse(turn, knock, &denial.short(), lines);
+        }
+    };
+    let Some(grant) = turn.ledger.grants.get(&grant).cloned() else {
+        return refuse(turn, knock, "the grant is gone", Vec::new());
+    };
+    let id = SessionId(turn.ledger.next_session);
+    turn.ledger.next_session += 1;
+    let session = Session {
+        id,
+        grant: grant.id,
+        role: grant.role.clone(),
+        holder: person.account.clone(),
+        parent: parent_of(&turn.ledger, &knock.process),
+        tag: own_tag(&turn.ledger, &knock.process, tagged),
+        loginuid: knock.process.loginuid,
+        main: knock.process.main,
+        service: knock.service.clone(),
+        tty: knock.tty.clone(),
+        argv: knock.process.argv.clone(),
+        started_at: turn.now.wall,
+        started: turn.now.boot,
+        boot_id: turn.now.boot_id.clone(),
+        state: SessionState::Registered,
+    };
+    let facts = Facts {
+        outcome: Some("allowed".to_owned()),
+        session: Some(id.0),
+        parent_session: session.parent.map(|parent| parent.0),
+        ..facts::under(&grant, facts::knock(knock))
+    };
+    turn.note(What::AccessAllowed, facts);
+    turn.put(Change::Session(session.clone()));
+    turn.ledger.sessions.insert(id, session.clone());
+    let last = grant.ends.remaining(turn.now) + turn.grace();
+    let first = session.tag.is_none();
+    turn.then(Effect::Watch { session: Box::new(session), last, first });
+    Verdict::Allowed
+}
+
+/// First session line: the target is known now, so it is decided again, and the session is open.
+pub(super) fn recheck(turn: &mut Turn<'_>, knock: &Knock) -> Verdict {
+    let session = match own_session(turn, knock) {
+        Own::Session(session) => session,
+        Own::Root => return Verdict::Allowed,
+        Own::Refused(why) => return refuse(turn, knock, &why, Vec::new()),
+    };
+    let Named::Account(target) = &knock.user else {
+        return refuse(turn, knock, "the target user is not known on this host", Vec::new());
+    };
+    let Some(person) = knock.person.as_ref().filter(|person| person.account.uid == session.holder.uid) else {
+        // sudoedit runs its session stage with real uid 0, so the person has to be taken from the account stage.
+        return recheck_as(turn, knock, &session, target, &holder_of(&session));
+    };
+    recheck_as(turn, knock, &session, target, person)
+}
+
+fn recheck_as(
+    turn: &mut Turn<'_>,
+    knock: &Knock,
+    session: &Session,
+    target: &Account,
+    person: &Person,
+) -> Verdict {
+    let access = Access { person, service: &session.service, target: Some(target) };
+    match decide(&turn.ledger, turn.policy, &access, turn.now) {
+        Decision::Denied(denial) => {
+            let lines = denial.lines(turn.policy, &access);
+            refuse(turn, knock, &denial.short(), lines)
+        }
+        Decision::Allowed(grant) => {
+            let role = turn.ledger.grants.get(&grant).map(|grant| grant.role.clone());
+            open(turn, session, role.map(|role| (grant, role)), target)
+        }
+    }
+}
+
+/// Writes down that a session is open, and under which grant.
+fn open(
+    turn: &mut Turn<'_>,
+    session: &Session,
+    grant: Option<(GrantId, RoleName)>,
+    target: &Account,
+) -> Verdict {
+    let Some(opened) = turn.ledger.sessions.get_mut(&session.id) else {
+        return Verdict::Denied(vec![format!("jit: {} is refused: the session is gone.", session.service)]);
+    };
+    if let Some((grant, role)) = grant {
+        opened.grant = grant;
+        opened.role = role;
+    }
+    opened.state = SessionState::Open { run_as: target.clone() };
+    let opened = opened.clone();
+    turn.note(What::SessionOpened, facts::session(&opened));
+    turn.put(Change::Session(opened));
+    Verdict::Allowed
+}
+
+/// Last session line: what another module moved away comes back. A stack without our first session line opens here.
+pub(super) fn track(turn: &mut Turn<'_>, knock: &Knock) -> Verdict {
+    let session = match own_session(turn, knock) {
+        Own::Session(session) => session,
+        Own::Root => {
+            // A nested sudo or su: pam_systemd may have moved it out of the scope.
+            if let Some(outer) = session_of(&turn.ledger, &knock.process) {
+                let effect = Effect::Gather { session: outer.id, process: knock.process.main };
+                turn.then(effect);
+            }
+            return Verdict::Allowed;
+        }
+        Own::Refused(why) => return refuse(turn, knock, &why, Vec::new()),
+    };
+    let Named::Account(target) = &knock.user else {
+        return refuse(turn, knock, "the target user is not known on this host", Vec::new());
+    };
+    turn.then(Effect::Gather { session: session.id, process: knock.process.main });
+    if session.run_as().is_some_and(|opened| opened == target) {
+        return Verdict::Allowed;
+    }
+    let person = holder_of(&session);
+    recheck_as(turn, knock, &session, target, &person)
+}
+
+/// Nothing is left of a session.
+pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
+    let Some(mut session) = turn.ledger.sessions.remove(&id) else { return };
+    let why = Effect::why(&session);
+    let facts = Facts { ended_by: Some(why.word().to_owned()), ..facts::session(&session) };
+    let facts = if why == EndedBy::Exited { facts } else { facts::end(report, facts) };
+    turn.note(What::SessionEnded, facts);
+    session.state = SessionState::Ended { why };
+    turn.put(Change::Session(session));
+}
+
+/// A session could not be proven empty: say so, loudly, and stay with it.
+pub(super) fn stuck(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
+    let Some(session) = turn.ledger.sessions.get(&id) else { return };
+    let facts = facts::end(report, facts::session(session));
+    turn.note(What::SessionStuck, facts);
+}
+
+/// The session that a process belongs to: by its tag, which it cannot shed without privilege, or by its scope.
+#[must_use]
+pub(super) fn session_of<'a>(ledger: &'a Ledger, process: &Process) -> Option<&'a Session> {
+    let tagged = process.audit_session.and_then(|tag| ledger.tagged(tag));
+    tagged.or_else(|| process.scope.and_then(|id| ledger.sessions.get(&id)))
+}
+
+/// What the session stage of a call belongs to.
+enum Own {
+    /// The session that its account stage registered.
+    Session(Box<Session>),
+    /// Root itself, or root inside somebody's session.
+    Root,
+    /// Nothing: refused, and why.
+    Refused(String),
+}
+
+fn own_session(turn: &Turn<'_>, knock: &Knock) -> Own {
+    let session = session_of(&turn.ledger, &knock.process);
+    if knock.is_roots_own() {
+        let own = session.filter(|session| session.main == knock.process.main);
+        return own.map_or(Own::Root, |session| Own::Session(Box::new(session.clone())));
+    }
+    let Some(session) = session else {
+        return Own::Refused("the account stage of this call did not run".to_owned());
+    };
+    let same = match &knock.ruser {
+        Named::Unset => session.holder.uid == knock.process.real_uid,
+        Named::Account(account) => account.uid == session.holder.uid,
+        Named::Unknown(_) => false,
+    };
+    if !same {
+        return Own::Refused("this call is not the one that its account stage let pass".to_owned());
+    }
+    if session.is_ending() {
+        return Own::Refused("the window has closed".to_owned());
+    }
+    Own::Session(Box::new(session.clone()))
+}
+
+/// The person who knocks, or why they are nobody.
+fn caller_of(knock: &Knock) -> Result<&Person, String> {
+    let uid = knock.process.real_uid;
+    let person = knock.person.as_ref().ok_or_else(|| format!("uid {uid} has no account on this host"))?;
+    match &knock.ruser {
+        Named::Unset => {}
+        Named::Account(account) if account.uid == uid => {}
+        Named::Account(account) => {
+            return Err(format!(
+                "PAM names {} as the caller, the kernel {}",
+                account.name, person.account.name
+            ));
+        }
+        Named::Unknown(name) => return Err(format!("PAM names {name:?} as the caller, who has no account")),
+    }
+    if let Named::Unknown(name) = &knock.user {
+        return Err(format!("PAM names {name:?} as the user, who has no account"));
+    }
+    Ok(person)
+}
+
+/// A person of whom only the account is known; used where groups decide nothing.
+fn holder_of(session: &Session) -> Person {
+    Person { account: session.holder.clone(), groups: std::collections::BTreeSet::new() }
+}
+
+/// The session from inside which this process was started. The module has just given it a tag of its own, so what
+/// is left to see is the scope it is in and its parent's tag.
+fn parent_of(ledger: &Ledger, process: &Process) -> Option<SessionId> {
+    let by_scope = process.scope.filter(|id| ledger.sessions.contains_key(id));
+    by_scope.or_else(|| process.parent_audit_session.and_then(|tag| ledger.tagged(tag)).map(|s| s.id))
+}
+
+/// The tag, if it is really the process's own: set, not its parent's, and no other session's.
+fn own_tag(ledger: &Ledger, process: &Process, tagged: bool) -> Option<u32> {
+    let tag = process.audit_session.filter(|_| tagged)?;
+    let own = process.parent_audit_session != Some(tag) && ledger.tagged(tag).is_none();
+    own.then_some(tag)
+}
+
+fn refuse(turn: &mut Turn<'_>, knock: &Knock, why: &str, lines: Vec<String>) -> Verdict {
+    let inside = session_of(&turn.ledger, &knock.process).map(|session| session.id.0);
+    let facts = Facts {
+        outcome: Some("denied".to_owned()),
+        session: inside,
+        detail: Some(why.to_owned()),
+        ..facts::knock(knock)
+    };
+    turn.note(What::AccessDenied, facts);
+    let lines =
+        if lines.is_empty() { vec![format!("jit: {} is refused: {why}.", knock.service)] } else { lines };
+    Verdict::Denied(lines)
+}

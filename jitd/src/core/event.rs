@@ -1,0 +1,356 @@
+//! What can happen, what has to be done about it, and what is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
+use jit_proto::record::Draft;
+
+use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
+use super::people::{Account, Person};
+use super::policy::Policy;
+
+/// Everything that reaches the core.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The daemon is up.
+    Started {
+        /// Its version.
+        version: &'static str,
+    },
+    /// The daemon was told to stop.
+    Stopping,
+    /// A deadline passed, or the wall clock was set.
+    Tick,
+    /// A policy was accepted.
+    PolicyLoaded(Arc<Policy>),
+    /// A policy was not accepted.
+    PolicyRefused {
+        /// What is wrong, one problem a line.
+        problems: String,
+    },
+    /// PAM asks.
+    Knock(Box<Knock>),
+    /// A person or a script wants something.
+    Command(Box<Caller>, Command),
+    /// Nothing is left of a session.
+    SessionGone(SessionId, EndReport),
+    /// A session could not be proven empty.
+    SessionStuck(SessionId, EndReport),
+}
+
+/// One call of the PAM module, with what the daemon read about the caller itself.
+#[derive(Debug, Clone)]
+pub struct Knock {
+    /// Which hook.
+    pub stage: Stage,
+    /// The process that called.
+    pub process: Process,
+    /// The account of its real uid; `None` where NSS knows none.
+    pub person: Option<Person>,
+    /// PAM service.
+    pub service: String,
+    /// PAM_USER.
+    pub user: Named,
+    /// PAM_RUSER.
+    pub ruser: Named,
+    /// PAM_TTY; empty if none.
+    pub tty: String,
+}
+
+impl Knock {
+    /// Whether this is root's own call: not one that somebody's sudo makes with real uid 0, as sudoedit does.
+    #[must_use]
+    pub fn is_roots_own(&self) -> bool {
+        let by_root = match &self.ruser {
+            Named::Unset => true,
+            Named::Account(account) => account.uid.is_root(),
+            Named::Unknown(_) => false,
+        };
+        self.process.real_uid.is_root() && by_root
+    }
+}
+
+/// Which hook of the module called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Account, `gate`.
+    Enter {
+        /// The module says that it started an audit session of its own.
+        tagged: bool,
+    },
+    /// Session, `gate`.
+    Recheck,
+    /// Session, `track`.
+    Track,
+}
+
+/// A name that PAM carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// The item is not set.
+    Unset,
+    /// NSS knows the name.
+    Account(Account),
+    /// NSS does not.
+    Unknown(String),
+}
+
+/// What `/proc` says about a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// The process itself.
+    pub main: MainProcess,
+    /// Its real uid.
+    pub real_uid: UserId,
+    /// `/proc/PID/loginuid`, where it is set.
+    pub loginuid: Option<UserId>,
+    /// `/proc/PID/sessionid`, where it is set.
+    pub audit_session: Option<u32>,
+    /// The same of its parent.
+    pub parent_audit_session: Option<u32>,
+    /// The session in whose scope it is.
+    pub scope: Option<SessionId>,
+    /// Its command line.
+    pub argv: Vec<String>,
+    /// Whether that was cut.
+    pub argv_cut: bool,
+}
+
+/// Who sends a command.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// Who, by the uid that the bus names.
+    pub person: Person,
+    /// The uid they logged in with: somebody who became another with su or sudo keeps it.
+    pub loginuid: Option<UserId>,
+    /// Their audit session, to know a caller who speaks from inside a window.
+    pub audit_session: Option<u32>,
+    /// The session in whose scope they are.
+    pub scope: Option<SessionId>,
+}
+
+/// What people and scripts can want.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Ask for a role.
+    Request {
+        /// Which.
+        role: RoleName,
+        /// For how long; the role's default if not said.
+        duration: Option<Duration>,
+        /// Why.
+        reason: Reason,
+        /// The ticket.
+        ticket: Option<Ticket>,
+    },
+    /// Take a request back.
+    Cancel(RequestId),
+    /// Say yes.
+    Approve {
+        /// To which.
+        id: RequestId,
+        /// Shorter than asked for.
+        duration: Option<Duration>,
+        /// In the approver's words.
+        comment: String,
+    },
+    /// Say no.
+    Deny {
+        /// To which.
+        id: RequestId,
+        /// Why.
+        reason: Reason,
+    },
+    /// Hand a grant back; the only one held if not said.
+    Release(Option<GrantId>),
+    /// Give a role without a request.
+    Grant {
+        /// To whom.
+        holder: Account,
+        /// Which.
+        role: RoleName,
+        /// For how long.
+        duration: Option<Duration>,
+        /// Why.
+        reason: Reason,
+        /// The ticket.
+        ticket: Option<Ticket>,
+    },
+    /// Take grants away.
+    Revoke {
+        /// Which.
+        which: Which,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// Which grants.
+#[derive(Debug, Clone)]
+pub enum Which {
+    /// This one.
+    One(GrantId),
+    /// All that this person holds.
+    Of(Account),
+    /// All there are.
+    All,
+}
+
+/// How the end of a session went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndReport {
+    /// Processes found.
+    pub killed: u64,
+    /// Of these, how many had left the session's cgroup.
+    pub escaped: u64,
+    /// Still there.
+    pub left: u64,
+    /// From the decision to end it to proven empty.
+    pub took: Duration,
+    /// The processes, a line each, at most 64.
+    pub processes: Vec<String>,
+}
+
+/// What has to be done, in this order. `Commit` comes first: what follows it happens only if it was written.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// Write state and records, together or not at all.
+    Commit(Commit),
+    /// Watch the process that knocked, and hold its tree in a scope.
+    Watch {
+        /// The session.
+        session: Box<Session>,
+        /// What is left of its window and the grace: PID 1 ends it then, if nobody else does.
+        last: Duration,
+        /// There is no tag: the process has to be in the scope before the answer goes out.
+        first: bool,
+    },
+    /// Look again for processes of this session outside its scope.
+    Gather {
+        /// The session.
+        session: SessionId,
+        /// The process that called, which another module may have moved.
+        process: MainProcess,
+    },
+    /// End everything in a session.
+    Terminate {
+        /// The session.
+        session: Box<Session>,
+        /// Time from SIGTERM to SIGKILL; zero where nothing runs that deserves one.
+        grace: Duration,
+    },
+    /// End a scope that no session answers for.
+    EndScope(SessionId),
+    /// Tell the bus that something changed; ids only.
+    Notify(Changed),
+    /// Answer.
+    Reply(Reply),
+}
+
+/// State and records that belong together.
+#[derive(Debug, Clone, Default)]
+pub struct Commit {
+    /// It has to survive a power cut before anything follows it: every decision. That a session opened or ended is
+    /// written as safely as the process can, and reaches the disk with the next decision.
+    pub durable: bool,
+    /// New states.
+    pub changes: Vec<Change>,
+    /// What the audit record says of it.
+    pub drafts: Vec<Draft>,
+}
+
+/// One object's new state.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Of a request.
+    Request(Request),
+    /// Of a grant.
+    Grant(Grant),
+    /// Of a session.
+    Session(Session),
+}
+
+/// What changed, for the bus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// A request.
+    Request(RequestId),
+    /// A grant.
+    Grant(GrantId),
+    /// A session.
+    Session(SessionId),
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// To a knock.
+    Gate(Verdict),
+    /// To a command.
+    Command(Result<Done, Refusal>),
+}
+
+/// The gate's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// Refused; the lines are for the person.
+    Denied(Vec<String>),
+    /// Let through.
+    Allowed,
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Done {
+    /// This request.
+    Request(RequestId),
+    /// This grant.
+    Grant(GrantId),
+    /// These grants.
+    Grants(Vec<GrantId>),
+}
+
+/// Why a command was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The caller may not do this.
+    #[error("{0}")]
+    NotAuthorized(String),
+    /// The policy says no.
+    #[error("{0}")]
+    PolicyDenied(String),
+    /// It is their own.
+    #[error("{0}")]
+    SelfApproval(String),
+    /// Too late, or a second time.
+    #[error("{0}")]
+    AlreadyDecided(String),
+    /// There is none, or the caller is no party to it.
+    #[error("{0}")]
+    NoSuch(String),
+    /// It could not be written down.
+    #[error("{0}")]
+    CannotRecord(String),
+}
+
+impl Effect {
+    /// The end of a session that never got to run its command deserves no grace.
+    #[must_use]
+    pub fn terminate(session: &Session, grace: Duration) -> Self {
+        let grace = if session.run_as().is_some() { grace } else { Duration::ZERO };
+        Self::Terminate { session: Box::new(session.clone()), grace }
+    }
+
+    /// Why a session is being ended.
+    #[must_use]
+    pub fn why(session: &Session) -> EndedBy {
+        match session.state {
+            super::ledger::SessionState::Ending { why, .. } | super::ledger::SessionState::Ended { why } => {
+                why
+            }
+            _ => EndedBy::Exited,
+        }
+    }
+}

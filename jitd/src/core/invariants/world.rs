@@ -1,0 +1,426 @@
+//! A small world around the core: people, a policy, a store that forgets what was not committed, clocks that jump.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jit_proto::chain::{Head, Sealed, append};
+use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, UserId};
+use jit_proto::moment::{BootId, BootTime, WallTime, micros};
+use proptest::prelude::*;
+
+use crate::core::event::{
+    Caller, Change, Command, Commit, Effect, EndReport, Event, Knock, Named, Process, Reply, Stage, Verdict,
+    Which,
+};
+use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
+use crate::core::people::{Account, People, Person};
+use crate::core::policy::{Policy, Role, RunAs, Settings, TicketRule};
+use crate::core::reconcile::reconcile;
+use crate::core::step::{next_deadline, step};
+use crate::core::time::Now;
+
+pub(super) const OPERATOR: UserId = UserId(1009);
+const WINDOW: Duration = Duration::from_secs(600);
+/// What a crash may cost in certainty about the wall clock (`REMEMBER_CLOCK`), and a little more.
+const CLOCK_SLACK: Duration = Duration::from_secs(62);
+
+/// Something that may happen.
+#[derive(Debug, Clone)]
+pub(super) enum Happening {
+    Request {
+        who: u8,
+        role: bool,
+    },
+    Approve {
+        who: u8,
+        id: u64,
+        as_login: u8,
+    },
+    Deny {
+        who: u8,
+        id: u64,
+    },
+    Cancel {
+        who: u8,
+        id: u64,
+    },
+    Release {
+        who: u8,
+        id: u64,
+    },
+    Give {
+        who: u8,
+        to: u8,
+        role: bool,
+    },
+    Revoke {
+        who: u8,
+        id: u64,
+    },
+    Enter {
+        who: u8,
+        tagged: bool,
+    },
+    Session {
+        stage: bool,
+        nth: u8,
+        target: u8,
+    },
+    Gone {
+        nth: u8,
+    },
+    Pass {
+        seconds: u64,
+    },
+    StepWall {
+        seconds: i64,
+    },
+    /// The daemon dies after this many effects of its next step, and starts again.
+    Crash {
+        after: usize,
+    },
+    Reboot {
+        wall: i64,
+    },
+}
+
+pub(super) fn happening() -> impl Strategy<Value = Happening> {
+    let who = 0u8..6;
+    let id = 1u64..8;
+    prop_oneof![
+        4 => (who.clone(), any::<bool>()).prop_map(|(who, role)| Happening::Request { who, role }),
+        6 => (who.clone(), id.clone(), who.clone())
+            .prop_map(|(who, id, as_login)| Happening::Approve { who, id, as_login }),
+        1 => (who.clone(), id.clone()).prop_map(|(who, id)| Happening::Deny { who, id }),
+        1 => (who.clone(), id.clone()).prop_map(|(who, id)| Happening::Cancel { who, id }),
+        1 => (who.clone(), id.clone()).prop_map(|(who, id)| Happening::Release { who, id }),
+        3 => (6u8..10, who.clone(), any::<bool>()).prop_map(|(who, to, role)| Happening::Give { who, to, role }),
+        1 => (0u8..10, id).prop_map(|(who, id)| Happening::Revoke { who, id }),
+        6 => (who.clone(), any::<bool>()).prop_map(|(who, tagged)| Happening::Enter { who, tagged }),
+        4 => (any::<bool>(), 0u8..4, who).prop_map(|(stage, nth, target)| Happening::Session { stage, nth, target }),
+        2 => (0u8..4).prop_map(|nth| Happening::Gone { nth }),
+        4 => (0u64..900).prop_map(|seconds| Happening::Pass { seconds }),
+        2 => (-100_000i64..100_000).prop_map(|seconds| Happening::StepWall { seconds }),
+        2 => (0usize..6).prop_map(|after| Happening::Crash { after }),
+        1 => (-100_000i64..100_000).prop_map(|wall| Happening::Reboot { wall }),
+    ]
+}
+
+/// What survives the daemon.
+#[derive(Default)]
+pub(super) struct FakeStore {
+    pub(super) ledger: Ledger,
+    pub(super) records: Vec<Sealed>,
+    pub(super) head: Head,
+}
+
+pub(super) struct World {
+    pub(super) ledger: Ledger,
+    pub(super) store: FakeStore,
+    pub(super) terminated: BTreeSet<SessionId>,
+    pub(super) unrecorded: Option<SessionId>,
+    pub(super) overlong: Option<String>,
+    pub(super) last_effects: Vec<Effect>,
+    pub(super) last_now: Now,
+    policy: Policy,
+    wall: i64,
+    boot: u64,
+    boots: u32,
+    /// Time that has really gone by, over all boots.
+    elapsed: Duration,
+    granted: BTreeMap<GrantId, Duration>,
+    tags: u32,
+    crash_after: Option<usize>,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let mut world = Self {
+            ledger: Ledger::default(),
+            store: FakeStore::default(),
+            terminated: BTreeSet::new(),
+            unrecorded: None,
+            overlong: None,
+            last_effects: Vec::new(),
+            last_now: Now { wall: WallTime(0), boot: BootTime(0), boot_id: BootId("0".into()) },
+            policy: policy(),
+            wall: 1_800_000_000_000_000,
+            boot: 10_000_000,
+            boots: 0,
+            elapsed: Duration::ZERO,
+            granted: BTreeMap::new(),
+            tags: 100,
+            crash_after: None,
+        };
+        world.last_now = world.now();
+        world
+    }
+
+    pub(super) fn let_happen(&mut self, happening: &Happening) {
+        match happening.clone() {
+            Happening::Request { who, role } => self.command(
+                who,
+                who,
+                Command::Request {
+                    role: role_name(role),
+                    duration: Some(WINDOW),
+                    reason: reason(),
+                    ticket: None,
+                },
+            ),
+            Happening::Approve { who, id, as_login } => {
+                let approve = Command::Approve { id: RequestId(id), duration: None, comment: String::new() };
+                self.command(who, as_login, approve);
+            }
+            Happening::Deny { who, id } => {
+                self.command(who, who, Command::Deny { id: RequestId(id), reason: reason() })
+            }
+            Happening::Cancel { who, id } => self.command(who, who, Command::Cancel(RequestId(id))),
+            Happening::Release { who, id } => self.command(who, who, Command::Release(Some(GrantId(id)))),
+            Happening::Give { who, to, role } => self.command(
+                who,
+                who,
+                Command::Grant {
+                    holder: account(to),
+                    role: role_name(role),
+                    duration: Some(WINDOW),
+                    reason: reason(),
+                    ticket: None,
+                },
+            ),
+            Happening::Revoke { who, id } => {
+                self.command(who, who, Command::Revoke { which: Which::One(GrantId(id)), reason: reason() });
+            }
+            Happening::Enter { who, tagged } => {
+                self.tags += 1;
+                let process = self.process(who, tagged.then_some(self.tags), None);
+                self.knock(Stage::Enter { tagged }, who, process, Named::Account(account(who)));
+            }
+            Happening::Session { stage, nth, target } => {
+                let Some(session) = self.ledger.sessions.values().nth(nth.into()).cloned() else { return };
+                let who = u8::try_from(session.holder.uid.0 - 1000).unwrap();
+                let process = self.process(who, session.tag, Some(session.id));
+                let stage = if stage { Stage::Recheck } else { Stage::Track };
+                let target = if target == 0 {
+                    Account { uid: UserId::ROOT, name: "root".into() }
+                } else {
+                    account(target)
+                };
+                self.knock(stage, who, process, Named::Account(target));
+            }
+            Happening::Gone { nth } => {
+                if let Some(id) = self.ledger.sessions.keys().nth(nth.into()).copied() {
+                    self.event(Event::SessionGone(id, EndReport::default()));
+                }
+            }
+            Happening::Pass { seconds } => self.pass(Duration::from_secs(seconds)),
+            Happening::StepWall { seconds } => {
+                self.wall += seconds * 1_000_000;
+                self.event(Event::Tick);
+            }
+            Happening::Crash { after } => self.crash_after = Some(after),
+            Happening::Reboot { wall } => {
+                self.wall += wall * 1_000_000;
+                self.boot = 5_000_000;
+                self.elapsed += Duration::from_secs(5);
+                self.boots += 1;
+                self.restart();
+            }
+        }
+    }
+
+    /// Time goes by, and the alarm rings whenever the core asked for it.
+    fn pass(&mut self, span: Duration) {
+        let end = self.boot + micros(span);
+        while let Some(due) = next_deadline(&self.ledger, &self.now()).filter(|due| due.0 <= end) {
+            self.advance(due.0.saturating_sub(self.boot).max(1));
+            self.event(Event::Tick);
+        }
+        self.advance(end.saturating_sub(self.boot));
+    }
+
+    fn advance(&mut self, span: u64) {
+        self.boot += span;
+        self.wall += i64::try_from(span).unwrap();
+        self.elapsed += Duration::from_micros(span);
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            wall: WallTime(u64::try_from(self.wall.max(0)).unwrap()),
+            boot: BootTime(self.boot),
+            boot_id: BootId(self.boots.to_string()),
+        }
+    }
+
+    fn command(&mut self, who: u8, login: u8, command: Command) {
+        let caller = Caller {
+            person: person(who),
+            loginuid: Some(account(login).uid),
+            audit_session: None,
+            scope: None,
+        };
+        self.event(Event::Command(Box::new(caller), command));
+    }
+
+    fn knock(&mut self, stage: Stage, who: u8, process: Process, user: Named) {
+        let knock = Knock {
+            stage,
+            process,
+            person: Some(person(who)),
+            service: "sudo".into(),
+            user,
+            ruser: Named::Account(account(who)),
+            tty: String::new(),
+        };
+        self.event(Event::Knock(Box::new(knock)));
+    }
+
+    fn process(&self, who: u8, tag: Option<u32>, scope: Option<SessionId>) -> Process {
+        Process {
+            main: MainProcess { pid: self.tags, start: u64::from(self.tags) },
+            real_uid: account(who).uid,
+            loginuid: Some(account(who).uid),
+            audit_session: tag,
+            parent_audit_session: Some(1),
+            scope,
+            argv: vec!["sudo".into()],
+            argv_cut: false,
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = self.now();
+        let ledger = std::mem::take(&mut self.ledger);
+        let (ledger, effects) = step(ledger, Some(&self.policy), event, &now);
+        self.ledger = ledger;
+        self.last_now = now;
+        let crash = self.crash_after.take();
+        let performed = crash.unwrap_or(effects.len()).min(effects.len());
+        for effect in &effects[..performed] {
+            self.perform(effect);
+        }
+        self.last_effects = effects;
+        if crash.is_some() {
+            self.restart();
+        }
+    }
+
+    /// The daemon starts: it has what the store kept, and nothing else.
+    fn restart(&mut self) {
+        self.terminated.clear();
+        let now = self.now();
+        let (ledger, effects) = reconcile(self.store.ledger.clone(), &BTreeSet::new(), &now);
+        self.ledger = ledger;
+        effects.iter().for_each(|effect| self.perform(effect));
+        self.event(Event::Started { version: "test" });
+    }
+
+    fn perform(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Commit(commit) => self.commit(commit.clone()),
+            Effect::Terminate { session, .. } => drop(self.terminated.insert(session.id)),
+            Effect::Watch { session, .. } => {
+                let recorded = self.store.ledger.sessions.contains_key(&session.id)
+                    && self
+                        .store
+                        .records
+                        .iter()
+                        .any(|r| r.line.contains(&format!("\"session\":{}", session.id)));
+                if !recorded {
+                    self.unrecorded = Some(session.id);
+                }
+            }
+            Effect::Reply(Reply::Gate(Verdict::Allowed)) => self.somebody_passed(),
+            _ => {}
+        }
+    }
+
+    /// Whoever passes now passes under a grant that has not been used for longer than it was given for.
+    fn somebody_passed(&mut self) {
+        for grant in self.ledger.sessions.values().map(|session| session.grant).collect::<BTreeSet<_>>() {
+            let Some(since) = self.granted.get(&grant) else { continue };
+            let used = self.elapsed.saturating_sub(*since);
+            let live = self.ledger.grants.contains_key(&grant);
+            if live && used > WINDOW + CLOCK_SLACK * (self.boots + 1) {
+                self.overlong = Some(format!("grant {grant} is open after {used:?}"));
+            }
+        }
+    }
+
+    fn commit(&mut self, commit: Commit) {
+        for change in commit.changes {
+            match change {
+                Change::Request(r) if r.state == RequestState::Pending => {
+                    drop(self.store.ledger.requests.insert(r.id, r))
+                }
+                Change::Request(r) => drop(self.store.ledger.requests.remove(&r.id)),
+                Change::Grant(g) if g.state == GrantState::Live => {
+                    self.granted.entry(g.id).or_insert(self.elapsed);
+                    self.store.ledger.grants.insert(g.id, g);
+                }
+                Change::Grant(g) => drop(self.store.ledger.grants.remove(&g.id)),
+                Change::Session(s) if matches!(s.state, SessionState::Ended { .. }) => {
+                    self.store.ledger.sessions.remove(&s.id);
+                }
+                Change::Session(s) => drop(self.store.ledger.sessions.insert(s.id, s)),
+            }
+        }
+        let FakeStore { ledger, records, head } = &mut self.store;
+        ledger.highest_wall = self.ledger.highest_wall.max(ledger.highest_wall);
+        ledger.next_id = ledger.next_id.max(self.ledger.next_id);
+        ledger.next_session = ledger.next_session.max(self.ledger.next_session);
+        records.extend(commit.drafts.into_iter().map(|draft| append(head, draft).unwrap()));
+    }
+}
+
+pub(super) fn is_restart(effects: &[Effect]) -> bool {
+    !effects.iter().any(|effect| matches!(effect, Effect::Reply(_)))
+}
+
+pub(super) fn approvals_needed(role: &RoleName) -> usize {
+    if role.as_str() == "two" { 2 } else { 1 }
+}
+
+fn account(n: u8) -> Account {
+    Account { uid: UserId(1000 + u32::from(n)), name: format!("user{n}") }
+}
+
+fn person(n: u8) -> Person {
+    Person { account: account(n), groups: BTreeSet::new() }
+}
+
+fn reason() -> Reason {
+    Reason::try_from("because it has to be".to_owned()).unwrap()
+}
+
+fn role_name(two: bool) -> RoleName {
+    RoleName::try_from(if two { "two" } else { "one" }.to_owned()).unwrap()
+}
+
+fn policy() -> Policy {
+    let everybody = People { users: (0..6).map(|n| account(n).uid).collect(), ..People::default() };
+    let role = |two: bool| Role {
+        name: role_name(two),
+        description: String::new(),
+        members: everybody.clone(),
+        run_as: RunAs {
+            written: vec![],
+            users: if two { BTreeSet::from([UserId::ROOT]) } else { BTreeSet::from([account(1).uid]) },
+        },
+        services: BTreeSet::from(["sudo".to_owned()]),
+        default_duration: WINDOW,
+        max_duration: WINDOW,
+        reason_min_length: 10,
+        ticket: TicketRule::default(),
+        approvers: everybody.clone(),
+        approvals: if two { 2 } else { 1 },
+    };
+    let operators = People { users: BTreeSet::from([OPERATOR]), ..People::default() };
+    Policy {
+        digest: "d".into(),
+        loaded_at: WallTime(0),
+        settings: Settings { operators, ..Settings::default() },
+        roles: [false, true].into_iter().map(|two| (role_name(two), role(two))).collect(),
+    }
+}

@@ -1,0 +1,290 @@
+//! All open requests, live grants and open sessions, in memory; what is closed is in the store only.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
+use jit_proto::moment::{BootId, BootTime, WallTime};
+use serde::{Deserialize, Serialize};
+
+use super::people::Account;
+use super::time::Deadline;
+
+/// The state that the core carries from event to event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// The next request's or grant's number.
+    pub next_id: u64,
+    /// The next session's number.
+    pub next_session: u64,
+    /// The highest wall time ever seen, over all boots.
+    pub highest_wall: WallTime,
+    /// Pending requests.
+    pub requests: BTreeMap<RequestId, Request>,
+    /// Live grants.
+    pub grants: BTreeMap<GrantId, Grant>,
+    /// Open sessions.
+    pub sessions: BTreeMap<SessionId, Session>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            next_id: 1,
+            next_session: 1,
+            highest_wall: WallTime(0),
+            requests: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+        }
+    }
+}
+
+/// Somebody asks for a role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its number.
+    pub id: RequestId,
+    /// What for.
+    pub role: RoleName,
+    /// Who asks.
+    pub requester: Account,
+    /// For how long.
+    pub duration: Duration,
+    /// Why.
+    pub reason: Reason,
+    /// The ticket, if one was named.
+    pub ticket: Option<Ticket>,
+    /// When.
+    pub requested_at: WallTime,
+    /// When it lapses.
+    pub expires: Deadline,
+    /// Who has said yes so far; different people.
+    pub approvals: Vec<Approval>,
+    /// How many it takes, as the role said when it was asked for.
+    pub approvals_needed: u32,
+    /// How it stands.
+    pub state: RequestState,
+}
+
+/// One person's yes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// Who.
+    pub by: Account,
+    /// When.
+    pub at: WallTime,
+    /// What they said with it; may be empty.
+    pub comment: String,
+}
+
+/// How a request stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "lowercase")]
+pub enum RequestState {
+    /// Not decided yet.
+    Pending,
+    /// It became the grant of the same number.
+    Approved,
+    /// An approver said no.
+    Denied {
+        /// Who.
+        by: Account,
+        /// Why.
+        reason: Reason,
+    },
+    /// The requester took it back.
+    Cancelled,
+    /// Nobody decided in time.
+    Expired,
+}
+
+/// A role held until a deadline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Its number.
+    pub id: GrantId,
+    /// What is held.
+    pub role: RoleName,
+    /// By whom.
+    pub holder: Account,
+    /// Why.
+    pub reason: Reason,
+    /// The ticket, if one was named.
+    pub ticket: Option<Ticket>,
+    /// Who approved, or the operator who gave it.
+    pub approvers: Vec<Account>,
+    /// Start of the window.
+    pub starts_at: WallTime,
+    /// End of the window.
+    pub ends: Deadline,
+    /// How it stands.
+    pub state: GrantState,
+}
+
+/// How a grant stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "lowercase")]
+pub enum GrantState {
+    /// The window is open.
+    Live,
+    /// Its deadline passed.
+    Expired,
+    /// The holder handed it back.
+    Released {
+        /// When.
+        at: WallTime,
+    },
+    /// Somebody took it away.
+    Revoked {
+        /// When.
+        at: WallTime,
+        /// Who.
+        by: Account,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// One elevated process tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its number.
+    pub id: SessionId,
+    /// What it runs under.
+    pub grant: GrantId,
+    /// The role of that grant.
+    pub role: RoleName,
+    /// Whose it is: the real uid of the process that knocked.
+    pub holder: Account,
+    /// The session it was started from.
+    pub parent: Option<SessionId>,
+    /// Audit session id of the tree, where the kernel gave it one of its own.
+    pub tag: Option<u32>,
+    /// Login uid, where there is one.
+    pub loginuid: Option<UserId>,
+    /// Process that knocked: sudo itself.
+    pub main: MainProcess,
+    /// PAM service.
+    pub service: String,
+    /// Terminal; empty if none.
+    pub tty: String,
+    /// As sudo was called.
+    pub argv: Vec<String>,
+    /// When it was registered.
+    pub started_at: WallTime,
+    /// When, on the boot clock.
+    pub started: BootTime,
+    /// In which boot.
+    pub boot_id: BootId,
+    /// How it stands.
+    pub state: SessionState,
+}
+
+/// A process, so that a pid that is used again is not taken for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MainProcess {
+    /// Its pid.
+    pub pid: u32,
+    /// Its start time in clock ticks since boot (proc_pid_stat(5), field 22).
+    pub start: u64,
+}
+
+/// How a session stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "lowercase")]
+pub enum SessionState {
+    /// The account stage let it pass.
+    Registered,
+    /// Its PAM session is open.
+    Open {
+        /// Whom it became.
+        run_as: Account,
+    },
+    /// It is being ended.
+    Ending {
+        /// Whom it became, if it got that far. Only then is there something that deserves a grace.
+        run_as: Option<Account>,
+        /// Why.
+        why: EndedBy,
+        /// Since when.
+        since: BootTime,
+    },
+    /// Nothing is left of it.
+    Ended {
+        /// Why.
+        why: EndedBy,
+    },
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndedBy {
+    /// Its processes were done.
+    Exited,
+    /// The window closed.
+    Expired,
+    /// The holder handed the grant back.
+    Released,
+    /// The grant was revoked.
+    Revoked,
+    /// The session it was started from ended.
+    Parent,
+    /// The machine went down.
+    Boot,
+    /// It was found without a live grant when the daemon started.
+    Orphaned,
+}
+
+impl EndedBy {
+    /// The word in records.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Expired => "expired",
+            Self::Released => "released",
+            Self::Revoked => "revoked",
+            Self::Parent => "parent",
+            Self::Boot => "boot",
+            Self::Orphaned => "orphaned",
+        }
+    }
+}
+
+impl Session {
+    /// Whom it became, once that is known.
+    #[must_use]
+    pub fn run_as(&self) -> Option<&Account> {
+        match &self.state {
+            SessionState::Open { run_as } => Some(run_as),
+            SessionState::Ending { run_as, .. } => run_as.as_ref(),
+            SessionState::Registered | SessionState::Ended { .. } => None,
+        }
+    }
+
+    /// Whether it is being ended.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        matches!(self.state, SessionState::Ending { .. } | SessionState::Ended { .. })
+    }
+}
+
+impl Ledger {
+    /// The live grants of somebody.
+    pub fn held_by(&self, uid: UserId) -> impl Iterator<Item = &Grant> {
+        self.grants.values().filter(move |grant| grant.holder.uid == uid)
+    }
+
+    /// The open sessions under a grant.
+    pub fn under(&self, grant: GrantId) -> impl Iterator<Item = &Session> {
+        self.sessions.values().filter(move |session| session.grant == grant)
+    }
+
+    /// The session with this audit session id, if any.
+    #[must_use]
+    pub fn tagged(&self, tag: u32) -> Option<&Session> {
+        self.sessions.values().find(|session| session.tag == Some(tag))
+    }
+}

@@ -1,0 +1,164 @@
+//! The policy in force: roles and settings, every value checked and every name resolved when it was loaded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jit_proto::identity::{Reason, RoleName, Ticket, UserId};
+use jit_proto::moment::{WallTime, spoken};
+
+use super::people::People;
+
+/// Everything that `/etc/jitd` says.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// SHA-256 over the files, in hex.
+    pub digest: String,
+    /// When it was read.
+    pub loaded_at: WallTime,
+    /// The settings.
+    pub settings: Settings,
+    /// The roles by name.
+    pub roles: BTreeMap<RoleName, Role>,
+}
+
+/// `jitd.toml`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// No role's maximum is longer.
+    pub max_duration: Duration,
+    /// A request that nobody decided lapses after this.
+    pub request_expiry: Duration,
+    /// From SIGTERM to SIGKILL at the end of a session.
+    pub grace: Duration,
+    /// Who may grant and revoke without a request.
+    pub operators: People,
+    /// Who may read the audit record.
+    pub auditors: People,
+    /// Private enterprise number in the structured data of syslog messages (RFC 5424 section 7.2.2).
+    pub syslog_enterprise: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_duration: Duration::from_secs(8 * 3600),
+            request_expiry: Duration::from_secs(3600),
+            grace: Duration::from_secs(5),
+            operators: People::default(),
+            auditors: People::default(),
+            syslog_enterprise: 32473,
+        }
+    }
+}
+
+/// What may be asked for.
+#[derive(Debug, Clone)]
+pub struct Role {
+    /// Its name.
+    pub name: RoleName,
+    /// What it is for.
+    pub description: String,
+    /// Who may ask.
+    pub members: People,
+    /// Whom it lets one become.
+    pub run_as: RunAs,
+    /// PAM services it opens.
+    pub services: BTreeSet<String>,
+    /// What a request gets that names no duration.
+    pub default_duration: Duration,
+    /// What a request may ask for at most.
+    pub max_duration: Duration,
+    /// Least length of a reason, in characters.
+    pub reason_min_length: usize,
+    /// What a ticket has to look like.
+    pub ticket: TicketRule,
+    /// Who may approve.
+    pub approvers: People,
+    /// How many different approvers it takes; at least 1.
+    pub approvals: u32,
+}
+
+/// Whom a role lets one become. Root may become anybody, so a role that names root covers every user and group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunAs {
+    /// As the file says it.
+    pub written: Vec<String>,
+    /// The users named.
+    pub users: BTreeSet<UserId>,
+}
+
+impl RunAs {
+    /// Whether it covers this target.
+    #[must_use]
+    pub fn covers(&self, target: UserId) -> bool {
+        self.is_anybody() || self.users.contains(&target)
+    }
+
+    /// Whether it covers everybody.
+    #[must_use]
+    pub fn is_anybody(&self) -> bool {
+        self.users.contains(&UserId::ROOT)
+    }
+}
+
+/// What a ticket has to look like.
+#[derive(Debug, Clone, Default)]
+pub struct TicketRule {
+    /// Whether a request without one is refused.
+    pub required: bool,
+    /// What it has to match, anchored as the file says it.
+    pub pattern: Option<regex_lite::Regex>,
+}
+
+impl Role {
+    /// The duration a request gets, or why it gets none.
+    ///
+    /// # Errors
+    /// A sentence for the requester.
+    pub fn duration(&self, asked: Option<Duration>) -> Result<Duration, String> {
+        let duration = asked.unwrap_or(self.default_duration);
+        if duration > self.max_duration {
+            let (asked, most) = (spoken(duration), spoken(self.max_duration));
+            return Err(format!("role {} is given for {most} at most, not for {asked}", self.name));
+        }
+        Ok(duration)
+    }
+
+    /// Whether a reason is long enough.
+    ///
+    /// # Errors
+    /// A sentence for the requester.
+    pub fn accepts_reason(&self, reason: &Reason) -> Result<(), String> {
+        let length = reason.as_str().chars().count();
+        if length < self.reason_min_length {
+            let least = self.reason_min_length;
+            return Err(format!(
+                "role {} wants a reason of at least {least} characters, not {length}",
+                self.name
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether a ticket is there and looks right.
+    ///
+    /// # Errors
+    /// A sentence for the requester.
+    pub fn accepts_ticket(&self, ticket: Option<&Ticket>) -> Result<(), String> {
+        match (ticket, &self.ticket.pattern) {
+            (None, _) if self.ticket.required => Err(format!("role {} wants a ticket", self.name)),
+            (Some(ticket), Some(pattern)) if !pattern.is_match(ticket.as_str()) => {
+                Err(format!("role {} wants a ticket that matches {}", self.name, pattern.as_str()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The line somebody types to ask for this role.
+    #[must_use]
+    pub fn request_line(&self) -> String {
+        let span = spoken(self.default_duration).replace(' ', "");
+        let ticket = if self.ticket.required { " --ticket TICKET" } else { "" };
+        format!("jitctl request {} --for {span} --reason \"...\"{ticket}", self.name)
+    }
+}

@@ -1,0 +1,308 @@
+//! From asking to a grant, and back: what people do with requests and grants, and who may.
+
+use std::time::Duration;
+
+use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
+use jit_proto::record::{Event as What, Facts};
+
+use super::event::{Caller, Change, Command, Done, Refusal, Which};
+use super::facts;
+use super::ledger::{Approval, EndedBy, Grant, GrantState, Ledger, Request, RequestState};
+use super::people::{Account, Person};
+use super::policy::{Policy, Role};
+use super::step::Turn;
+use super::time::{Deadline, seconds};
+
+/// Somebody can have this many requests pending at once; more would only bury the approver.
+const MOST_PENDING: usize = 5;
+
+/// Carries a command out, or says why not. Every refusal is recorded.
+pub(super) fn command(turn: &mut Turn<'_>, caller: &Caller, command: Command) -> Result<Done, Refusal> {
+    let (what, result) = match command {
+        Command::Request { role, duration, reason, ticket } => {
+            (format!("request {role}"), request(turn, caller, &role, duration, reason, ticket))
+        }
+        Command::Cancel(id) => (format!("cancel {id}"), cancel(turn, caller, id)),
+        Command::Approve { id, duration, comment } => {
+            (format!("approve {id}"), approve(turn, caller, id, duration, comment))
+        }
+        Command::Deny { id, reason } => (format!("deny {id}"), deny(turn, caller, id, reason)),
+        Command::Release(id) => ("release".to_owned(), release(turn, caller, id)),
+        Command::Grant { holder, role, duration, reason, ticket } => {
+            let what = format!("grant {} {role}", holder.name);
+            (what, give(turn, caller, holder, &role, duration, reason, ticket))
+        }
+        Command::Revoke { which, reason } => ("revoke".to_owned(), revoke(turn, caller, &which, &reason)),
+    };
+    if let Err(refusal) = &result {
+        turn.note(What::CommandRefused, facts::refused(caller, &what, &refusal.to_string()));
+    }
+    result
+}
+
+/// Whether the caller may grant and revoke: an operator, or root that did not become root through a window.
+#[must_use]
+pub(super) fn is_operator(policy: Option<&Policy>, ledger: &Ledger, caller: &Caller) -> bool {
+    let listed = policy.is_some_and(|policy| policy.settings.operators.include(&caller.person));
+    listed || (caller.person.account.uid.is_root() && !speaks_from_a_window(ledger, caller))
+}
+
+/// Whether the caller runs inside an elevated session.
+fn speaks_from_a_window(ledger: &Ledger, caller: &Caller) -> bool {
+    caller.scope.is_some() || caller.audit_session.is_some_and(|tag| ledger.tagged(tag).is_some())
+}
+
+/// Whether this caller is that person, under their own uid or behind another one's.
+fn is_same_person(caller: &Caller, account: &Account) -> bool {
+    caller.person.account.uid == account.uid || caller.loginuid == Some(account.uid)
+}
+
+fn role<'a>(policy: Option<&'a Policy>, name: &RoleName) -> Result<&'a Role, Refusal> {
+    let policy =
+        policy.ok_or_else(|| Refusal::PolicyDenied("jitd has no valid policy on this host".to_owned()))?;
+    policy.roles.get(name).ok_or_else(|| Refusal::NoSuch(format!("there is no role {name} for you")))
+}
+
+fn request(
+    turn: &mut Turn<'_>,
+    caller: &Caller,
+    name: &RoleName,
+    duration: Option<Duration>,
+    reason: Reason,
+    ticket: Option<Ticket>,
+) -> Result<Done, Refusal> {
+    let role = role(turn.policy, name)?;
+    let requester = &caller.person.account;
+    if !role.members.include(&caller.person) {
+        return Err(Refusal::NoSuch(format!("there is no role {name} for you")));
+    }
+    let duration = role.duration(duration).map_err(Refusal::PolicyDenied)?;
+    role.accepts_reason(&reason).map_err(Refusal::PolicyDenied)?;
+    role.accepts_ticket(ticket.as_ref()).map_err(Refusal::PolicyDenied)?;
+    let own = turn.ledger.requests.values().filter(|request| request.requester.uid == requester.uid);
+    if own.count() >= MOST_PENDING {
+        let message = format!("you have {MOST_PENDING} requests pending already; cancel one first");
+        return Err(Refusal::PolicyDenied(message));
+    }
+    let expiry = turn.policy.map_or(Duration::ZERO, |policy| policy.settings.request_expiry);
+    let request = Request {
+        id: RequestId(take_id(&mut turn.ledger)),
+        role: name.clone(),
+        requester: requester.clone(),
+        duration,
+        reason,
+        ticket,
+        requested_at: turn.now.wall,
+        expires: Deadline::in_(expiry, turn.now),
+        approvals: Vec::new(),
+        approvals_needed: role.approvals,
+        state: RequestState::Pending,
+    };
+    turn.note(What::RequestMade, facts::request(&request));
+    turn.put(Change::Request(request.clone()));
+    let id = request.id;
+    turn.ledger.requests.insert(id, request);
+    Ok(Done::Request(id))
+}
+
+fn cancel(turn: &mut Turn<'_>, caller: &Caller, id: RequestId) -> Result<Done, Refusal> {
+    let own = turn.ledger.requests.get(&id).filter(|r| r.requester.uid == caller.person.account.uid);
+    own.ok_or_else(|| no_request(id))?;
+    let request = turn.close_request(id, RequestState::Cancelled).ok_or_else(|| no_request(id))?;
+    turn.note(What::RequestCancelled, facts::request(&request));
+    Ok(Done::Request(id))
+}
+
+fn approve(
+    turn: &mut Turn<'_>,
+    caller: &Caller,
+    id: RequestId,
+    shorter: Option<Duration>,
+    comment: String,
+) -> Result<Done, Refusal> {
+    let mut request = decidable(turn, caller, id)?;
+    let approver = &caller.person.account;
+    if request.approvals.iter().any(|approval| approval.by.uid == approver.uid) {
+        return Err(Refusal::AlreadyDecided(format!("you have approved request {id} already")));
+    }
+    if let Some(shorter) = shorter {
+        if shorter > request.duration {
+            let message = format!("request {id} asks for less; an approver can only shorten it");
+            return Err(Refusal::PolicyDenied(message));
+        }
+        request.duration = shorter;
+    }
+    let role = role(turn.policy, &request.role)?;
+    // The policy may have changed since the request was made; what it says now is what counts.
+    let duration = request.duration.min(role.max_duration);
+    let needed = request.approvals_needed.max(role.approvals);
+    request.approvals_needed = needed;
+    request.approvals.push(Approval { by: approver.clone(), at: turn.now.wall, comment: comment.clone() });
+    let said = Facts { detail: (!comment.is_empty()).then_some(comment), ..facts::request(&request) };
+    turn.note(What::RequestApproved, facts::by(approver, said));
+    if request.approvals.len() < needed as usize {
+        turn.put(Change::Request(request.clone()));
+        turn.ledger.requests.insert(id, request);
+        return Ok(Done::Request(id));
+    }
+    turn.ledger.requests.insert(id, request);
+    let Some(request) = turn.close_request(id, RequestState::Approved) else { return Err(no_request(id)) };
+    let approvers = request.approvals.iter().map(|approval| approval.by.clone()).collect();
+    let grant = Grant {
+        id: GrantId(id.0),
+        role: request.role.clone(),
+        holder: request.requester,
+        reason: request.reason,
+        ticket: request.ticket,
+        approvers,
+        starts_at: turn.now.wall,
+        ends: Deadline::in_(duration, turn.now),
+        state: GrantState::Live,
+    };
+    start(turn, grant, duration, None);
+    Ok(Done::Request(id))
+}
+
+fn deny(turn: &mut Turn<'_>, caller: &Caller, id: RequestId, reason: Reason) -> Result<Done, Refusal> {
+    decidable(turn, caller, id)?;
+    let by = caller.person.account.clone();
+    let denied = RequestState::Denied { by: by.clone(), reason: reason.clone() };
+    let request = turn.close_request(id, denied).ok_or_else(|| no_request(id))?;
+    let why = Facts { detail: Some(reason.as_str().to_owned()), ..facts::request(&request) };
+    turn.note(What::RequestDenied, facts::by(&by, why));
+    Ok(Done::Request(id))
+}
+
+/// The pending request that this caller may decide on.
+fn decidable(turn: &Turn<'_>, caller: &Caller, id: RequestId) -> Result<Request, Refusal> {
+    let request = turn.ledger.requests.get(&id).ok_or_else(|| no_request(id))?;
+    if is_same_person(caller, &request.requester) {
+        let message = format!("request {id} is your own; somebody else has to decide on it");
+        return Err(Refusal::SelfApproval(message));
+    }
+    if !may_approve(turn.policy, &caller.person, request) {
+        return Err(no_request(id));
+    }
+    Ok(request.clone())
+}
+
+/// Whether this person is an approver of the request's role and not its requester.
+#[must_use]
+pub(super) fn may_approve(policy: Option<&Policy>, person: &Person, request: &Request) -> bool {
+    let approvers = policy.and_then(|policy| policy.roles.get(&request.role)).map(|role| &role.approvers);
+    person.account.uid != request.requester.uid && approvers.is_some_and(|people| people.include(person))
+}
+
+fn release(turn: &mut Turn<'_>, caller: &Caller, id: Option<GrantId>) -> Result<Done, Refusal> {
+    let uid = caller.person.account.uid;
+    let held: Vec<GrantId> = turn.ledger.held_by(uid).map(|grant| grant.id).collect();
+    let id = match (id, held.as_slice()) {
+        (Some(id), held) if held.contains(&id) => id,
+        (Some(id), _) => return Err(Refusal::NoSuch(format!("you hold no grant {id}"))),
+        (None, [only]) => *only,
+        (None, []) => return Err(Refusal::NoSuch("you hold no grant".to_owned())),
+        (None, _) => {
+            let all: Vec<String> = held.iter().map(ToString::to_string).collect();
+            let message = format!("you hold several grants; say which: {}", all.join(", "));
+            return Err(Refusal::NoSuch(message));
+        }
+    };
+    let state = GrantState::Released { at: turn.now.wall };
+    turn.close_grant(id, state, EndedBy::Released, What::GrantReleased);
+    Ok(Done::Grant(id))
+}
+
+fn give(
+    turn: &mut Turn<'_>,
+    caller: &Caller,
+    holder: Account,
+    name: &RoleName,
+    duration: Option<Duration>,
+    reason: Reason,
+    ticket: Option<Ticket>,
+) -> Result<Done, Refusal> {
+    if !is_operator(turn.policy, &turn.ledger, caller) {
+        return Err(Refusal::NotAuthorized("only operators grant without a request".to_owned()));
+    }
+    if is_same_person(caller, &holder) {
+        return Err(Refusal::SelfApproval("nobody grants to themselves".to_owned()));
+    }
+    let role = role(turn.policy, name)?;
+    let duration = role.duration(duration).map_err(Refusal::PolicyDenied)?;
+    role.accepts_reason(&reason).map_err(Refusal::PolicyDenied)?;
+    if let Some(ticket) = &ticket {
+        role.accepts_ticket(Some(ticket)).map_err(Refusal::PolicyDenied)?;
+    }
+    let grant = Grant {
+        id: GrantId(take_id(&mut turn.ledger)),
+        role: name.clone(),
+        holder,
+        reason,
+        ticket,
+        approvers: vec![caller.person.account.clone()],
+        starts_at: turn.now.wall,
+        ends: Deadline::in_(duration, turn.now),
+        state: GrantState::Live,
+    };
+    let id = grant.id;
+    start(turn, grant, duration, Some(caller));
+    Ok(Done::Grant(id))
+}
+
+fn start(turn: &mut Turn<'_>, grant: Grant, duration: Duration, operator: Option<&Caller>) {
+    let mut started = Facts { seconds: Some(seconds(duration)), ..facts::grant(&grant) };
+    if let Some(operator) = operator {
+        started.loginuid = operator.loginuid.map(|uid| uid.0);
+        started = facts::by(&operator.person.account, started);
+    } else {
+        started.request = Some(grant.id.0);
+    }
+    turn.note(What::GrantStarted, started);
+    turn.put(Change::Grant(grant.clone()));
+    turn.ledger.grants.insert(grant.id, grant);
+}
+
+fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) -> Result<Done, Refusal> {
+    let operator = is_operator(turn.policy, &turn.ledger, caller);
+    let ids: Vec<GrantId> = match which {
+        Which::One(id) => {
+            let grant = turn.ledger.grants.get(id).filter(|grant| {
+                let role = turn.policy.and_then(|policy| policy.roles.get(&grant.role));
+                operator || role.is_some_and(|role| role.approvers.include(&caller.person))
+            });
+            vec![
+                grant
+                    .ok_or_else(|| {
+                        Refusal::NoSuch(format!("there is no live grant {id} of yours to revoke"))
+                    })?
+                    .id,
+            ]
+        }
+        Which::Of(_) | Which::All if !operator => {
+            return Err(Refusal::NotAuthorized("only operators revoke everything somebody holds".to_owned()));
+        }
+        Which::Of(account) => turn.ledger.held_by(account.uid).map(|grant| grant.id).collect(),
+        Which::All => turn.ledger.grants.keys().copied().collect(),
+    };
+    let by = caller.person.account.clone();
+    for id in &ids {
+        let state = GrantState::Revoked { at: turn.now.wall, by: by.clone(), reason: reason.clone() };
+        turn.close_grant(*id, state, EndedBy::Revoked, What::GrantRevoked);
+        turn.amend_last(What::GrantRevoked, |facts| {
+            facts.detail = Some(reason.as_str().to_owned());
+            facts.actor = Some(by.name.clone());
+            facts.actor_uid = Some(by.uid.0);
+        });
+    }
+    Ok(Done::Grants(ids))
+}
+
+fn take_id(ledger: &mut Ledger) -> u64 {
+    let id = ledger.next_id;
+    ledger.next_id += 1;
+    id
+}
+
+fn no_request(id: RequestId) -> Refusal {
+    Refusal::NoSuch(format!("there is no pending request {id} of yours to decide on"))
+}

@@ -1,0 +1,187 @@
+//! What of the state is shown to whom: a party to a thing sees it, for everybody else it does not exist.
+
+use jit_proto::moment::WallTime;
+use jit_proto::names::scope_name;
+use jit_proto::view::{ApprovalView, GrantView, RequestView, RoleView, SessionView};
+
+use super::event::Caller;
+use super::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};
+use super::policy::{Policy, Role};
+use super::requests;
+use super::time::{Now, seconds};
+
+/// Who looks, at what.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The state.
+    pub ledger: &'a Ledger,
+    /// The policy in force.
+    pub policy: Option<&'a Policy>,
+    /// Who looks.
+    pub caller: &'a Caller,
+    /// When.
+    pub now: &'a Now,
+}
+
+impl Look<'_> {
+    /// Whether the caller may read the audit record: root, operators, auditors.
+    #[must_use]
+    pub fn reads_audit(&self) -> bool {
+        let person = &self.caller.person;
+        let listed = self.policy.map(|policy| &policy.settings);
+        person.account.uid.is_root()
+            || listed.is_some_and(|s| s.operators.include(person) || s.auditors.include(person))
+    }
+
+    /// Whether the caller may see this request.
+    #[must_use]
+    pub fn sees_request(&self, request: &Request) -> bool {
+        self.caller.person.account.uid == request.requester.uid
+            || self.reads_audit()
+            || requests::may_approve(self.policy, &self.caller.person, request)
+    }
+
+    /// Whether the caller may see this grant and the sessions under it.
+    #[must_use]
+    pub fn sees_grant(&self, grant: &Grant) -> bool {
+        let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
+        self.caller.person.account.uid == grant.holder.uid
+            || self.reads_audit()
+            || role.is_some_and(|role| role.approvers.include(&self.caller.person))
+    }
+
+    /// Whether the caller may see this session.
+    #[must_use]
+    pub fn sees_session(&self, session: &Session) -> bool {
+        let uid = self.caller.person.account.uid;
+        uid == session.holder.uid
+            || self.reads_audit()
+            || self.ledger.grants.get(&session.grant).is_some_and(|grant| self.sees_grant(grant))
+    }
+
+    /// Whether the caller may see this role.
+    #[must_use]
+    pub fn sees_role(&self, role: &Role) -> bool {
+        let person = &self.caller.person;
+        role.members.include(person) || role.approvers.include(person) || self.reads_audit()
+    }
+
+    /// A request as the caller sees it.
+    #[must_use]
+    pub fn request(&self, request: &Request) -> RequestView {
+        let (state, denied_by, denial_reason) = match &request.state {
+            RequestState::Pending if request.expires.has_passed(self.now) => ("expired", "", ""),
+            RequestState::Pending => ("pending", "", ""),
+            RequestState::Approved => ("approved", "", ""),
+            RequestState::Denied { by, reason } => ("denied", by.name.as_str(), reason.as_str()),
+            RequestState::Cancelled => ("cancelled", "", ""),
+            RequestState::Expired => ("expired", "", ""),
+        };
+        let open = state == "pending";
+        RequestView {
+            id: request.id.0,
+            state: state.to_owned(),
+            role: request.role.to_string(),
+            user: request.requester.name.clone(),
+            uid: request.requester.uid.0,
+            reason: request.reason.as_str().to_owned(),
+            ticket: request.ticket.as_ref().map_or(String::new(), |ticket| ticket.as_str().to_owned()),
+            duration_seconds: seconds(request.duration),
+            requested_at: request.requested_at.0,
+            expires_at: request.expires.wall.0,
+            approvals: request
+                .approvals
+                .iter()
+                .map(|approval| ApprovalView {
+                    user: approval.by.name.clone(),
+                    uid: approval.by.uid.0,
+                    comment: approval.comment.clone(),
+                    given_at: approval.at.0,
+                })
+                .collect(),
+            approvals_needed: request.approvals_needed,
+            denied_by: denied_by.to_owned(),
+            denial_reason: denial_reason.to_owned(),
+            may_approve: open && requests::may_approve(self.policy, &self.caller.person, request),
+        }
+    }
+
+    /// A grant as the caller sees it.
+    #[must_use]
+    pub fn grant(&self, grant: &Grant) -> GrantView {
+        let live = matches!(grant.state, GrantState::Live);
+        let state = match grant.state {
+            GrantState::Live if grant.ends.has_passed(self.now) => "expired",
+            GrantState::Live => "live",
+            GrantState::Expired => "expired",
+            GrantState::Released { .. } => "released",
+            GrantState::Revoked { .. } => "revoked",
+        };
+        let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
+        GrantView {
+            id: grant.id.0,
+            state: state.to_owned(),
+            role: grant.role.to_string(),
+            user: grant.holder.name.clone(),
+            uid: grant.holder.uid.0,
+            run_as: role.map_or_else(Vec::new, |role| role.run_as.written.clone()),
+            services: role.map_or_else(Vec::new, |role| role.services.iter().cloned().collect()),
+            reason: grant.reason.as_str().to_owned(),
+            ticket: grant.ticket.as_ref().map_or(String::new(), |ticket| ticket.as_str().to_owned()),
+            approvers: grant.approvers.iter().map(|account| account.name.clone()).collect(),
+            starts_at: grant.starts_at.0,
+            ends_at: grant.ends.wall.0,
+            remaining_seconds: if live { seconds(grant.ends.remaining(self.now)) } else { 0 },
+            sessions: self.ledger.under(grant.id).count() as u64,
+        }
+    }
+
+    /// A session as the caller sees it.
+    #[must_use]
+    pub fn session(&self, session: &Session) -> SessionView {
+        let state = match session.state {
+            SessionState::Registered => "registered",
+            SessionState::Open { .. } => "open",
+            SessionState::Ending { .. } | SessionState::Ended { .. } => "ending",
+        };
+        let ends = self.ledger.grants.get(&session.grant).map_or(WallTime(0), |grant| grant.ends.wall);
+        SessionView {
+            id: session.id.0,
+            grant: session.grant.0,
+            state: state.to_owned(),
+            user: session.holder.name.clone(),
+            uid: session.holder.uid.0,
+            role: session.role.to_string(),
+            service: session.service.clone(),
+            run_as: session.run_as().map_or(String::new(), |account| account.name.clone()),
+            tty: session.tty.clone(),
+            pid: session.main.pid,
+            argv: session.argv.clone(),
+            audit_session: session.tag.unwrap_or(0),
+            scope: scope_name(session.id),
+            started_at: session.started_at.0,
+            ends_at: ends.0,
+        }
+    }
+
+    /// A role as the caller sees it.
+    #[must_use]
+    pub fn role(&self, role: &Role) -> RoleView {
+        RoleView {
+            name: role.name.to_string(),
+            description: role.description.clone(),
+            members: role.members.written.clone(),
+            approvers: role.approvers.written.clone(),
+            approvals_needed: role.approvals,
+            run_as: role.run_as.written.clone(),
+            services: role.services.iter().cloned().collect(),
+            default_duration_seconds: seconds(role.default_duration),
+            max_duration_seconds: seconds(role.max_duration),
+            reason_min_length: role.reason_min_length as u64,
+            ticket_required: role.ticket.required,
+            ticket_pattern: role.ticket.pattern.as_ref().map_or(String::new(), |p| p.as_str().to_owned()),
+            may_request: role.members.include(&self.caller.person),
+            may_approve: role.approvers.include(&self.caller.person),
+        }
+    }
+}

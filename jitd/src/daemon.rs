@@ -1,0 +1,147 @@
+//! Puts the parts together, and takes them apart again in order.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use sd_notify::NotifyState;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+
+use crate::bus::Front;
+use crate::clock::Clock;
+use crate::core::event::Event;
+use crate::core::reconcile::reconcile;
+use crate::engine::{Engine, Handle};
+use crate::gate::Behind;
+use crate::rules::Rules;
+use crate::sessions::systemd::Systemd;
+use crate::store::Store;
+use crate::{alarm, audit, bus, gate, sessions, sockets};
+
+/// Where the policy is.
+pub(crate) const POLICY: &str = "/etc/jitd";
+/// Where state and record are.
+const STORE: &str = "/var/lib/jitd/jit.db";
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When a part it cannot do without is not there. PID 1 starts it again; meanwhile nobody is let through.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let listener = sockets::gate().context("the gate's socket")?;
+    // One thread for gate, engine and sessions: a call is over before a second thread would have woken up.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
+    runtime.block_on(serve(listener))
+}
+
+async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()> {
+    let clock = Clock::of_this_boot().context("the boot id")?;
+    let path = Path::new(STORE);
+    if let Some(folder) = path.parent() {
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(folder, private).with_context(|| folder.display().to_string())?;
+    }
+    let store = Store::open(path)?;
+    let sent = store.sent()?;
+    let (ledger, after_start) = reconcile(store.ledger()?, &sessions::scopes(), &clock.now());
+    // A connection of its own for PID 1, so that nobody's flood of calls stands between it and the sessions.
+    let connection = bus::connect().await.context("the system bus")?;
+    let systemd = Systemd::on(connection.clone()).await.context("PID 1 on the system bus")?;
+
+    let (engine, inbox) = Handle::new();
+    let (orders, session_inbox) = mpsc::unbounded_channel();
+    let (deadline, deadlines) = watch::channel(None);
+    let (changes, changed) = broadcast::channel(1024);
+    let reporter = engine.clone();
+    let sink =
+        audit::start(path.to_owned(), sent, move |seq| reporter.sent(seq)).context("the audit sink")?;
+    let started_at = clock.now().wall;
+    let decider = Engine {
+        store,
+        clock: clock.clone(),
+        sessions: orders,
+        sink,
+        changes,
+        deadline,
+        sent,
+        failing: false,
+        started_at,
+    };
+    let (ended, mut engine_ended) = mpsc::channel::<()>(1);
+    tokio::spawn(async move {
+        if let Err(problem) = decider.run(ledger, after_start, inbox).await {
+            error!("the engine has ended: {problem}");
+        }
+        drop(ended);
+    });
+    tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd));
+    let alarm_engine = engine.clone();
+    tokio::spawn(async move {
+        if let Err(problem) = alarm::run(deadlines, alarm_engine).await {
+            error!("there is no timer for the deadlines: {problem}");
+            // Without deadlines there is no promise to keep; PID 1 starts the daemon again.
+            std::process::exit(1);
+        }
+    });
+
+    let behind = Behind::new(engine.clone(), clock.clone());
+    let rules = Rules::under(Path::new(POLICY), clock);
+    engine.tell(Event::Started { version: env!("CARGO_PKG_VERSION") }).await?;
+    if rules.reload(&engine).await?.is_err() {
+        warn!("without a valid policy nobody but root is let through");
+    }
+    let (stop, stopping) = watch::channel(false);
+    let listener = UnixListener::from_std(listener).context("the gate's socket")?;
+    let gate = tokio::spawn(gate::serve(listener, behind.clone(), stopping));
+    let (ready, taken) = oneshot::channel();
+    let (lost, mut bus_lost) = mpsc::channel::<()>(1);
+    let front = Front { engine: engine.clone(), rules: rules.clone(), behind, changes: changed };
+    bus::start(front, ready, lost).context("the bus's thread")?;
+    taken.await.context("the bus's thread")?.context("the name on the system bus")?;
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    info!("ready");
+    tokio::spawn(watchdog(engine.clone()));
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = engine_ended.recv() => anyhow::bail!("the engine has ended"),
+            // The callers in the socket's queue wait for the next start, which finds the new bus.
+            _ = bus_lost.recv() => anyhow::bail!("the system bus has gone"),
+            () = bus::wait_for_end(&connection) => anyhow::bail!("the system bus has gone"),
+            // What is wrong with a policy has been said where it was read.
+            _ = hang_up.recv() => drop(rules.reload(&engine).await?),
+        }
+    }
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    stop.send_replace(true);
+    // Callers inside get their answer; those in the socket's queue get it from the next start.
+    if tokio::time::timeout(Duration::from_secs(5), gate).await.is_err() {
+        warn!("callers of the gate were still waiting");
+    }
+    engine.tell(Event::Stopping).await?;
+    engine.stop().await;
+    Ok(())
+}
+
+/// Tells PID 1 that the daemon is alive: that the engine, which everything goes through, still answers.
+async fn watchdog(engine: Handle) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let mut ticks = tokio::time::interval(limit / 3);
+    loop {
+        ticks.tick().await;
+        if engine.look(|_| ()).await.is_err() {
+            return;
+        }
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    }
+}

@@ -1,0 +1,383 @@
+//! The one owner of the ledger: takes messages, lets the core decide, commits, and has the effects performed.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, mpsc as std_mpsc};
+use std::time::Duration;
+
+use jit_proto::moment::{BootTime, WallTime};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tracing::error;
+
+use crate::audit::ToSink;
+use crate::clock::Clock;
+use crate::core::event::{Changed, Effect, Event, Refusal, Reply, Verdict};
+use crate::core::ledger::{EndedBy, Ledger};
+use crate::core::policy::Policy;
+use crate::core::step::{next_deadline, step};
+use crate::core::time::Now;
+use crate::sessions::Order;
+use crate::store::{Kept, Store, StoreError};
+
+/// This many events at most share one transaction.
+const MOST_IN_A_BATCH: usize = 128;
+/// After a commit that failed, what is due is tried again this much later.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What reaches the engine.
+pub enum Message {
+    /// Something happened.
+    Event(Box<Incoming>),
+    /// Somebody wants to look.
+    Look(Box<dyn FnOnce(&Inside<'_>) + Send>),
+    /// Syslog has been handed the records up to this one.
+    Sent(u64),
+    /// Write down what is left to write, and end.
+    Stop(oneshot::Sender<()>),
+}
+
+/// An event with what belongs to it but means nothing to the core.
+pub struct Incoming {
+    /// The event.
+    pub event: Event,
+    /// The process that knocked.
+    pub pidfd: Option<OwnedFd>,
+    /// Where the answer goes.
+    pub reply: Option<oneshot::Sender<Reply>>,
+}
+
+/// What somebody who looks gets to see.
+pub struct Inside<'a> {
+    /// The state.
+    pub ledger: &'a Ledger,
+    /// The policy in force.
+    pub policy: Option<&'a Arc<Policy>>,
+    /// What is closed, and the record.
+    pub store: &'a Store,
+    /// How far syslog has been served.
+    pub sent: u64,
+    /// When the daemon started.
+    pub started_at: WallTime,
+    /// The time.
+    pub now: Now,
+}
+
+/// The engine has ended; nothing can be decided any more.
+#[derive(Debug, thiserror::Error)]
+#[error("jitd is stopping")]
+pub struct Stopped;
+
+/// The way to the engine.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    sender: mpsc::Sender<Message>,
+}
+
+impl Handle {
+    /// A handle, and the inbox that the engine reads.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<Message>) {
+        let (sender, inbox) = mpsc::channel(1024);
+        (Self { sender }, inbox)
+    }
+
+    /// Sends an event that nobody waits for.
+    ///
+    /// # Errors
+    /// When the engine has ended.
+    pub async fn tell(&self, event: Event) -> Result<(), Stopped> {
+        let incoming = Box::new(Incoming { event, pidfd: None, reply: None });
+        self.sender.send(Message::Event(incoming)).await.map_err(|_| Stopped)
+    }
+
+    /// Sends an event and waits for the answer.
+    ///
+    /// # Errors
+    /// When the engine has ended.
+    pub async fn ask(&self, event: Event, pidfd: Option<OwnedFd>) -> Result<Reply, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let incoming = Box::new(Incoming { event, pidfd, reply: Some(reply) });
+        self.sender.send(Message::Event(incoming)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Looks at the state.
+    ///
+    /// # Errors
+    /// When the engine has ended.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Inside<'_>) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let look = Box::new(move |inside: &Inside<'_>| {
+            // Whoever asked may have gone meanwhile.
+            let _ = reply.send(look(inside));
+        });
+        self.sender.send(Message::Look(look)).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Reports what syslog has been handed; called from the sink's own thread.
+    pub fn sent(&self, seq: u64) {
+        // If the engine has ended, the records are sent once more after the next start: at least once.
+        let _ = self.sender.blocking_send(Message::Sent(seq));
+    }
+
+    /// Ends the engine when everything before this is done.
+    pub async fn stop(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.sender.send(Message::Stop(done)).await.is_ok() {
+            // An engine that is gone already has stopped.
+            let _ = wait.await;
+        }
+    }
+}
+
+/// What the engine works with.
+pub struct Engine {
+    /// Where state and record are kept.
+    pub store: Store,
+    /// The clocks.
+    pub clock: Clock,
+    /// What watches and ends sessions.
+    pub sessions: mpsc::UnboundedSender<Order>,
+    /// What serves syslog.
+    pub sink: std_mpsc::Sender<ToSink>,
+    /// What tells the bus.
+    pub changes: broadcast::Sender<Changed>,
+    /// What wakes the engine at the next deadline.
+    pub deadline: watch::Sender<Option<BootTime>>,
+    /// How far syslog has been served.
+    pub sent: u64,
+    /// Whether the last commit failed.
+    pub failing: bool,
+    /// When the daemon started.
+    pub started_at: WallTime,
+}
+
+/// An event's effects, waiting for the batch to be committed.
+struct Pending {
+    event: Event,
+    pidfd: Option<OwnedFd>,
+    reply: Option<oneshot::Sender<Reply>>,
+    effects: Vec<Effect>,
+}
+
+impl Engine {
+    /// Runs until it is told to stop. It shares its thread with the callers' tasks: while it commits, they queue up,
+    /// and are then committed together. `after_start` are the effects of reconciling, to be performed first.
+    ///
+    /// # Errors
+    /// When the store can be neither written nor read back: the state in memory is then worth nothing.
+    pub async fn run(
+        mut self,
+        mut ledger: Ledger,
+        after_start: Vec<Effect>,
+        mut inbox: mpsc::Receiver<Message>,
+    ) -> Result<(), StoreError> {
+        let mut policy: Option<Arc<Policy>> = None;
+        let mut again: VecDeque<Event> = VecDeque::new();
+        self.start(after_start, &ledger)?;
+        let _ = self.sink.send(ToSink::Stored(self.store.head().seq));
+        while let Some(first) = inbox.recv().await {
+            let now = self.clock.now();
+            let mut batch: Vec<Pending> = Vec::new();
+            let mut stop = None;
+            for event in again.drain(..) {
+                let (next, effects) = step(ledger, policy.as_deref(), event.clone(), &now);
+                ledger = next;
+                batch.push(Pending { event, pidfd: None, reply: None, effects });
+            }
+            let mut message = Some(first);
+            while let Some(current) = message.take() {
+                match current {
+                    Message::Event(incoming) => {
+                        if let Event::PolicyLoaded(new) = &incoming.event {
+                            let _ = self.sink.send(ToSink::Enterprise(new.settings.syslog_enterprise));
+                            policy = Some(Arc::clone(new));
+                        }
+                        let Incoming { event, pidfd, reply } = *incoming;
+                        let (next, effects) = step(ledger, policy.as_deref(), event.clone(), &now);
+                        ledger = next;
+                        batch.push(Pending { event, pidfd, reply, effects });
+                    }
+                    Message::Sent(seq) => self.sent = self.sent.max(seq),
+                    Message::Look(look) => {
+                        // Nobody is shown what is not written yet.
+                        ledger = self.finish(std::mem::take(&mut batch), ledger, &mut again)?;
+                        let (policy, sent) = (policy.as_ref(), self.sent);
+                        let started_at = self.started_at;
+                        look(&Inside {
+                            ledger: &ledger,
+                            policy,
+                            store: &self.store,
+                            sent,
+                            started_at,
+                            now: now.clone(),
+                        });
+                    }
+                    Message::Stop(done) => {
+                        stop = Some(done);
+                        break;
+                    }
+                }
+                if batch.len() < MOST_IN_A_BATCH {
+                    message = inbox.try_recv().ok();
+                }
+            }
+            ledger = self.finish(batch, ledger, &mut again)?;
+            // The wake-up may have nobody to take it only while the daemon ends.
+            let mut due = next_deadline(&ledger, &now);
+            if self.failing || !again.is_empty() {
+                // What is due stays due until it can be written; once a second is often enough to try.
+                let retry = now.boot.after(RETRY);
+                due = Some(due.map_or(retry, |due| due.max(retry)));
+            }
+            let _ = self.deadline.send_replace(due);
+            if let Some(done) = stop {
+                let written = self.store.commit(Vec::new(), self.kept(&ledger));
+                if let Err(problem) = written {
+                    error!("the last state before stopping was not written: {problem}");
+                }
+                let _ = done.send(());
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Performs what reconciling came to. If that cannot be written there is nothing to go on from.
+    fn start(&mut self, effects: Vec<Effect>, ledger: &Ledger) -> Result<(), StoreError> {
+        let is_commit = |effect: &Effect| matches!(effect, Effect::Commit(_));
+        let (commits, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_commit);
+        let commits = commits.into_iter().filter_map(|effect| match effect {
+            Effect::Commit(commit) => Some(commit),
+            _ => None,
+        });
+        self.store.commit(commits.collect(), self.kept(ledger))?;
+        for effect in rest {
+            self.perform(effect, &mut None, &mut None);
+        }
+        Ok(())
+    }
+
+    /// Commits a batch and performs what follows; if the commit fails, goes back to what the store says.
+    fn finish(
+        &mut self,
+        mut batch: Vec<Pending>,
+        ledger: Ledger,
+        again: &mut VecDeque<Event>,
+    ) -> Result<Ledger, StoreError> {
+        if batch.is_empty() {
+            return Ok(ledger);
+        }
+        let mut commits = Vec::new();
+        for pending in &mut batch {
+            for effect in std::mem::take(&mut pending.effects) {
+                match effect {
+                    Effect::Commit(commit) => commits.push(commit),
+                    other => pending.effects.push(other),
+                }
+            }
+        }
+        if !commits.is_empty() {
+            match self.store.commit(commits, self.kept(&ledger)) {
+                Ok(written) => {
+                    self.failing = false;
+                    // Without its sink the daemon still decides; the records wait in the store.
+                    let _ = self.sink.send(ToSink::Written(written));
+                }
+                Err(problem) => {
+                    error!("state and audit record could not be written; nothing is let through: {problem}");
+                    self.failing = true;
+                    let kept = self.store.ledger()?;
+                    for pending in batch {
+                        self.fail(pending, &problem, again);
+                    }
+                    return Ok(kept);
+                }
+            }
+        }
+        for pending in batch {
+            let Pending { mut pidfd, mut reply, effects, .. } = pending;
+            for effect in effects {
+                self.perform(effect, &mut pidfd, &mut reply);
+            }
+        }
+        Ok(ledger)
+    }
+
+    fn kept(&self, ledger: &Ledger) -> Kept {
+        Kept { highest_wall: ledger.highest_wall, next_session: ledger.next_session, sent: self.sent }
+    }
+
+    fn perform(
+        &mut self,
+        effect: Effect,
+        pidfd: &mut Option<OwnedFd>,
+        reply: &mut Option<oneshot::Sender<Reply>>,
+    ) {
+        match effect {
+            Effect::Commit(commit) => {
+                // `finish` takes the commits out before it performs the rest.
+                error!("a commit of {} records came outside of a batch", commit.drafts.len());
+            }
+            Effect::Watch { session, last, first } => {
+                // Where there is no tag, the answer goes out only when the process is in its scope.
+                let then = if first { reply.take() } else { None };
+                self.order(Order::Watch { session, last, pidfd: pidfd.take(), then });
+            }
+            Effect::Gather { session, process } => self.order(Order::Gather { session, process }),
+            Effect::Terminate { session, grace } => self.order(Order::Terminate { session, grace }),
+            Effect::EndScope(id) => self.order(Order::EndScope(id)),
+            // Without a listener on the bus there is nobody to tell.
+            Effect::Notify(changed) => drop(self.changes.send(changed)),
+            Effect::Reply(answer) => {
+                if let Some(reply) = reply.take() {
+                    // A caller that has gone is told nothing; what it asked for is recorded.
+                    let _ = reply.send(answer);
+                }
+            }
+        }
+    }
+
+    fn order(&self, order: Order) {
+        if self.sessions.send(order).is_err() {
+            error!("the sessions' task has ended");
+        }
+    }
+
+    /// Nothing was written. Whoever waits is refused; what must not be lost comes again; what has to end, ends.
+    fn fail(&mut self, pending: Pending, problem: &StoreError, again: &mut VecDeque<Event>) {
+        let Pending { event, reply, effects, .. } = pending;
+        for effect in effects {
+            if let Effect::Terminate { session, .. } = &effect
+                && matches!(Effect::why(session), EndedBy::Expired | EndedBy::Parent)
+            {
+                self.perform(effect, &mut None, &mut None);
+            }
+        }
+        let answer = match &event {
+            // Root is not kept out of its own machine by a full disk.
+            Event::Knock(knock) if knock.is_roots_own() => Reply::Gate(Verdict::Allowed),
+            Event::Knock(knock) => Reply::Gate(Verdict::Denied(vec![format!(
+                "jit: {} is refused: it could not be recorded ({problem}).",
+                knock.service
+            )])),
+            Event::Command(..) => Reply::Command(Err(Refusal::CannotRecord(format!(
+                "not done, because it could not be recorded: {problem}"
+            )))),
+            _ => {
+                if !matches!(event, Event::Tick) {
+                    again.push_back(event);
+                }
+                return;
+            }
+        };
+        if let Some(reply) = reply {
+            // A caller that has gone is refused all the same.
+            let _ = reply.send(answer);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The gate on its own socket: one connection, one call, one answer.
+//!
+//! The module sends its whole handshake and its call in one piece, and that piece is answered in one piece: a sudo waits
+//! for three calls, and needs no connection that could carry more. Whoever begins otherwise is served by zbus.
+#![allow(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd as StdFd;
+
+use jit_proto::gate::{
+    HANDSHAKE, METHOD_ENTER, METHOD_RECHECK, METHOD_TRACK, TAKEN, TAKEN_ID, message_length,
+};
+use jit_proto::names::{GATE_INTERFACE, OBJECT_PATH};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recv, recvmsg};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+use tokio_stream::StreamExt;
+use tracing::warn;
+use zbus::message::Type;
+use zbus::wire::NATIVE_ENDIAN;
+use zbus::wire::serialized::{Context, Data};
+use zbus::{Connection, Message, OwnedFd, OwnedGuid, OwnedVariant};
+
+use super::door::too_long;
+use super::{Answer, Behind, Said, denied, tagged};
+use crate::core::event::Stage;
+
+/// What every method takes.
+type Arguments = (OwnedFd, String, String, String, String, HashMap<String, OwnedVariant>);
+
+/// No call is larger, in bytes of its header fields and of its body.
+const LARGEST_CALL: usize = 16 * 1024;
+
+/// Serves one caller.
+pub(super) async fn talk(stream: UnixStream, behind: &Behind, guid: &OwnedGuid) -> zbus::Result<()> {
+    let peer = stream.peer_cred()?;
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
+    let (0, Some(pid)) = (peer.uid(), pid) else {
+        warn!("uid {} called the gate; only root may", peer.uid());
+        return Ok(());
+    };
+    let mut begin = [0; HANDSHAKE.len() + 1];
+    let come = loop {
+        stream.readable().await?;
+        let peek = || Ok(recv(&stream, &mut begin, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0);
+        match stream.try_io(Interest::READABLE, peek) {
+            // The runtime may wake up for nothing.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            come => break come?,
+        }
+    };
+    // Other clients say the same and wait for the answer before they call; the module's call is there already.
+    if come > HANDSHAKE.len() && begin.starts_with(HANDSHAKE) {
+        one_call(stream, behind, pid, guid).await
+    } else {
+        any_client(stream, behind, pid, guid).await
+    }
+}
+
+/// The module: what it sends is read, answered, and that is all.
+async fn one_call(mut stream: UnixStream, behind: &Behind, pid: u32, guid: &OwnedGuid) -> zbus::Result<()> {
+    let mut come = Vec::with_capacity(1024);
+    let mut passed = Vec::new();
+    let call = loop {
+        let begun = come.get(HANDSHAKE.len()..).unwrap_or_default();
+        let length = message_length(begun, LARGEST_CALL).map_err(io::Error::other)?;
+        if let Some(length) = length.filter(|length| begun.len() >= *length) {
+            let bytes = begun[..length].to_vec();
+            let data = Data::new_fds(bytes, Context::new(NATIVE_ENDIAN, 0), passed);
+            // SAFETY: length and byte order were checked, and `from_bytes` parses the header with errors and not
+            // with trust; zbus's own socket reader hands it bytes that were checked no further.
+            break unsafe { Message::from_bytes(data) }?;
+        }
+        stream.readable().await?;
+        match stream.try_io(Interest::READABLE, || receive(&stream, &mut come, &mut passed)) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let reply = reply_to(&call, behind, pid).await?;
+    let mut answer = TAKEN.to_vec();
+    answer[TAKEN_ID].copy_from_slice(guid.as_str().as_bytes());
+    answer.extend_from_slice(reply.data());
+    Ok(stream.write_all(&answer).await?)
+}
+
+/// Reads what has come, and the one descriptor that may come with it.
+fn receive(stream: &UnixStream, come: &mut Vec<u8>, passed: &mut Vec<StdFd>) -> io::Result<usize> {
+    let mut part = [0; 2048];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut attached = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [io::IoSliceMut::new(&mut part)];
+    let received = recvmsg(stream, &mut parts, &mut attached, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)?;
+    for message in attached.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            passed.extend(descriptors);
+        }
+    }
+    if passed.len() > 1 {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "more than one descriptor"));
+    }
+    come.extend_from_slice(&part[..received.bytes]);
+    Ok(received.bytes)
+}
+
+/// Some other client of D-Bus, until it hangs up.
+async fn any_client(stream: UnixStream, behind: &Behind, pid: u32, guid: &OwnedGuid) -> zbus::Result<()> {
+    let builder = zbus::connection::Builder::unix_stream(stream.into_std()?).server(guid.clone()).p2p();
+    // The call may come together with the handshake, so the stream has to be there before anything is read.
+    let mut messages = builder.build_message_stream().await?;
+    let connection = Connection::from(&messages);
+    while let Some(Ok(message)) = messages.next().await {
+        if message.message_type() == Type::MethodCall {
+            connection.send(&reply_to(&message, behind, pid).await?).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn reply_to(call: &Message, behind: &Behind, pid: u32) -> zbus::Result<Message> {
+    let header = call.header();
+    let place = (header.path().map(|path| path.as_str()), header.interface().map(|name| name.as_str()));
+    let known = call.message_type() == Type::MethodCall && place == (Some(OBJECT_PATH), Some(GATE_INTERFACE));
+    let body = call.body();
+    let arguments: zbus::Result<Arguments> = body.deserialize();
+    let (process, service, user, ruser, tty, options) = match arguments {
+        Ok(arguments) if known => arguments,
+        Ok(_) => return refusal(call, "UnknownMethod", "the gate has no such method"),
+        Err(error) => return refusal(call, "InvalidArgs", &error.to_string()),
+    };
+    let stage = match header.member().map(|name| name.as_str()) {
+        Some(METHOD_ENTER) => Stage::Enter { tagged: tagged(&options) },
+        Some(METHOD_RECHECK) => Stage::Recheck,
+        Some(METHOD_TRACK) => Stage::Track,
+        _ => return refusal(call, "UnknownMethod", "the gate has no such method"),
+    };
+    let said = Said { service, user, ruser, tty };
+    let answer: Answer = match too_long(&said) {
+        Some(line) => denied(vec![line]),
+        None => behind.knock(stage, pid, process.into(), said).await,
+    };
+    Message::method_return(&header).build(&answer)
+}
+
+fn refusal(call: &Message, name: &str, text: &str) -> zbus::Result<Message> {
+    let name = format!("org.freedesktop.DBus.Error.{name}");
+    Message::error(&call.header(), name).build(&text)
+}

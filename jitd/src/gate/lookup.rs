@@ -1,0 +1,73 @@
+//! Remembers for a moment who somebody is: the three hooks of one sudo ask the same thing within milliseconds.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use jit_proto::identity::UserId;
+use jit_proto::moment::BootTime;
+
+use crate::clock::Clock;
+use crate::core::event::Named;
+use crate::core::people::{Account, Person};
+use crate::people::Nss;
+
+/// NSS itself remembers longer (nscd.conf(5), sssd.conf(5)); a change of groups counts after this at the latest.
+const FRESH: Duration = Duration::from_secs(2);
+/// More are not remembered.
+const MOST: usize = 512;
+
+/// NSS, asked on another thread, because a directory service may take its time.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    clock: Clock,
+    people: Remembered<UserId, Person>,
+    accounts: Remembered<String, Account>,
+}
+
+type Remembered<K, V> = Mutex<HashMap<K, (BootTime, V)>>;
+
+impl Lookup {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, people: Mutex::default(), accounts: Mutex::default() }
+    }
+
+    /// Somebody by uid, with their groups.
+    pub(super) async fn person(&self, uid: UserId) -> Result<Option<Person>, String> {
+        self.recall(&self.people, uid, move || Nss.person(uid)).await
+    }
+
+    /// What a PAM item names.
+    pub(super) async fn named(&self, item: &str) -> Result<Named, String> {
+        if item.is_empty() {
+            return Ok(Named::Unset);
+        }
+        let name = item.to_owned();
+        let found = self.recall(&self.accounts, item.to_owned(), move || Nss.account(&name)).await?;
+        Ok(found.map_or_else(|| Named::Unknown(item.to_owned()), Named::Account))
+    }
+
+    async fn recall<K: Hash + Eq, V: Clone + Send + 'static>(
+        &self,
+        remembered: &Remembered<K, V>,
+        key: K,
+        ask: impl FnOnce() -> Result<Option<V>, String> + Send + 'static,
+    ) -> Result<Option<V>, String> {
+        let now = self.clock.now().boot;
+        let known = remembered.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some((_, value)) = known.filter(|(since, _)| now.since(*since) < FRESH) {
+            return Ok(Some(value));
+        }
+        let found = tokio::task::spawn_blocking(ask).await.map_err(|error| error.to_string())?;
+        let found = found.map_err(|error| format!("the user directory cannot be asked: {error}"))?;
+        if let Some(value) = &found {
+            let mut known = remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= MOST {
+                known.clear();
+            }
+            known.insert(key, (now, value.clone()));
+        }
+        Ok(found)
+    }
+}

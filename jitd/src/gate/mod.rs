@@ -1,0 +1,130 @@
+//! Answers PAM: knows who calls from the kernel, believes of the arguments only what it cannot know better.
+
+mod direct;
+
+mod door;
+
+mod lookup;
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd as StdFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jit_proto::gate::{OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
+use jit_proto::names::GATE_SOCKET;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+use zbus::{Guid, OwnedGuid, OwnedVariant};
+
+pub use door::Gate;
+use lookup::Lookup;
+
+use crate::clock::Clock;
+use crate::core::event::{Event, Knock, Reply, Stage, Verdict};
+use crate::engine::Handle;
+use crate::process::{self, Detail};
+
+/// A caller has this long for its one call; the module itself gives up after 2 s.
+const CALL_LIMIT: Duration = Duration::from_secs(30);
+/// Callers served at once; the rest wait in the socket's queue.
+const MOST_CALLERS: usize = 256;
+
+/// What the bus type of an answer is: outcome, lines for the person, more.
+pub type Answer = (String, Vec<String>, HashMap<String, OwnedVariant>);
+
+/// Takes callers from the socket until told to stop, and then lets those inside finish.
+pub async fn serve(listener: UnixListener, behind: Behind, mut stop: watch::Receiver<bool>) {
+    let guid = OwnedGuid::from(Guid::generate());
+    let mut callers = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if callers.len() < MOST_CALLERS => match accepted {
+                Ok((stream, _)) => drop(callers.spawn(one(stream, behind.clone(), guid.clone()))),
+                Err(error) => warn!("{GATE_SOCKET}: {error}"),
+            },
+            Some(_) = callers.join_next() => {}
+            _ = stop.changed() => break,
+        }
+    }
+    while callers.join_next().await.is_some() {}
+}
+
+async fn one(stream: UnixStream, behind: Behind, guid: OwnedGuid) {
+    let call = direct::talk(stream, &behind, &guid);
+    if let Err(error) = tokio::time::timeout(CALL_LIMIT, call).await.unwrap_or(Ok(())) {
+        debug!("a caller of the gate went away: {error}");
+    }
+}
+
+/// What the module says of itself.
+struct Said {
+    service: String,
+    user: String,
+    ruser: String,
+    tty: String,
+}
+
+/// What the gate's interface works with.
+#[derive(Clone)]
+pub struct Behind {
+    engine: Handle,
+    lookup: Arc<Lookup>,
+}
+
+impl Behind {
+    /// The way to the engine, and to NSS.
+    #[must_use]
+    pub fn new(engine: Handle, clock: Clock) -> Self {
+        Self { engine, lookup: Arc::new(Lookup::new(clock)) }
+    }
+
+    /// Asks the engine. Whatever goes wrong on the way is a denial that says so.
+    async fn knock(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, said: Said) -> Answer {
+        let service = said.service.clone();
+        let refused = |why: String| {
+            warn!("a call of the gate is refused: {why}");
+            denied(vec![format!("jit: {service} is refused: {why}.")])
+        };
+        let knock = match self.look(stage, caller_pid, &pidfd, said).await {
+            Ok(knock) => knock,
+            Err(why) => return refused(why),
+        };
+        let pidfd = matches!(stage, Stage::Enter { .. }).then_some(pidfd);
+        match self.engine.ask(Event::Knock(Box::new(knock)), pidfd).await {
+            Ok(Reply::Gate(Verdict::Allowed)) => (OUTCOME_ALLOWED.to_owned(), Vec::new(), HashMap::new()),
+            Ok(Reply::Gate(Verdict::Denied(lines))) => denied(lines),
+            Ok(Reply::Command(_)) => refused("jitd answered something else".to_owned()),
+            Err(stopped) => refused(stopped.to_string()),
+        }
+    }
+
+    async fn look(&self, stage: Stage, caller_pid: u32, pidfd: &StdFd, said: Said) -> Result<Knock, String> {
+        let entering = matches!(stage, Stage::Enter { .. });
+        let detail = if entering { Detail::Whole } else { Detail::Known };
+        let process = process::read(pidfd.as_fd(), detail)
+            .map_err(|error| format!("the caller cannot be read: {error}"))?;
+        if process.main.pid != caller_pid {
+            return Err(format!("process {caller_pid} speaks for process {}", process.main.pid));
+        }
+        Ok(Knock {
+            stage,
+            person: self.lookup.person(process.real_uid).await?,
+            process,
+            user: self.lookup.named(&said.user).await?,
+            ruser: self.lookup.named(&said.ruser).await?,
+            service: said.service,
+            tty: said.tty,
+        })
+    }
+}
+
+fn denied(lines: Vec<String>) -> Answer {
+    (OUTCOME_DENIED.to_owned(), lines, HashMap::new())
+}
+
+fn tagged(options: &HashMap<String, OwnedVariant>) -> bool {
+    options.get(OPTION_TAGGED).is_some_and(|value| bool::try_from(value) == Ok(true))
+}

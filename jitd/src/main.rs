@@ -1,0 +1,5 @@
+//! jitd(8).
+
+fn main() -> std::process::ExitCode {
+    jitd::main()
+}

@@ -1,0 +1,77 @@
+//! The form of the files: every table refuses keys it does not know.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use toml::Spanned;
+
+/// `jitd.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SettingsFile {
+    pub(super) max_duration: Option<Spanned<String>>,
+    pub(super) request_expiry: Option<Spanned<String>>,
+    pub(super) grace: Option<Spanned<String>>,
+    pub(super) operators: Vec<Spanned<String>>,
+    pub(super) auditors: Vec<Spanned<String>>,
+    pub(super) syslog_enterprise: Option<u32>,
+}
+
+/// `roles.d/*.toml`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RolesFile {
+    #[serde(default)]
+    pub(super) role: BTreeMap<String, Spanned<RoleTable>>,
+}
+
+/// `[role.NAME]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RoleTable {
+    #[serde(default)]
+    pub(super) description: String,
+    pub(super) members: Vec<Spanned<String>>,
+    pub(super) run_as: Option<Vec<Spanned<String>>>,
+    pub(super) services: Option<Vec<Spanned<String>>>,
+    pub(super) default_duration: Option<Spanned<String>>,
+    pub(super) max_duration: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) reason: ReasonTable,
+    #[serde(default)]
+    pub(super) ticket: TicketTable,
+    pub(super) approval: ApprovalTable,
+}
+
+/// `reason = { min_length = 10 }`.
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ReasonTable {
+    pub(super) min_length: Spanned<usize>,
+}
+
+impl Default for ReasonTable {
+    fn default() -> Self {
+        Self { min_length: Spanned::new(0..0, 10) }
+    }
+}
+
+/// `ticket = { required = true, pattern = "..." }`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct TicketTable {
+    pub(super) required: bool,
+    pub(super) pattern: Option<Spanned<String>>,
+}
+
+/// `[role.NAME.approval]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApprovalTable {
+    pub(super) from: Vec<Spanned<String>>,
+    #[serde(default = "one")]
+    pub(super) count: Spanned<u32>,
+}
+
+fn one() -> Spanned<u32> {
+    Spanned::new(0..0, 1)
+}

@@ -1,0 +1,389 @@
+//! From files to a policy: ownership, form, values, names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::ops::Range;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jit_proto::identity::{RoleName, UserId};
+use jit_proto::moment::{WallTime, parse_span, spoken};
+use jit_proto::view::ProblemView;
+use nix::fcntl::OFlag;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+use super::file::{RoleTable, RolesFile, SettingsFile};
+use crate::core::people::People;
+use crate::core::policy::{Policy, Role, RunAs, Settings, TicketRule};
+use crate::people::Directory;
+
+/// No policy file is larger.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Reads the policy under `root` (`/etc/jitd`).
+///
+/// # Errors
+/// Everything that is wrong with it, in the order of the files. Nothing of it is then in force.
+pub fn load(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> Result<Policy, Vec<ProblemView>> {
+    let mut loader = Loader { names, problems: Vec::new(), hasher: Sha256::new() };
+    loader.check_folder(root);
+    let settings_path = root.join("jitd.toml");
+    let settings = match loader.read(&settings_path) {
+        Some(source) => loader.settings(&source),
+        None => Settings::default(),
+    };
+    let mut roles: BTreeMap<RoleName, Role> = BTreeMap::new();
+    let mut places: BTreeMap<RoleName, String> = BTreeMap::new();
+    let folder = root.join("roles.d");
+    loader.check_folder(&folder);
+    for path in loader.role_files(&folder) {
+        let Some(source) = loader.read(&path) else { continue };
+        let Some(file) = loader.parse::<RolesFile>(&source) else { continue };
+        for (name, table) in file.role {
+            let Some(role) = loader.role(&source, &name, &table, &settings) else { continue };
+            let key = format!("role.{}", role.name);
+            if let Some(place) = places.get(&role.name) {
+                loader.problem(&source, table.span(), &key, format!("this role is in {place} already"));
+                continue;
+            }
+            places.insert(role.name.clone(), source.path.display().to_string());
+            roles.insert(role.name.clone(), role);
+        }
+    }
+    if loader.problems.is_empty() {
+        let digest = hex::encode(loader.hasher.finalize());
+        Ok(Policy { digest, loaded_at, settings, roles })
+    } else {
+        Err(loader.problems)
+    }
+}
+
+struct Loader<'a> {
+    names: &'a dyn Directory,
+    problems: Vec<ProblemView>,
+    hasher: Sha256,
+}
+
+struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    fn line_of(&self, span: &Range<usize>) -> u64 {
+        let before = self.text.as_bytes().iter().take(span.start);
+        1 + before.filter(|byte| **byte == b'\n').count() as u64
+    }
+}
+
+impl Loader<'_> {
+    fn problem(&mut self, source: &Source, span: Range<usize>, key: &str, message: String) {
+        let line = source.line_of(&span);
+        let file = source.path.display().to_string();
+        self.problems.push(ProblemView { file, line, key: key.to_owned(), message });
+    }
+
+    fn problem_of_file(&mut self, path: &Path, message: String) {
+        let file = path.display().to_string();
+        self.problems.push(ProblemView { file, line: 0, key: String::new(), message });
+    }
+
+    /// Whoever may write a folder may replace what is in it.
+    fn check_folder(&mut self, path: &Path) {
+        match fs::symlink_metadata(path) {
+            Ok(meta) if !meta.is_dir() => self.problem_of_file(path, "it is no folder".to_owned()),
+            Ok(meta) => self.check_owner(path, &meta),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => self.problem_of_file(path, format!("it cannot be looked at: {error}")),
+        }
+    }
+
+    fn check_owner(&mut self, path: &Path, meta: &fs::Metadata) {
+        if meta.uid() != 0 {
+            self.problem_of_file(path, format!("it belongs to uid {}, not to root", meta.uid()));
+        }
+        if meta.mode() & 0o022 != 0 {
+            let mode = meta.mode() & 0o7777;
+            self.problem_of_file(path, format!("others than root may write it (mode {mode:04o})"));
+        }
+    }
+
+    fn role_files(&mut self, folder: &Path) -> Vec<PathBuf> {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => {
+                self.problem_of_file(folder, format!("it cannot be read: {error}"));
+                return Vec::new();
+            }
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(entry) if entry.path().extension().is_some_and(|ext| ext == "toml") => {
+                    paths.push(entry.path())
+                }
+                Ok(_) => {}
+                Err(error) => self.problem_of_file(folder, format!("it cannot be read: {error}")),
+            }
+        }
+        paths.sort();
+        paths
+    }
+
+    /// Reads one file that only root may write. The open file is what is checked, and a link is not followed.
+    fn read(&mut self, path: &Path) -> Option<Source> {
+        let opened = fs::OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
+            .open(path);
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                self.problem_of_file(path, format!("it cannot be opened: {error}"));
+                return None;
+            }
+        };
+        let meta = match file.metadata() {
+            Ok(meta) => meta,
+            Err(error) => {
+                self.problem_of_file(path, format!("it cannot be looked at: {error}"));
+                return None;
+            }
+        };
+        if !meta.is_file() {
+            self.problem_of_file(path, "it is no plain file".to_owned());
+            return None;
+        }
+        self.check_owner(path, &meta);
+        let mut text = String::new();
+        match file.take(MOST_BYTES + 1).read_to_string(&mut text) {
+            Ok(_) if text.len() as u64 > MOST_BYTES => {
+                self.problem_of_file(path, format!("it is larger than {MOST_BYTES} bytes"));
+                None
+            }
+            Ok(_) => {
+                self.hasher.update(path.display().to_string().as_bytes());
+                self.hasher.update([0]);
+                self.hasher.update((text.len() as u64).to_be_bytes());
+                self.hasher.update(text.as_bytes());
+                Some(Source { path: path.to_owned(), text })
+            }
+            Err(error) => {
+                self.problem_of_file(path, format!("it cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&mut self, source: &Source) -> Option<T> {
+        let deserializer = match toml::Deserializer::parse(&source.text) {
+            Ok(deserializer) => deserializer,
+            Err(error) => {
+                self.syntax(source, "", &error);
+                return None;
+            }
+        };
+        match serde_path_to_error::deserialize(deserializer) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                // `Spanned` shows in the path under a name of its own.
+                let path = error.path().to_string();
+                let words = path.split('.').filter(|word| !word.starts_with('$') && !word.is_empty());
+                let key = words.collect::<Vec<_>>().join(".");
+                self.syntax(source, &key, error.inner());
+                None
+            }
+        }
+    }
+
+    fn syntax(&mut self, source: &Source, key: &str, error: &toml::de::Error) {
+        let span = error.span().unwrap_or(0..0);
+        self.problem(source, span, key, error.message().to_owned());
+    }
+
+    fn settings(&mut self, source: &Source) -> Settings {
+        let Some(file) = self.parse::<SettingsFile>(source) else { return Settings::default() };
+        let standard = Settings::default();
+        Settings {
+            max_duration: self.span(
+                source,
+                "max_duration",
+                file.max_duration.as_ref(),
+                standard.max_duration,
+            ),
+            request_expiry: self.span(
+                source,
+                "request_expiry",
+                file.request_expiry.as_ref(),
+                standard.request_expiry,
+            ),
+            grace: self.span(source, "grace", file.grace.as_ref(), standard.grace),
+            operators: self.people(source, "operators", &file.operators),
+            auditors: self.people(source, "auditors", &file.auditors),
+            syslog_enterprise: file.syslog_enterprise.unwrap_or(standard.syslog_enterprise),
+        }
+    }
+
+    fn role(
+        &mut self,
+        source: &Source,
+        name: &str,
+        table: &Spanned<RoleTable>,
+        settings: &Settings,
+    ) -> Option<Role> {
+        let before = self.problems.len();
+        let key = |last: &str| format!("role.{name}.{last}");
+        let parsed = RoleName::try_from(name.to_owned());
+        if let Err(error) = &parsed {
+            self.problem(source, table.span(), &format!("role.{name}"), error.to_string());
+        }
+        let role = table.get_ref();
+        if role.members.is_empty() {
+            self.problem(source, table.span(), &key("members"), "nobody could ask for this role".to_owned());
+        }
+        if role.approval.from.is_empty() {
+            let message = "nobody could approve this role".to_owned();
+            self.problem(source, table.span(), &key("approval.from"), message);
+        }
+        let count = &role.approval.count;
+        if *count.get_ref() < 1 {
+            let message = "at least one other person has to approve".to_owned();
+            self.problem(source, count.span(), &key("approval.count"), message);
+        }
+        let ceiling = settings.max_duration;
+        let max_duration =
+            self.span(source, &key("max_duration"), role.max_duration.as_ref(), ceiling.min(hours(2)));
+        if max_duration > ceiling {
+            let at = role.max_duration.as_ref().map_or(0..0, Spanned::span);
+            let message =
+                format!("{} is above the ceiling of {} in jitd.toml", spoken(max_duration), spoken(ceiling));
+            self.problem(source, at, &key("max_duration"), message);
+        }
+        let usual = max_duration.min(Duration::from_secs(1800));
+        let default_duration =
+            self.span(source, &key("default_duration"), role.default_duration.as_ref(), usual);
+        if default_duration > max_duration {
+            let at = role.default_duration.as_ref().map_or(0..0, Spanned::span);
+            let message =
+                format!("{} is above max_duration, {}", spoken(default_duration), spoken(max_duration));
+            self.problem(source, at, &key("default_duration"), message);
+        }
+        let members = self.people(source, &key("members"), &role.members);
+        let approvers = self.people(source, &key("approval.from"), &role.approval.from);
+        let run_as = self.run_as(source, &key("run_as"), role.run_as.as_deref());
+        let services = self.services(source, &key("services"), role.services.as_deref());
+        let pattern = role.ticket.pattern.as_ref().and_then(|written| {
+            regex_lite::Regex::new(written.get_ref())
+                .map_err(|error| {
+                    self.problem(source, written.span(), &key("ticket.pattern"), error.to_string());
+                })
+                .ok()
+        });
+        let reason_min_length = *role.reason.min_length.get_ref();
+        if reason_min_length > 250 {
+            let message = "more than 250 characters would only be filled with noise".to_owned();
+            self.problem(source, role.reason.min_length.span(), &key("reason.min_length"), message);
+        }
+        let name = parsed.ok()?;
+        (self.problems.len() == before).then(|| Role {
+            name,
+            description: role.description.clone(),
+            members,
+            run_as,
+            services,
+            default_duration,
+            max_duration,
+            reason_min_length,
+            ticket: TicketRule { required: role.ticket.required, pattern },
+            approvers,
+            approvals: *count.get_ref(),
+        })
+    }
+
+    fn span(
+        &mut self,
+        source: &Source,
+        key: &str,
+        written: Option<&Spanned<String>>,
+        standard: Duration,
+    ) -> Duration {
+        let Some(written) = written else { return standard };
+        parse_span(written.get_ref()).unwrap_or_else(|message| {
+            self.problem(source, written.span(), key, message);
+            standard
+        })
+    }
+
+    fn people(&mut self, source: &Source, key: &str, written: &[Spanned<String>]) -> People {
+        let mut people = People::default();
+        for entry in written {
+            let name = entry.get_ref();
+            let found = match name.strip_prefix('@') {
+                Some(group) => {
+                    self.names.group(group).map(|id| id.map(|id| people.groups.insert(id)).is_some())
+                }
+                None => self.names.user(name).map(|id| id.map(|id| people.users.insert(id)).is_some()),
+            };
+            self.found(source, entry, key, found);
+            people.written.push(name.clone());
+        }
+        people
+    }
+
+    fn run_as(&mut self, source: &Source, key: &str, written: Option<&[Spanned<String>]>) -> RunAs {
+        let Some(written) = written else {
+            return RunAs { written: vec!["root".to_owned()], users: BTreeSet::from([UserId::ROOT]) };
+        };
+        let mut run_as = RunAs::default();
+        for entry in written {
+            let user = self.names.user(entry.get_ref());
+            self.found(source, entry, key, user.map(|id| id.map(|id| run_as.users.insert(id)).is_some()));
+            run_as.written.push(entry.get_ref().clone());
+        }
+        run_as
+    }
+
+    fn found(&mut self, source: &Source, entry: &Spanned<String>, key: &str, found: Result<bool, String>) {
+        let name = entry.get_ref();
+        let kind = if name.starts_with('@') { "group" } else { "user" };
+        let bare = name.trim_start_matches('@');
+        let message = match found {
+            Ok(true) => return,
+            Ok(false) => format!("there is no {kind} {bare:?} on this host"),
+            Err(error) => format!("{kind} {bare:?} cannot be looked up: {error}"),
+        };
+        self.problem(source, entry.span(), key, message);
+    }
+
+    fn services(
+        &mut self,
+        source: &Source,
+        key: &str,
+        written: Option<&[Spanned<String>]>,
+    ) -> BTreeSet<String> {
+        let Some(written) = written else {
+            return BTreeSet::from(["sudo".to_owned(), "sudo-i".to_owned()]);
+        };
+        let mut services = BTreeSet::new();
+        for entry in written {
+            let name = entry.get_ref();
+            let plain =
+                name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@'));
+            if name.is_empty() || !plain {
+                self.problem(source, entry.span(), key, format!("{name:?} is no name of a PAM service"));
+            }
+            services.insert(name.clone());
+        }
+        services
+    }
+}
+
+fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * 3600)
+}

@@ -1,0 +1,156 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use jit_proto::identity::{GroupId, RoleName, UserId};
+use jit_proto::moment::WallTime;
+use jit_proto::view::ProblemView;
+
+use super::load;
+use crate::core::policy::Policy;
+use crate::people::Directory;
+
+struct Few;
+
+impl Directory for Few {
+    fn user(&self, name: &str) -> Result<Option<UserId>, String> {
+        Ok(match name {
+            "root" => Some(UserId::ROOT),
+            "alice" => Some(UserId(1000)),
+            "bob" => Some(UserId(1001)),
+            "far" => return Err("the directory server is away".to_owned()),
+            _ => None,
+        })
+    }
+
+    fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
+        Ok(match name {
+            "webops" => Some(GroupId(100)),
+            "leads" => Some(GroupId(101)),
+            _ => None,
+        })
+    }
+}
+
+const EXAMPLE: &str = r#"
+[role.web-admin]
+description      = "Look after the web tier"
+members          = ["@webops", "alice"]
+run_as           = ["root"]
+services         = ["sudo", "sudo-i"]
+default_duration = "30m"
+max_duration     = "2h"
+reason           = { min_length = 10 }
+ticket           = { required = true, pattern = "^INC-[0-9]+$" }
+[role.web-admin.approval]
+from  = ["@leads", "bob"]
+count = 1
+"#;
+
+/// Loads a policy of these files. The tests of ownership need root, as all of this daemon does.
+fn loaded(settings: &str, roles: &[(&str, &str)], spoil: impl Fn(&Path)) -> Result<Policy, Vec<ProblemView>> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("jitd");
+    fs::create_dir_all(root.join("roles.d")).unwrap();
+    fs::write(root.join("jitd.toml"), settings).unwrap();
+    for (name, text) in roles {
+        fs::write(root.join("roles.d").join(name), text).unwrap();
+    }
+    for path in [root.clone(), root.join("roles.d")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    spoil(&root);
+    load(&root, &Few, WallTime(1))
+}
+
+fn check(settings: &str, role: &str, line: u64, key: &str, message: &str) {
+    let problems = loaded(settings, &[("web.toml", role)], |_| {}).expect_err("it should not load");
+    let found =
+        problems.iter().find(|p| p.message.contains(message)).unwrap_or_else(|| panic!("{problems:?}"));
+    assert_eq!((found.line, found.key.as_str()), (line, key), "{found:?}");
+}
+
+#[test]
+fn the_example_loads() {
+    let policy = loaded("operators = [\"bob\"]", &[("web.toml", EXAMPLE)], |_| {}).unwrap();
+    let role = &policy.roles[&RoleName::try_from("web-admin".to_owned()).unwrap()];
+    assert_eq!(role.max_duration, Duration::from_secs(7200));
+    assert!(role.members.groups.contains(&GroupId(100)) && role.members.users.contains(&UserId(1000)));
+    assert!(role.run_as.covers(UserId(4711)), "whoever may become root may become anybody");
+    assert_eq!(policy.settings.max_duration, Duration::from_secs(8 * 3600));
+}
+
+#[test]
+fn nothing_at_all_is_a_policy_without_roles() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(load(&folder.path().join("none"), &Few, WallTime(1)).unwrap().roles.len(), 0);
+}
+
+#[test]
+fn each_mistake_is_named_by_line_and_key() {
+    check("", &EXAMPLE.replace("description", "desciption"), 3, "role.web-admin.desciption", "unknown field");
+    check("", &EXAMPLE.replace("2h", "9h"), 8, "role.web-admin.max_duration", "above the ceiling of 8h");
+    check("max_duration = \"1h\"", EXAMPLE, 8, "role.web-admin.max_duration", "above the ceiling of 1h");
+    check("", &EXAMPLE.replace("@webops", "@webopz"), 4, "role.web-admin.members", "no group \"webopz\"");
+    check(
+        "",
+        &EXAMPLE.replace("\"bob\"", "\"bobby\""),
+        12,
+        "role.web-admin.approval.from",
+        "no user \"bobby\"",
+    );
+    check("", &EXAMPLE.replace("\"bob\"", "\"far\""), 12, "role.web-admin.approval.from", "server is away");
+    check(
+        "",
+        &EXAMPLE.replace("count = 1", "count = 0"),
+        13,
+        "role.web-admin.approval.count",
+        "at least one",
+    );
+    check("", &EXAMPLE.replace("30m", "30 bananas"), 7, "role.web-admin.default_duration", "is no duration");
+    check("", &EXAMPLE.replace("30m", "3h"), 7, "role.web-admin.default_duration", "above max_duration");
+    check("", &EXAMPLE.replace("[0-9]+", "[0-9"), 10, "role.web-admin.ticket.pattern", "");
+    check(
+        "",
+        &EXAMPLE.replace("\"sudo\",", "\"../sudo\","),
+        6,
+        "role.web-admin.services",
+        "no name of a PAM service",
+    );
+    check("", &EXAMPLE.replace("role.web-admin", "role.\"Web Admin\""), 2, "role.Web Admin", "no role name");
+    check("oprators = []", EXAMPLE, 1, "oprators", "unknown field");
+    check("", "[role.x]\nmembers = [", 2, "", "");
+}
+
+#[test]
+fn a_role_stands_in_one_file_only() {
+    let problems = loaded("", &[("a.toml", EXAMPLE), ("b.toml", EXAMPLE)], |_| {}).unwrap_err();
+    assert!(problems[0].file.ends_with("b.toml") && problems[0].message.contains("a.toml"), "{problems:?}");
+}
+
+#[test]
+fn what_others_may_write_is_not_believed() {
+    let open_file = |root: &Path| {
+        fs::set_permissions(root.join("roles.d/web.toml"), fs::Permissions::from_mode(0o666)).unwrap();
+    };
+    let open_folder =
+        |root: &Path| fs::set_permissions(root.join("roles.d"), fs::Permissions::from_mode(0o777)).unwrap();
+    let foreign =
+        |root: &Path| std::os::unix::fs::chown(root.join("roles.d/web.toml"), Some(1000), None).unwrap();
+    let link = |root: &Path| {
+        fs::rename(root.join("roles.d/web.toml"), root.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(root.join("elsewhere"), root.join("roles.d/web.toml")).unwrap();
+    };
+    type Spoil<'a> = &'a dyn Fn(&Path);
+    let cases: [(&str, Spoil<'_>); 4] = [
+        ("others than root may write it (mode 0666)", &open_file),
+        ("others than root may write it (mode 0777)", &open_folder),
+        ("it belongs to uid 1000, not to root", &foreign),
+        ("it cannot be opened", &link),
+    ];
+    for (message, spoil) in cases {
+        let problems = loaded("", &[("web.toml", EXAMPLE)], spoil).unwrap_err();
+        assert!(problems.iter().any(|p| p.message.contains(message)), "{message}: {problems:?}");
+    }
+}

@@ -1,0 +1,270 @@
+//! What `/proc` says about a process, read through a pidfd so that it is still the same one (proc(5), pidfd_open(2)).
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use jit_proto::identity::{SessionId, UserId};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::core::event::Process;
+use crate::core::ledger::MainProcess;
+
+/// What an id of the kernel's audit says when it is not set.
+const UNSET: u32 = u32::MAX;
+/// More of a command line is not kept.
+const MOST_ARGV_BYTES: u64 = 4096;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// All of it.
+    Whole,
+    /// Without what was read when the process was registered: its login uid, and where it came from.
+    Known,
+}
+
+/// Reads everything the gate wants to know about a caller.
+///
+/// # Errors
+/// When the process is gone, or is not the one behind the pidfd any more.
+pub fn read(pidfd: BorrowedFd<'_>, detail: Detail) -> io::Result<Process> {
+    let pid = pid_of(pidfd)?;
+    let status = slurp(format!("/proc/{pid}/status"))?;
+    let ids = |key: &str| -> io::Result<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or_else(|| odd("status"))?;
+        line.split_whitespace().map(|word| word.parse().map_err(|_| odd("status"))).collect()
+    };
+    let real_uid = *ids("Uid:")?.first().ok_or_else(|| odd("status"))?;
+    let parent = *ids("PPid:")?.first().ok_or_else(|| odd("status"))?;
+    let (argv, argv_cut) = argv_of(pid)?;
+    let parent_audit_session = match detail {
+        Detail::Whole => audit_id(parent, "sessionid").unwrap_or(None),
+        Detail::Known => None,
+    };
+    let loginuid = match detail {
+        Detail::Whole => audit_id(pid, "loginuid")?.map(UserId),
+        Detail::Known => None,
+    };
+    let process = Process {
+        main: MainProcess { pid, start: start_of(pid)? },
+        real_uid: UserId(real_uid),
+        loginuid,
+        audit_session: audit_id(pid, "sessionid")?,
+        parent_audit_session,
+        scope: cgroup_of(pid)?.as_deref().and_then(session_in),
+        argv,
+        argv_cut,
+    };
+    // What was read belongs to the process behind the pidfd only if that has not ended meanwhile.
+    if has_ended(pidfd)? {
+        Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended"))
+    } else {
+        Ok(process)
+    }
+}
+
+/// The pid behind a pidfd, as this pid namespace counts.
+///
+/// # Errors
+/// When the descriptor is no pidfd, or its process has been reaped or lives outside this pid namespace.
+pub fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<u32> {
+    let info = slurp(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let line = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let line = line.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no pidfd"))?;
+    let pid: i64 = line.trim().parse().map_err(|_| odd("fdinfo"))?;
+    u32::try_from(pid).ok().filter(|pid| *pid > 0).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Opens a pidfd on a process, if it is still the one that started at that time.
+///
+/// # Errors
+/// When it is gone.
+pub fn open(main: MainProcess) -> io::Result<OwnedFd> {
+    let pidfd = open_pid(main.pid)?;
+    if start_of(main.pid)? == main.start { Ok(pidfd) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Opens a pidfd on whatever process has this pid now.
+///
+/// # Errors
+/// When there is none.
+pub fn open_pid(pid: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Sends a signal.
+///
+/// # Errors
+/// When the process has ended.
+pub fn signal(pidfd: impl AsFd, signal: Signal) -> io::Result<()> {
+    Ok(pidfd_send_signal(pidfd, signal)?)
+}
+
+/// Whether the process behind the pidfd has ended.
+///
+/// # Errors
+/// When the descriptor cannot be polled.
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut polled = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    Ok(poll(&mut polled, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+}
+
+/// Waits for a process to end.
+///
+/// # Errors
+/// When the descriptor cannot be polled.
+pub fn wait_for_end(pidfd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+    let limit = rustix::time::Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    let mut polled = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    Ok(poll(&mut polled, Some(&limit))? > 0)
+}
+
+/// The audit session of a process, where it is set.
+///
+/// # Errors
+/// When the process is gone.
+pub fn audit_session(pid: u32) -> io::Result<Option<u32>> {
+    audit_id(pid, "sessionid")
+}
+
+/// The login uid of a process, where it is set.
+///
+/// # Errors
+/// When the process is gone.
+pub fn loginuid(pid: u32) -> io::Result<Option<UserId>> {
+    Ok(audit_id(pid, "loginuid")?.map(UserId))
+}
+
+/// The path of a process in the unified hierarchy (cgroups(7), "/proc/PID/cgroup"); `None` where there is none.
+///
+/// # Errors
+/// When the process is gone.
+pub fn cgroup_of(pid: u32) -> io::Result<Option<String>> {
+    let text = slurp(format!("/proc/{pid}/cgroup"))?;
+    Ok(text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
+}
+
+/// The session in whose scope a cgroup path lies.
+#[must_use]
+pub fn session_in(cgroup: &str) -> Option<SessionId> {
+    let below = cgroup.strip_prefix("/jit.slice/jit-")?;
+    let (number, _) = below.split_once(".scope")?;
+    number.parse().ok().map(SessionId)
+}
+
+/// All pids there are.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn all_pids() -> io::Result<Vec<u32>> {
+    let entries = fs::read_dir("/proc")?;
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// Pid, uid and executable, for a record; what cannot be read any more is a question mark.
+#[must_use]
+pub fn describe(pid: u32) -> String {
+    let uid = slurp(format!("/proc/{pid}/status")).ok().and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        line.split_whitespace().nth(1).map(str::to_owned)
+    });
+    let exe = exe_of(pid).unwrap_or_else(|| "?".to_owned());
+    format!("{pid} {} {exe}", uid.as_deref().unwrap_or("?"))
+}
+
+/// The executable of a process.
+#[must_use]
+pub fn exe_of(pid: u32) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(path.to_string_lossy().into_owned())
+}
+
+/// The state letter of a process (proc_pid_stat(5), field 3).
+#[must_use]
+pub fn state_of(pid: u32) -> Option<char> {
+    let stat = slurp(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+fn start_of(pid: u32) -> io::Result<u64> {
+    let stat = slurp(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything; what follows the last one is fields 3 and on.
+    let (_, rest) = stat.rsplit_once(')').ok_or_else(|| odd("stat"))?;
+    rest.split_whitespace().nth(19).and_then(|word| word.parse().ok()).ok_or_else(|| odd("stat"))
+}
+
+fn argv_of(pid: u32) -> io::Result<(Vec<String>, bool)> {
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/proc/{pid}/cmdline"))?.take(MOST_ARGV_BYTES + 1).read_to_end(&mut bytes)?;
+    let cut = bytes.len() as u64 > MOST_ARGV_BYTES;
+    bytes.truncate(usize::try_from(MOST_ARGV_BYTES).unwrap_or(usize::MAX));
+    if bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    let argv =
+        bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    Ok((argv, cut))
+}
+
+fn audit_id(pid: u32, file: &str) -> io::Result<Option<u32>> {
+    match slurp(format!("/proc/{pid}/{file}")) {
+        Ok(text) => {
+            let id: u32 = text.trim().parse().map_err(|_| odd(file))?;
+            Ok((id != UNSET).then_some(id))
+        }
+        // A kernel without audit has no such file, for any process.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists(format!("/proc/{pid}"))? => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a file of `/proc` whole. It has no length to ask for, so nothing is asked: open, read, close.
+fn slurp(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut text = Vec::new();
+    let mut part = [0_u8; 4096];
+    loop {
+        match file.read(&mut part)? {
+            0 => break,
+            length => text.extend_from_slice(&part[..length]),
+        }
+    }
+    String::from_utf8(text).or_else(|error| Ok(String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+fn odd(file: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("/proc/PID/{file} does not look as proc(5) says"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_known_by_its_path() {
+        assert_eq!(session_in("/jit.slice/jit-17.scope"), Some(SessionId(17)));
+        assert_eq!(session_in("/jit.slice/jit-17.scope/inner"), Some(SessionId(17)));
+        assert_eq!(session_in("/user.slice/jit-17.scope"), None);
+        assert_eq!(session_in("/jit.slice/jit-x.scope"), None);
+    }
+
+    #[test]
+    fn one_reads_oneself() {
+        let pidfd = open_pid(std::process::id()).unwrap();
+        let process = read(pidfd.as_fd(), Detail::Whole).unwrap();
+        assert_eq!(process.main.pid, std::process::id());
+        assert!(!process.argv.is_empty());
+        assert!(open(process.main).is_ok());
+        assert!(open(MainProcess { start: process.main.start + 1, ..process.main }).is_err());
+    }
+}

@@ -1,0 +1,63 @@
+//! Brings a policy into force, or keeps the one that is.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jit_proto::view::ProblemView;
+use tracing::{error, info};
+
+use crate::bus::problem_lines;
+use crate::clock::Clock;
+use crate::core::event::Event;
+use crate::core::policy::Policy;
+use crate::engine::{Handle, Stopped};
+use crate::people::Nss;
+use crate::policy;
+
+/// Where the policy is.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    root: PathBuf,
+    clock: Clock,
+}
+
+impl Rules {
+    /// The policy under this folder.
+    #[must_use]
+    pub fn under(root: &Path, clock: Clock) -> Self {
+        Self { root: root.to_owned(), clock }
+    }
+
+    /// Reads it afresh and changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn read(&self) -> Result<Policy, Vec<ProblemView>> {
+        let (root, now) = (self.root.clone(), self.clock.now().wall);
+        let read = tokio::task::spawn_blocking(move || policy::load(&root, &Nss, now));
+        read.await.unwrap_or_else(|error| {
+            let file = self.root.display().to_string();
+            Err(vec![ProblemView { file, line: 0, key: String::new(), message: error.to_string() }])
+        })
+    }
+
+    /// Reads it and brings it into force. Either way that is recorded.
+    ///
+    /// # Errors
+    /// The outer one when the engine has ended; the inner one is what is wrong with the policy.
+    pub async fn reload(&self, engine: &Handle) -> Result<Result<(), Vec<ProblemView>>, Stopped> {
+        match self.read().await {
+            Ok(policy) => {
+                info!("policy {} with {} roles is in force", &policy.digest[..12], policy.roles.len());
+                engine.tell(Event::PolicyLoaded(Arc::new(policy))).await?;
+                Ok(Ok(()))
+            }
+            Err(problems) => {
+                let text = problem_lines(&problems);
+                error!("the policy is not accepted, the running one stays:\n{text}");
+                engine.tell(Event::PolicyRefused { problems: text }).await?;
+                Ok(Err(problems))
+            }
+        }
+    }
+}

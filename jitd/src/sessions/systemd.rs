@@ -1,0 +1,174 @@
+//! Asks PID 1 for scopes, which it ends on its own if nobody else does (org.freedesktop.systemd1(5)).
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jit_proto::identity::SessionId;
+use jit_proto::moment::micros;
+use jit_proto::names::{SLICE, scope_name};
+use tokio::sync::oneshot;
+use zbus::{Connection, MatchRule, MessageStream, Variant};
+
+/// A job that takes longer than this is not waited for.
+const JOB_LIMIT: Duration = Duration::from_secs(10);
+/// From PID 1's own SIGTERM to its SIGKILL, when it has to end a scope itself.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// PID 1 on the system bus.
+#[derive(Clone)]
+pub struct Systemd {
+    bus: Connection,
+    jobs: Arc<Mutex<Jobs>>,
+}
+
+/// Jobs that somebody waits for, and results that came before somebody did.
+#[derive(Default)]
+struct Jobs {
+    waiting: HashMap<String, oneshot::Sender<String>>,
+    early: Vec<(String, String)>,
+}
+
+/// Why there is no scope.
+#[derive(Debug, thiserror::Error)]
+pub enum ScopeError {
+    /// PID 1 or the bus says no.
+    #[error("PID 1 did not make {scope}: {error}")]
+    Bus {
+        /// Which scope.
+        scope: String,
+        /// What it said.
+        #[source]
+        error: zbus::Error,
+    },
+    /// The job came to another end.
+    #[error("PID 1 did not make {scope}: its job ended as {result:?}")]
+    Job {
+        /// Which scope.
+        scope: String,
+        /// How it ended.
+        result: String,
+    },
+}
+
+impl Systemd {
+    /// Starts to listen for the ends of jobs.
+    ///
+    /// # Errors
+    /// When the bus refuses the match rule.
+    pub async fn on(bus: Connection) -> zbus::Result<Self> {
+        let rule = MatchRule::builder()
+            .msg_type(zbus::message::Type::Signal)
+            .sender("org.freedesktop.systemd1")
+            .path("/org/freedesktop/systemd1")
+            .interface("org.freedesktop.systemd1.Manager")
+            .member("JobRemoved")
+            .build()?;
+        let mut stream = MessageStream::for_match_rule(rule, &bus, NonZeroUsize::new(256)).await?;
+        let jobs = Arc::new(Mutex::new(Jobs::default()));
+        let ended = Arc::clone(&jobs);
+        tokio::spawn(async move {
+            while let Some(message) = tokio_stream::StreamExt::next(&mut stream).await {
+                let Ok(message) = message else { continue };
+                let body = message.body();
+                let Ok((_, job, unit, result)) =
+                    body.deserialize::<(u32, zbus::OwnedObjectPath, String, String)>()
+                else {
+                    continue;
+                };
+                if unit.starts_with("jit-") {
+                    lock(&ended).end(job.as_str(), result);
+                }
+            }
+        });
+        Ok(Self { bus, jobs })
+    }
+
+    /// Makes a session's scope and moves these processes into it. Returns when they are there. Where the scope is
+    /// there already, it stays as it is.
+    ///
+    /// # Errors
+    /// When PID 1 does not make it, which it does not if all the processes are gone.
+    pub async fn make_scope(
+        &self,
+        session: SessionId,
+        pids: &[u32],
+        last: Duration,
+    ) -> Result<(), ScopeError> {
+        let scope = scope_name(session);
+        let properties: Vec<(&str, Variant<'_>)> = vec![
+            ("Description", Variant::from(format!("Just-in-time session {session}"))),
+            ("Slice", Variant::from(SLICE)),
+            ("PIDs", Variant::from(pids.to_vec())),
+            ("Delegate", Variant::from(true)),
+            ("CollectMode", Variant::from("inactive-or-failed")),
+            ("SendSIGHUP", Variant::from(true)),
+            ("TimeoutStopUSec", Variant::from(micros(STOP_LIMIT))),
+            ("RuntimeMaxUSec", Variant::from(micros(last.max(Duration::from_secs(1))))),
+        ];
+        let auxiliary: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
+        let reply = self
+            .bus
+            .call_method(
+                Some("org.freedesktop.systemd1"),
+                "/org/freedesktop/systemd1",
+                Some("org.freedesktop.systemd1.Manager"),
+                "StartTransientUnit",
+                &(scope.as_str(), "fail", properties, auxiliary),
+            )
+            .await;
+        let bus_error = |error| ScopeError::Bus { scope: scope.clone(), error };
+        let reply = match reply {
+            Err(zbus::Error::MethodError(name, ..))
+                if name.as_str() == "org.freedesktop.systemd1.UnitExists" =>
+            {
+                return Ok(());
+            }
+            other => other.map_err(bus_error)?,
+        };
+        let body = reply.body();
+        let job: zbus::OwnedObjectPath = body.deserialize().map_err(bus_error)?;
+        let result = self.end_of(job.as_str()).await;
+        if result == "done" { Ok(()) } else { Err(ScopeError::Job { scope, result }) }
+    }
+
+    async fn end_of(&self, job: &str) -> String {
+        let receiver = match lock(&self.jobs).wait(job) {
+            Ok(result) => return result,
+            Err(receiver) => receiver,
+        };
+        let ended = tokio::time::timeout(JOB_LIMIT, receiver).await;
+        ended.ok().and_then(Result::ok).unwrap_or_else(|| "no answer".to_owned())
+    }
+}
+
+impl Jobs {
+    /// Results kept for somebody who has not asked yet.
+    const MOST_EARLY: usize = 256;
+
+    fn end(&mut self, job: &str, result: String) {
+        if let Some(waiting) = self.waiting.remove(job) {
+            // Whoever waited has given up.
+            let _ = waiting.send(result);
+            return;
+        }
+        if self.early.len() >= Self::MOST_EARLY {
+            self.early.remove(0);
+        }
+        self.early.push((job.to_owned(), result));
+    }
+
+    fn wait(&mut self, job: &str) -> Result<String, oneshot::Receiver<String>> {
+        if let Some(at) = self.early.iter().position(|(early, _)| early == job) {
+            return Ok(self.early.swap_remove(at).1);
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(job.to_owned(), sender);
+        Err(receiver)
+    }
+}
+
+fn lock(jobs: &Mutex<Jobs>) -> std::sync::MutexGuard<'_, Jobs> {
+    jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
