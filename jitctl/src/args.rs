@@ -1,0 +1,280 @@
+//! The words jitctl understands.
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use jit_proto::identity::{Reason, RoleName, Ticket};
+use jit_proto::moment::parse_span;
+
+/// Ask for a role on this host for a while, decide on what others ask for, see and check what happened.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jitctl",
+    version,
+    about = "just-in-time sudo: ask for a role, approve, look after windows, read the record",
+    long_about = "Nobody keeps root. A person asks for a role on this host for a while, somebody else approves, sudo \
+        works until the window closes, everything started inside the window is gone afterwards, and every step is in \
+        an audit record. jitctl is how people and scripts ask, approve, look and check; jitd(8) decides.",
+    after_help = "Exit status: 0 done, 1 failure, 2 usage, 3 refused, 4 no such thing, 5 jitd unreachable, 6 pending, \
+        7 audit chain broken, 124 timed out waiting, 130 interrupted. See jitctl(1).",
+    subcommand_required = true,
+    subcommand_value_name = "COMMAND",
+    subcommand_help_heading = "Commands",
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    /// Print one JSON document (audit show: one a line) instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Ask for a role
+    Request(RequestArgs),
+    /// Take back a request of your own that is still pending
+    Cancel {
+        /// The request's number
+        #[arg(value_parser = number())]
+        id: u64,
+    },
+    /// Hand a grant back before its time; what runs under it ends
+    Release {
+        /// The grant's number; may be left out when you hold only one
+        #[arg(value_parser = number())]
+        id: Option<u64>,
+    },
+    /// List the pending requests you made or may decide on
+    Pending,
+    /// Show a request and the grant that came of it
+    Show {
+        /// The request's or the grant's number
+        #[arg(value_parser = number())]
+        id: u64,
+        /// Tell the decision by the exit status: 0 approved, 3 denied, cancelled or expired, 6 still pending
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Say yes to a request
+    Approve {
+        /// The request's number
+        #[arg(value_parser = number())]
+        id: u64,
+        /// Grant it for less time than was asked for
+        #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
+        duration: Option<Duration>,
+        /// Something to keep with the approval
+        #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
+        comment: Option<Reason>,
+    },
+    /// Say no to a request
+    Deny {
+        /// The request's number
+        #[arg(value_parser = number())]
+        id: u64,
+        /// Why; the requester reads it
+        #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
+        reason: Reason,
+    },
+    /// Give somebody a role without a request (operators and root)
+    Grant {
+        /// Login name of the person
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        user: String,
+        /// The role
+        #[arg(value_parser = text::<RoleName>)]
+        role: RoleName,
+        /// For how long; the role's default if left out
+        #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
+        duration: Option<Duration>,
+        /// Why
+        #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
+        reason: Reason,
+        /// The ticket it belongs to
+        #[arg(long, value_parser = text::<Ticket>)]
+        ticket: Option<Ticket>,
+    },
+    /// Take a grant away; what runs under it ends
+    Revoke(RevokeArgs),
+    /// List live grants: your own, or all that you look after
+    Grants,
+    /// List elevated sessions: your own, or all that you look after
+    Sessions,
+    /// Show the daemon's state and what you hold
+    Status,
+    /// List the roles you may ask for or approve
+    Roles,
+    /// Read or verify the audit record (root, operators and auditors)
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Audit {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: AuditVerb,
+    },
+    /// Check or show the policy (root, operators and auditors)
+    #[command(subcommand_required = true, arg_required_else_help = true)]
+    Policy {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: PolicyVerb,
+    },
+    /// Print the manual page as roff
+    #[command(hide = true)]
+    Man,
+    /// Print the completions of a shell
+    #[command(hide = true)]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// Words of `request`.
+#[derive(Debug, Args)]
+pub(crate) struct RequestArgs {
+    /// The role
+    #[arg(value_parser = text::<RoleName>)]
+    pub(crate) role: RoleName,
+    /// For how long, from the approval on; the role's default if left out
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
+    pub(crate) duration: Option<Duration>,
+    /// Why; approvers decide on it. Asked for on a terminal if left out
+    #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
+    pub(crate) reason: Option<Reason>,
+    /// The ticket it belongs to
+    #[arg(long, value_parser = text::<Ticket>)]
+    pub(crate) ticket: Option<Ticket>,
+    /// Wait until it is decided
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Stop waiting after this time, with exit status 124; the request stays
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = parse_span)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Words of `revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct RevokeArgs {
+    #[command(flatten)]
+    pub(crate) whose: Whose,
+    /// Why
+    #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
+    pub(crate) reason: Reason,
+}
+
+/// Which grants to revoke: exactly one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Whose {
+    /// The grant's number
+    #[arg(value_parser = number())]
+    pub(crate) id: Option<u64>,
+    /// Every live grant of this person
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) user: Option<String>,
+    /// Every live grant on this host
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+/// What to do with the audit record.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// Show records, the last 20 if nothing else is said
+    Show {
+        /// At most this many: the last ones, or the first ones from --from on
+        #[arg(long, value_name = "N", value_parser = number())]
+        last: Option<u64>,
+        /// From this record on
+        #[arg(long, value_name = "SEQ", value_parser = number())]
+        from: Option<u64>,
+    },
+    /// Check that every record is whole and in its place
+    Verify,
+}
+
+/// What to do with the policy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyVerb {
+    /// Read the policy files afresh and name every problem; changes nothing
+    Check,
+    /// Show the policy in force
+    Show,
+}
+
+/// Requests, grants and records are counted from 1; on the bus 0 has meanings of its own.
+fn number() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..)
+}
+
+fn text<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
+    T::try_from(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split('|').map(str::trim))
+    }
+
+    fn refused(line: &str, saying: &str) {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(error.to_string().contains(saying), "{line}: {error}");
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        <Cli as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_request_is_read_as_people_write_it() {
+        let cli = parse(
+            "jitctl|request|web-admin|--for|1h 30m|--reason| INC-42 nginx down |--ticket|INC-42|--json",
+        )
+        .unwrap();
+        assert!(cli.json);
+        let Verb::Request(request) = cli.verb else { panic!("not a request") };
+        assert_eq!(request.role.as_str(), "web-admin");
+        assert_eq!(request.duration, Some(Duration::from_secs(5400)));
+        assert_eq!(request.reason.unwrap().as_str(), "INC-42 nginx down");
+        assert_eq!(request.ticket.unwrap().as_str(), "INC-42");
+        assert!(!request.wait);
+    }
+
+    #[test]
+    fn a_reason_may_begin_with_a_dash_when_it_is_joined() {
+        assert!(parse("jitctl|deny|7|--reason=- not today").is_ok());
+    }
+
+    #[test]
+    fn malformed_words_are_usage_errors_that_name_the_word() {
+        refused("jitctl|request|Web Admin|--reason|x", "no role name");
+        refused("jitctl|request|web|--for|soon|--reason|x", "no duration");
+        refused("jitctl|request|web|--timeout|5m|--reason|x", "--wait");
+        refused("jitctl|request|web|--reason|  ", "empty");
+        refused("jitctl|deny|7", "--reason");
+        refused("jitctl|show|0", "0 is not in 1..");
+        refused("jitctl|approve|seven", "seven");
+        refused("jitctl|frobnicate", "frobnicate");
+    }
+
+    #[test]
+    fn revoke_wants_exactly_one_target() {
+        assert!(parse("jitctl|revoke|7|--reason|x").is_ok());
+        assert!(parse("jitctl|revoke|--user|alice|--reason|x").is_ok());
+        assert!(parse("jitctl|revoke|--all|--reason|x").is_ok());
+        refused("jitctl|revoke|--reason|x", "required");
+        refused("jitctl|revoke|7|--all|--reason|x", "cannot be used with");
+        refused("jitctl|revoke|--user|alice|--all|--reason|x", "cannot be used with");
+    }
+}

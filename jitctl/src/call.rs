@@ -1,0 +1,227 @@
+//! Calls to the daemon over the system bus, one function a method.
+
+use std::time::Duration;
+
+use jit_proto::dict::{Dict, from_dict};
+use jit_proto::moment::micros;
+use jit_proto::names::{AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
+use jit_proto::view::{
+    GrantView, ProblemView, RecordView, RequestView, RoleView, SessionView, StatusView, VerifyView,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zbus::{Connection, DynamicType, OwnedVariant, Variant};
+
+use crate::failure::{Failure, no_bus};
+
+/// How long a call may take. The daemon answers within milliseconds; this is for one that hangs.
+const REPLY_WITHIN: Duration = Duration::from_secs(30);
+/// Verifying reads every record there is.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(600);
+/// How long the bus may take to say hello; zbus itself would wait for ever.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Most records that one `Read` answers with.
+pub(crate) const MOST_RECORDS: u64 = 1000;
+
+/// A request and the grant that came of it, as `Show` answers; either may be missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ShowView {
+    /// The request; none where an operator gave the grant without one.
+    pub(crate) request: Option<RequestView>,
+    /// The grant; none as long as the request is not approved.
+    pub(crate) grant: Option<GrantView>,
+}
+
+/// The policy in force, as `PolicyShow` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyView {
+    /// SHA-256 of it, in hex.
+    pub(crate) digest: String,
+    /// When it was loaded.
+    pub(crate) loaded_at: u64,
+    /// Ceiling over every role.
+    pub(crate) max_duration_seconds: u64,
+    /// How long a request waits for its approvals.
+    pub(crate) request_expiry_seconds: u64,
+    /// From SIGTERM to SIGKILL at the end of a session.
+    pub(crate) grace_seconds: u64,
+    /// Who may grant and revoke.
+    pub(crate) operators: Vec<String>,
+    /// Who may read the audit record.
+    pub(crate) auditors: Vec<String>,
+    /// Every role.
+    pub(crate) roles: Vec<RoleView>,
+}
+
+/// What somebody asks for.
+#[derive(Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) role: &'a str,
+    /// None for the role's default.
+    pub(crate) duration: Option<Duration>,
+    pub(crate) reason: &'a str,
+    pub(crate) ticket: Option<&'a str>,
+}
+
+/// The daemon, as this process reaches it.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    connection: Connection,
+}
+
+impl Daemon {
+    /// Connects to the system bus; whether the daemon is on it shows at the first call.
+    pub(crate) async fn reach() -> Result<Self, Failure> {
+        Self::reach_within(REPLY_WITHIN).await
+    }
+
+    /// Connects for a call that reads the whole record.
+    pub(crate) async fn reach_for_verification() -> Result<Self, Failure> {
+        Self::reach_within(VERIFIED_WITHIN).await
+    }
+
+    async fn reach_within(reply: Duration) -> Result<Self, Failure> {
+        let building = zbus::connection::Builder::address(SYSTEM_BUS_ADDRESS).method_timeout(reply).build();
+        let connection = tokio::time::timeout(CONNECTED_WITHIN, building)
+            .await
+            .map_err(|_| no_bus(&format!("no answer within {} seconds", CONNECTED_WITHIN.as_secs())))??;
+        Ok(Self { connection })
+    }
+
+    /// The connection, for signals.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(crate) async fn request(&self, wish: &Wish<'_>) -> Result<u64, Failure> {
+        let body =
+            (wish.role, span(wish.duration), wish.reason, wish.ticket.unwrap_or_default(), Dict::new());
+        self.manage("Request", &body).await
+    }
+
+    pub(crate) async fn cancel(&self, id: u64) -> Result<(), Failure> {
+        self.manage("Cancel", &(id, Dict::new())).await
+    }
+
+    pub(crate) async fn approve(
+        &self,
+        id: u64,
+        duration: Option<Duration>,
+        comment: Option<&str>,
+    ) -> Result<RequestView, Failure> {
+        let mut options = Dict::new();
+        if let Some(duration) = duration {
+            options.insert("duration".to_owned(), value(micros(duration))?);
+        }
+        if let Some(comment) = comment {
+            options.insert("comment".to_owned(), value(comment)?);
+        }
+        view("Approve", self.manage("Approve", &(id, options)).await?)
+    }
+
+    pub(crate) async fn deny(&self, id: u64, reason: &str) -> Result<(), Failure> {
+        self.manage("Deny", &(id, reason, Dict::new())).await
+    }
+
+    /// Hands a grant back; without a number, the only one the caller holds.
+    pub(crate) async fn release(&self, grant: Option<u64>) -> Result<u64, Failure> {
+        self.manage("Release", &(grant.unwrap_or(0), Dict::new())).await
+    }
+
+    pub(crate) async fn grant(&self, user: &str, wish: &Wish<'_>) -> Result<u64, Failure> {
+        let mut options = Dict::new();
+        if let Some(ticket) = wish.ticket {
+            options.insert("ticket".to_owned(), value(ticket)?);
+        }
+        self.manage("Grant", &(user, wish.role, span(wish.duration), wish.reason, options)).await
+    }
+
+    pub(crate) async fn revoke(&self, grant: u64, reason: &str) -> Result<(), Failure> {
+        self.manage("Revoke", &(grant, reason, Dict::new())).await
+    }
+
+    pub(crate) async fn revoke_user(&self, user: &str, reason: &str) -> Result<Vec<u64>, Failure> {
+        self.manage("RevokeUser", &(user, reason, Dict::new())).await
+    }
+
+    pub(crate) async fn revoke_all(&self, reason: &str) -> Result<Vec<u64>, Failure> {
+        self.manage("RevokeAll", &(reason, Dict::new())).await
+    }
+
+    pub(crate) async fn pending(&self) -> Result<Vec<RequestView>, Failure> {
+        views("Pending", self.manage("Pending", &()).await?)
+    }
+
+    pub(crate) async fn show(&self, id: u64) -> Result<ShowView, Failure> {
+        view("Show", self.manage("Show", &id).await?)
+    }
+
+    pub(crate) async fn grants(&self) -> Result<Vec<GrantView>, Failure> {
+        views("Grants", self.manage("Grants", &()).await?)
+    }
+
+    pub(crate) async fn sessions(&self) -> Result<Vec<SessionView>, Failure> {
+        views("Sessions", self.manage("Sessions", &()).await?)
+    }
+
+    pub(crate) async fn roles(&self) -> Result<Vec<RoleView>, Failure> {
+        views("Roles", self.manage("Roles", &()).await?)
+    }
+
+    pub(crate) async fn status(&self) -> Result<StatusView, Failure> {
+        view("Status", self.manage("Status", &()).await?)
+    }
+
+    pub(crate) async fn policy_check(&self) -> Result<Vec<ProblemView>, Failure> {
+        views("PolicyCheck", self.manage("PolicyCheck", &()).await?)
+    }
+
+    pub(crate) async fn policy_show(&self) -> Result<PolicyView, Failure> {
+        view("PolicyShow", self.manage("PolicyShow", &()).await?)
+    }
+
+    /// Records from a number on, or the last ones if that is 0; at most [`MOST_RECORDS`].
+    pub(crate) async fn read(&self, from: u64, limit: u64) -> Result<Vec<RecordView>, Failure> {
+        views("Read", self.call(AUDIT_INTERFACE, "Read", &(from, limit)).await?)
+    }
+
+    pub(crate) async fn verify(&self) -> Result<VerifyView, Failure> {
+        view("Verify", self.call(AUDIT_INTERFACE, "Verify", &()).await?)
+    }
+
+    async fn manage<B, R>(&self, method: &str, body: &B) -> Result<R, Failure>
+    where
+        B: Serialize + DynamicType,
+        R: for<'d> zbus::wire::DynamicDeserialize<'d>,
+    {
+        self.call(MANAGER_INTERFACE, method, body).await
+    }
+
+    async fn call<B, R>(&self, interface: &str, method: &str, body: &B) -> Result<R, Failure>
+    where
+        B: Serialize + DynamicType,
+        R: for<'d> zbus::wire::DynamicDeserialize<'d>,
+    {
+        let reply =
+            self.connection.call_method(Some(BUS_NAME), OBJECT_PATH, Some(interface), method, body).await?;
+        reply.body().deserialize().map_err(|why| Failure::strange_answer(method, &why))
+    }
+}
+
+/// A span as the bus carries it; 0 stands for the role's default, which no span that was asked for is.
+fn span(duration: Option<Duration>) -> u64 {
+    duration.map_or(0, micros)
+}
+
+fn value<'a>(value: impl Into<Variant<'a>>) -> Result<OwnedVariant, Failure> {
+    Ok(OwnedVariant::try_from(value.into())?)
+}
+
+fn view<T: DeserializeOwned>(method: &str, dict: Dict) -> Result<T, Failure> {
+    from_dict(dict).map_err(|why| Failure::strange_answer(method, &why))
+}
+
+fn views<T: DeserializeOwned>(method: &str, dicts: Vec<Dict>) -> Result<Vec<T>, Failure> {
+    dicts.into_iter().map(|dict| view(method, dict)).collect()
+}

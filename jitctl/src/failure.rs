@@ -1,0 +1,244 @@
+//! How a run ends: exit statuses, and failures with the sentence and the name that go with them.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use jit_proto::escape::is_unsafe;
+use jit_proto::names::error;
+use zbus::DBusError;
+
+/// How a run ends; the numbers are part of the interface (jitctl(1), EXIT STATUS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// It failed for a reason that has no number of its own.
+    Failed = 1,
+    /// The words make no sense.
+    Usage = 2,
+    /// The policy, or the person who decides, says no.
+    Refused = 3,
+    /// No such request, grant, role or user; or none that the caller may see.
+    NoSuch = 4,
+    /// The daemon cannot be reached.
+    Unreachable = 5,
+    /// Not decided yet.
+    Pending = 6,
+    /// The audit chain is broken.
+    ChainBroken = 7,
+    /// Timed out waiting, as timeout(1) has it.
+    TimedOut = 124,
+    /// Ctrl-C, as shells have it.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a verb could not be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    /// What the process exits with.
+    pub(crate) exit: Exit,
+    /// The D-Bus error name; one of ours for what was found out on this side.
+    pub(crate) name: String,
+    /// One sentence for people, fit for a terminal.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// A failure found out on this side.
+    pub(crate) fn new(exit: Exit, name: &str, message: &str) -> Self {
+        Self { exit, name: name.to_owned(), message: tame(message) }
+    }
+
+    /// An answer that is not what the interface promises.
+    pub(crate) fn strange_answer(what: &str, why: &dyn std::fmt::Display) -> Self {
+        Self::new(
+            Exit::Failed,
+            error::FAILED,
+            &format!(
+                "jitd's answer to {what} makes no sense: {why}; are jitctl and jitd of the same version?"
+            ),
+        )
+    }
+}
+
+/// What clap says, as a failure of ours.
+pub(crate) fn usage(found: &clap::Error) -> Failure {
+    let said = found.to_string();
+    let lines: Vec<String> =
+        said.strip_prefix("error: ").unwrap_or(&said).trim_end().lines().map(tame).collect();
+    // Not through `Failure::new`: the usage lines below clap's sentence stay lines.
+    Failure { exit: Exit::Usage, name: error::INVALID_ARGUMENT.to_owned(), message: lines.join("\n") }
+}
+
+impl From<zbus::Error> for Failure {
+    fn from(found: zbus::Error) -> Self {
+        match found {
+            zbus::Error::MethodError(name, text, _) => from_name(&name, text.as_deref().unwrap_or_default()),
+            zbus::Error::FDO(fdo) => match *fdo {
+                zbus::fdo::Error::ZBus(inner) => inner.into(),
+                fdo => from_name(&fdo.name(), fdo.description().unwrap_or_default()),
+            },
+            zbus::Error::InputOutput(why) if why.kind() == std::io::ErrorKind::TimedOut => {
+                from_name("org.freedesktop.DBus.Error.NoReply", "")
+            }
+            zbus::Error::InputOutput(why) => no_bus(&why),
+            zbus::Error::Connection(why, _) => no_bus(&why),
+            zbus::Error::Handshake(why) => no_bus(&why),
+            other => Self::strange_answer("a call", &other),
+        }
+    }
+}
+
+/// The system bus itself does not answer.
+pub(crate) fn no_bus(why: &dyn std::fmt::Display) -> Failure {
+    let address = jit_proto::names::SYSTEM_BUS_ADDRESS;
+    Failure::new(
+        Exit::Unreachable,
+        "org.freedesktop.DBus.Error.NoServer",
+        &format!("the system bus at {address} cannot be reached: {why}"),
+    )
+}
+
+/// A D-Bus error by its name. Names of ours carry the daemon's own sentence; of the bus's names those that mean "the
+/// daemon is not there" get a sentence that says what to do.
+fn from_name(name: &str, text: &str) -> Failure {
+    let exit = exit_of(name);
+    let sentence = match name.strip_prefix("org.freedesktop.DBus.Error.") {
+        Some("NoReply" | "Timeout" | "TimedOut") => {
+            "jitd does not answer; see systemctl status jitd".to_owned()
+        }
+        Some("AccessDenied") => format!("the system bus does not let this call through: {text}"),
+        Some("UnknownObject") => "jitd is not ready yet; see systemctl status jitd".to_owned(),
+        Some("UnknownMethod" | "UnknownInterface") => {
+            "the running jitd does not know this call; are jitctl and jitd of the same version?".to_owned()
+        }
+        _ if exit == Exit::Unreachable => "jitd is not running; see systemctl status jitd".to_owned(),
+        _ if text.is_empty() => format!("jitd answered {name}"),
+        _ => text.to_owned(),
+    };
+    Failure::new(exit, name, &sentence)
+}
+
+fn exit_of(name: &str) -> Exit {
+    match name {
+        error::NOT_AUTHORIZED | error::POLICY_DENIED | error::SELF_APPROVAL | error::ALREADY_DECIDED => {
+            Exit::Refused
+        }
+        error::NO_SUCH => Exit::NoSuch,
+        error::INVALID_ARGUMENT => Exit::Usage,
+        _ => match name.strip_prefix("org.freedesktop.DBus.Error.") {
+            Some(
+                "ServiceUnknown" | "NameHasNoOwner" | "NoReply" | "Timeout" | "TimedOut" | "NoServer"
+                | "Disconnected" | "UnknownObject",
+            ) => Exit::Unreachable,
+            Some(spawn) if spawn.starts_with("Spawn.") => Exit::Unreachable,
+            Some("AccessDenied" | "AuthFailed" | "InteractiveAuthorizationRequired") => Exit::Refused,
+            // What dbus-daemon passes on when systemd could not start the unit of an activatable name.
+            None if name.starts_with("org.freedesktop.systemd1.") => Exit::Unreachable,
+            _ => Exit::Failed,
+        },
+    }
+}
+
+/// Spells out what a terminal could be fooled with, and leaves backslashes alone: the daemon has escaped its
+/// sentences already, and twice would be unreadable; a sentence that it has not escaped is still harmless here.
+pub(crate) fn tame(sentence: &str) -> String {
+    sentence.chars().fold(String::with_capacity(sentence.len()), |mut tamed, c| {
+        if is_unsafe(c) {
+            // Writing to a String cannot fail.
+            let _ = write!(tamed, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            tamed.push(c);
+        }
+        tamed
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_error_name_has_its_exit_status() {
+        for (name, exit) in [
+            (error::NOT_AUTHORIZED, Exit::Refused),
+            (error::POLICY_DENIED, Exit::Refused),
+            (error::SELF_APPROVAL, Exit::Refused),
+            (error::ALREADY_DECIDED, Exit::Refused),
+            (error::NO_SUCH, Exit::NoSuch),
+            (error::INVALID_ARGUMENT, Exit::Usage),
+            (error::BAD_POLICY, Exit::Failed),
+            (error::CANNOT_RECORD, Exit::Failed),
+            (error::FAILED, Exit::Failed),
+            ("org.freedesktop.DBus.Error.ServiceUnknown", Exit::Unreachable),
+            ("org.freedesktop.DBus.Error.NoReply", Exit::Unreachable),
+            ("org.freedesktop.DBus.Error.NameHasNoOwner", Exit::Unreachable),
+            ("org.freedesktop.DBus.Error.Spawn.ChildExited", Exit::Unreachable),
+            ("org.freedesktop.systemd1.NoSuchUnit", Exit::Unreachable),
+            ("org.freedesktop.DBus.Error.AccessDenied", Exit::Refused),
+            ("org.freedesktop.DBus.Error.UnknownMethod", Exit::Failed),
+            ("com.example.Surprise", Exit::Failed),
+        ] {
+            assert_eq!(from_name(name, "text").exit, exit, "{name}");
+            assert!(!from_name(name, "").message.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_numbers_are_those_of_the_manual() {
+        let numbers = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Refused,
+            Exit::NoSuch,
+            Exit::Unreachable,
+            Exit::Pending,
+            Exit::ChainBroken,
+            Exit::TimedOut,
+            Exit::Interrupted,
+        ]
+        .map(|exit| exit as u8);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 124, 130]);
+    }
+
+    #[test]
+    fn replies_of_the_bus_that_zbus_knows_keep_their_meaning() {
+        let unknown = zbus::fdo::Error::ServiceUnknown("org.jitd.Jit1 was not provided".into());
+        let failure = Failure::from(zbus::Error::FDO(Box::new(unknown)));
+        assert_eq!(failure.exit, Exit::Unreachable);
+        assert_eq!(failure.name, "org.freedesktop.DBus.Error.ServiceUnknown");
+        assert!(failure.message.contains("not running"), "{failure}");
+
+        let late = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let failure = Failure::from(zbus::Error::InputOutput(std::sync::Arc::new(late)));
+        assert_eq!(
+            (failure.exit, failure.name.as_str()),
+            (Exit::Unreachable, "org.freedesktop.DBus.Error.NoReply")
+        );
+    }
+
+    #[test]
+    fn the_daemons_sentence_is_passed_on_as_it_is() {
+        let said =
+            from_name(error::POLICY_DENIED, "The reason \"a\\u{1b}\" is too short: 10 characters at least.");
+        assert_eq!(said.message, "The reason \"a\\u{1b}\" is too short: 10 characters at least.");
+    }
+
+    proptest! {
+        #[test]
+        fn no_failure_can_fool_a_terminal(text in ".*|[\\x00-\\x20\\u{80}-\\u{a0}\\u{2000}-\\u{2070}]*") {
+            for name in [error::FAILED, "org.freedesktop.DBus.Error.AccessDenied", &text] {
+                prop_assert!(!from_name(name, &text).message.chars().any(is_unsafe));
+            }
+        }
+    }
+}

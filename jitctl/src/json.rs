@@ -1,0 +1,122 @@
+//! Views as JSON for scripts: moments become RFC 3339, and no character gets through raw that a terminal could be
+//! fooled with.
+
+use std::fmt::Write as _;
+
+use jit_proto::escape::is_unsafe;
+use jit_proto::moment::WallTime;
+use jit_proto::view::RecordView;
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+/// A view as one document of several lines.
+///
+/// # Errors
+/// When it cannot be written as JSON, which no view can.
+pub(crate) fn document<T: Serialize>(view: &T) -> Result<String, serde_json::Error> {
+    let mut value = serde_json::to_value(view)?;
+    tell_times(&mut value);
+    Ok(spelled_out(&serde_json::to_string_pretty(&value)?))
+}
+
+/// An audit record as one line. The stored line stands in it byte for byte, so that its hash can be checked from what
+/// is printed; on a terminal the characters that could fool it are spelled out, which JSON holds for the same.
+pub(crate) fn record(record: &RecordView, terminal: bool) -> String {
+    let RecordView { seq, hash, line } = record;
+    let hash = Value::from(hash.as_str());
+    let whole = !line.contains(['\n', '\r']) && serde_json::from_str::<IgnoredAny>(line).is_ok();
+    let text = if whole {
+        format!("{{\"seq\":{seq},\"hash\":{hash},\"record\":{line}}}")
+    } else {
+        // Somebody has been at it. It is shown as the text it is, and every line printed stays JSON.
+        format!("{{\"seq\":{seq},\"hash\":{hash},\"record\":null,\"line\":{}}}", Value::from(line.as_str()))
+    };
+    if terminal { spelled_out(&text) } else { text }
+}
+
+/// A failure as one line.
+pub(crate) fn failure(failure: &crate::failure::Failure) -> String {
+    spelled_out(&json!({ "error": { "name": failure.name, "message": failure.message } }).to_string())
+}
+
+/// Turns numbers under keys that end in `_at` into moments of the local time zone; 0 is no moment.
+fn tell_times(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value.as_u64().filter(|_| key.ends_with("_at")) {
+                    Some(0) => *value = Value::Null,
+                    Some(micros) => *value = Value::from(WallTime(micros).to_local_rfc3339()),
+                    None => tell_times(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(tell_times),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Escapes what serde_json leaves raw inside its strings: DEL, C1 controls, separators and bidirectional marks
+/// (RFC 8259 section 7). Newlines are only ever layout, since serde_json escapes those inside strings.
+fn spelled_out(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if c != '\n' && is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn moments_are_told_and_spans_stay_numbers() {
+        let view = json!({"ends_at": 1_795_328_475_854_724_u64, "remaining_seconds": 28, "loaded_at": 0,
+            "held": [{"given_at": 1}]});
+        let out: Value = serde_json::from_str(&document(&view).unwrap()).unwrap();
+        let ends = out["ends_at"].as_str().unwrap();
+        assert!(ends.starts_with("2026-11-2") && ends.contains(":15.854724"), "{ends}");
+        assert_eq!(out["remaining_seconds"], 28);
+        assert_eq!(out["loaded_at"], Value::Null);
+        assert!(out["held"][0]["given_at"].is_string());
+    }
+
+    #[test]
+    fn a_record_is_printed_as_it_is_stored() {
+        let line = r#"{"v":1,"seq":3,"prev":"00","time":"t","reason":"b\u001b é"}"#;
+        let view = RecordView { seq: 3, hash: "ab".into(), line: line.into() };
+        assert_eq!(record(&view, false), format!(r#"{{"seq":3,"hash":"ab","record":{line}}}"#));
+    }
+
+    #[test]
+    fn a_record_that_is_no_json_stays_a_line_of_json() {
+        for line in ["{\"v\":1", "{\n}", "", "{}{}"] {
+            let view = RecordView { seq: 3, hash: "\"".into(), line: line.into() };
+            let out = record(&view, false);
+            assert!(!out.contains('\n'));
+            let parsed: Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(parsed["line"], line);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn json_means_the_same_and_nothing_unsafe_is_raw(
+            text in ".*|[\\x00-\\x20\\u{7f}-\\u{a0}\\u{2000}-\\u{2070}\\u{e0000}-\\u{e007f}]*"
+        ) {
+            let out = document(&json!({ "reason": text })).unwrap();
+            prop_assert!(!out.chars().any(|c| c != '\n' && is_unsafe(c)));
+            let back: Value = serde_json::from_str(&out).unwrap();
+            prop_assert_eq!(back["reason"].as_str(), Some(text.as_str()));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The command line of jitd: turns words into calls to the daemon, and its answers into text or JSON.
+//!
+//! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. Reads no clock, no
+//! environment and no file; what is left of a window comes from the daemon.
+#![forbid(unsafe_code)]
+
+mod args;
+
+mod verbs;
+
+mod wait;
+
+mod call;
+
+mod failure;
+
+mod output;
+
+mod json;
+
+mod render;
+
+mod manual;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind::{
+    DisplayHelp as Help, DisplayHelpOnMissingArgumentOrSubcommand as HelpForWantOfVerb,
+    DisplayVersion as Version,
+};
+
+use crate::args::Cli;
+use crate::failure::Exit;
+use crate::output::Output;
+
+/// Runs the command line this process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    match Cli::try_parse_from(&words) {
+        Ok(cli) => {
+            let output = Output::new(cli.json);
+            let exit = verbs::run(cli.verb, &output).unwrap_or_else(|failure| output.failure(&failure));
+            exit.into()
+        }
+        // clap knows which of these were asked for (stdout, 0) and which are for want of a verb (stderr, 2).
+        Err(error) if matches!(error.kind(), Help | HelpForWantOfVerb | Version) => {
+            // A reader who has gone away misses nothing.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
+        }
+        Err(error) => {
+            let json = words.iter().any(|word| word == "--json");
+            Output::new(json).failure(&failure::usage(&error)).into()
+        }
+    }
+}

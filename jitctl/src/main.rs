@@ -1,0 +1,5 @@
+//! `jitctl`.
+
+fn main() -> std::process::ExitCode {
+    jitctl::run()
+}

@@ -1,0 +1,264 @@
+//! The manual page and the shells' completions, from the same definition that reads the command line.
+
+use clap::{Arg, Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+use jit_proto::names::error;
+
+use crate::args::Cli;
+use crate::failure::{Exit, Failure};
+
+/// Day of the last change that a reader of the page would notice.
+const DATE: &str = "2026-11-22";
+
+/// What somebody would type, and why.
+const EXAMPLES: [(&str, &str); 9] = [
+    (
+        "Ask for a role and come back when it is decided:",
+        "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
+    ),
+    (
+        "See what waits for your decision, and decide:",
+        "jitctl pending\njitctl approve 7\njitctl deny 8 --reason \"use the staging host\"",
+    ),
+    (
+        "Approve, but for less time than was asked for:",
+        "jitctl approve 7 --for 10m --comment \"restart only\"",
+    ),
+    ("See what you hold and for how long; hand it back early:", "jitctl status\njitctl release"),
+    (
+        "Give a role without a request, as an operator:",
+        "jitctl grant alice db-admin --for 1h --reason \"restore drill\"",
+    ),
+    ("Take everything away from one person, now:", "jitctl revoke --user alice --reason \"left the team\""),
+    (
+        "In a script, act on how a request was decided:",
+        "id=$(jitctl request web-admin --reason \"nightly deployment\" --json | jq .id)\njitctl show \"$id\" --exit-code >/dev/null; [ $? -eq 6 ] && echo \"not decided yet\"",
+    ),
+    (
+        "Check the audit record, and look at one record with all it holds:",
+        "jitctl audit verify\njitctl audit show --from 1234 --last 1 --json",
+    ),
+    ("Check role files before they are loaded:", "jitctl policy check && systemctl reload jitd"),
+];
+
+/// What the exit statuses mean.
+const STATUSES: [(Exit, &str); 10] = [
+    (Exit::Done, "Done."),
+    (Exit::Failed, "Failure; for policy check also: there are problems."),
+    (Exit::Usage, "The command line, or a value in it, makes no sense."),
+    (
+        Exit::Refused,
+        "Refused: by the policy, by the approver, because nobody decided in time, or because it was decided already.",
+    ),
+    (Exit::NoSuch, "No such request, grant, role or user, or none that the caller may see."),
+    (Exit::Unreachable, "The daemon, or the system bus, cannot be reached."),
+    (Exit::Pending, "show --exit-code: the request is not decided yet."),
+    (Exit::ChainBroken, "audit verify: the chain is broken."),
+    (Exit::TimedOut, "request --wait --timeout: timed out waiting; the request stays."),
+    (Exit::Interrupted, "Interrupted with Ctrl-C while waiting; the request stays."),
+];
+
+const FILES: [(&str, &str); 4] = [
+    ("/etc/jitd/jitd.toml", "Settings of the daemon: operators, auditors, ceilings."),
+    ("/etc/jitd/roles.d/*.toml", "The roles."),
+    (
+        "/run/dbus/system_bus_socket",
+        "The system bus, where the daemon is org.jitd.Jit1. The address is fixed; DBUS_SYSTEM_BUS_ADDRESS is not read.",
+    ),
+    ("/usr/libexec/jitd", "The daemon; with --check it checks the policy files without a running one."),
+];
+
+/// jitctl(1), as roff.
+pub(crate) fn page() -> Result<String, Failure> {
+    let mut command = Cli::command();
+    // The verbs of verbs know their full names only after this.
+    command.build();
+    let man = Man::new(command.clone()).title("JITCTL").date(DATE).manual("Just-in-time sudo");
+    let mut page = Vec::new();
+    let rendered = man
+        .render_title(&mut page)
+        .and_then(|()| man.render_name_section(&mut page))
+        .and_then(|()| man.render_synopsis_section(&mut page))
+        .and_then(|()| man.render_description_section(&mut page))
+        .and_then(|()| man.render_options_section(&mut page))
+        .and_then(|()| commands(&command).to_writer(&mut page))
+        .and_then(|()| more().to_writer(&mut page));
+    rendered.map_err(|why| unwritable(&why))?;
+    String::from_utf8(page).map_err(|why| unwritable(&why))
+}
+
+/// The completions of one shell.
+pub(crate) fn completions(shell: Shell) -> Result<String, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "jitctl", &mut script);
+    String::from_utf8(script).map_err(|why| unwritable(&why))
+}
+
+fn unwritable(why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failed, error::FAILED, &format!("the page cannot be written: {why}"))
+}
+
+/// Every verb with its usage, what it does and its options.
+fn commands(command: &Command) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["COMMANDS"]);
+    roff.text([
+        roman("DURATION is written as "),
+        bold("30m"),
+        roman(", "),
+        bold("2h"),
+        roman(" or "),
+        bold("\"1h 30m\""),
+        roman(". Requests and the grants that come of them share one number."),
+    ]);
+    for verb in visible(command) {
+        let nested: Vec<&Command> = visible(verb).collect();
+        if nested.is_empty() {
+            verb_section(&mut roff, verb);
+        }
+        nested.into_iter().for_each(|verb| verb_section(&mut roff, verb));
+    }
+    roff
+}
+
+fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|verb| !verb.is_hide_set())
+}
+
+fn verb_section(roff: &mut Roff, verb: &Command) {
+    let usage = verb.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").trim_start_matches("jitctl ").replace(" [OPTIONS]", "");
+    roff.control("SS", [usage.as_str()]);
+    roff.text([roman(format!("{}.", verb.get_about().map(ToString::to_string).unwrap_or_default()))]);
+    for arg in verb
+        .get_arguments()
+        .filter(|arg| !arg.is_hide_set() && !arg.is_global_set() && arg.get_id() != "help")
+    {
+        roff.control("TP", []);
+        roff.text(tag(arg));
+        roff.text([roman(format!("{}.", arg.get_help().map(ToString::to_string).unwrap_or_default()))]);
+    }
+}
+
+fn tag(arg: &Arg) -> Vec<Inline> {
+    let value =
+        arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default();
+    match arg.get_long() {
+        None => vec![italic(value)],
+        Some(long) if arg.get_action().takes_values() => {
+            vec![bold(format!("--{long}")), roman(" "), italic(value)]
+        }
+        Some(long) => vec![bold(format!("--{long}"))],
+    }
+}
+
+/// What no definition of a command line holds.
+fn more() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["OUTPUT"]);
+    roff.text([roman(
+        "Data goes to stdout, everything else to stderr. Text from people is shown with control characters, terminal \
+         sequences and bidirectional marks spelled out as \\u{..}. Nothing is asked for where there is no terminal.",
+    )]);
+    roff.control("PP", []);
+    roff.text([
+        roman("With "),
+        bold("--json"),
+        roman(
+            " each run prints one document: request and approve the request, grant the grant, cancel, deny, release \
+             and revoke the numbers, the others what they show. Keys that end in _at are RFC 3339 with the local \
+             offset, keys that end in _seconds are numbers. audit show prints one line a record, {\"seq\", \"hash\", \
+             \"record\"}, with the record byte for byte as it is stored where stdout is no terminal. A failure is also \
+             told on the last line of stderr, as {\"error\": {\"name\", \"message\"}}, with the D-Bus error's name.",
+        ),
+    ]);
+    roff.control("SH", ["EXIT STATUS"]);
+    for (exit, meaning) in STATUSES {
+        roff.control("TP", []);
+        roff.text([bold((exit as u8).to_string())]);
+        roff.text([roman(meaning)]);
+    }
+    roff.control("SH", ["ENVIRONMENT"]);
+    for (name, meaning) in [
+        ("NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM", "Whether headings are set in bold on a terminal."),
+        ("TZ", "The local time zone."),
+    ] {
+        roff.control("TP", []);
+        roff.text([bold(name)]);
+        roff.text([roman(meaning)]);
+    }
+    roff.control("SH", ["FILES"]);
+    for (file, meaning) in FILES {
+        roff.control("TP", []);
+        roff.text([italic(file)]);
+        roff.text([roman(meaning)]);
+    }
+    roff.control("SH", ["EXAMPLES"]);
+    for (why, lines) in EXAMPLES {
+        roff.control("PP", []);
+        roff.text([roman(why)]);
+        roff.control("RS", ["4"]);
+        roff.control("nf", []);
+        for line in lines.lines() {
+            roff.text([roman(line)]);
+        }
+        roff.control("fi", []);
+        roff.control("RE", []);
+    }
+    roff.control("SH", ["SEE ALSO"]);
+    let pages = [
+        ("jit", "7"),
+        ("jitd", "8"),
+        ("pam_jit", "8"),
+        ("jitd.toml", "5"),
+        ("jit-roles", "5"),
+        ("jit-audit", "5"),
+        ("sudo", "8"),
+        ("busctl", "1"),
+        ("ausearch", "8"),
+    ];
+    let mut line = Vec::new();
+    for (page, section) in pages {
+        let before = if line.is_empty() { "" } else { ", " };
+        line.extend([roman(before), bold(page), roman(format!("({section})"))]);
+    }
+    roff.text(line);
+    roff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_names_every_verb_and_status() {
+        let page = page().unwrap();
+        for heading in ["EXIT STATUS", "FILES", "SEE ALSO", "EXAMPLES", "COMMANDS"] {
+            assert!(page.contains(heading), "{heading}");
+        }
+        let mut command = Cli::command();
+        command.build();
+        for verb in visible(&command) {
+            let heading = |line: &str| {
+                line.trim_start_matches(".SS ").trim_start_matches('"').starts_with(verb.get_name())
+            };
+            assert!(
+                page.lines().any(|line| line.starts_with(".SS ") && heading(line)),
+                "{}",
+                verb.get_name()
+            );
+        }
+        assert!(page.contains(".SS \"audit verify\""), "{page}");
+        assert!(!page.contains("completions"), "hidden verbs stay hidden");
+        assert!(page.contains("130"));
+    }
+
+    #[test]
+    fn every_shell_gets_its_script() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            assert!(completions(shell).unwrap().contains("approve"), "{shell}");
+        }
+    }
+}

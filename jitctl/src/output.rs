@@ -1,0 +1,122 @@
+//! Where text goes: data to stdout, talk to stderr.
+
+use std::cell::Cell;
+use std::io::{self, IsTerminal, Write};
+
+use jit_proto::names::error;
+use jit_proto::view::RecordView;
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure};
+use crate::json;
+
+/// The two streams, and how the caller wants to read them.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+    terminal: bool,
+    width: Option<u16>,
+    reader_gone: Cell<bool>,
+}
+
+impl Output {
+    /// The streams of this process.
+    pub(crate) fn new(json: bool) -> Self {
+        // comfy-table names a width only where stdout is a terminal. One that is narrower than this, or does not know
+        // its size, is better off breaking the lines itself.
+        let width = comfy_table::Table::new().width().filter(|width| *width >= 40);
+        Self { json, terminal: io::stdout().is_terminal(), width, reader_gone: Cell::new(false) }
+    }
+
+    /// Whether JSON is wanted.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Columns of the terminal; `None` where stdout is none, and lines may be as long as they are.
+    pub(crate) fn width(&self) -> Option<u16> {
+        self.width
+    }
+
+    /// Whether whoever read our output has left (`jitctl audit show | head`), so that more of it is for nobody.
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        self.reader_gone.get()
+    }
+
+    /// Prints data for people: lines that end in a newline, already escaped.
+    pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = anstream::stdout().lock();
+        self.written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    }
+
+    /// Prints one JSON document.
+    pub(crate) fn document<T: Serialize>(&self, view: &T) -> Result<(), Failure> {
+        let document = json::document(view).map_err(|why| Failure::strange_answer("the call", &why))?;
+        self.raw_line(&document)
+    }
+
+    /// Prints one audit record as a line of JSON.
+    pub(crate) fn record(&self, record: &RecordView) -> Result<(), Failure> {
+        self.raw_line(&json::record(record, self.terminal))
+    }
+
+    /// Prints a view: as JSON if that is wanted, else as `text` puts it.
+    pub(crate) fn view<T: Serialize>(
+        &self,
+        view: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        if self.json { self.document(view) } else { self.text(&text(view)) }
+    }
+
+    /// Prints a list; an empty one is a sentence on stderr, unless JSON is wanted.
+    pub(crate) fn list<T: Serialize>(
+        &self,
+        views: &[T],
+        empty: &str,
+        text: impl FnOnce(&[T]) -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            self.document(&views)
+        } else if views.is_empty() {
+            self.talk(empty);
+            Ok(())
+        } else {
+            self.text(&text(views))
+        }
+    }
+
+    /// Says something that is not data.
+    pub(crate) fn talk(&self, sentence: &str) {
+        // Where nobody listens on stderr there is nobody to tell about it.
+        let _ = writeln!(anstream::stderr().lock(), "{sentence}");
+    }
+
+    /// Reports a failure, in JSON too if that is wanted.
+    pub(crate) fn failure(&self, failure: &Failure) -> Exit {
+        self.talk(&format!("jitctl: {failure}"));
+        if self.json {
+            self.talk(&json::failure(failure));
+        }
+        failure.exit
+    }
+
+    /// JSON goes past anstream, which would look for terminal sequences in it.
+    fn raw_line(&self, line: &str) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        self.written(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
+    }
+
+    /// A reader who left keeps the verb from nothing: what was asked for is done, and the exit status tells of it.
+    fn written(&self, result: io::Result<()>) -> Result<(), Failure> {
+        match result {
+            Err(why) if why.kind() == io::ErrorKind::BrokenPipe => {
+                self.reader_gone.set(true);
+                Ok(())
+            }
+            other => other.map_err(|why| {
+                Failure::new(Exit::Failed, error::FAILED, &format!("the output cannot be written: {why}"))
+            }),
+        }
+    }
+}

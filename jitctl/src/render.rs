@@ -1,0 +1,296 @@
+//! Views as text for people: pure, and the one place where text from people meets a terminal.
+//!
+//! Every text that a person, a policy file or the kernel gave goes through [`Escaped`] here; what these functions
+//! return holds no control character but the newlines that end its lines.
+
+mod requests;
+
+mod grants;
+
+mod roles;
+
+mod audit;
+
+pub(crate) use audit::{record, verified};
+pub(crate) use grants::{granted, grants, sessions, status};
+pub(crate) use requests::{approved, pending, request_approved, request_line, request_refused, shown};
+pub(crate) use roles::{policy, problems, roles};
+
+use std::time::Duration;
+
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use jit_proto::escape::Escaped;
+use jit_proto::moment::{WallTime, spoken};
+use jit_proto::view::GrantView;
+
+/// Rows under a heading. On a terminal of a known width the cells wrap; elsewhere each row is one line.
+fn table(heading: &[&str], rows: impl IntoIterator<Item = Vec<String>>, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    match width {
+        Some(width) => {
+            table.set_width(width).set_content_arrangement(ContentArrangement::Dynamic).enforce_styling();
+            table.set_header(heading.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+        }
+        None => {
+            table.force_no_tty().set_header(heading);
+        }
+    }
+    table.add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// `name   value` below a headline; an empty value leaves the line out.
+fn detail(name: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!("    {name:<13}{value}\n") }
+}
+
+/// A text from people, or a dash where there is none.
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { Escaped(text).to_string() }
+}
+
+fn list(texts: &[String]) -> String {
+    or_dash(&texts.join(", "))
+}
+
+fn span(seconds: u64) -> String {
+    spoken(Duration::from_secs(seconds))
+}
+
+/// What is left of a window: whole minutes once it is longer than ten of them.
+fn left(seconds: u64) -> String {
+    span(if seconds >= 600 { seconds / 60 * 60 } else { seconds })
+}
+
+fn local(micros: u64) -> String {
+    WallTime(micros).to_local()
+}
+
+/// The end of a window; the date only where it is not today's.
+fn until(grant: &GrantView) -> String {
+    // The daemon says what is left, so that its now is known here without a clock.
+    let now = local(grant.ends_at.saturating_sub(grant.remaining_seconds.saturating_mul(1_000_000)));
+    let end = local(grant.ends_at);
+    match (now.split_once(' '), end.split_once(' ')) {
+        (Some((today, _)), Some((day, time))) if today == day => time.to_owned(),
+        _ => end,
+    }
+}
+
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{PolicyView, ShowView};
+    use jit_proto::escape::is_unsafe;
+    use jit_proto::view::{
+        ApprovalView, ProblemView, RecordView, RequestView, RoleView, SessionView, StatusView, VerifyView,
+    };
+    use proptest::prelude::*;
+
+    /// 2026-11-22 06:21:15 UTC; which hour that is locally depends on where the test runs.
+    pub(crate) const MOMENT: u64 = 1_795_328_475_000_000;
+
+    pub(crate) fn a_request(text: &str) -> RequestView {
+        RequestView {
+            id: 7,
+            state: "pending".into(),
+            role: "web-admin".into(),
+            user: text.into(),
+            uid: 1000,
+            reason: text.into(),
+            ticket: text.into(),
+            duration_seconds: 1800,
+            requested_at: MOMENT,
+            expires_at: MOMENT + 3_600_000_000,
+            approvals: vec![],
+            approvals_needed: 1,
+            denied_by: String::new(),
+            denial_reason: String::new(),
+            may_approve: true,
+        }
+    }
+
+    pub(crate) fn a_grant(text: &str) -> GrantView {
+        GrantView {
+            id: 7,
+            state: "live".into(),
+            role: "web-admin".into(),
+            user: text.into(),
+            uid: 1000,
+            run_as: vec![text.into()],
+            services: vec!["sudo".into(), "sudo-i".into()],
+            reason: text.into(),
+            ticket: text.into(),
+            approvers: vec![text.into()],
+            starts_at: MOMENT,
+            ends_at: MOMENT + 1_800_000_000,
+            remaining_seconds: 1692,
+            sessions: 2,
+        }
+    }
+
+    pub(crate) fn a_session(text: &str) -> SessionView {
+        SessionView {
+            id: 3,
+            grant: 7,
+            state: "open".into(),
+            user: text.into(),
+            uid: 1000,
+            role: "web-admin".into(),
+            service: "sudo".into(),
+            run_as: text.into(),
+            tty: text.into(),
+            pid: 4711,
+            argv: vec!["sudo".into(), text.into()],
+            audit_session: 9,
+            scope: "jit-3.scope".into(),
+            started_at: MOMENT,
+            ends_at: MOMENT + 1_800_000_000,
+        }
+    }
+
+    pub(crate) fn a_role(text: &str) -> RoleView {
+        RoleView {
+            name: "web-admin".into(),
+            description: text.into(),
+            members: vec![text.into()],
+            approvers: vec![text.into()],
+            approvals_needed: 1,
+            run_as: vec!["root".into()],
+            services: vec!["sudo".into()],
+            default_duration_seconds: 1800,
+            max_duration_seconds: 7200,
+            reason_min_length: 10,
+            ticket_required: true,
+            ticket_pattern: text.into(),
+            may_request: true,
+            may_approve: false,
+        }
+    }
+
+    pub(crate) fn a_status(text: &str) -> StatusView {
+        StatusView {
+            version: text.into(),
+            started_at: MOMENT,
+            policy_digest: text.into(),
+            policy_loaded_at: MOMENT,
+            roles: 1,
+            pending: 2,
+            grants: 1,
+            sessions: 0,
+            records: 1234,
+            unsent: 0,
+            user: text.into(),
+            held: vec![a_grant(text)],
+            asked: vec![a_request(text)],
+        }
+    }
+
+    /// Everything this module can say about a text.
+    fn everything(text: &str, width: Option<u16>) -> Vec<String> {
+        let mut denied = a_request(text);
+        denied.state = "denied".into();
+        denied.denied_by = text.into();
+        denied.denial_reason = text.into();
+        let approval = ApprovalView { user: text.into(), uid: 1, comment: text.into(), given_at: MOMENT };
+        let half = RequestView { approvals: vec![approval], approvals_needed: 2, ..a_request(text) };
+        let both = ShowView { request: Some(denied.clone()), grant: Some(a_grant(text)) };
+        let policy_shown = PolicyView {
+            digest: text.into(),
+            loaded_at: MOMENT,
+            max_duration_seconds: 1,
+            request_expiry_seconds: 2,
+            grace_seconds: 3,
+            operators: vec![text.into()],
+            auditors: vec![text.into()],
+            roles: vec![a_role(text)],
+        };
+        let problem = ProblemView { file: text.into(), line: 3, key: text.into(), message: text.into() };
+        let broken =
+            VerifyView { whole: false, records: 2, head: text.into(), bad_seq: 3, problem: text.into() };
+        let whole = VerifyView { whole: true, bad_seq: 0, ..broken.clone() };
+        let fact = serde_json::Value::from(text);
+        let line = format!(
+            "{{\"time\":{fact},\"event\":{fact},\"user\":{fact},\"role\":{fact},\"outcome\":{fact},\
+             \"reason\":{fact},\"argv\":[{fact},{fact}],\"detail\":{fact}}}"
+        );
+        let records = [line, text.to_owned()].map(|line| RecordView { seq: 3, hash: text.into(), line });
+        let mut said = vec![
+            pending(&[a_request(text), denied.clone(), half.clone()]),
+            request_line(&a_request(text)),
+            request_approved(&denied, Some(&a_grant(text))),
+            request_approved(&denied, None),
+            request_refused(&denied),
+            approved(&half),
+            approved(&denied),
+            shown(&both),
+            granted(&a_grant(text)),
+            grants(&[a_grant(text)], width),
+            sessions(&[a_session(text)], width),
+            status(&a_status(text)),
+            roles(&[a_role(text)], width),
+            policy(&policy_shown, width),
+            problems(&[problem]),
+            verified(&broken),
+            verified(&whole),
+        ];
+        said.extend(records.iter().map(record));
+        said
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_can_fool_a_terminal(
+            text in "[\\x00-\\x20\\u{7f}-\\u{a0}\\u{2000}-\\u{2070}a\\\\]*|.*|\\x1b\\[2J\\x1b\\]0;.*\\x07\\u{202e}"
+        ) {
+            let on_terminal = everything(&text, Some(80)).into_iter();
+            let ours_gone = on_terminal.map(|said| said.replace("\x1b[1m", "").replace("\x1b[0m", ""));
+            for said in everything(&text, None).into_iter().chain(ours_gone) {
+                prop_assert!(!said.chars().any(|c| c != '\n' && is_unsafe(c)), "{said:?}");
+            }
+        }
+
+        #[test]
+        fn a_text_never_adds_a_line(text in "[\\x00-\\x20\\u{7f}-\\u{a0}\\u{2028}\\u{2029}x]{1,60}") {
+            for (said, plain) in everything(&format!("x{text}"), None).iter().zip(everything("x", None)) {
+                prop_assert_eq!(said.lines().count(), plain.lines().count(), "{}", said);
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_and_is_plain_elsewhere() {
+        let rows = || vec![vec!["7".to_owned(), "word ".repeat(30)]];
+        let narrow = table(&["ID", "REASON"], rows(), Some(40));
+        assert!(narrow.lines().count() > 2, "{narrow}");
+        let plain = table(&["ID", "REASON"], rows(), None);
+        assert_eq!(plain.lines().count(), 2);
+        assert!(plain.starts_with("ID  REASON\n7   word word"), "{plain}");
+    }
+
+    #[test]
+    fn what_is_left_is_told_in_minutes_until_it_gets_short() {
+        assert_eq!(left(1692), "28m");
+        assert_eq!(left(5399), "1h 29m");
+        assert_eq!(left(599), "9m 59s");
+        assert_eq!(left(0), "0s");
+    }
+
+    #[test]
+    fn an_end_on_another_day_is_told_with_its_date() {
+        let mut grant = a_grant("x");
+        grant.ends_at = MOMENT;
+        grant.remaining_seconds = 1;
+        assert_eq!(until(&grant).len(), "14:32:05".len());
+        grant.remaining_seconds = 25 * 3600;
+        assert_eq!(until(&grant).len(), "2026-11-22 14:32:05".len());
+    }
+}

@@ -1,0 +1,146 @@
+//! The audit record: its lines, and whether they are whole.
+
+use jit_proto::escape::Escaped;
+use jit_proto::moment::WallTime;
+use jit_proto::view::{RecordView, VerifyView};
+use serde_json::{Map, Value};
+
+use super::{counted, grants::command, or_dash};
+
+/// What is shown of a record behind its first columns, in this order; the rest is for `--json`.
+const SHOWN: [&str; 18] = [
+    "actor",
+    "approvers",
+    "request",
+    "grant",
+    "session",
+    "service",
+    "run_as",
+    "tty",
+    "argv",
+    "seconds",
+    "until",
+    "ticket",
+    "reason",
+    "ended_by",
+    "killed",
+    "escaped",
+    "left",
+    "detail",
+];
+
+/// One record as one line: number, local time, event, user, role, outcome, and the rest in short.
+pub(crate) fn record(record: &RecordView) -> String {
+    let seq = record.seq;
+    // Read as loose JSON, so that a record of a newer daemon, or one that somebody has been at, is still shown.
+    let Ok(Value::Object(facts)) = serde_json::from_str::<Value>(&record.line) else {
+        return format!("{seq:>6}  is no record: {}\n", Escaped(&record.line));
+    };
+    let time = WallTime::from_rfc3339(text(&facts, "time")).map(WallTime::to_local);
+    let time = time.unwrap_or_else(|| or_dash(text(&facts, "time")));
+    let [event, user, role, outcome] =
+        ["event", "user", "role", "outcome"].map(|key| or_dash(text(&facts, key)));
+    let rest: Vec<String> =
+        SHOWN.iter().filter_map(|key| Some(format!("{key}={}", told(key, facts.get(*key)?)))).collect();
+    let line =
+        format!("{seq:>6}  {time}  {event:<17}  {user:<8}  {role:<12}  {outcome:<7}  {}", rest.join(" "));
+    format!("{}\n", line.trim_end())
+}
+
+/// What a verification found.
+pub(crate) fn verified(found: &VerifyView) -> String {
+    if found.whole {
+        let (records, are) =
+            (counted(found.records, "record", "records"), if found.records == 1 { "is" } else { "are" });
+        return format!("{records} {are} whole; head {}\n", or_dash(&found.head));
+    }
+    let (bad, problem) = (found.bad_seq, Escaped(&found.problem));
+    match found.records {
+        0 => format!("record {bad}: {problem}; no record before it is whole\n"),
+        1 => format!("record {bad}: {problem}; record 1 is whole\n"),
+        last => format!("record {bad}: {problem}; records 1 to {last} are whole\n"),
+    }
+}
+
+fn text<'a>(facts: &'a Map<String, Value>, key: &str) -> &'a str {
+    facts.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn told(key: &str, value: &Value) -> String {
+    match value {
+        // The end of a window is a moment, and moments are told in local time.
+        Value::String(text) if key == "until" => {
+            let local = WallTime::from_rfc3339(text).map(WallTime::to_local);
+            quoted(&local.unwrap_or_else(|| text.clone()))
+        }
+        Value::String(text) => quoted(text),
+        Value::Array(items) => {
+            let texts: Vec<String> = items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            if key == "argv" { format!("[{}]", command(&texts)) } else { quoted(&texts.join(",")) }
+        }
+        other => Escaped(&other.to_string()).to_string(),
+    }
+}
+
+/// Quotes only where the text would run into the next one.
+fn quoted(text: &str) -> String {
+    let shown = Escaped(text);
+    if text.is_empty() || text.contains([' ', '"', '=']) { format!("\"{shown}\"") } else { shown.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(line: &str) -> String {
+        record(&RecordView { seq: 42, hash: "ab".into(), line: line.into() })
+    }
+
+    #[test]
+    fn a_record_is_one_line() {
+        let shown = line(
+            r#"{"v":1,"seq":42,"prev":"00","time":"2026-11-22T06:21:15.854724Z","boot_us":1,"boot_id":"b",
+            "event":"access.allowed","outcome":"allowed","user":"alice","uid":1000,"role":"web-admin","grant":7,
+            "run_as":"root","argv":["sudo","systemctl","restart","nginx"],"reason":"nginx down\u001b\n"}"#,
+        );
+        assert!(shown.starts_with("    42  2026-11-2"), "{shown}");
+        assert!(
+            shown.ends_with(
+                ":15  access.allowed     alice     web-admin     allowed  grant=7 run_as=root \
+                 argv=[sudo systemctl restart nginx] reason=\"nginx down\\u{1b}\\n\"\n"
+            ),
+            "{shown}"
+        );
+        assert_eq!(shown.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_record_that_somebody_has_been_at_is_still_shown() {
+        assert_eq!(line("{\"v\":1,\n"), "    42  is no record: {\"v\":1,\\n\n");
+        assert!(line(r#"{"event":["x"],"time":7,"grant":"\u202e"}"#).ends_with("grant=\\u{202e}\n"));
+    }
+
+    #[test]
+    fn a_verification_is_told_in_one_sentence() {
+        let whole = VerifyView {
+            whole: true,
+            records: 1234,
+            head: "ab12".into(),
+            bad_seq: 0,
+            problem: String::new(),
+        };
+        assert_eq!(verified(&whole), "1234 records are whole; head ab12\n");
+        let broken = VerifyView {
+            whole: false,
+            records: 6,
+            bad_seq: 7,
+            problem: "its hash does not match".into(),
+            ..whole.clone()
+        };
+        assert_eq!(verified(&broken), "record 7: its hash does not match; records 1 to 6 are whole\n");
+        let first = VerifyView { records: 0, bad_seq: 1, ..broken };
+        assert_eq!(verified(&first), "record 1: its hash does not match; no record before it is whole\n");
+        let none = VerifyView { whole: true, records: 0, head: String::new(), ..whole };
+        assert_eq!(verified(&none), "0 records are whole; head -\n");
+    }
+}

@@ -1,0 +1,175 @@
+//! Grants, the sessions under them, and the state of the whole.
+
+use jit_proto::escape::Escaped;
+use jit_proto::view::{GrantView, SessionView, StatusView};
+
+use super::{counted, detail, left, list, local, or_dash, requests::request_line, table, until};
+
+/// What an operator has just given.
+pub(crate) fn granted(grant: &GrantView) -> String {
+    format!("grant {}: {} holds {}\n", grant.id, Escaped(&grant.user), window(grant))
+}
+
+/// Grants as a table.
+pub(crate) fn grants(grants: &[GrantView], width: Option<u16>) -> String {
+    let heading = ["ID", "USER", "ROLE", "AS", "ENDS", "LEFT", "SESSIONS", "APPROVED BY", "TICKET", "REASON"];
+    let rows = grants.iter().map(|grant| {
+        vec![
+            grant.id.to_string(),
+            or_dash(&grant.user),
+            or_dash(&grant.role),
+            list(&grant.run_as),
+            local(grant.ends_at),
+            if grant.state == "live" { left(grant.remaining_seconds) } else { or_dash(&grant.state) },
+            grant.sessions.to_string(),
+            list(&grant.approvers),
+            or_dash(&grant.ticket),
+            or_dash(&grant.reason),
+        ]
+    });
+    table(&heading, rows, width)
+}
+
+/// Sessions as a table.
+pub(crate) fn sessions(sessions: &[SessionView], width: Option<u16>) -> String {
+    let heading = ["ID", "GRANT", "USER", "ROLE", "AS", "STATE", "PID", "TTY", "SINCE", "ENDS", "COMMAND"];
+    let rows = sessions.iter().map(|session| {
+        vec![
+            session.id.to_string(),
+            session.grant.to_string(),
+            or_dash(&session.user),
+            or_dash(&session.role),
+            or_dash(&session.run_as),
+            or_dash(&session.state),
+            session.pid.to_string(),
+            or_dash(&session.tty),
+            local(session.started_at),
+            local(session.ends_at),
+            command(&session.argv),
+        ]
+    });
+    table(&heading, rows, width)
+}
+
+/// The daemon, and what the caller holds and waits for.
+pub(crate) fn status(status: &StatusView) -> String {
+    let mut text = format!("jitd {} runs since {}\n", Escaped(&status.version), local(status.started_at));
+    let policy = if status.policy_digest.is_empty() {
+        "none was accepted, so everything is refused; see jitctl policy check".to_owned()
+    } else {
+        let digest: String = status.policy_digest.chars().take(12).collect();
+        let roles = counted(status.roles, "role", "roles");
+        format!("{}, loaded {}, {roles}", Escaped(&digest), local(status.policy_loaded_at))
+    };
+    text += &detail("policy", &policy);
+    text += &detail(
+        "host",
+        &format!(
+            "{}, {}, {}",
+            counted(status.pending, "pending request", "pending requests"),
+            counted(status.grants, "live grant", "live grants"),
+            counted(status.sessions, "open session", "open sessions")
+        ),
+    );
+    let unsent = match status.unsent {
+        0 => "all sent to syslog".to_owned(),
+        unsent => format!("{unsent} not yet sent to syslog"),
+    };
+    text += &detail("audit", &format!("{}, {unsent}", counted(status.records, "record", "records")));
+    let user = Escaped(&status.user);
+    if status.held.is_empty() {
+        text += &format!("{user} holds no role\n");
+    } else {
+        text += &format!("{user} holds\n");
+        for grant in &status.held {
+            text += &format!("    {}, grant {}\n", window(grant), grant.id);
+        }
+    }
+    if !status.asked.is_empty() {
+        text += &format!("{user} waits for\n");
+        for request in &status.asked {
+            text += &format!("    {}\n", request_line(request));
+        }
+    }
+    text
+}
+
+/// One grant with all that is known about it.
+pub(super) fn block(grant: &GrantView) -> String {
+    let GrantView { id, user, uid, role, .. } = grant;
+    let state = match grant.state.as_str() {
+        "live" => format!("live, {} left", left(grant.remaining_seconds)),
+        other => or_dash(other),
+    };
+    let sessions = counted(grant.sessions, "open session", "open sessions");
+    format!("grant {id}: {} (uid {uid}) holds {}\n", Escaped(user), Escaped(role))
+        + &detail("state", &format!("{state}, {sessions}"))
+        + &detail("window", &format!("{} to {}", local(grant.starts_at), local(grant.ends_at)))
+        + &detail("as", &format!("{}, through {}", list(&grant.run_as), list(&grant.services)))
+        + &detail("given by", &list(&grant.approvers))
+        + &detail("reason", &or_dash(&grant.reason))
+        + &detail("ticket", &or_dash(&grant.ticket))
+}
+
+/// `web-admin until 14:32:05 (28m left)`.
+fn window(grant: &GrantView) -> String {
+    format!("{} until {} ({} left)", Escaped(&grant.role), until(grant), left(grant.remaining_seconds))
+}
+
+/// A command as one would type it: words that a shell would take apart stand in quotes.
+pub(super) fn command(argv: &[String]) -> String {
+    let words: Vec<String> = argv
+        .iter()
+        .map(|word| {
+            let plain = |c: char| c.is_alphanumeric() || "-_=+,./:@%^".contains(c);
+            if !word.is_empty() && word.chars().all(plain) {
+                word.clone()
+            } else {
+                format!("'{}'", word.replace('\'', "'\\''"))
+            }
+        })
+        .collect();
+    or_dash(&words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{a_grant, a_session, a_status};
+    use super::*;
+
+    #[test]
+    fn status_tells_what_is_held_and_how_long_it_lasts() {
+        let text = status(&a_status("alice"));
+        assert!(text.contains("alice holds\n    web-admin until "), "{text}");
+        assert!(text.contains(" (28m left), grant 7\n"), "{text}");
+        assert!(text.contains("request 7: web-admin for 30m, waits for 1 approval\n"), "{text}");
+        assert!(text.contains("2 pending requests, 1 live grant, 0 open sessions\n"), "{text}");
+        assert!(text.contains("1234 records, all sent to syslog\n"), "{text}");
+    }
+
+    #[test]
+    fn status_without_a_policy_or_a_grant_says_so() {
+        let mut view = a_status("alice");
+        view.policy_digest.clear();
+        view.held.clear();
+        view.asked.clear();
+        let text = status(&view);
+        assert!(text.contains("everything is refused"), "{text}");
+        assert!(text.ends_with("alice holds no role\n"), "{text}");
+    }
+
+    #[test]
+    fn a_list_is_one_line_each() {
+        let text = grants(&[a_grant("alice"), a_grant("bob")], None);
+        assert_eq!(text.lines().count(), 3);
+        assert!(text.starts_with("ID  USER   ROLE"), "{text}");
+        assert!(sessions(&[a_session("alice")], None).contains("sudo alice"));
+    }
+
+    #[test]
+    fn a_command_is_quoted_where_a_shell_would_take_it_apart() {
+        let words = ["sudo", "sh", "-c", "echo it's; id", ""].map(str::to_owned);
+        // The backslash is doubled because the whole is escaped for showing.
+        assert_eq!(command(&words), "sudo sh -c 'echo it'\\\\''s; id' ''");
+    }
+}
