@@ -1,0 +1,126 @@
+# What can be made: `make help`.
+
+PREFIX ?= /usr
+DESTDIR ?=
+CARGO ?= cargo
+CARGO_FLAGS ?= --locked
+
+# rustup keeps cargo where a root shell's PATH may not look.
+export PATH := $(or $(CARGO_HOME),$(or $(HOME),/root)/.cargo)/bin:$(PATH)
+
+VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
+ARCH = $(shell dpkg --print-architecture)
+# Evaluated when used: the compiler may only just have been installed.
+MULTIARCH = $(shell dpkg-architecture -qDEB_HOST_MULTIARCH 2>/dev/null || gcc -print-multiarch 2>/dev/null)
+PAM_DIR = $(PREFIX)/lib/$(MULTIARCH)/security
+
+ROOT = $(DESTDIR)$(PREFIX)
+DOC = $(ROOT)/share/doc/jitd
+MAN = $(ROOT)/share/man
+RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
+TREE = $(or $(CARGO_TARGET_DIR),target)/deb/tree
+DEB = dist/jitd_$(VERSION)_$(ARCH).deb
+
+# Never writes over a file that a running process has mapped, and never leaves a moment without it: a PAM stack that
+# names a missing module refuses everybody.
+define put
+install -d $(dir $(3))
+install -m $(1) $(2) $(3).new
+mv -f $(3).new $(3)
+endef
+
+.PHONY: help build demo test check bench deb install install-files clean setup-build setup-test setup-check
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo      the whole story on a booted Debian host; KEEP=1 leaves the host up'
+	@echo 'make test      every test; those on booted hosts need root'
+	@echo 'make check     formatting, lints, licences, then make test: what has to hold before a commit'
+	@echo 'make bench     what the gate costs sudo, beside its alternatives, on a booted host'
+	@echo 'make deb       $(DEB)'
+	@echo 'make install   the files, under DESTDIR and PREFIX ($(PREFIX)); changes no PAM file'
+	@echo 'make build     the binaries, in $(RELEASE)'
+	@echo 'make clean     removes what was built, the cached test hosts included'
+	@echo 'Missing Debian packages and a missing Rust toolchain are installed first, where this runs as root.'
+
+setup-build setup-test setup-check:
+	@packaging/setup $(@:setup-%=%)
+
+# The module is built last and alone: with the daemon in the same build its zbus would get tokio, and sudo a thread.
+build: setup-build
+	$(CARGO) build --release $(CARGO_FLAGS) -p jitd -p jitctl
+	$(CARGO) build --release $(CARGO_FLAGS) -p pam_jit
+
+demo: setup-test deb
+	$(CARGO) build --release $(CARGO_FLAGS) -p jit_tests
+	$(RELEASE)/demo
+
+bench: setup-test deb
+	$(CARGO) build --release $(CARGO_FLAGS) -p jit_tests
+	$(RELEASE)/bench
+
+test: setup-test deb
+	@tests/run.sh
+
+# cargo-deny is checked where it is installed; building it takes longer than everything else here.
+check: setup-check
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(CARGO_FLAGS) --workspace --exclude pam_jit --all-targets -- -D warnings
+	$(CARGO) clippy $(CARGO_FLAGS) -p pam_jit --all-targets -- -D warnings
+	@if cargo-deny --version >/dev/null 2>&1; then \
+		echo 'cargo deny check licenses bans sources'; \
+		$(CARGO) deny --locked check licenses bans sources; \
+	else \
+		echo 'check: NOT CHECKED: licences, bans and sources (deny.toml): cargo-deny is not installed' >&2; \
+	fi
+	@$(MAKE) --no-print-directory test
+
+deb: build
+	rm -rf $(TREE)
+	@$(MAKE) --no-print-directory install-files DESTDIR=$(TREE) PREFIX=/usr
+	CARGO='$(CARGO)' packaging/debian/mkdeb $(TREE) $(VERSION) $(ARCH) $(DEB)
+
+install: build
+	@$(MAKE) --no-print-directory install-files
+
+# The one list of what is installed where; the package is made from what this lays out.
+install-files:
+	@test -n '$(MULTIARCH)' || { echo 'install: the multiarch name of this machine is unknown; give MULTIARCH=' >&2; exit 1; }
+	$(call put,0755,$(RELEASE)/jitd,$(ROOT)/libexec/jitd)
+	$(call put,0755,$(RELEASE)/jitctl,$(ROOT)/bin/jitctl)
+	$(call put,0644,$(RELEASE)/libpam_jit.so,$(DESTDIR)$(PAM_DIR)/pam_jit.so)
+	install -d $(ROOT)/lib/systemd/system
+	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' systemd/jitd.service >$(ROOT)/lib/systemd/system/jitd.service
+	chmod 0644 $(ROOT)/lib/systemd/system/jitd.service
+	install -m 0644 systemd/jitd.socket systemd/jit.slice $(ROOT)/lib/systemd/system/
+	install -D -m 0644 packaging/sysusers/jitd.conf $(ROOT)/lib/sysusers.d/jitd.conf
+	install -D -m 0644 packaging/dbus/org.jitd.Jit1.conf $(ROOT)/share/dbus-1/system.d/org.jitd.Jit1.conf
+	install -D -m 0644 packaging/dbus/org.jitd.Jit1.service $(ROOT)/share/dbus-1/system-services/org.jitd.Jit1.service
+	install -D -m 0644 packaging/dbus/org.jitd.Jit1.xml $(ROOT)/share/dbus-1/interfaces/org.jitd.Jit1.xml
+	install -d $(DESTDIR)/etc/jitd/roles.d
+	test -e $(DESTDIR)/etc/jitd/jitd.toml || install -m 0644 packaging/etc/jitd/jitd.toml $(DESTDIR)/etc/jitd/jitd.toml
+	install -m 0644 packaging/etc/jitd/roles.d/README $(DESTDIR)/etc/jitd/roles.d/README
+	install -d $(MAN)/man1 $(MAN)/man5 $(MAN)/man7 $(MAN)/man8
+	$(RELEASE)/jitctl man >$(MAN)/man1/jitctl.1
+	gzip -9nf $(MAN)/man1/jitctl.1
+	for page in packaging/man/*.[578]; do \
+		gzip -9nc $$page >$(MAN)/man$${page##*.}/$${page##*/}.gz || exit 1; \
+	done
+	chmod 0644 $(MAN)/man?/*
+	install -d $(ROOT)/share/bash-completion/completions $(ROOT)/share/zsh/vendor-completions $(ROOT)/share/fish/vendor_completions.d
+	$(RELEASE)/jitctl completions bash >$(ROOT)/share/bash-completion/completions/jitctl
+	$(RELEASE)/jitctl completions zsh >$(ROOT)/share/zsh/vendor-completions/_jitctl
+	$(RELEASE)/jitctl completions fish >$(ROOT)/share/fish/vendor_completions.d/jitctl.fish
+	chmod 0644 $(ROOT)/share/bash-completion/completions/jitctl $(ROOT)/share/zsh/vendor-completions/_jitctl \
+		$(ROOT)/share/fish/vendor_completions.d/jitctl.fish
+	install -d $(DOC)/examples/pam
+	install -m 0644 README.md SECURITY.md ARCHITECTURE.md $(DOC)/
+	gzip -9nc CHANGELOG.md >$(DOC)/CHANGELOG.md.gz
+	install -m 0644 packaging/examples/*.toml $(DOC)/examples/
+	install -m 0644 packaging/pam/* $(DOC)/examples/pam/
+
+# Not with a test host still up: its mounts reach out of the folder.
+clean:
+	@! grep -qF " $(abspath target)/" /proc/self/mounts || { echo "clean: something is mounted below target, a test host is up" >&2; exit 1; }
+	rm -rf dist
+	$(CARGO) clean
