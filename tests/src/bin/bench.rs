@@ -1,0 +1,370 @@
+//! `make bench`: what the gate costs sudo, beside its alternatives, measured on a booted Debian 13 host.
+//!
+//! All variants are run by one person with one sudoers rule, as `sudo -n true` with the same binary and, where sudo is
+//! compared with sudo, the same service name: each has a mount namespace of its own in which `/etc/pam.d/sudo` is
+//! another file, and nothing else differs. A small program inside the host forks, executes, waits and reads
+//! CLOCK_MONOTONIC; nothing of the build machine is inside the measured time. In each round every variant runs once, in
+//! a new random order, and ratios are medians of the ratios within the rounds, so that what slows the machine down for
+//! a while slows both sides. Between two runs the machine gets a short rest: what one run leaves to do, such as the
+//! move into the session's scope, is not counted to the next. What it costs in all is shown by runs without a rest.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench is there to be read")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use jit_tests::clock::rest;
+use jit_tests::host::Host;
+use jit_tests::people::{DAVE, MALLORY, uid};
+use jit_tests::places;
+use jit_tests::plan::{Plan, Release};
+use serde_json::{Value, json};
+
+/// How long the gate is called with each number of callers.
+const GATE_SECONDS: u64 = 5;
+const CALLERS: [usize; 3] = [1, 8, 64];
+const WARM_UP: usize = 5;
+/// Runs in a row without a rest.
+const ROW: u32 = 100;
+
+/// Variants: name, stack, command. The first is what the others are compared with.
+const VARIANTS: [(&str, &str, &str); 8] = [
+    ("sudo", "plain", "sudo -n true"),
+    ("sudo, pam_jit", "jit", "sudo -n true"),
+    ("sudo, pam_jit on the system bus", "bus", "sudo -n true"),
+    ("sudo, pam_exec and a script", "exec", "sudo -n true"),
+    ("sudo-rs", "plain", "sudo-rs -n true"),
+    ("sudo-rs, pam_jit", "jit", "sudo-rs -n true"),
+    ("pkexec", "plain", "pkexec true"),
+    ("run0", "plain", "run0 true"),
+];
+const JIT: usize = 1;
+const EXEC: usize = 3;
+const PKEXEC: usize = 6;
+const RUN0: usize = 7;
+/// For sudo-rs there is a fairer comparison than with sudo.
+const SUDO_RS: [usize; 2] = [4, 5];
+
+/// What a site without jitd may have: a file for each grant, looked up by a script.
+const SCRIPT: &str = "#!/bin/sh\n# A grant is a file with its end, in seconds since the epoch.\n\
+    grant=/run/grants/$PAM_RUSER\n[ -r \"$grant\" ] || exit 1\nread -r end <\"$grant\"\n[ \"$(date +%s)\" -lt \"$end\" ]\n";
+const POLKIT: &str = "polkit.addRule(function(action, subject) {\n\
+    \x20   if (subject.user == \"dave\") { return polkit.Result.YES; }\n});\n";
+
+fn main() -> Result<()> {
+    let (runs, pause) = options()?;
+    eprintln!("booting a Debian 13 host ...");
+    let plan = Plan::new(Release::Trixie).named("bench");
+    let host = Host::boot(&plan)?;
+    let mut workers = prepare(&host)?;
+    let resident_at_rest = resident(&host)?;
+
+    let times = measure(&mut workers, runs, pause)?;
+    let rows = in_a_row(&mut workers)?;
+    drop(workers);
+    host.no_session_left(Duration::from_secs(60))?;
+    let resident_after = resident(&host)?;
+    let gate = call_the_gate(&host)?;
+    let resident_most = resident(&host)?;
+    host.root_with(&["jitctl", "audit", "verify"], b"", Duration::from_secs(120))?.ok()?;
+
+    let report = report(runs, &times, &rows, &gate, [resident_at_rest, resident_after, resident_most])?;
+    let path = places::target().join("bench.json");
+    fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")?;
+    print!("{}", table(&report));
+    println!("\nas JSON: {}", path.display());
+    ensure!(
+        gate.iter().all(|way| way["failed"] == 0),
+        "calls of the gate failed; their numbers above count for nothing"
+    );
+    Ok(())
+}
+
+fn options() -> Result<(usize, Duration)> {
+    let (mut runs, mut pause) = (200, 40);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let value = words.next().with_context(|| format!("{word} wants a number"))?;
+        match word.as_str() {
+            "--runs" => runs = value.parse()?,
+            "--pause-ms" => pause = value.parse()?,
+            _ => bail!("usage: bench [--runs N] [--pause-ms N]"),
+        }
+    }
+    ensure!(runs >= 1, "at least one run");
+    Ok((runs, Duration::from_millis(pause)))
+}
+
+fn prepare(host: &Host) -> Result<Vec<Worker>> {
+    host.install("stopwatch")?;
+    let jit = host.read("/etc/pam.d/sudo")?;
+    let plain: String =
+        jit.lines().filter(|line| !line.contains("pam_jit.so")).map(|line| format!("{line}\n")).collect();
+    let on_bus: String = jit
+        .lines()
+        .map(|line| {
+            if line.contains("pam_jit.so") && !line.starts_with('#') {
+                format!("{line} bus=system\n")
+            } else {
+                format!("{line}\n")
+            }
+        })
+        .collect();
+    let exec = format!("account required pam_exec.so quiet /usr/local/bin/look-up-grant\n{plain}");
+    for (name, stack) in [("plain", &plain), ("jit", &jit), ("bus", &on_bus), ("exec", &exec)] {
+        host.write(&format!("/etc/bench/{name}"), stack)?;
+    }
+    host.write_program("/usr/local/bin/look-up-grant", SCRIPT)?;
+    host.write("/etc/polkit-1/rules.d/50-bench.rules", POLKIT)?;
+    host.root_sh("mkdir -p /run/grants; date -d '+1 day' +%s > /run/grants/dave; systemctl restart polkit")?
+        .ok()?;
+    host.grant(DAVE, "ops", "2h")?;
+    ["plain", "jit", "bus", "exec"].into_iter().map(|stack| Worker::start(host, stack)).collect()
+}
+
+/// Somebody in the host who runs what he is told with one of the stacks.
+struct Worker {
+    stack: &'static str,
+    _child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    fn start(host: &Host, stack: &'static str) -> Result<Self> {
+        let mut command = host.command()?;
+        command
+            .args(["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--property=PAMName=login"])
+            .arg(format!("--property=BindReadOnlyPaths=/etc/bench/{stack}:/etc/pam.d/sudo"))
+            .arg(format!("--uid={DAVE}"))
+            .args(["--setenv=PATH=/usr/local/bin:/usr/bin:/bin", "/usr/local/bin/stopwatch", "time"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let stdin = child.stdin.take().context("a pipe")?;
+        let stdout = BufReader::new(child.stdout.take().context("a pipe")?);
+        Ok(Self { stack, _child: child, stdin, stdout })
+    }
+
+    /// Nanoseconds for so many runs of a command.
+    fn run(&mut self, times: u32, command: &str) -> Result<f64> {
+        writeln!(self.stdin, "{times} {command}")?;
+        self.stdin.flush()?;
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        let (took, failed) =
+            line.trim().split_once(' ').with_context(|| format!("the worker said {line:?}"))?;
+        ensure!(failed == "0", "{command} with the stack {:?} failed {failed} of {times} times", self.stack);
+        Ok(took.parse::<f64>()?)
+    }
+}
+
+fn worker<'a>(workers: &'a mut [Worker], stack: &str) -> Result<&'a mut Worker> {
+    workers.iter_mut().find(|worker| worker.stack == stack).with_context(|| format!("no worker {stack}"))
+}
+
+/// Times in nanoseconds, one list for each variant, in the order of the rounds.
+fn measure(workers: &mut [Worker], runs: usize, pause: Duration) -> Result<Vec<Vec<f64>>> {
+    let mut times = vec![Vec::with_capacity(runs); VARIANTS.len()];
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for round in 0..runs + WARM_UP {
+        if round % 50 == 0 {
+            eprintln!("round {round} of {}", runs + WARM_UP);
+        }
+        for variant in dice.order(VARIANTS.len()) {
+            let (_, stack, command) = VARIANTS[variant];
+            let took = worker(workers, stack)?.run(1, command)?;
+            if round >= WARM_UP {
+                times[variant].push(took);
+            }
+            rest(pause);
+        }
+    }
+    Ok(times)
+}
+
+/// Milliseconds for one run in a row of many without a rest, with and without the module.
+fn in_a_row(workers: &mut [Worker]) -> Result<[f64; 2]> {
+    eprintln!("runs in a row ...");
+    let mut most = [Vec::new(), Vec::new()];
+    for _ in 0..3 {
+        for (index, stack) in ["plain", "jit"].into_iter().enumerate() {
+            most[index].push(worker(workers, stack)?.run(ROW, "sudo -n true")? / f64::from(ROW) / 1e6);
+        }
+    }
+    Ok(most.map(|mut times| quantile(&mut times, 0.5)))
+}
+
+/// Calls of the gate per second, each decision on disk before it is answered.
+fn call_the_gate(host: &Host) -> Result<Vec<Value>> {
+    let mut found = Vec::new();
+    // A refusal is the bare call: connect, decide, commit, answer. What is allowed begins a process and a session each.
+    let ways = [("refused", MALLORY), ("allowed", DAVE)];
+    for (way, person, callers) in ways.into_iter().flat_map(|(way, person)| CALLERS.map(|n| (way, person, n)))
+    {
+        eprintln!("the gate, {way}, with {callers} callers ...");
+        let mut running = Vec::new();
+        for _ in 0..callers {
+            // As in sudo: the real uid is the person's, the effective one root's.
+            let mut command = host.command()?;
+            command.args([
+                "setpriv",
+                &format!("--ruid={}", uid(person)),
+                "/usr/local/bin/stopwatch",
+                way,
+                &GATE_SECONDS.to_string(),
+            ]);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+            let mut stdout = BufReader::new(child.stdout.take().context("a pipe")?);
+            stdout.read_line(&mut String::new())?;
+            running.push((child, stdout));
+        }
+        for (child, _) in &mut running {
+            child.stdin.take().context("a pipe")?.write_all(b"go\n")?;
+        }
+        let (mut calls, mut failed, mut longest) = (0_u64, 0_u64, 0_u64);
+        for (mut child, mut stdout) in running {
+            let mut line = String::new();
+            stdout.read_line(&mut line)?;
+            ensure!(child.wait()?.success(), "a caller of the gate failed: {line:?}");
+            let numbers: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
+            let [went_well, went_wrong, slowest] = numbers[..] else { bail!("a caller said {line:?}") };
+            calls += went_well;
+            failed += went_wrong;
+            longest = longest.max(slowest);
+        }
+        found.push(json!({ "answer": way, "callers": callers, "calls_per_second": calls / GATE_SECONDS, "failed": failed, "longest_ms": longest as f64 / 1e3 }));
+        if let Err(error) = host.no_session_left(Duration::from_secs(60)) {
+            eprintln!("{error:#}");
+        }
+    }
+    Ok(found)
+}
+
+/// Resident memory of the daemon in KiB.
+fn resident(host: &Host) -> Result<u64> {
+    let line =
+        host.root_sh("grep VmRSS /proc/$(systemctl show --property=MainPID --value jitd.service)/status")?;
+    let kib = line.ok()?.stdout.split_whitespace().nth(1).context("VmRSS")?.parse()?;
+    Ok(kib)
+}
+
+fn report(
+    runs: usize,
+    times: &[Vec<f64>],
+    rows: &[f64; 2],
+    gate: &[Value],
+    resident: [u64; 3],
+) -> Result<Value> {
+    let plain = times.first().context("times")?;
+    let variants: Vec<Value> = VARIANTS
+        .iter()
+        .zip(times)
+        .map(|((name, _, command), own)| {
+            json!({
+                "name": name,
+                "command": command,
+                "median_ms": quantile(&mut own.clone(), 0.5) / 1e6,
+                "p99_ms": quantile(&mut own.clone(), 0.99) / 1e6,
+                "ratio_to_sudo": paired(own, plain),
+            })
+        })
+        .collect();
+    let ratio = |index: usize| variants[index]["ratio_to_sudo"].as_f64().unwrap_or(f64::NAN);
+    let median = |index: usize| variants[index]["median_ms"].as_f64().unwrap_or(f64::NAN);
+    let aims = json!([
+        { "aim": "sudo with pam_jit over plain sudo at most 1.15", "met": ratio(JIT) <= 1.15 },
+        { "aim": "faster than sudo with pam_exec and a script", "met": median(JIT) < median(EXEC) },
+        { "aim": "faster than pkexec", "met": median(JIT) < median(PKEXEC) },
+        { "aim": "faster than run0", "met": median(JIT) < median(RUN0) },
+        { "aim": "jitd resident under 20 MB", "met": resident.iter().all(|kib| *kib < 20 * 1024) },
+    ]);
+    Ok(json!({
+        "runs": runs,
+        "aims": aims,
+        "variants": variants,
+        "sudo_rs_ratio": paired(&times[SUDO_RS[1]], &times[SUDO_RS[0]]),
+        "in_a_row_ms": { "sudo": rows[0], "pam_jit": rows[1], "ratio": rows[1] / rows[0] },
+        "gate": gate,
+        "daemon_resident_kib": { "at_rest": resident[0], "after_the_runs": resident[1], "after_the_gate": resident[2] },
+    }))
+}
+
+fn paired(own: &[f64], other: &[f64]) -> f64 {
+    let mut ratios: Vec<f64> = own.iter().zip(other).map(|(own, other)| own / other).collect();
+    quantile(&mut ratios, 0.5)
+}
+
+fn quantile(values: &mut [f64], at: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().saturating_sub(1);
+    let index = (last as f64 * at).round() as usize;
+    values.get(index.min(last)).copied().unwrap_or(f64::NAN)
+}
+
+fn table(report: &Value) -> String {
+    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+    let mut text = format!(
+        "\n{:<34} {:>10} {:>10} {:>14}\n",
+        format!("{} runs each", report["runs"]),
+        "median",
+        "p99",
+        "over sudo"
+    );
+    for variant in report["variants"].as_array().into_iter().flatten() {
+        text += &format!(
+            "{:<34} {:>7.2} ms {:>7.2} ms {:>13.2}x\n",
+            variant["name"].as_str().unwrap_or_default(),
+            number(&variant["median_ms"]),
+            number(&variant["p99_ms"]),
+            number(&variant["ratio_to_sudo"])
+        );
+    }
+    let row = &report["in_a_row_ms"];
+    text += &format!(
+        "\nsudo-rs with pam_jit over sudo-rs: {:.2}x\n{ROW} in a row without a rest: sudo {:.2} ms, with pam_jit {:.2} ms: {:.2}x\n",
+        number(&report["sudo_rs_ratio"]),
+        number(&row["sudo"]),
+        number(&row["pam_jit"]),
+        number(&row["ratio"])
+    );
+    for gate in report["gate"].as_array().into_iter().flatten() {
+        text += &format!(
+            "the gate, {}, {:>2} callers: {:>6} calls/s, each on disk before the answer; the slowest took {:.1} ms\n",
+            gate["answer"].as_str().unwrap_or_default(),
+            gate["callers"],
+            gate["calls_per_second"],
+            number(&gate["longest_ms"])
+        );
+    }
+    let resident = &report["daemon_resident_kib"];
+    text += &format!(
+        "jitd, resident: {:.1} MB at rest, {:.1} MB after the runs, {:.1} MB after the gate was called like this\n",
+        number(&resident["at_rest"]) / 1024.0,
+        number(&resident["after_the_runs"]) / 1024.0,
+        number(&resident["after_the_gate"]) / 1024.0
+    );
+    text.push('\n');
+    for aim in report["aims"].as_array().into_iter().flatten() {
+        let met = if aim["met"] == true { "met" } else { "MISSED" };
+        text += &format!("{met:<7} {}\n", aim["aim"].as_str().unwrap_or_default());
+    }
+    text
+}
+
+/// Orders at random, the same ones in every bench.
+struct Dice(u64);
+
+impl Dice {
+    fn order(&mut self, length: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..length).collect();
+        for last in (1..length).rev() {
+            // xorshift64 (Marsaglia 2003)
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            order.swap(last, (self.0 % (last as u64 + 1)) as usize);
+        }
+        order
+    }
+}

@@ -1,0 +1,112 @@
+//! Runs inside a host, as the person whose time is measured: starts commands and stops their time, or calls the gate.
+#![allow(clippy::print_stdout, reason = "what it prints is read by the bench")]
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use jit_proto::gate::{METHOD_ENTER, OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
+use jit_proto::names::{GATE_INTERFACE, GATE_SOCKET, OBJECT_PATH};
+use jit_tests::clock::{Deadline, now};
+use rustix::process::{PidfdFlags, getpid, getuid, pidfd_open};
+use zbus::connection::Builder;
+use zbus::{Fd, OwnedVariant, Variant};
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["time"] => time_commands(),
+        ["refused", seconds] => {
+            let runtime = runtime()?;
+            again_and_again(Duration::from_secs(seconds.parse()?), || enter(&runtime, OUTCOME_DENIED))
+        }
+        ["allowed", seconds] => again_and_again(Duration::from_secs(seconds.parse()?), sudo_like),
+        ["once"] => enter_once(),
+        _ => bail!("usage: stopwatch time | refused SECONDS | allowed SECONDS"),
+    }
+}
+
+/// For each line `TIMES WORD...` on stdin: runs the command so many times in a row, and prints the nanoseconds it took
+/// and how many failed.
+fn time_commands() -> Result<()> {
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let mut words = line.split(' ');
+        let times: u32 = words.next().unwrap_or_default().parse().with_context(|| line.clone())?;
+        let mut command = Command::new(words.next().context("a command")?);
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut failed = 0;
+        let begun = now();
+        for _ in 0..times {
+            // `status` is fork, exec and wait, and nothing else.
+            failed += u32::from(!command.status()?.success());
+        }
+        let took = begun.elapsed().as_nanos();
+        println!("{took} {failed}");
+        std::io::stdout().flush()?;
+    }
+    Ok(())
+}
+
+/// Does something again and again for a while, begun by a line on stdin; prints how often it went well, how often it
+/// failed, and the longest time in microseconds.
+fn again_and_again(duration: Duration, mut what: impl FnMut() -> Result<()>) -> Result<()> {
+    println!("ready");
+    std::io::stdout().flush()?;
+    std::io::stdin().lock().read_line(&mut String::new())?;
+    let (mut calls, mut failed, mut longest) = (0_u64, 0_u64, Duration::ZERO);
+    let deadline = Deadline::after(duration);
+    while deadline.left().is_some() {
+        let begun = now();
+        match what() {
+            Ok(()) => calls += 1,
+            Err(_) => failed += 1,
+        }
+        longest = longest.max(begun.elapsed());
+    }
+    println!("{calls} {failed} {}", longest.as_micros());
+    Ok(())
+}
+
+/// A process of its own for each call, that tags itself and is gone afterwards, as a sudo.
+fn sudo_like() -> Result<()> {
+    let once = Command::new("/proc/self/exe").arg("once").stderr(Stdio::null()).status()?;
+    if once.success() { Ok(()) } else { bail!("it was refused") }
+}
+
+/// Tags this process as the module does, and enters.
+fn enter_once() -> Result<()> {
+    fs::write("/proc/self/loginuid", getuid().as_raw().to_string()).context("/proc/self/loginuid")?;
+    enter(&runtime()?, OUTCOME_ALLOWED)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}
+
+/// One call on a connection of its own.
+fn enter(runtime: &tokio::runtime::Runtime, expected: &str) -> Result<()> {
+    runtime.block_on(async { Box::pin(call(expected)).await })
+}
+
+async fn call(expected: &str) -> Result<()> {
+    let stream = UnixStream::connect(GATE_SOCKET)?;
+    stream.set_nonblocking(true)?;
+    let connection = Builder::unix_stream(stream).p2p().build().await?;
+    let process = pidfd_open(getpid(), PidfdFlags::empty())?;
+    let options = HashMap::from([(OPTION_TAGGED, Variant::from(expected == OUTCOME_ALLOWED))]);
+    let body = (Fd::from(process.as_fd()), "sudo", "dave", "dave", "", options);
+    let reply =
+        connection.call_method(None::<&str>, OBJECT_PATH, Some(GATE_INTERFACE), METHOD_ENTER, &body).await?;
+    let body = reply.body();
+    let (outcome, text, _more): (String, Vec<String>, HashMap<String, OwnedVariant>) = body.deserialize()?;
+    if outcome != expected {
+        bail!("{outcome}: {text:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! The harness: boots real Debian hosts, puts the package on them, and lets people work there.
+//!
+//! Knows nothing of the daemon's insides: it types commands and reads what they print.
+#![forbid(unsafe_code)]
+
+pub mod clock;
+
+pub mod people;
+
+pub mod places;
+
+mod stream;
+
+pub mod output;
+
+mod stage;
+
+mod machine;
+
+pub mod plan;
+
+pub mod host;
+
+pub mod login;
+
+pub mod lifeline;

@@ -1,0 +1,69 @@
+//! What a host is to be.
+
+/// A release of Debian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// Debian 12: sudo 1.9.13, systemd 252.
+    Bookworm,
+    /// Debian 13: sudo 1.9.16, sudo-rs, systemd 257.
+    Trixie,
+}
+
+impl Release {
+    /// Its code name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+        }
+    }
+}
+
+/// What a host is to be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub(crate) release: Release,
+    pub(crate) with_package: bool,
+    pub(crate) gated: Vec<String>,
+    pub(crate) module_options: String,
+    pub(crate) hostname: Option<String>,
+}
+
+impl Plan {
+    /// A host with the package, and with `sudo` and `sudo-i` behind the module.
+    #[must_use]
+    pub fn new(release: Release) -> Self {
+        let gated = ["sudo", "sudo-i"].map(str::to_owned).to_vec();
+        Self { release, with_package: true, gated, module_options: String::new(), hostname: None }
+    }
+
+    /// Puts these PAM services behind the module, and no other.
+    #[must_use]
+    pub fn gating(mut self, services: &[&str]) -> Self {
+        self.gated = services.iter().map(|&service| service.to_owned()).collect();
+        self
+    }
+
+    /// Gives the module these options in every line.
+    #[must_use]
+    pub fn with_module_options(mut self, options: &str) -> Self {
+        options.clone_into(&mut self.module_options);
+        self
+    }
+
+    /// Gives the host a name that people will read.
+    #[must_use]
+    pub fn named(mut self, hostname: &str) -> Self {
+        self.hostname = Some(hostname.to_owned());
+        self
+    }
+
+    /// Leaves the package away, and the PAM stacks as Debian ships them.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.with_package = false;
+        self.gated.clear();
+        self
+    }
+}

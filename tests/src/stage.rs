@@ -1,0 +1,146 @@
+//! What lies under every host: a Debian tree, and over it the people of the stories and the package, made once.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Once;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::plan::Release;
+use crate::{output, places};
+
+const SCRIPT: &str = include_str!("../host/stage.sh");
+/// Fetching and unpacking two releases over a slow line.
+const TREES_LIMIT: Duration = Duration::from_secs(1200);
+const STAGE_LIMIT: Duration = Duration::from_secs(120);
+
+/// The layers of a host, the upper one first, as overlay's `lowerdir` wants them.
+#[derive(Debug)]
+pub(crate) struct Layers(Vec<PathBuf>);
+
+impl Layers {
+    /// The layers of a release, made if they are not there.
+    pub(crate) fn of(release: Release, with_package: bool) -> Result<Self> {
+        let _lock = lock("stage")?;
+        let tree = tree(release)?;
+        let package = if with_package { Some(places::package()?) } else { None };
+        let mut hasher = DefaultHasher::new();
+        SCRIPT.hash(&mut hasher);
+        fs::read_to_string(tree.join(".jit-tree")).unwrap_or_default().hash(&mut hasher);
+        if let Some(package) = &package {
+            fs::read(package)?.hash(&mut hasher);
+        }
+        let kind = if with_package { "with" } else { "bare" };
+        let prefix = format!("stage-{}-{kind}-", release.name());
+        let name = format!("{prefix}{:016x}", hasher.finish());
+        let stage = places::trees().join(&name);
+        if !stage.is_dir() {
+            make(&tree, package.as_deref(), &stage)?;
+            forget_others(&prefix, &name);
+        }
+        Ok(Self(vec![stage, tree]))
+    }
+
+    /// Mounts the layers under an empty one in `folder`; the tree is then in `folder/tree`.
+    pub(crate) fn mount(&self, folder: &Path) -> Result<PathBuf> {
+        mount(&self.0, folder)
+    }
+}
+
+/// Unmounts what [`Layers::mount`] mounted, and removes the folder.
+pub(crate) fn unmount(folder: &Path) -> Result<()> {
+    let tree = folder.join("tree");
+    if is_mounted(&tree)? {
+        output::run(Command::new("umount").arg("--lazy").arg(&tree), b"", STAGE_LIMIT)?.ok()?;
+    }
+    if is_mounted(&tree)? {
+        bail!("{} is still mounted", tree.display());
+    }
+    fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
+}
+
+/// A lock between the processes of several runs; held until it is dropped.
+pub(crate) fn lock(name: &str) -> Result<fs::File> {
+    fs::create_dir_all(places::runs())?;
+    let path = places::runs().join(format!("{name}.lock"));
+    let file = fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    file.lock()?;
+    Ok(file)
+}
+
+fn tree(release: Release) -> Result<PathBuf> {
+    static LOOKED_AFTER: Once = Once::new();
+    let mut made = Ok(());
+    LOOKED_AFTER.call_once(|| {
+        let mut script = Command::new(places::repository().join("tests/hosts.sh"));
+        made =
+            output::run(script.arg(places::trees()), b"", TREES_LIMIT).and_then(|done| done.ok().map(drop));
+    });
+    made?;
+    let tree = places::trees().join(release.name());
+    if !tree.is_dir() {
+        bail!("{} is missing, and tests/hosts.sh did not make it", tree.display());
+    }
+    Ok(tree)
+}
+
+fn make(tree: &Path, package: Option<&Path>, stage: &Path) -> Result<()> {
+    let folder = stage.with_extension("tmp");
+    if folder.exists() {
+        unmount(&folder)?;
+    }
+    let root = mount(&[tree.to_owned()], &folder)?;
+    let extra = root.join("stage");
+    fs::create_dir(&extra)?;
+    fs::write(extra.join("stage.sh"), SCRIPT)?;
+    if let Some(package) = package {
+        fs::copy(package, extra.join("jitd.deb"))?;
+    }
+    let mut command = Command::new("systemd-nspawn");
+    command.args(["--quiet", "--pipe", "--register=no", "--keep-unit", "--private-network", "--as-pid2"]);
+    command.arg("--directory").arg(&root).args(["/bin/sh", "/stage/stage.sh"]);
+    let done = output::run(&mut command, b"", STAGE_LIMIT);
+    fs::remove_dir_all(&extra)?;
+    done.context("preparing a host")?.ok().context("preparing a host")?;
+    output::run(Command::new("umount").arg(&root), b"", STAGE_LIMIT)?.ok()?;
+    fs::rename(folder.join("upper"), stage)?;
+    fs::remove_dir_all(&folder).with_context(|| format!("cannot remove {}", folder.display()))
+}
+
+/// Removes the layers of earlier builds; one that a running host still uses stays usable to it.
+fn forget_others(prefix: &str, name: &str) {
+    for entry in fs::read_dir(places::trees()).into_iter().flatten().flatten() {
+        let other = entry.file_name().to_string_lossy().into_owned();
+        if other.starts_with(prefix) && other != name && !is_in_use(&other) {
+            // It costs space, nothing else.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn is_in_use(layer: &str) -> bool {
+    fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| mounts.contains(layer))
+}
+
+fn mount(lower: &[PathBuf], folder: &Path) -> Result<PathBuf> {
+    let [upper, work, tree] = ["upper", "work", "tree"].map(|name| folder.join(name));
+    for path in [&upper, &work, &tree] {
+        fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
+    }
+    let lower: Vec<String> = lower.iter().map(|path| path.display().to_string()).collect();
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
+    let mut command = Command::new("mount");
+    command.args(["-t", "overlay", "overlay", "-o", &options]).arg(&tree);
+    output::run(&mut command, b"", STAGE_LIMIT)?.ok()?;
+    Ok(tree)
+}
+
+fn is_mounted(path: &Path) -> Result<bool> {
+    let mounts = fs::read_to_string("/proc/self/mounts")?;
+    let path = path.display().to_string();
+    Ok(mounts.lines().any(|line| line.split(' ').nth(1) == Some(path.as_str())))
+}

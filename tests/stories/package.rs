@@ -1,0 +1,127 @@
+//! Installing changes nothing about sudo, and removing locks nobody out.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use jit_tests::host::{Host, play};
+use jit_tests::people::DAVE;
+use jit_tests::places;
+use jit_tests::plan::{Plan, Release};
+
+const LIMIT: Duration = Duration::from_secs(120);
+const PAM_FILES: &str = "cat /etc/pam.d/* | sha256sum; ls /etc/pam.d";
+
+fn fetch_package(host: &Host) -> Result<()> {
+    let package = std::fs::read(places::package()?)?;
+    host.root_with(&["sh", "-c", "cat > /root/jitd.deb"], &package, LIMIT)?.ok()?;
+    Ok(())
+}
+
+fn dpkg(host: &Host, words: &[&str]) -> Result<String> {
+    let words = [&["env", "DEBIAN_FRONTEND=noninteractive", "dpkg"], words].concat();
+    Ok(host.root_with(&words, b"", LIMIT)?.ok()?.text())
+}
+
+#[test]
+fn installing_changes_no_pam_file_and_starts_the_daemon() -> Result<()> {
+    for release in [Release::Bookworm, Release::Trixie] {
+        play(&Plan::new(release).bare(), |host| {
+            let mut dave = host.login(DAVE)?;
+            fetch_package(host)?;
+            let before = host.root_sh(PAM_FILES)?.stdout;
+            dpkg(host, &["--install", "/root/jitd.deb"])?;
+            ensure!(host.root_sh(PAM_FILES)?.stdout == before, "a PAM file has changed");
+            dave.run("sudo -n id -u")?.ok()?.says("0")?;
+            host.root(&["systemctl", "is-active", "jitd.service", "jitd.socket"])?.ok()?;
+            host.root(&["jitctl", "status"])?.ok()?;
+            host.root(&["jitctl", "policy", "check"])?.ok()?;
+            host.root(&["jitctl", "audit", "verify"])?.ok()?;
+            // Once more over itself: an upgrade.
+            dpkg(host, &["--install", "/root/jitd.deb"])?;
+            host.root(&["systemctl", "is-active", "jitd.service", "jitd.socket"])?.ok()?;
+            host.root(&["jitctl", "audit", "verify"])?.ok()?;
+            dpkg(host, &["--purge", "jitd"])?;
+            ensure!(host.root_sh(PAM_FILES)?.stdout == before, "a PAM file has changed");
+            ensure!(!host.has("/var/lib/jitd"), "a purge leaves the state behind");
+            dave.run("sudo -n id -u")?.ok()?.says("0")?;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn removing_the_package_does_not_lock_sudo() -> Result<()> {
+    for release in [Release::Bookworm, Release::Trixie] {
+        play(&Plan::new(release).gating(&["sudo", "sudo-i", "su", "doas"]), |host| {
+            let mut dave = host.login(DAVE)?;
+            dave.run("sudo -n true")?.fails()?.says("jit: sudo is refused")?;
+            let said = dpkg(host, &["--remove", "jitd"])?;
+            ensure!(said.contains("/etc/pam.d/sudo"), "it did not say what it changed:\n{said}");
+            dave.run("sudo -n id -u")?.ok()?.says("0")?.never_says("jit")?;
+            dave.run("doas id -u")?.ok()?.says("0")?;
+            host.root_sh("! grep -l '^[^#]*pam_jit' /etc/pam.d/{sudo,sudo-i,su,doas}")?.ok()?;
+            ensure!(host.has("/var/lib/jitd/jit.db"), "the record is gone with the package");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// An upgrade inside a window: the grant, the session and the record stay.
+#[test]
+fn an_upgrade_keeps_the_window_open() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        fetch_package(host)?;
+        let grant = host.grant(DAVE, "ops", "30m")?;
+        let mut terminal = host.login_at_terminal(DAVE)?;
+        terminal.start("sudo -s")?;
+        terminal.run("id -u")?.ok()?.says("0")?;
+        dpkg(host, &["--install", "/root/jitd.deb"])?;
+        ensure!(host.jitctl(&["grants"])?[0]["id"] == grant, "the grant is gone");
+        ensure!(host.jitctl(&["sessions"])?[0]["grant"] == grant, "the session is gone");
+        terminal.run("id -u")?.ok()?.says("0")?;
+        host.login(DAVE)?.run("sudo -n true")?.ok()?;
+        Ok(())
+    })
+}
+
+/// The stacks that the package shows are Debian's own and our lines, on every release.
+#[test]
+fn the_example_stacks_are_debians_own_with_our_lines() -> Result<()> {
+    let lines = |stack: &str| -> Vec<String> {
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let ours = |line: &String| !line.is_empty() && !line.starts_with('#') && !line.contains("pam_jit.so");
+        stack.lines().map(words).filter(ours).collect()
+    };
+    for release in [Release::Bookworm, Release::Trixie] {
+        play(&Plan::new(release).bare(), |host| {
+            for service in ["sudo", "sudo-i", "su", "doas", "runuser-l"] {
+                let example = places::repository().join(format!("packaging/pam/debian-{service}"));
+                let example =
+                    std::fs::read_to_string(&example).with_context(|| example.display().to_string())?;
+                let stock = host.read(&format!("/etc/pam.d/{service}"))?;
+                ensure!(
+                    lines(&example) == lines(&stock),
+                    "{service}: {:?} {:?}",
+                    lines(&example),
+                    lines(&stock)
+                );
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// A stack that names the module while it is missing refuses; it never lets pass.
+#[test]
+fn a_missing_module_refuses() -> Result<()> {
+    play(&Plan::new(Release::Trixie).bare().gating(&["sudo", "doas"]), |host| {
+        let mut dave = host.login(DAVE)?;
+        for line in ["sudo -n id", "sudo-rs -n id", "doas id"] {
+            dave.run(line)?.fails()?.never_says("uid=0")?;
+        }
+        Ok(())
+    })
+}
