@@ -4,112 +4,106 @@ use serde::{Deserialize, Serialize};
 
 use crate::moment::{BootId, BootTime, WallTime};
 
-/// What happened. The text is the record's `event` and the MSGID of its syslog message (RFC 5424 section 6.2.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
-    /// The daemon started.
-    #[serde(rename = "daemon.started")]
-    DaemonStarted,
-    /// The daemon was told to stop.
-    #[serde(rename = "daemon.stopped")]
-    DaemonStopped,
-    /// A policy came into force.
-    #[serde(rename = "policy.loaded")]
-    PolicyLoaded,
-    /// A policy was not accepted; the running one stays.
-    #[serde(rename = "policy.refused")]
-    PolicyRefused,
-    /// Somebody asked for a role.
-    #[serde(rename = "request.made")]
-    RequestMade,
-    /// One person said yes.
-    #[serde(rename = "request.approved")]
-    RequestApproved,
-    /// An approver said no.
-    #[serde(rename = "request.denied")]
-    RequestDenied,
-    /// The requester took it back.
-    #[serde(rename = "request.cancelled")]
-    RequestCancelled,
-    /// Nobody decided in time.
-    #[serde(rename = "request.expired")]
-    RequestExpired,
-    /// A window opened.
-    #[serde(rename = "grant.started")]
-    GrantStarted,
-    /// A window closed at its deadline.
-    #[serde(rename = "grant.expired")]
-    GrantExpired,
-    /// The holder handed it back.
-    #[serde(rename = "grant.released")]
-    GrantReleased,
-    /// An operator or approver took it away.
-    #[serde(rename = "grant.revoked")]
-    GrantRevoked,
-    /// A command of people or scripts was refused.
-    #[serde(rename = "command.refused")]
-    CommandRefused,
-    /// The gate let an elevation through.
-    #[serde(rename = "access.allowed")]
-    AccessAllowed,
-    /// The gate refused an elevation.
-    #[serde(rename = "access.denied")]
-    AccessDenied,
-    /// Real uid 0 passed the gate.
-    #[serde(rename = "access.root")]
-    AccessRoot,
-    /// An elevated session opened: its target is known.
-    #[serde(rename = "session.opened")]
-    SessionOpened,
-    /// Everything in a session is gone.
-    #[serde(rename = "session.ended")]
-    SessionEnded,
-    /// A session could not be proven empty; it is tried again.
-    #[serde(rename = "session.stuck")]
-    SessionStuck,
+/// How much an event matters (RFC 5424 section 6.2.1); what a SIEM filters by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Somebody should look now: the promise itself is in doubt.
+    Alert = 1,
+    /// Something that should work does not.
+    Error = 3,
+    /// A refusal, or an end before its time.
+    Warning = 4,
+    /// Worth reading on an ordinary day.
+    Notice = 5,
+    /// The ordinary course of things.
+    Info = 6,
 }
 
-impl Event {
-    /// The event's name, at most 32 characters of printable ASCII.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::DaemonStarted => "daemon.started",
-            Self::DaemonStopped => "daemon.stopped",
-            Self::PolicyLoaded => "policy.loaded",
-            Self::PolicyRefused => "policy.refused",
-            Self::RequestMade => "request.made",
-            Self::RequestApproved => "request.approved",
-            Self::RequestDenied => "request.denied",
-            Self::RequestCancelled => "request.cancelled",
-            Self::RequestExpired => "request.expired",
-            Self::GrantStarted => "grant.started",
-            Self::GrantExpired => "grant.expired",
-            Self::GrantReleased => "grant.released",
-            Self::GrantRevoked => "grant.revoked",
-            Self::CommandRefused => "command.refused",
-            Self::AccessAllowed => "access.allowed",
-            Self::AccessDenied => "access.denied",
-            Self::AccessRoot => "access.root",
-            Self::SessionOpened => "session.opened",
-            Self::SessionEnded => "session.ended",
-            Self::SessionStuck => "session.stuck",
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal, $severity:ident;)*) => {
+        /// What happened. The text is the record's `event` and the MSGID of its syslog message (RFC 5424 section
+        /// 6.2.7): at most 32 characters of printable ASCII.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Event {
+            $($(#[$doc])* #[serde(rename = $name)] $variant,)*
         }
-    }
 
-    /// Whether the event is a refusal or a failure; such records go out as warnings.
-    #[must_use]
-    pub fn is_warning(self) -> bool {
-        matches!(
-            self,
-            Self::AccessDenied
-                | Self::CommandRefused
-                | Self::PolicyRefused
-                | Self::RequestDenied
-                | Self::GrantRevoked
-                | Self::SessionStuck
-        )
-    }
+        impl Event {
+            /// Every event there is, in the order of the documentation.
+            pub const ALL: &'static [Event] = &[$(Event::$variant),*];
+
+            /// The event's name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// How much it matters.
+            #[must_use]
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// The daemon started.
+    DaemonStarted = "daemon.started", Notice;
+    /// The daemon was told to stop.
+    DaemonStopped = "daemon.stopped", Warning;
+    /// A policy came into force.
+    PolicyLoaded = "policy.loaded", Notice;
+    /// A policy was not accepted; the running one stays.
+    PolicyRefused = "policy.refused", Warning;
+    /// The wall clock was set while it mattered.
+    ClockStepped = "clock.stepped", Warning;
+    /// Somebody asked for a role.
+    RequestMade = "request.made", Info;
+    /// One person said yes.
+    RequestApproved = "request.approved", Info;
+    /// An approver said no.
+    RequestDenied = "request.denied", Warning;
+    /// The requester took it back.
+    RequestCancelled = "request.cancelled", Info;
+    /// Nobody decided in time.
+    RequestExpired = "request.expired", Info;
+    /// A window opened.
+    GrantStarted = "grant.started", Notice;
+    /// A window was made longer.
+    GrantExtended = "grant.extended", Notice;
+    /// The holder was told that the window closes soon.
+    GrantWarned = "grant.warned", Info;
+    /// A window closed at its deadline.
+    GrantExpired = "grant.expired", Info;
+    /// The holder handed it back.
+    GrantReleased = "grant.released", Info;
+    /// Nothing ran under it for as long as its role allows, so it was handed back.
+    GrantUnused = "grant.unused", Info;
+    /// An operator or approver took it away.
+    GrantRevoked = "grant.revoked", Warning;
+    /// Its holder or its role no longer is what it was given to.
+    GrantWithdrawn = "grant.withdrawn", Warning;
+    /// A place where privilege is kept changed while sessions of the grant were open.
+    GrantLeftBehind = "grant.left_behind", Alert;
+    /// A command of people or scripts was refused.
+    CommandRefused = "command.refused", Warning;
+    /// The gate let an elevation through.
+    AccessAllowed = "access.allowed", Info;
+    /// The gate refused an elevation.
+    AccessDenied = "access.denied", Warning;
+    /// Real uid 0 passed the gate.
+    AccessRoot = "access.root", Info;
+    /// An elevated session opened: its target is known.
+    SessionOpened = "session.opened", Info;
+    /// Its grant ended and another one of the same person covers it.
+    SessionMoved = "session.moved", Info;
+    /// The person was told that the session ends soon because nothing happens in it.
+    SessionWarned = "session.warned", Info;
+    /// Everything in a session is gone.
+    SessionEnded = "session.ended", Info;
+    /// A session could not be proven empty; it is tried again.
+    SessionStuck = "session.stuck", Alert;
 }
 
 /// What is known about an event. What does not apply is left out of the line.
@@ -185,7 +179,8 @@ pub struct Facts {
     /// Length of the window or of what was asked for, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
-    /// Why it ended: `exited`, `expired`, `released`, `revoked`, `boot`, `parent`.
+    /// Why it ended: `exited`, `expired`, `released`, `unused`, `revoked`, `withdrawn`, `idle`, `logout`, `parent`,
+    /// `boot`, `orphaned`, `pid1`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<String>,
     /// Processes found when the session was ended.
@@ -200,9 +195,21 @@ pub struct Facts {
     /// Milliseconds from the deadline, or from the revocation, to proven empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<u64>,
-    /// The processes found: `pid uid exe`, at most 64 of them.
+    /// Milliseconds from the deadline, or from the revocation, to the first signal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_signal_ms: Option<u64>,
+    /// Milliseconds from the gate's answer until every process was in the session's scope.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contained_ms: Option<u64>,
+    /// The processes found, a line each, at most 64 of them: pid, start, uid, cgroup, executable, command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<String>>,
+    /// What changed in the places where privilege is kept, a line each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<Vec<String>>,
+    /// The logind session that the elevation came from (`loginctl session-status`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login_session: Option<String>,
     /// SHA-256 of the policy, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
@@ -254,10 +261,9 @@ mod tests {
 
     #[test]
     fn an_events_name_is_what_the_line_says() {
-        for event in [Event::DaemonStarted, Event::AccessAllowed, Event::SessionStuck, Event::CommandRefused]
-        {
-            assert_eq!(serde_json::to_string(&event).unwrap(), format!("{:?}", event.name()));
-            assert!(event.name().len() <= 32);
+        for event in Event::ALL {
+            assert_eq!(serde_json::to_string(event).unwrap(), format!("{:?}", event.name()));
+            assert!(event.name().len() <= 32 && event.name().bytes().all(|byte| byte.is_ascii_graphic()));
         }
     }
 }

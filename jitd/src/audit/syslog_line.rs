@@ -4,7 +4,7 @@ use std::io::Write;
 
 use jit_proto::chain::Sealed;
 use jit_proto::escape::Escaped;
-use jit_proto::record::Record;
+use jit_proto::record::{self, Event, Record};
 use serde_json::Value;
 use syslog::{LogFormat, Logger, LoggerBackend};
 use syslog_fmt::v5424::{Config, Formatter, Timestamp};
@@ -90,13 +90,22 @@ impl LogFormat<&[u8]> for Rfc5424 {
     }
 }
 
-/// Sends one record, as a warning where it tells of a refusal.
+/// Sends one record, as severe as its event is.
 pub(super) fn send(logger: &mut Logger<LoggerBackend, Rfc5424>, sealed: &Sealed) -> syslog::Result<()> {
     let record = serde_json::from_str::<Record>(&sealed.line).ok();
-    let warning = record.as_ref().is_none_or(|record| record.event.is_warning());
-    let severity = if warning { Severity::Warning } else { Severity::Info };
+    let severity = record.as_ref().map_or(Severity::Warning, |record| severity_of(record.event));
     // The severity is in the line; the crate's own is for its own formats.
     logger.info(logger.formatter.line(severity, sealed, record.as_ref())?.as_slice())
+}
+
+fn severity_of(event: Event) -> Severity {
+    match event.severity() {
+        record::Severity::Alert => Severity::Alert,
+        record::Severity::Error => Severity::Err,
+        record::Severity::Warning => Severity::Warning,
+        record::Severity::Notice => Severity::Notice,
+        record::Severity::Info => Severity::Info,
+    }
 }
 
 fn params_of(record: &Record, most: usize) -> Vec<(String, String)> {
@@ -154,7 +163,7 @@ mod tests {
     use super::*;
     use jit_proto::chain::{Head, append};
     use jit_proto::moment::{BootId, BootTime, WallTime};
-    use jit_proto::record::{Draft, Event, Facts};
+    use jit_proto::record::{Draft, Facts};
     use proptest::prelude::*;
 
     fn line_of(facts: Facts) -> String {
