@@ -180,7 +180,7 @@ pub struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
     /// Why it ended: `exited`, `expired`, `released`, `unused`, `revoked`, `withdrawn`, `idle`, `logout`, `parent`,
-    /// `boot`, `orphaned`, `pid1`.
+    /// `boot`, `orphaned`, `unrecorded`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<String>,
     /// Processes found when the session was ended.

@@ -15,11 +15,11 @@ use crate::bus::Front;
 use crate::clock::Clock;
 use crate::core::event::Event;
 use crate::core::reconcile::reconcile;
-use crate::engine::{Engine, Handle};
+use crate::engine::{Engine, Handle, Later, Unsynced};
 use crate::gate::Behind;
 use crate::rules::Rules;
 use crate::sessions::systemd::Systemd;
-use crate::store::Store;
+use crate::store::{Store, disk};
 use crate::{alarm, audit, bus, gate, sessions, sockets};
 
 /// Where the policy is.
@@ -60,17 +60,22 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let reporter = engine.clone();
     let sink =
         audit::start(path.to_owned(), sent, move |seq| reporter.sent(seq)).context("the audit sink")?;
+    let reporter = engine.clone();
+    let disk = disk::start(path, move |synced| reporter.on_disk(synced)).context("the disk's thread")?;
     let started_at = clock.now().wall;
     let decider = Engine {
         store,
         clock: clock.clone(),
         sessions: orders,
         sink,
+        disk,
         changes,
         deadline,
         sent,
         failing: false,
         started_at,
+        unsynced: Unsynced::default(),
+        later: Later::default(),
     };
     let (ended, mut engine_ended) = mpsc::channel::<()>(1);
     tokio::spawn(async move {

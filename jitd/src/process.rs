@@ -202,7 +202,7 @@ fn start_of(pid: u32) -> io::Result<u64> {
 }
 
 fn argv_of(pid: u32) -> io::Result<(Vec<String>, bool)> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(512);
     fs::File::open(format!("/proc/{pid}/cmdline"))?.take(MOST_ARGV_BYTES + 1).read_to_end(&mut bytes)?;
     let cut = bytes.len() as u64 > MOST_ARGV_BYTES;
     bytes.truncate(usize::try_from(MOST_ARGV_BYTES).unwrap_or(usize::MAX));
@@ -228,15 +228,17 @@ fn audit_id(pid: u32, file: &str) -> io::Result<Option<u32>> {
     }
 }
 
-/// Reads a file of `/proc` whole. It has no length to ask for, so nothing is asked: open, read, close.
+/// Reads a small file of `/proc` whole: such a file gives all it has to the first read that has room for it
+/// (Linux, fs/seq_file.c, `seq_read_iter`), so only a full buffer makes a second one necessary.
 fn slurp(path: impl AsRef<Path>) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let mut text = Vec::new();
     let mut part = [0_u8; 4096];
     loop {
-        match file.read(&mut part)? {
-            0 => break,
-            length => text.extend_from_slice(&part[..length]),
+        let length = file.read(&mut part)?;
+        text.extend_from_slice(&part[..length]);
+        if length < part.len() {
+            break;
         }
     }
     String::from_utf8(text).or_else(|error| Ok(String::from_utf8_lossy(error.as_bytes()).into_owned()))

@@ -37,6 +37,8 @@ pub enum Event {
     SessionGone(SessionId, EndReport),
     /// A session could not be proven empty.
     SessionStuck(SessionId, EndReport),
+    /// The disk did not take the records with which these were let in.
+    NotOnDisk(Vec<SessionId>),
 }
 
 /// One call of the PAM module, with what the daemon read about the caller itself.
@@ -251,13 +253,25 @@ pub enum Effect {
 /// State and records that belong together.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
-    /// It has to survive a power cut before anything follows it: every decision. That a session opened or ended is
-    /// written as safely as the process can, and reaches the disk with the next decision.
-    pub durable: bool,
+    /// How soon it has to survive a power cut.
+    pub durability: Durability,
     /// New states.
     pub changes: Vec<Change>,
     /// What the audit record says of it.
     pub drafts: Vec<Draft>,
+}
+
+/// How soon a commit has to survive a power cut. Whatever it says, a commit is in the store, and survives the daemon,
+/// before anything follows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// With the next commit that is sooner: it tells how a decision went on.
+    #[default]
+    WithTheNext,
+    /// Before the session that it lets in is opened: the disk writes while sudo is still on its way there.
+    BeforeTheSession,
+    /// Before anything follows it.
+    AtOnce,
 }
 
 /// One object's new state.

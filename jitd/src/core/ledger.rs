@@ -235,6 +235,8 @@ pub enum EndedBy {
     Boot,
     /// It was found without a live grant when the daemon started.
     Orphaned,
+    /// The disk did not take the record with which it was let in.
+    Unrecorded,
 }
 
 impl EndedBy {
@@ -249,6 +251,7 @@ impl EndedBy {
             Self::Parent => "parent",
             Self::Boot => "boot",
             Self::Orphaned => "orphaned",
+            Self::Unrecorded => "unrecorded",
         }
     }
 }

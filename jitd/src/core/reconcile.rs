@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jit_proto::identity::SessionId;
 use jit_proto::record::{Draft, Event as What, Facts};
 
-use super::event::{Change, Commit, Effect};
+use super::event::{Change, Commit, Durability, Effect};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, Session, SessionState};
 use super::time::Now;
@@ -17,7 +17,7 @@ use super::time::Now;
 /// session answers for is ended.
 #[must_use]
 pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) -> (Ledger, Vec<Effect>) {
-    let mut commit = Commit { durable: true, ..Commit::default() };
+    let mut commit = Commit { durability: Durability::AtOnce, ..Commit::default() };
     let mut after = Vec::new();
     let highest = ledger.highest_wall;
     for request in ledger.requests.values_mut() {

@@ -6,7 +6,7 @@ use jit_proto::identity::{GrantId, RequestId};
 use jit_proto::moment::BootTime;
 use jit_proto::record::{Draft, Event as What, Facts};
 
-use super::event::{Change, Changed, Commit, Effect, Event, Reply, Stage};
+use super::event::{Change, Changed, Commit, Durability, Effect, Event, Reply, Stage};
 use super::facts;
 use super::ledger::{EndedBy, GrantState, Ledger, RequestState, Session, SessionState};
 use super::policy::{Policy, Settings};
@@ -21,7 +21,7 @@ const REMEMBER_CLOCK: Duration = Duration::from_secs(60);
 #[must_use]
 pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) -> (Ledger, Vec<Effect>) {
     let mut turn = Turn::new(ledger, policy, now);
-    turn.commit.durable = !follows_a_decision(&event);
+    turn.commit.durability = durability_of(&event);
     // Whatever happens, what is over is over first: no event is judged by a window that has closed.
     turn.close_what_is_over();
     match event {
@@ -49,16 +49,22 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         }
         Event::SessionGone(id, report) => elevation::gone(&mut turn, id, &report),
         Event::SessionStuck(id, report) => elevation::stuck(&mut turn, id, &report),
+        Event::NotOnDisk(sessions) => {
+            sessions.into_iter().for_each(|id| turn.end_session(id, EndedBy::Unrecorded));
+        }
     }
     turn.finish()
 }
 
-/// Whether an event tells how a decision that is on the disk already went on.
-fn follows_a_decision(event: &Event) -> bool {
+/// How soon what an event comes to has to be on the disk, if nothing else comes of it.
+fn durability_of(event: &Event) -> Durability {
     match event {
-        Event::Knock(knock) => matches!(knock.stage, Stage::Recheck | Stage::Track),
-        Event::SessionGone(..) => true,
-        _ => false,
+        Event::Knock(knock) => match knock.stage {
+            Stage::Enter { .. } => Durability::BeforeTheSession,
+            Stage::Recheck | Stage::Track => Durability::WithTheNext,
+        },
+        Event::SessionGone(..) => Durability::WithTheNext,
+        _ => Durability::AtOnce,
     }
 }
 
@@ -149,7 +155,7 @@ impl<'a> Turn<'a> {
             .map(|grant| grant.id)
             .collect();
         for id in over {
-            self.commit.durable = true;
+            self.commit.durability = Durability::AtOnce;
             self.close_grant(id, GrantState::Expired, EndedBy::Expired, What::GrantExpired);
         }
     }

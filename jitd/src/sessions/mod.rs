@@ -66,8 +66,11 @@ pub async fn run(mut orders: mpsc::UnboundedReceiver<Order>, engine: Handle, sys
             Order::Watch { session, last, pidfd, then } => {
                 let (sender, inbox) = mpsc::unbounded_channel();
                 sessions.insert(session.id, sender);
-                let watch = watch::Watch::new(*session, last, pidfd, engine.clone(), systemd.clone());
-                tokio::spawn(watch.run(inbox, then));
+                let (engine, systemd) = (engine.clone(), systemd.clone());
+                // What the watch needs is looked up in its own task, which runs when the caller has its answer.
+                tokio::spawn(async move {
+                    watch::Watch::new(*session, last, pidfd, engine, systemd).run(inbox, then).await;
+                });
                 sessions.retain(|_, sender| !sender.is_closed());
             }
             Order::Gather { session, process } => {

@@ -1,5 +1,7 @@
 //! Keeps state and audit record in one SQLite database, so that both are written or neither is.
 
+pub mod disk;
+
 mod read;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 pub use read::Reader;
 
-use crate::core::event::{Change, Commit};
+use crate::core::event::{Change, Commit, Durability};
 use crate::core::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};
 
 /// Layout of the tables; a database with a higher number was written by a later jitd.
@@ -85,6 +87,8 @@ impl Store {
         connection.busy_timeout(Duration::from_secs(1)).map_err(context)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(context)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(context)?;
+        // The log is moved into the database by `disk`; this is for the case that it does not get there.
+        connection.pragma_update(None, "wal_autocheckpoint", 16_000).map_err(context)?;
         let found: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(context)?;
         if found > SCHEMA {
@@ -114,14 +118,16 @@ impl Store {
         &self.path
     }
 
-    /// Writes several commits in one transaction, and returns the records as they stand in the chain. On an error nothing was written, and the head stays.
+    /// Writes several commits in one transaction, and returns the records as they stand in the chain. They are on the
+    /// disk then if one of them has to be at once, else when [`disk`] has got them there. On an error nothing was
+    /// written, and the head stays.
     ///
     /// # Errors
     /// Disk full, read-only, I/O: whatever SQLite says.
     pub fn commit(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<Vec<Sealed>, StoreError> {
         let path = self.path.clone();
         let context = |error| StoreError::Sqlite { path: path.clone(), error };
-        self.be_durable(commits.iter().any(|commit| commit.durable) || commits.is_empty())?;
+        self.be_durable(commits.iter().any(|commit| commit.durability == Durability::AtOnce))?;
         let mut head = self.head.clone();
         let mut written = Vec::new();
         let transaction = self.connection.transaction().map_err(context)?;

@@ -21,7 +21,9 @@ fn store_with(records: u64) -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("jit.db")).unwrap();
     let drafts = (1..=records).map(draft).collect();
-    store.commit(vec![Commit { durable: true, changes: vec![], drafts }], kept(records)).unwrap();
+    store
+        .commit(vec![Commit { durability: Durability::AtOnce, changes: vec![], drafts }], kept(records))
+        .unwrap();
     (folder, store)
 }
 
@@ -45,12 +47,18 @@ fn a_commit_that_fails_leaves_nothing_and_the_next_one_goes_through() {
     let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     store.connection.pragma_update(None, "max_page_count", pages).unwrap();
     let big = Draft { facts: Facts { detail: Some("x".repeat(1 << 16)), ..Facts::default() }, ..draft(4) };
-    let full = store.commit(vec![Commit { durable: true, changes: vec![], drafts: vec![big] }], kept(9));
+    let full = store
+        .commit(vec![Commit { durability: Durability::AtOnce, changes: vec![], drafts: vec![big] }], kept(9));
     assert!(full.unwrap_err().to_string().contains("full"));
     assert_eq!(store.head(), &head);
     assert_eq!(store.ledger().unwrap().highest_wall, WallTime(3));
     store.connection.pragma_update(None, "max_page_count", pages + 1000).unwrap();
-    store.commit(vec![Commit { durable: true, changes: vec![], drafts: vec![draft(4)] }], kept(4)).unwrap();
+    store
+        .commit(
+            vec![Commit { durability: Durability::AtOnce, changes: vec![], drafts: vec![draft(4)] }],
+            kept(4),
+        )
+        .unwrap();
     let reader = Reader::open(store.path()).unwrap();
     assert_eq!(reader.verify(Some(store.head())).unwrap().0.seq, 4);
 }
