@@ -4,6 +4,7 @@
 
 use crate::call::{self, Answer, Method, Question, Unanswered};
 use crate::options::{Duty, Options};
+use crate::place::Place;
 use crate::say::{self, Severity};
 use crate::tag;
 use nix::unistd::User as Account;
@@ -76,16 +77,27 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
 }
 
 /// Session: `gate` checks again now that the target is known, `track` commits and re-attaches.
-pub(crate) fn open_session(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
+pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict {
     let hook = match Hook::read(pamh, Stage::Session, arguments) {
         Ok(hook) => hook,
         Err(verdict) => return verdict,
     };
-    let method = match hook.options.duty {
-        Duty::Gate => Method::Recheck,
-        Duty::Track => Method::Track,
-    };
-    hook.ask(method, || is_roots_own(getuid(), &hook.items.ruser))
+    let roots_own = || is_roots_own(getuid(), &hook.items.ruser);
+    match hook.options.duty {
+        Duty::Gate => {
+            let verdict = hook.ask(Method::Recheck, roots_own);
+            let place = (verdict == Verdict::Pass).then(|| Place::now(&hook.items.user)).flatten();
+            if let Some(place) = place {
+                place.keep(pamh);
+            }
+            verdict
+        }
+        Duty::Track if Place::now(&hook.items.user).is_some_and(|place| place.is_as_kept(pamh)) => {
+            hook.debug(format_args!("{}: nothing has moved", Method::Track));
+            Verdict::Pass
+        }
+        Duty::Track => hook.ask(Method::Track, roots_own),
+    }
 }
 
 /// A line in `auth` or `password`. Neither runs on every call (a ticket, NOPASSWD), so a gate there gates nothing:

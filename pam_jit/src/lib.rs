@@ -1,8 +1,8 @@
 //! The PAM module of jitd: asks the daemon whether this elevation is inside a window.
 //!
-//! Knows no policy, no grant and no file of the daemon, and keeps no state from one hook to the next. It reads no
-//! environment, which belongs to the caller; it starts no thread, and leaves no descriptor, no signal change and no
-//! output behind. It answers `PAM_SUCCESS` or `PAM_PERM_DENIED` and nothing else: sudo runs the command on several of
+//! Knows no policy, no grant and no file of the daemon, and keeps nothing from one hook to the next but where the process
+//! was when its session was opened. It reads no environment, which belongs to the caller; it starts no thread, and leaves
+//! no descriptor, no signal change and no output behind. It answers `PAM_SUCCESS` or `PAM_PERM_DENIED` and nothing else: sudo runs the command on several of
 //! the other codes. See pam_jit(8) and packaging/pam/.
 
 mod options;
@@ -14,6 +14,8 @@ mod call;
 mod direct;
 
 mod tag;
+
+mod place;
 
 mod say;
 
@@ -38,11 +40,11 @@ mod entry_points {
 
 impl PamHooks for PamJit {
     fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        guarded(|| hook::account(pamh, &args), || hook::broken(pamh, Stage::Account))
+        guarded(pamh, |pamh| hook::account(pamh, &args), |pamh| hook::broken(pamh, Stage::Account))
     }
 
     fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        guarded(|| hook::open_session(pamh, &args), || hook::broken(pamh, Stage::Session))
+        guarded(pamh, |pamh| hook::open_session(pamh, &args), |pamh| hook::broken(pamh, Stage::Session))
     }
 
     // The end of a session is the daemon's business: a user can kill her own sudo, so that this hook never runs.
@@ -55,29 +57,37 @@ impl PamHooks for PamJit {
     }
 
     fn sm_authenticate(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        guarded(|| hook::misplaced(pamh, Stage::Auth), || hook::broken(pamh, Stage::Auth))
+        guarded(pamh, |pamh| hook::misplaced(pamh, Stage::Auth), |pamh| hook::broken(pamh, Stage::Auth))
     }
 
     fn sm_chauthtok(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        guarded(|| hook::misplaced(pamh, Stage::Password), || hook::broken(pamh, Stage::Password))
+        guarded(
+            pamh,
+            |pamh| hook::misplaced(pamh, Stage::Password),
+            |pamh| hook::broken(pamh, Stage::Password),
+        )
     }
 }
 
 /// Runs a hook; the one place where a verdict becomes a PAM code. A panic denies, after `broken` has said so in our
 /// words: the default panic hook would print to the terminal of whoever called sudo.
-fn guarded(hook: impl FnOnce() -> Verdict, broken: impl FnOnce()) -> PamResultCode {
+fn guarded<T>(
+    handle: &mut T,
+    hook: impl FnOnce(&mut T) -> Verdict,
+    broken: impl FnOnce(&mut T),
+) -> PamResultCode {
     // The hook of this library's own copy of std, which no other code of the process uses. Not in the unit tests, whose
     // failures would lose their text.
     if cfg!(not(test)) {
         std::panic::set_hook(Box::new(|_| {}));
     }
-    match catch_unwind(AssertUnwindSafe(hook)) {
+    match catch_unwind(AssertUnwindSafe(|| hook(&mut *handle))) {
         Ok(Verdict::Pass) => PamResultCode::PAM_SUCCESS,
         Ok(Verdict::Deny) => PamResultCode::PAM_PERM_DENIED,
         Err(payload) => {
             // Dropping a payload could panic again.
             std::mem::forget(payload);
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(broken)) {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| broken(&mut *handle))) {
                 std::mem::forget(payload);
             }
             PamResultCode::PAM_PERM_DENIED
@@ -91,12 +101,14 @@ mod tests {
 
     #[test]
     fn a_verdict_becomes_success_or_denial_and_a_panic_denial() {
-        let unbroken = || panic!("nothing is broken");
-        assert_eq!(guarded(|| Verdict::Pass, unbroken), PamResultCode::PAM_SUCCESS);
-        assert_eq!(guarded(|| Verdict::Deny, unbroken), PamResultCode::PAM_PERM_DENIED);
+        let unbroken = |_: &mut bool| panic!("nothing is broken");
         let mut said = false;
-        assert_eq!(guarded(|| panic!("first"), || said = true), PamResultCode::PAM_PERM_DENIED);
+        assert_eq!(guarded(&mut said, |_| Verdict::Pass, unbroken), PamResultCode::PAM_SUCCESS);
+        assert_eq!(guarded(&mut said, |_| Verdict::Deny, unbroken), PamResultCode::PAM_PERM_DENIED);
+        let verdict = guarded(&mut said, |_| panic!("first"), |said| *said = true);
+        assert_eq!(verdict, PamResultCode::PAM_PERM_DENIED);
         assert!(said);
-        assert_eq!(guarded(|| panic!("first"), || panic!("second")), PamResultCode::PAM_PERM_DENIED);
+        let verdict = guarded(&mut said, |_| panic!("first"), |_| panic!("second"));
+        assert_eq!(verdict, PamResultCode::PAM_PERM_DENIED);
     }
 }
