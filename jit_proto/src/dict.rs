@@ -144,6 +144,7 @@ mod tests {
                 })
                 .collect(),
             approvals_needed: 1,
+            extends: 0,
             denied_by: String::new(),
             denial_reason: String::new(),
             may_approve: true,

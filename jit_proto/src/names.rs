@@ -1,5 +1,7 @@
 //! The names by which the parts find each other; all of them constants, none read from the environment.
 
+use crate::identity::SessionId;
+
 /// Well-known name of the daemon on the system bus.
 pub const BUS_NAME: &str = "org.jitd.Jit1";
 /// The one object, on the system bus and on the gate's socket.
@@ -21,10 +23,24 @@ pub const SYSTEM_BUS_ADDRESS: &str = "unix:path=/run/dbus/system_bus_socket";
 /// Slice that holds every session's scope.
 pub const SLICE: &str = "jit.slice";
 
-/// The systemd scope of a session.
+/// The systemd scope of a session. Each time that the end of its window moves it gets another one, since PID 1 takes the
+/// time limit of a scope only when it makes it; the first has the number 0.
 #[must_use]
-pub fn scope_name(session: crate::identity::SessionId) -> String {
-    format!("jit-{session}.scope")
+pub fn scope_name(session: SessionId, generation: u32) -> String {
+    match generation {
+        0 => format!("jit-{session}.scope"),
+        _ => format!("jit-{session}-{generation}.scope"),
+    }
+}
+
+/// The session, and the how manieth scope of it, that a unit's name tells.
+#[must_use]
+pub fn session_of_scope(unit: &str) -> Option<(SessionId, u32)> {
+    let name = unit.strip_prefix("jit-")?.strip_suffix(".scope")?;
+    let (session, generation) = name.split_once('-').map_or((name, Some(0)), |(session, generation)| {
+        (session, generation.parse().ok().filter(|generation| *generation > 0))
+    });
+    Some((SessionId(session.parse().ok()?), generation?))
 }
 
 /// The last part of the D-Bus error names, and what jitctl makes of each as an exit status.
@@ -47,4 +63,27 @@ pub mod error {
     pub const CANNOT_RECORD: &str = "org.jitd.Jit1.Error.CannotRecord";
     /// Something failed inside the daemon (exit 1).
     pub const FAILED: &str = "org.jitd.Jit1.Error.Failed";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scopes_name_tells_whose_it_is() {
+        for (session, generation) in [(7, 0), (7, 1), (12, 30)] {
+            let name = scope_name(SessionId(session), generation);
+            assert_eq!(session_of_scope(&name), Some((SessionId(session), generation)), "{name}");
+        }
+        for other in [
+            "jit-.scope",
+            "jit-7-0.scope",
+            "jit-7-x.scope",
+            "jit-x.scope",
+            "jit-7.service",
+            "session-7.scope",
+        ] {
+            assert_eq!(session_of_scope(other), None, "{other}");
+        }
+    }
 }

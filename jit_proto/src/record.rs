@@ -72,6 +72,8 @@ events! {
     GrantStarted = "grant.started", Notice;
     /// A window was made longer.
     GrantExtended = "grant.extended", Notice;
+    /// A window was made shorter, because its role allows less than it did.
+    GrantShortened = "grant.shortened", Notice;
     /// The holder was told that the window closes soon.
     GrantWarned = "grant.warned", Info;
     /// A window closed at its deadline.

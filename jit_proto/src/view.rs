@@ -45,6 +45,8 @@ pub struct RequestView {
     pub approvals: Vec<ApprovalView>,
     /// How many different people have to approve.
     pub approvals_needed: u32,
+    /// The grant that it asks to make longer; 0 where it asks for one of its own.
+    pub extends: u64,
     /// Who denied it; empty if nobody did.
     pub denied_by: String,
     /// Why it was denied; empty if it was not.
@@ -58,7 +60,7 @@ pub struct RequestView {
 pub struct GrantView {
     /// Its number; the same as its request's.
     pub id: u64,
-    /// `live`, `expired`, `released` or `revoked`.
+    /// `live`, `expired`, `released`, `unused`, `withdrawn` or `revoked`.
     pub state: String,
     /// The role held.
     pub role: String,
@@ -93,7 +95,7 @@ pub struct SessionView {
     pub id: u64,
     /// The grant it runs under.
     pub grant: u64,
-    /// `registered`, `open` or `ending`.
+    /// `registered`, `open`, `lingering` (its window is over, and it may finish) or `ending`.
     pub state: String,
     /// Login name of the holder.
     pub user: String,
@@ -148,6 +150,14 @@ pub struct RoleView {
     pub ticket_required: bool,
     /// What a ticket has to look like; empty if anything goes.
     pub ticket_pattern: String,
+    /// A grant under which nothing ran for this long is handed back; 0 if none is.
+    pub unused_for_seconds: u64,
+    /// A session in which nothing happens for this long ends; 0 if none does.
+    pub idle_timeout_seconds: u64,
+    /// Whether a session ends with the login it came from.
+    pub end_with_login: bool,
+    /// How long what runs may go on after the window; 0 if it ends with it.
+    pub on_expiry_linger_seconds: u64,
     /// Whether the caller may ask for it.
     pub may_request: bool,
     /// Whether the caller may approve it.

@@ -50,6 +50,21 @@ pub(crate) enum Verb {
         #[arg(value_parser = number())]
         id: Option<u64>,
     },
+    /// Ask for more of a window you hold (operators: give it)
+    Extend {
+        /// The grant's number
+        #[arg(value_parser = number())]
+        id: u64,
+        /// By how much; the role's default if left out
+        #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
+        duration: Option<Duration>,
+        /// Why; approvers decide on it
+        #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
+        reason: Reason,
+        /// The ticket it belongs to; the grant's own if left out
+        #[arg(long, value_parser = text::<Ticket>)]
+        ticket: Option<Ticket>,
+    },
     /// List the pending requests you made or may decide on
     Pending,
     /// Show a request and the grant that came of it
@@ -266,6 +281,13 @@ mod tests {
         refused("jitctl|show|0", "0 is not in 1..");
         refused("jitctl|approve|seven", "seven");
         refused("jitctl|frobnicate", "frobnicate");
+    }
+
+    #[test]
+    fn an_extension_names_its_grant_and_its_reason() {
+        assert!(parse("jitctl|extend|7|--for|30m|--reason|not done yet").is_ok());
+        refused("jitctl|extend|7|--for|30m", "--reason");
+        refused("jitctl|extend|--reason|x", "ID");
     }
 
     #[test]

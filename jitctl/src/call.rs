@@ -46,6 +46,8 @@ pub(crate) struct PolicyView {
     pub(crate) request_expiry_seconds: u64,
     /// From SIGTERM to SIGKILL at the end of a session.
     pub(crate) grace_seconds: u64,
+    /// How long before the end of a window its holder is told, in seconds.
+    pub(crate) warn_before_seconds: Vec<String>,
     /// Who may grant and revoke.
     pub(crate) operators: Vec<String>,
     /// Who may read the audit record.
@@ -127,6 +129,21 @@ impl Daemon {
     /// Hands a grant back; without a number, the only one the caller holds.
     pub(crate) async fn release(&self, grant: Option<u64>) -> Result<u64, Failure> {
         self.manage("Release", &(grant.unwrap_or(0), Dict::new())).await
+    }
+
+    /// Asks for more of a window, or gives it; returns the number of the request or of the grant.
+    pub(crate) async fn extend(
+        &self,
+        grant: u64,
+        duration: Option<Duration>,
+        reason: &str,
+        ticket: Option<&str>,
+    ) -> Result<u64, Failure> {
+        let mut options = Dict::new();
+        if let Some(ticket) = ticket {
+            options.insert("ticket".to_owned(), value(ticket)?);
+        }
+        self.manage("Extend", &(grant, span(duration), reason, options)).await
     }
 
     pub(crate) async fn grant(&self, user: &str, wish: &Wish<'_>) -> Result<u64, Failure> {

@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 const DATE: &str = "2026-11-22";
 
 /// What somebody would type, and why.
-const EXAMPLES: [(&str, &str); 9] = [
+const EXAMPLES: [(&str, &str); 10] = [
     (
         "Ask for a role and come back when it is decided:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
@@ -27,6 +27,7 @@ const EXAMPLES: [(&str, &str); 9] = [
         "jitctl approve 7 --for 10m --comment \"restart only\"",
     ),
     ("See what you hold and for how long; hand it back early:", "jitctl status\njitctl release"),
+    ("Ask for more of it before it closes:", "jitctl extend 7 --for 30m --reason \"not done yet\""),
     (
         "Give a role without a request, as an operator:",
         "jitctl grant alice db-admin --for 1h --reason \"restore drill\"",

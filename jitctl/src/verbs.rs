@@ -43,6 +43,10 @@ async fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
             let grant = Daemon::reach().await?.release(id).await?;
             output.view(&json!({ "released": grant }), |_| format!("grant {grant} is released\n"))?;
         }
+        Verb::Extend { id, duration, reason, ticket } => {
+            let ticket = ticket.as_ref().map(Ticket::as_str);
+            extend(id, duration, reason.as_str(), ticket, output).await?;
+        }
         Verb::Pending => {
             let requests = Daemon::reach().await?.pending().await?;
             output.list(&requests, "no request is pending", render::pending)?;
@@ -232,6 +236,26 @@ async fn grant(user: &str, wish: &Wish<'_>, output: &Output) -> Result<(), Failu
         Ok(Some(grant)) => output.view(&grant, render::granted),
         // The grant is given; that it cannot be shown does not take it back.
         _ => output.view(&json!({ "id": id }), |_| format!("grant {id} is given\n")),
+    }
+}
+
+async fn extend(
+    grant: u64,
+    duration: Option<Duration>,
+    reason: &str,
+    ticket: Option<&str>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let daemon = Daemon::reach().await?;
+    let id = daemon.extend(grant, duration, reason, ticket).await?;
+    let shown = daemon.show(id).await.ok();
+    match shown.map(|shown| (shown.request, shown.grant)) {
+        Some((Some(request), _)) if id != grant => {
+            output.view(&request, |request| format!("{}\n", render::request_line(request)))
+        }
+        Some((_, Some(grant))) if id == grant.id => output.view(&grant, render::granted),
+        // It is asked for, or given; that it cannot be shown takes nothing back.
+        _ => output.view(&json!({ "id": id }), |_| format!("grant {grant}: number {id}\n")),
     }
 }
 

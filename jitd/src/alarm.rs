@@ -11,6 +11,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::core::event::Event;
 use crate::engine::Handle;
 use crate::readiness::watched;
@@ -18,11 +19,19 @@ use crate::readiness::watched;
 /// The farthest moment a timer is set to, in seconds: a timer that never fires but notices a clock that is set.
 const NEVER: i64 = 1 << 40;
 
+/// A clock that is set by this many microseconds or more was stepped.
+const LEAST_STEP: i64 = 1_000_000;
+
 /// Runs until the engine ends.
 ///
 /// # Errors
 /// When the kernel gives no timer.
-pub async fn run(mut deadline: watch::Receiver<Option<BootTime>>, engine: Handle) -> io::Result<()> {
+pub async fn run(
+    mut deadline: watch::Receiver<Option<BootTime>>,
+    clock: Clock,
+    engine: Handle,
+) -> io::Result<()> {
+    let mut offset = offset(&clock);
     let due = timer(TimerfdClockId::Boottime)?;
     let stepped = timer(TimerfdClockId::Realtime)?;
     watch_for_steps(&stepped)?;
@@ -48,12 +57,22 @@ pub async fn run(mut deadline: watch::Receiver<Option<BootTime>>, engine: Handle
                 drain(&stepped);
                 set?.clear_ready();
                 watch_for_steps(&stepped)?;
-                if engine.tell(Event::Tick).await.is_err() {
+                let before = std::mem::replace(&mut offset, self::offset(&clock));
+                let by = offset - before;
+                // What is set by less than this is being adjusted, not stepped.
+                let event = if by.abs() < LEAST_STEP { Event::Tick } else { Event::ClockSet { by } };
+                if engine.tell(event).await.is_err() {
                     return Ok(());
                 }
             }
         }
     }
+}
+
+/// How far the wall clock is ahead of the boot clock, in microseconds.
+fn offset(clock: &Clock) -> i64 {
+    let now = clock.now();
+    i64::try_from(i128::from(now.wall.0) - i128::from(now.boot.0)).unwrap_or(i64::MAX)
 }
 
 fn timer(clock: TimerfdClockId) -> io::Result<AsyncFd<OwnedFd>> {

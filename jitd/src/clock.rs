@@ -33,6 +33,18 @@ impl Clock {
     }
 }
 
+/// The boot clock alone, for what is measured within one boot.
+#[must_use]
+pub fn boot_now() -> BootTime {
+    BootTime(micros_of(ClockId::Boottime))
+}
+
+/// Days since 1970-01-01, as shadow(5) counts them.
+#[must_use]
+pub fn today() -> u64 {
+    micros_of(ClockId::Realtime) / (24 * 3600 * 1_000_000)
+}
+
 fn micros_of(clock: ClockId) -> u64 {
     let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

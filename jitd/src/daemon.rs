@@ -85,9 +85,10 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         drop(ended);
     });
     tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd));
-    let alarm_engine = engine.clone();
+    sessions::logins::watch(connection.clone(), engine.clone()).await.context("logind on the system bus")?;
+    let (alarm_engine, alarm_clock) = (engine.clone(), clock.clone());
     tokio::spawn(async move {
-        if let Err(problem) = alarm::run(deadlines, alarm_engine).await {
+        if let Err(problem) = alarm::run(deadlines, alarm_clock, alarm_engine).await {
             error!("there is no timer for the deadlines: {problem}");
             // Without deadlines there is no promise to keep; PID 1 starts the daemon again.
             std::process::exit(1);

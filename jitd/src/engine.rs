@@ -21,6 +21,7 @@ use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
 use crate::sessions::Order;
 use crate::store::{Kept, Store, StoreError};
+use crate::terminal;
 pub use unsynced::Unsynced;
 
 /// This many events at most share one transaction.
@@ -219,7 +220,7 @@ impl Engine {
             while let Some(current) = message.take() {
                 match current {
                     Message::Event(incoming) => {
-                        if let Event::PolicyLoaded(new) = &incoming.event {
+                        if let Event::PolicyLoaded(new, _) = &incoming.event {
                             let _ = self.sink.send(ToSink::Enterprise(new.settings.syslog_enterprise));
                             policy = Some(Arc::clone(new));
                         }
@@ -263,7 +264,7 @@ impl Engine {
             ledger = self.finish(batch, ledger, &mut again)?;
             self.tell_the_others().await;
             // The wake-up may have nobody to take it only while the daemon ends.
-            let mut due = next_deadline(&ledger, &now);
+            let mut due = next_deadline(&ledger, policy.as_deref(), &now);
             if self.failing || !again.is_empty() {
                 // What is due stays due until it can be written; once a second is often enough to try.
                 let retry = now.boot.after(RETRY);
@@ -415,14 +416,24 @@ impl Engine {
                 // `finish` takes the commits out before it performs the rest.
                 error!("a commit of {} records came outside of a batch", commit.drafts.len());
             }
-            Effect::Watch { session, last, first } => {
+            Effect::Watch { session, until, idle, first } => {
                 // Where there is no tag, the answer goes out only when the process is in its scope.
                 let then = if first { reply.take() } else { None };
-                self.order(Order::Watch { session, last, pidfd: pidfd.take(), then });
+                self.order(Order::Watch { session, until, idle, pidfd: pidfd.take(), then });
             }
             Effect::Gather { session, process } => self.order(Order::Gather { session, process }),
-            Effect::Terminate { session, grace } => self.order(Order::Terminate { session, grace }),
+            Effect::Prolong { session, until } => self.order(Order::Prolong { session, until }),
+            Effect::MindIdleness { session, idle } => self.order(Order::MindIdleness { session, idle }),
+            Effect::Terminate { session, manner, due } => {
+                self.order(Order::Terminate { session, manner, due });
+            }
             Effect::EndScope(id) => self.order(Order::EndScope(id)),
+            Effect::Tell { holder, terminals, lines } => {
+                // A terminal may be slow to take it.
+                tokio::task::spawn_blocking(move || {
+                    terminals.iter().for_each(|tty| terminal::tell(holder, tty, &lines));
+                });
+            }
             Effect::Notify(changed) => {
                 // Without a listener on the bus there is nobody to tell.
                 let _ = self.changes.send(changed);

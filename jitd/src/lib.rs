@@ -28,6 +28,10 @@ pub mod policy;
 
 pub mod people;
 
+mod shadow;
+
+mod terminal;
+
 pub mod process;
 
 pub mod clock;

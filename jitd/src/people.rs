@@ -7,6 +7,7 @@ use jit_proto::identity::{GroupId, UserId};
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 use crate::core::people::{Account, Person};
+use crate::shadow;
 
 /// Where names are looked up.
 pub trait Directory {
@@ -48,7 +49,8 @@ impl Nss {
         let user = User::from_uid(Uid::from_raw(uid.0)).map_err(|error| error.to_string())?;
         let Some(user) = user else { return Ok(None) };
         let groups = groups_of(&user.name, user.gid)?;
-        Ok(Some(Person { account: Account { uid, name: user.name }, groups }))
+        let locked = shadow::is_locked(&user.name);
+        Ok(Some(Person { account: Account { uid, name: user.name }, groups, locked }))
     }
 
     /// The account of a login name; `None` if there is none.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jit_proto::identity::{SessionId, UserId};
+use jit_proto::names::session_of_scope;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -17,6 +18,9 @@ use crate::core::ledger::MainProcess;
 const UNSET: u32 = u32::MAX;
 /// More of a command line is not kept.
 const MOST_ARGV_BYTES: u64 = 4096;
+
+/// As much of a command line is named in a list of processes, in characters.
+const MOST_NAMED_ARGV: usize = 160;
 
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,13 +53,15 @@ pub fn read(pidfd: BorrowedFd<'_>, detail: Detail) -> io::Result<Process> {
         Detail::Whole => audit_id(pid, "loginuid")?.map(UserId),
         Detail::Known => None,
     };
+    let cgroup = cgroup_of(pid)?;
     let process = Process {
         main: MainProcess { pid, start: start_of(pid)? },
         real_uid: UserId(real_uid),
         loginuid,
         audit_session: audit_id(pid, "sessionid")?,
         parent_audit_session,
-        scope: cgroup_of(pid)?.as_deref().and_then(session_in),
+        scope: cgroup.as_deref().and_then(session_in),
+        login: cgroup.as_deref().and_then(login_in),
         argv,
         argv_cut,
     };
@@ -155,9 +161,17 @@ pub fn cgroup_of(pid: u32) -> io::Result<Option<String>> {
 /// The session in whose scope a cgroup path lies.
 #[must_use]
 pub fn session_in(cgroup: &str) -> Option<SessionId> {
-    let below = cgroup.strip_prefix("/jit.slice/jit-")?;
-    let (number, _) = below.split_once(".scope")?;
-    number.parse().ok().map(SessionId)
+    let below = cgroup.strip_prefix("/jit.slice/")?;
+    let (unit, _) = below.split_once('/').unwrap_or((below, ""));
+    session_of_scope(unit).map(|(session, _)| session)
+}
+
+/// The logind session in whose scope a cgroup path lies (systemd.special(7), `session-ID.scope` below `user-UID.slice`).
+#[must_use]
+pub fn login_in(cgroup: &str) -> Option<String> {
+    let mut parts = cgroup.strip_prefix("/user.slice/user-")?.split('/').skip(1);
+    let id = parts.next()?.strip_prefix("session-")?.strip_suffix(".scope")?;
+    Some(id.to_owned())
 }
 
 /// All pids there are.
@@ -169,15 +183,21 @@ pub fn all_pids() -> io::Result<Vec<u32>> {
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
-/// Pid, uid and executable, for a record; what cannot be read any more is a question mark.
+/// A process for a record: pid, start, uid, cgroup, executable, command line. What cannot be read any more is a question
+/// mark.
 #[must_use]
-pub fn describe(pid: u32) -> String {
+pub fn describe(main: MainProcess) -> String {
+    let pid = main.pid;
     let uid = slurp(format!("/proc/{pid}/status")).ok().and_then(|status| {
         let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
         line.split_whitespace().nth(1).map(str::to_owned)
     });
-    let exe = exe_of(pid).unwrap_or_else(|| "?".to_owned());
-    format!("{pid} {} {exe}", uid.as_deref().unwrap_or("?"))
+    let unknown = || "?".to_owned();
+    let cgroup = cgroup_of(pid).ok().flatten().unwrap_or_else(unknown);
+    let exe = exe_of(pid).unwrap_or_else(unknown);
+    let argv: String = argv_of(pid).map_or_else(|_| unknown(), |(argv, _)| argv.join(" "));
+    let argv: String = argv.chars().take(MOST_NAMED_ARGV).collect();
+    format!("{pid} {} {} {cgroup} {exe} {argv}", main.start, uid.unwrap_or_else(unknown))
 }
 
 /// The executable of a process.
@@ -194,7 +214,11 @@ pub fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-fn start_of(pid: u32) -> io::Result<u64> {
+/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+///
+/// # Errors
+/// When it is gone.
+pub fn start_of(pid: u32) -> io::Result<u64> {
     let stat = slurp(format!("/proc/{pid}/stat"))?;
     // The name in parentheses may hold anything; what follows the last one is fields 3 and on.
     let (_, rest) = stat.rsplit_once(')').ok_or_else(|| odd("stat"))?;
@@ -256,8 +280,16 @@ mod tests {
     fn a_scope_is_known_by_its_path() {
         assert_eq!(session_in("/jit.slice/jit-17.scope"), Some(SessionId(17)));
         assert_eq!(session_in("/jit.slice/jit-17.scope/inner"), Some(SessionId(17)));
+        assert_eq!(session_in("/jit.slice/jit-17-2.scope"), Some(SessionId(17)));
         assert_eq!(session_in("/user.slice/jit-17.scope"), None);
         assert_eq!(session_in("/jit.slice/jit-x.scope"), None);
+    }
+
+    #[test]
+    fn a_login_is_known_by_its_scope() {
+        assert_eq!(login_in("/user.slice/user-1000.slice/session-c3.scope"), Some("c3".to_owned()));
+        assert_eq!(login_in("/user.slice/user-1000.slice/user@1000.service/app.slice"), None);
+        assert_eq!(login_in("/system.slice/session-3.scope"), None);
     }
 
     #[test]

@@ -1,81 +1,83 @@
-//! Ends everything in a session, and proves it: freeze, list, ask, wait, kill, sweep.
-//!
-//! The elevator (sudo, sudo-rs, su, doas) goes last, so that it can put the terminal right and close its PAM session;
-//! one that is stopped, or that never got to run its command, is not waited for.
+//! Ends everything in a session: performs what [`crate::core::reaping`] says, and tells it what came of it.
 
 use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use jit_proto::moment::BootTime;
 use rustix::process::Signal;
 use tracing::warn;
 
-use crate::clock::Stopwatch;
+use crate::clock::boot_now;
 use crate::core::event::EndReport;
 use crate::core::ledger::MainProcess;
+use crate::core::reaping::{Act, Found, MOST_NAMED, Manner, Reaping, Seen, Sent};
 use crate::process;
 use crate::sessions::cgroup::{Scope, is_gone};
 
-/// Where the elevators live; a copy of one elsewhere is a process like any other.
-const ELEVATORS: [&str; 6] = [
-    "/usr/bin/sudo",
-    "/usr/bin/sudo-rs",
-    "/usr/lib/cargo/bin/sudo",
-    "/usr/bin/su",
-    "/usr/bin/doas",
-    "/usr/lib/cargo/bin/su",
-];
 /// A tree that does not freeze within this is dealt with as it is.
 const FREEZE_LIMIT: Duration = Duration::from_millis(250);
-/// From the kill of all others to the kill of the elevator.
-const ELEVATOR_LIMIT: Duration = Duration::from_millis(500);
-/// A process that got SIGKILL and is still there after this is stuck in the kernel.
+/// Processes that got SIGKILL and are still there after this are stuck in the kernel.
 const DEATH_LIMIT: Duration = Duration::from_millis(500);
-/// Sweeps over `/proc` until one finds nothing.
-const MOST_SWEEPS: usize = 20;
-/// Processes named in the record.
-const MOST_NAMED: usize = 64;
 
-/// Ends a session. `tag` is the audit session id that its processes carry, wherever they went.
-///
-/// # Errors
-/// When the kernel refuses what it should not: then nothing is proven, and it has to be tried again.
-pub async fn end(
-    scope: &Scope,
-    tag: Option<u32>,
-    main: MainProcess,
-    grace: Duration,
-) -> io::Result<EndReport> {
-    let watch = Stopwatch::start();
-    let mut report = EndReport::default();
-    if scope.is_populated() {
-        freeze(scope).await;
-        let members = scope.all_pids();
-        report.killed = members.len() as u64;
-        report.processes.extend(members.iter().take(MOST_NAMED).map(|pid| process::describe(*pid)));
-        if grace.is_zero() {
-            scope.kill().await?;
-        } else {
-            ask(scope, &members);
-            if scope.wait_until_empty(grace).await.is_err() {
-                kill(scope).await?;
-            }
+/// What is to end.
+#[derive(Debug, Clone)]
+pub struct Doomed {
+    /// Its scopes.
+    pub scope: Scope,
+    /// The audit session id that its processes carry, wherever they went.
+    pub tag: Option<u32>,
+    /// The process that knocked.
+    pub main: MainProcess,
+    /// The moment from which the end is measured.
+    pub due: BootTime,
+}
+
+/// Ends it. Where it cannot be proven to have ended, the report says that something is left.
+pub async fn end(doomed: &Doomed, manner: Manner) -> EndReport {
+    let mut reaping = Reaping::new(manner);
+    let mut first_signal = None;
+    let mut act = reaping.next(Seen::Begin { populated: doomed.scope.is_populated() });
+    loop {
+        if first_signal.is_none() && matches!(act, Act::Signal(_) | Act::KillAll | Act::End(_)) {
+            first_signal = Some(boot_now().since(doomed.due));
         }
+        let seen = match act {
+            Act::Report(report) => {
+                let took = boot_now().since(doomed.due);
+                return EndReport { took, first_signal, ..report };
+            }
+            Act::Freeze => {
+                freeze(&doomed.scope).await;
+                Seen::Done
+            }
+            Act::List => listed(doomed).await.map_or(Seen::Unknown, Seen::Listed),
+            Act::Signal(signals) => {
+                blocking(move || send(&signals)).await;
+                Seen::Done
+            }
+            Act::Thaw => {
+                thaw(&doomed.scope);
+                Seen::Done
+            }
+            Act::AwaitEmpty(limit) => Seen::Empty(doomed.scope.wait_until_empty(limit).await.is_ok()),
+            Act::KillAll => {
+                let killed = doomed.scope.kill().await;
+                if let Err(error) = &killed {
+                    warn!("a session's cgroup is not empty after cgroup.kill: {error}");
+                }
+                // What survived that is stuck in the kernel; frozen, it would be stuck for good.
+                thaw(&doomed.scope);
+                Seen::Empty(killed.is_ok())
+            }
+            Act::Sweep => swept(doomed).await.map_or(Seen::Unknown, Seen::Swept),
+            Act::End(processes) => {
+                let ended = blocking(move || kill_and_wait(&processes)).await;
+                ended.map_or(Seen::Unknown, Seen::Left)
+            }
+        };
+        act = reaping.next(seen);
     }
-    if let Some(tag) = tag {
-        sweep(tag, &mut report).await?;
-    }
-    // Where there is neither tag nor scope, the process that knocked is all there is.
-    if let Ok(pidfd) = process::open(main) {
-        report.killed += 1;
-        report.processes.push(process::describe(main.pid));
-        end_one(&pidfd, &mut report)?;
-    }
-    if scope.is_populated() {
-        report.left += scope.all_pids().len().max(1) as u64;
-    }
-    report.took = watch.elapsed();
-    Ok(report)
 }
 
 async fn freeze(scope: &Scope) {
@@ -87,93 +89,6 @@ async fn freeze(scope: &Scope) {
     }
 }
 
-/// Asks everything but the elevator to end: SIGTERM, SIGHUP for interactive shells, SIGCONT for what is stopped.
-fn ask(scope: &Scope, members: &[u32]) {
-    for pid in members {
-        if !is_elevator(*pid) {
-            send(*pid, &[Signal::TERM, Signal::HUP, Signal::CONT]);
-        } else if process::state_of(*pid) == Some('T') {
-            // Continued later, it would run its command after the window.
-            send(*pid, &[Signal::KILL]);
-        }
-    }
-    thaw(scope);
-}
-
-/// Kills everything but the elevator, gives that a moment, and kills the rest.
-async fn kill(scope: &Scope) -> io::Result<()> {
-    freeze(scope).await;
-    for pid in scope.all_pids() {
-        if !is_elevator(pid) {
-            send(pid, &[Signal::KILL]);
-        }
-    }
-    thaw(scope);
-    if scope.wait_until_empty(ELEVATOR_LIMIT).await.is_ok() {
-        return Ok(());
-    }
-    scope.kill().await
-}
-
-/// Ends whatever carries the tag outside of the scope, until a full pass finds nothing.
-async fn sweep(tag: u32, report: &mut EndReport) -> io::Result<()> {
-    for _ in 0..MOST_SWEEPS {
-        let found = tokio::task::spawn_blocking(move || -> io::Result<Vec<u32>> {
-            let tagged = |pid: &u32| process::audit_session(*pid).is_ok_and(|session| session == Some(tag));
-            Ok(process::all_pids()?.into_iter().filter(tagged).collect())
-        });
-        let found = found.await.map_err(io::Error::other)??;
-        let mut living = 0;
-        for pid in found {
-            let Ok(pidfd) = process::open_pid(pid) else { continue };
-            // Opened first and looked at again, so that it is the process that was found.
-            let still = process::audit_session(pid).is_ok_and(|session| session == Some(tag));
-            // One that is dead and only waits to be reaped holds nothing any more.
-            if !still || process::state_of(pid).is_none_or(|state| matches!(state, 'Z' | 'X')) {
-                continue;
-            }
-            living += 1;
-            report.killed += 1;
-            report.escaped += 1;
-            if report.processes.len() < MOST_NAMED {
-                report.processes.push(format!("{} (outside)", process::describe(pid)));
-            }
-            process::signal(&pidfd, Signal::KILL).or_else(ended)?;
-            let waited =
-                tokio::task::spawn_blocking(move || process::wait_for_end(pidfd.as_fd(), DEATH_LIMIT));
-            if !waited.await.map_err(io::Error::other)?? {
-                report.left += 1;
-            }
-        }
-        if living == 0 {
-            report.left = 0;
-            return Ok(());
-        }
-    }
-    report.left = report.left.max(1);
-    Ok(())
-}
-
-fn end_one(pidfd: &std::os::fd::OwnedFd, report: &mut EndReport) -> io::Result<()> {
-    process::signal(pidfd, Signal::KILL).or_else(ended)?;
-    if !process::wait_for_end(pidfd.as_fd(), DEATH_LIMIT)? {
-        report.left += 1;
-    }
-    Ok(())
-}
-
-fn is_elevator(pid: u32) -> bool {
-    process::exe_of(pid).is_some_and(|exe| ELEVATORS.contains(&exe.as_str()))
-}
-
-fn send(pid: u32, signals: &[Signal]) {
-    // The tree is frozen, so the pid is still the one that was listed; one that has ended needs no signal.
-    let Ok(pidfd) = process::open_pid(pid) else { return };
-    for signal in signals {
-        let _ = process::signal(&pidfd, *signal);
-    }
-}
-
 fn thaw(scope: &Scope) {
     if let Err(error) = scope.thaw()
         && !is_gone(&error)
@@ -182,6 +97,87 @@ fn thaw(scope: &Scope) {
     }
 }
 
-fn ended(error: io::Error) -> io::Result<()> {
-    if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
+/// What is in the scopes.
+async fn listed(doomed: &Doomed) -> Option<Vec<Found>> {
+    let scope = doomed.scope.clone();
+    blocking(move || {
+        scope
+            .all_pids()
+            .into_iter()
+            .enumerate()
+            .filter_map(|(nth, pid)| look_at(pid, nth < MOST_NAMED))
+            .collect()
+    })
+    .await
+}
+
+/// Whatever carries the tag or lives in the scopes still, and the process that knocked where it does.
+async fn swept(doomed: &Doomed) -> Option<Vec<Found>> {
+    let Doomed { scope, tag, main, .. } = doomed.clone();
+    let found = blocking(move || -> io::Result<Vec<Found>> {
+        let mut pids = scope.all_pids();
+        if let Some(tag) = tag {
+            let tagged = |pid: &u32| process::audit_session(*pid).is_ok_and(|session| session == Some(tag));
+            pids.extend(process::all_pids()?.into_iter().filter(tagged));
+        }
+        if process::open(main).is_ok() {
+            pids.push(main.pid);
+        }
+        pids.sort_unstable();
+        pids.dedup();
+        Ok(pids.into_iter().filter_map(|pid| look_at(pid, true)).collect())
+    });
+    match found.await? {
+        Ok(found) => Some(found),
+        Err(error) => {
+            warn!("/proc cannot be read to the end: {error}");
+            None
+        }
+    }
+}
+
+/// A process that still holds something: one that is dead and only waits to be reaped does not.
+fn look_at(pid: u32, named: bool) -> Option<Found> {
+    let state = process::state_of(pid).filter(|state| !matches!(state, 'Z' | 'X'))?;
+    let main = MainProcess { pid, start: process::start_of(pid).ok()? };
+    let line = if named { process::describe(main) } else { String::new() };
+    Some(Found { process: main, exe: process::exe_of(pid), stopped: matches!(state, 'T' | 't'), line })
+}
+
+fn send(signals: &[(MainProcess, Sent)]) {
+    for (process, sent) in signals {
+        // Opened by pid and start: one that has ended needs no signal.
+        let Ok(pidfd) = process::open(*process) else { continue };
+        let signals: &[Signal] = match sent {
+            Sent::Ask => &[Signal::TERM, Signal::HUP, Signal::CONT],
+            Sent::Kill => &[Signal::KILL],
+        };
+        for signal in signals {
+            let _ = process::signal(&pidfd, *signal);
+        }
+    }
+}
+
+/// Kills all of them, and then waits for each, all in all for so long; returns how many are still not dead.
+fn kill_and_wait(processes: &[MainProcess]) -> u64 {
+    let killed: Vec<_> = processes
+        .iter()
+        .filter_map(|process| {
+            let pidfd = process::open(*process).ok()?;
+            // One that cannot be killed is found by the wait.
+            let _ = process::signal(&pidfd, Signal::KILL);
+            Some(pidfd)
+        })
+        .collect();
+    let begun = boot_now();
+    let dead = |pidfd: &std::os::fd::OwnedFd| {
+        let left = DEATH_LIMIT.saturating_sub(boot_now().since(begun));
+        process::wait_for_end(pidfd.as_fd(), left).unwrap_or(false)
+    };
+    killed.iter().filter(|pidfd| !dead(pidfd)).count() as u64
+}
+
+/// A walk over many processes is not for the thread that answers the gate.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
 }

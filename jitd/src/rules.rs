@@ -1,14 +1,17 @@
 //! Brings a policy into force, or keeps the one that is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jit_proto::identity::UserId;
 use jit_proto::view::ProblemView;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::bus::problem_lines;
 use crate::clock::Clock;
 use crate::core::event::Event;
+use crate::core::people::Person;
 use crate::core::policy::Policy;
 use crate::engine::{Handle, Stopped};
 use crate::people::Nss;
@@ -49,7 +52,8 @@ impl Rules {
         match self.read().await {
             Ok(policy) => {
                 info!("policy {} with {} roles is in force", &policy.digest[..12], policy.roles.len());
-                engine.tell(Event::PolicyLoaded(Arc::new(policy))).await?;
+                let holders = holders(engine).await?;
+                engine.tell(Event::PolicyLoaded(Arc::new(policy), holders)).await?;
                 Ok(Ok(()))
             }
             Err(problems) => {
@@ -60,4 +64,22 @@ impl Rules {
             }
         }
     }
+}
+
+/// The holders of live grants, as the user directory has them now. Who cannot be looked up is left out, and looked at
+/// with the next call.
+async fn holders(engine: &Handle) -> Result<BTreeMap<UserId, Option<Person>>, Stopped> {
+    let uids: BTreeSet<UserId> =
+        engine.look(|inside| inside.ledger.grants.values().map(|grant| grant.holder.uid).collect()).await?;
+    let look_up = move || {
+        let person = |uid: UserId| match Nss.person(uid) {
+            Ok(person) => Some((uid, person)),
+            Err(problem) => {
+                warn!("the holder of a grant, uid {uid}, cannot be looked up: {problem}");
+                None
+            }
+        };
+        uids.into_iter().filter_map(person).collect()
+    };
+    Ok(tokio::task::spawn_blocking(look_up).await.unwrap_or_default())
 }

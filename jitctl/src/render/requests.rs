@@ -11,7 +11,11 @@ use crate::call::ShowView;
 /// `request 7: web-admin for 30m, waits for 1 approval`.
 pub(crate) fn request_line(request: &RequestView) -> String {
     let RequestView { id, role, duration_seconds, .. } = request;
-    format!("request {id}: {} for {}, {}", Escaped(role), span(*duration_seconds), standing(request))
+    let window = match request.extends {
+        0 => format!("for {}", span(*duration_seconds)),
+        grant => format!("for {} more of grant {grant}", span(*duration_seconds)),
+    };
+    format!("request {id}: {} {window}, {}", Escaped(role), standing(request))
 }
 
 /// Every pending request with all that an approver has to know to decide on it.
@@ -54,7 +58,10 @@ pub(crate) fn request_refused(request: &RequestView) -> String {
 
 fn block(request: &RequestView) -> String {
     let RequestView { id, role, user, uid, duration_seconds, .. } = request;
-    let duration = span(*duration_seconds);
+    let duration = match request.extends {
+        0 => span(*duration_seconds),
+        grant => format!("{} more of grant {grant}", span(*duration_seconds)),
+    };
     let mut text =
         format!("request {id}: {} (uid {uid}) asks for {} for {duration}\n", Escaped(user), Escaped(role));
     text += &detail("reason", &or_dash(&request.reason));
@@ -124,6 +131,8 @@ mod tests {
     #[test]
     fn a_new_request_is_told_in_one_line() {
         assert_eq!(request_line(&a_request("alice")), "request 7: web-admin for 30m, waits for 1 approval");
+        let more = RequestView { extends: 3, ..a_request("alice") };
+        assert_eq!(request_line(&more), "request 7: web-admin for 30m more of grant 3, waits for 1 approval");
         let two = RequestView { approvals_needed: 2, ..a_request("alice") };
         assert_eq!(request_line(&two), "request 7: web-admin for 30m, waits for 2 approvals");
     }

@@ -8,8 +8,18 @@ use crate::call::PolicyView;
 
 /// Roles as a table.
 pub(crate) fn roles(roles: &[RoleView], width: Option<u16>) -> String {
-    let heading =
-        ["ROLE", "YOU MAY", "FOR", "AT MOST", "AS", "TICKET", "APPROVALS", "APPROVED BY", "DESCRIPTION"];
+    let heading = [
+        "ROLE",
+        "YOU MAY",
+        "FOR",
+        "AT MOST",
+        "AS",
+        "TICKET",
+        "APPROVALS",
+        "APPROVED BY",
+        "ENDS",
+        "DESCRIPTION",
+    ];
     let rows = roles.iter().map(|role| {
         vec![
             or_dash(&role.name),
@@ -20,6 +30,7 @@ pub(crate) fn roles(roles: &[RoleView], width: Option<u16>) -> String {
             ticket(role),
             role.approvals_needed.to_string(),
             list(&role.approvers),
+            ends(role),
             or_dash(&role.description),
         ]
     });
@@ -35,6 +46,9 @@ pub(crate) fn policy(policy: &PolicyView, width: Option<u16>) -> String {
     text += &detail("at most", &span(policy.max_duration_seconds));
     text += &detail("requests", &format!("lapse after {}", span(policy.request_expiry_seconds)));
     text += &detail("grace", &span(policy.grace_seconds));
+    let warned: Vec<String> =
+        policy.warn_before_seconds.iter().filter_map(|seconds| Some(span(seconds.parse().ok()?))).collect();
+    text += &detail("warned", &format!("{} before the end", list(&warned)));
     text += &detail("operators", &list(&policy.operators));
     text += &detail("auditors", &list(&policy.auditors));
     if policy.roles.is_empty() {
@@ -74,6 +88,23 @@ fn ticket(role: &RoleView) -> String {
         (false, "") => "-".to_owned(),
         (false, pattern) => format!("optional, {}", Escaped(pattern)),
     }
+}
+
+/// What ends a grant or a session before its window does, or after it.
+fn ends(role: &RoleView) -> String {
+    let mut ways = Vec::new();
+    for (seconds, what) in [(role.unused_for_seconds, "unused"), (role.idle_timeout_seconds, "idle")] {
+        if seconds > 0 {
+            ways.push(format!("{what} {}", span(seconds)));
+        }
+    }
+    if role.end_with_login {
+        ways.push("logout".to_owned());
+    }
+    if role.on_expiry_linger_seconds > 0 {
+        ways.push(format!("may finish within {}", span(role.on_expiry_linger_seconds)));
+    }
+    list(&ways)
 }
 
 #[cfg(test)]

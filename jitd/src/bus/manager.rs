@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jit_proto::dict::{Dict, to_dict, to_dicts};
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket, UserId};
-use jit_proto::view::StatusView;
+use jit_proto::names::scope_name;
+use jit_proto::view::{SessionView, StatusView};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedVariant, interface};
@@ -18,6 +19,7 @@ use crate::core::time::seconds;
 use crate::engine::{Handle, Inside};
 use crate::people::Nss;
 use crate::rules::Rules;
+use crate::sessions::cgroup::Scope;
 
 type Options = HashMap<String, OwnedVariant>;
 
@@ -144,6 +146,26 @@ impl Manager {
         number(self.command(caller(connection, &header).await?, command).await?)
     }
 
+    /// Returns the request's number, or the grant's where an operator has made it longer at once.
+    #[zbus(out_args("id"))]
+    async fn extend(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        grant: u64,
+        duration: u64,
+        reason: String,
+        options: Options,
+    ) -> Result<u64, Failure> {
+        let command = Command::Extend {
+            id: GrantId(grant),
+            duration: span_of(duration),
+            reason: reason_of(reason)?,
+            ticket: ticket_of(text_option(&options, "ticket")?.unwrap_or_default())?,
+        };
+        number(self.command(caller(connection, &header).await?, command).await?)
+    }
+
     #[zbus(out_args("grant"))]
     async fn grant(
         &self,
@@ -264,7 +286,13 @@ impl Manager {
     ) -> Result<Vec<Dict>, Failure> {
         self.look(caller(connection, &header).await?, |look, _| {
             let seen = look.ledger.sessions.values().filter(|session| look.sees_session(session));
-            Ok(to_dicts(&seen.map(|session| look.session(session)).collect::<Vec<_>>())?)
+            let views = seen.map(|session| {
+                let view = look.session(session);
+                // Only the kernel knows the how manieth it is by now.
+                let newest = Scope::of(session.id).newest().unwrap_or(0);
+                SessionView { scope: scope_name(session.id, newest), ..view }
+            });
+            Ok(to_dicts(&views.collect::<Vec<_>>())?)
         })
         .await
     }
@@ -342,6 +370,7 @@ impl Manager {
                 "max_duration_seconds": seconds(settings.max_duration),
                 "request_expiry_seconds": seconds(settings.request_expiry),
                 "grace_seconds": seconds(settings.grace),
+                "warn_before_seconds": settings.warn_before.iter().map(|span| seconds(*span).to_string()).collect::<Vec<_>>(),
                 "operators": settings.operators.written,
                 "auditors": settings.auditors.written,
                 "roles": roles,
@@ -359,6 +388,9 @@ impl Manager {
 
     #[zbus(signal)]
     async fn session_changed(emitter: &SignalEmitter<'_>, id: u64) -> zbus::Result<()>;
+
+    #[zbus(signal)]
+    async fn grant_closes_soon(emitter: &SignalEmitter<'_>, id: u64) -> zbus::Result<()>;
 
     async fn reload(
         &self,

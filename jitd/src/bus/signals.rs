@@ -36,6 +36,7 @@ pub(super) async fn forward(connection: Connection, mut changes: broadcast::Rece
             Ok(Changed::Request(id)) => emit(&connection, "RequestChanged", id.0).await,
             Ok(Changed::Grant(id)) => emit(&connection, "GrantChanged", id.0).await,
             Ok(Changed::Session(id)) => drop(sessions.insert(id.0)),
+            Ok(Changed::ClosesSoon(id)) => emit(&connection, "GrantClosesSoon", id.0).await,
             // Whoever listens reads the state anew anyway.
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,

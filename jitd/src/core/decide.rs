@@ -4,7 +4,7 @@ use jit_proto::identity::{GrantId, RequestId, RoleName};
 
 use super::ledger::{Grant, Ledger};
 use super::people::{Account, Person};
-use super::policy::Policy;
+use super::policy::{Policy, Role};
 use super::time::Now;
 
 /// What is asked of the gate.
@@ -53,12 +53,7 @@ pub fn decide(ledger: &Ledger, policy: Option<&Policy>, access: &Access<'_>, now
     let live: Vec<&Grant> = ledger.held_by(uid).filter(|grant| !grant.ends.has_passed(now)).collect();
     let in_policy = live.iter().filter_map(|grant| Some((*grant, policy.roles.get(&grant.role)?)));
     let for_service: Vec<_> = in_policy.filter(|(_, role)| role.services.contains(access.service)).collect();
-    let for_target = for_service.iter().filter(|(_, role)| match access.target {
-        None => true,
-        // Becoming oneself is how `sudo -g GROUP` looks; only a role that covers everybody covers every group.
-        Some(target) if target.uid == uid => role.run_as.is_anybody(),
-        Some(target) => role.run_as.covers(target.uid),
-    });
+    let for_target = for_service.iter().filter(|(_, role)| covers(role, access));
     match for_target.max_by_key(|(grant, _)| grant.ends.remaining(now)) {
         Some((grant, _)) => Decision::Allowed(grant.id),
         None if live.is_empty() => {
@@ -69,6 +64,18 @@ pub fn decide(ledger: &Ledger, policy: Option<&Policy>, access: &Access<'_>, now
             Decision::Denied(Denial::OtherTarget(access.target.map_or(String::new(), |t| t.name.clone())))
         }
     }
+}
+
+/// Whether a role lets somebody do this.
+#[must_use]
+pub fn covers(role: &Role, access: &Access<'_>) -> bool {
+    let target = match access.target {
+        None => true,
+        // Becoming oneself is how `sudo -g GROUP` looks; only a role that covers everybody covers every group.
+        Some(target) if target.uid == access.person.account.uid => role.run_as.is_anybody(),
+        Some(target) => role.run_as.covers(target.uid),
+    };
+    target && role.services.contains(access.service)
 }
 
 fn pending_of(ledger: &Ledger, access: &Access<'_>, now: &Now) -> Option<(RequestId, RoleName)> {

@@ -27,6 +27,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
         Ok(person) => person,
         Err(why) => return refuse(turn, knock, &why, Vec::new()),
     };
+    turn.look_at_holder(person);
     let access = Access { person, service: &knock.service, target: None };
     let grant = match decide(&turn.ledger, turn.policy, &access, turn.now) {
         Decision::Allowed(grant) => grant,
@@ -55,6 +56,8 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
         started_at: turn.now.wall,
         started: turn.now.boot,
         boot_id: turn.now.boot_id.clone(),
+        login: knock.process.login.clone(),
+        lingers_until: None,
         state: SessionState::Registered,
     };
     let facts = Facts {
@@ -66,9 +69,11 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
     turn.note(What::AccessAllowed, facts);
     turn.put(Change::Session(session.clone()));
     turn.ledger.sessions.insert(id, session.clone());
-    let last = grant.ends.remaining(turn.now) + turn.grace();
+    turn.is_used(grant.id);
+    let until = turn.switch_at(&grant.ends);
+    let idle = turn.policy.and_then(|policy| policy.roles.get(&grant.role)?.idle_timeout);
     let first = session.tag.is_none();
-    turn.then(Effect::Watch { session: Box::new(session), last, first });
+    turn.then(Effect::Watch { session: Box::new(session), until, idle, first });
     Verdict::Allowed
 }
 
@@ -103,8 +108,13 @@ fn recheck_as(
             refuse(turn, knock, &denial.short(), lines)
         }
         Decision::Allowed(grant) => {
-            let role = turn.ledger.grants.get(&grant).map(|grant| grant.role.clone());
-            open(turn, session, role.map(|role| (grant, role)), target)
+            let under = turn.ledger.grants.get(&grant).map(|it| (it.role.clone(), it.ends.clone()));
+            if let Some((_, ends)) = under.as_ref().filter(|_| grant != session.grant) {
+                let until = turn.switch_at(ends);
+                turn.is_used(grant);
+                turn.then(Effect::Prolong { session: session.id, until });
+            }
+            open(turn, session, under.map(|(role, _)| (grant, role)), target)
         }
     }
 }
@@ -159,11 +169,42 @@ pub(super) fn track(turn: &mut Turn<'_>, knock: &Knock) -> Verdict {
 pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let Some(mut session) = turn.ledger.sessions.remove(&id) else { return };
     let why = Effect::why(&session);
-    let facts = Facts { ended_by: Some(why.word().to_owned()), ..facts::session(&session) };
+    let facts = Facts {
+        ended_by: Some(why.word().to_owned()),
+        contained_ms: report.contained.map(facts::milliseconds),
+        ..facts::session(&session)
+    };
     let facts = if why == EndedBy::Exited { facts } else { facts::end(report, facts) };
     turn.note(What::SessionEnded, facts);
     session.state = SessionState::Ended { why };
+    let grant = session.grant;
     turn.put(Change::Session(session));
+    turn.is_left(grant);
+}
+
+/// Nothing has happened in a session for nearly as long as its role allows.
+pub(super) fn idle(turn: &mut Turn<'_>, id: SessionId) {
+    let Some(session) = turn.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else { return };
+    let facts = Facts { detail: Some("nothing happens in it".to_owned()), ..facts::session(session) };
+    turn.note(What::SessionWarned, facts);
+}
+
+/// A login has ended: so do the sessions that came from it, where their role says so.
+pub(super) fn login_gone(turn: &mut Turn<'_>, login: &str) {
+    let sessions: Vec<SessionId> = turn
+        .ledger
+        .sessions
+        .values()
+        .filter(|session| session.login.as_deref() == Some(login))
+        .filter(|session| {
+            let role = turn.policy.and_then(|policy| policy.roles.get(&session.role));
+            role.is_some_and(|role| role.end_with_login)
+        })
+        .map(|session| session.id)
+        .collect();
+    for session in sessions {
+        turn.end_session(session, EndedBy::Logout, turn.now.boot);
+    }
 }
 
 /// A session could not be proven empty: say so, loudly, and stay with it.
@@ -235,8 +276,8 @@ fn caller_of(knock: &Knock) -> Result<&Person, String> {
 }
 
 /// A person of whom only the account is known; used where groups decide nothing.
-fn holder_of(session: &Session) -> Person {
-    Person { account: session.holder.clone(), groups: std::collections::BTreeSet::new() }
+pub(super) fn holder_of(session: &Session) -> Person {
+    Person { account: session.holder.clone(), groups: std::collections::BTreeSet::new(), locked: false }
 }
 
 /// The session from inside which this process was started. The module has just given it a tag of its own, so what

@@ -1,14 +1,17 @@
 //! What can happen, what has to be done about it, and what is answered.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
+use jit_proto::moment::BootTime;
 use jit_proto::record::Draft;
 
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
 use super::people::{Account, Person};
 use super::policy::Policy;
+use super::reaping::Manner;
 
 /// Everything that reaches the core.
 #[derive(Debug, Clone)]
@@ -20,10 +23,16 @@ pub enum Event {
     },
     /// The daemon was told to stop.
     Stopping,
-    /// A deadline passed, or the wall clock was set.
+    /// A deadline passed.
     Tick,
-    /// A policy was accepted.
-    PolicyLoaded(Arc<Policy>),
+    /// The wall clock was set: by so many microseconds, forward if that is positive.
+    ClockSet {
+        /// By how much.
+        by: i64,
+    },
+    /// A policy was accepted. The people are the holders of live grants, as they are now; one who has no account any
+    /// more is `None`.
+    PolicyLoaded(Arc<Policy>, BTreeMap<UserId, Option<Person>>),
     /// A policy was not accepted.
     PolicyRefused {
         /// What is wrong, one problem a line.
@@ -39,6 +48,12 @@ pub enum Event {
     SessionStuck(SessionId, EndReport),
     /// The disk did not take the records with which these were let in.
     NotOnDisk(Vec<SessionId>),
+    /// Nobody has typed, and nothing has run, in a session for nearly as long as its role allows; its holder was told.
+    SessionIdle(SessionId),
+    /// The same for as long as its role allows.
+    SessionIdledOut(SessionId),
+    /// A logind session has ended.
+    LoginGone(String),
 }
 
 /// One call of the PAM module, with what the daemon read about the caller itself.
@@ -113,6 +128,8 @@ pub struct Process {
     pub parent_audit_session: Option<u32>,
     /// The session in whose scope it is.
     pub scope: Option<SessionId>,
+    /// The logind session in whose scope it is.
+    pub login: Option<String>,
     /// Its command line.
     pub argv: Vec<String>,
     /// Whether that was cut.
@@ -166,6 +183,17 @@ pub enum Command {
     },
     /// Hand a grant back; the only one held if not said.
     Release(Option<GrantId>),
+    /// Make a window longer: its holder asks for it, an operator does it.
+    Extend {
+        /// Whose.
+        id: GrantId,
+        /// By how much; the role's default if not said.
+        duration: Option<Duration>,
+        /// Why.
+        reason: Reason,
+        /// The ticket; the grant's own if not said.
+        ticket: Option<Ticket>,
+    },
     /// Give a role without a request.
     Grant {
         /// To whom.
@@ -208,8 +236,12 @@ pub struct EndReport {
     pub escaped: u64,
     /// Still there.
     pub left: u64,
-    /// From the decision to end it to proven empty.
+    /// From the moment its end was due to proven empty.
     pub took: Duration,
+    /// From the moment its end was due to the first signal, where one was sent.
+    pub first_signal: Option<Duration>,
+    /// From the answer of the gate until all of it was in its scope, where it got there.
+    pub contained: Option<Duration>,
     /// The processes, a line each, at most 64.
     pub processes: Vec<String>,
 }
@@ -223,10 +255,19 @@ pub enum Effect {
     Watch {
         /// The session.
         session: Box<Session>,
-        /// What is left of its window and the grace: PID 1 ends it then, if nobody else does.
-        last: Duration,
+        /// End of its window and of the grace: PID 1 ends it then, if nobody else does.
+        until: BootTime,
+        /// Nobody typing and nothing running for this long ends it.
+        idle: Option<Duration>,
         /// There is no tag: the process has to be in the scope before the answer goes out.
         first: bool,
+    },
+    /// A session's window has another end now.
+    Prolong {
+        /// The session.
+        session: SessionId,
+        /// As in `Watch`.
+        until: BootTime,
     },
     /// Look again for processes of this session outside its scope.
     Gather {
@@ -235,15 +276,33 @@ pub enum Effect {
         /// The process that called, which another module may have moved.
         process: MainProcess,
     },
+    /// Nobody typing and nothing running in a session for this long ends it, from now on.
+    MindIdleness {
+        /// The session.
+        session: SessionId,
+        /// For how long; `None` for however long.
+        idle: Option<Duration>,
+    },
     /// End everything in a session.
     Terminate {
         /// The session.
         session: Box<Session>,
-        /// Time from SIGTERM to SIGKILL; zero where nothing runs that deserves one.
-        grace: Duration,
+        /// How much time is left to it.
+        manner: Manner,
+        /// The moment from which its end is measured.
+        due: BootTime,
     },
     /// End a scope that no session answers for.
     EndScope(SessionId),
+    /// Tell somebody at their terminals.
+    Tell {
+        /// Whose terminals they have to be.
+        holder: UserId,
+        /// Which.
+        terminals: BTreeSet<String>,
+        /// What, a line each.
+        lines: Vec<String>,
+    },
     /// Tell the bus that something changed; ids only.
     Notify(Changed),
     /// Answer.
@@ -294,6 +353,8 @@ pub enum Changed {
     Grant(GrantId),
     /// A session.
     Session(SessionId),
+    /// A window that closes soon.
+    ClosesSoon(GrantId),
 }
 
 /// An answer.
@@ -352,9 +413,9 @@ pub enum Refusal {
 impl Effect {
     /// The end of a session that never got to run its command deserves no grace.
     #[must_use]
-    pub fn terminate(session: &Session, grace: Duration) -> Self {
-        let grace = if session.run_as().is_some() { grace } else { Duration::ZERO };
-        Self::Terminate { session: Box::new(session.clone()), grace }
+    pub fn terminate(session: &Session, manner: Manner, due: BootTime) -> Self {
+        let manner = if session.run_as().is_some() { manner } else { Manner::AtOnce };
+        Self::Terminate { session: Box::new(session.clone()), manner, due }
     }
 
     /// Why a session is being ended.

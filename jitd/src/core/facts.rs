@@ -103,8 +103,19 @@ pub(super) fn session(session: &Session) -> Facts {
         run_as: session.run_as().map(|account| account.name.clone()),
         tty: (!session.tty.is_empty()).then(|| session.tty.clone()),
         pid: Some(session.main.pid),
+        login_session: session.login.clone(),
         ..Facts::default()
     }
+}
+
+pub(super) fn clock(by: i64) -> Facts {
+    let span = jit_proto::moment::spoken(std::time::Duration::from_micros(by.unsigned_abs()));
+    detail(format!("set {span} {}", if by < 0 { "back" } else { "forward" }))
+}
+
+/// A span in milliseconds, as records have them.
+pub(super) fn milliseconds(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn end(report: &EndReport, facts: Facts) -> Facts {
@@ -112,7 +123,8 @@ pub(super) fn end(report: &EndReport, facts: Facts) -> Facts {
         killed: Some(report.killed),
         escaped: Some(report.escaped),
         left: Some(report.left),
-        milliseconds: Some(u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX)),
+        milliseconds: Some(milliseconds(report.took)),
+        first_signal_ms: report.first_signal.map(milliseconds),
         processes: (!report.processes.is_empty()).then(|| report.processes.clone()),
         ..facts
     }

@@ -63,6 +63,8 @@ pub struct Request {
     pub approvals: Vec<Approval>,
     /// How many it takes, as the role said when it was asked for.
     pub approvals_needed: u32,
+    /// The grant that it asks to make longer; else it asks for one of its own.
+    pub extends: Option<GrantId>,
     /// How it stands.
     pub state: RequestState,
 }
@@ -118,6 +120,12 @@ pub struct Grant {
     pub starts_at: WallTime,
     /// End of the window.
     pub ends: Deadline,
+    /// Whether its holder asked for it, and so has to be a member of the role; an operator may give it to anybody.
+    pub requested: bool,
+    /// When it is handed back for want of use; `None` while a session is open, and where the role has no such limit.
+    pub unused_until: Option<Deadline>,
+    /// The last warning that was due: so long before the end. Warnings for more than that are past.
+    pub warned: Option<Duration>,
     /// How it stands.
     pub state: GrantState,
 }
@@ -134,6 +142,18 @@ pub enum GrantState {
     Released {
         /// When.
         at: WallTime,
+    },
+    /// Nothing ran under it for as long as its role allows.
+    Unused {
+        /// When.
+        at: WallTime,
+    },
+    /// Its holder or its role no longer is what it was given to.
+    Withdrawn {
+        /// When.
+        at: WallTime,
+        /// Why.
+        why: String,
     },
     /// Somebody took it away.
     Revoked {
@@ -177,6 +197,10 @@ pub struct Session {
     pub started: BootTime,
     /// In which boot.
     pub boot_id: BootId,
+    /// The logind session that it came from, where there is one.
+    pub login: Option<String>,
+    /// Its window is over, and it may finish until then.
+    pub lingers_until: Option<Deadline>,
     /// How it stands.
     pub state: SessionState,
 }
@@ -207,8 +231,8 @@ pub enum SessionState {
         run_as: Option<Account>,
         /// Why.
         why: EndedBy,
-        /// Since when.
-        since: BootTime,
+        /// The moment from which its end is measured: the deadline, or when it was decided.
+        due: BootTime,
     },
     /// Nothing is left of it.
     Ended {
@@ -229,6 +253,12 @@ pub enum EndedBy {
     Released,
     /// The grant was revoked.
     Revoked,
+    /// The grant was withdrawn.
+    Withdrawn,
+    /// Nobody typed, and nothing ran in it.
+    Idle,
+    /// The login that it came from ended.
+    Logout,
     /// The session it was started from ended.
     Parent,
     /// The machine went down.
@@ -248,6 +278,9 @@ impl EndedBy {
             Self::Expired => "expired",
             Self::Released => "released",
             Self::Revoked => "revoked",
+            Self::Withdrawn => "withdrawn",
+            Self::Idle => "idle",
+            Self::Logout => "logout",
             Self::Parent => "parent",
             Self::Boot => "boot",
             Self::Orphaned => "orphaned",

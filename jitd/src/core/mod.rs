@@ -20,6 +20,14 @@ mod requests;
 
 mod elevation;
 
+mod windows;
+
+mod eligible;
+
+pub mod reaping;
+
+pub mod idle;
+
 mod facts;
 
 pub mod reconcile;

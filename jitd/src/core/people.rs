@@ -21,6 +21,8 @@ pub struct Person {
     pub account: Account,
     /// Every group of theirs, the primary one included (getgrouplist(3)).
     pub groups: BTreeSet<GroupId>,
+    /// Whether the account is locked or has expired (shadow(5)).
+    pub locked: bool,
 }
 
 /// Some people, as a policy names them: users and `@groups`, resolved to ids when the policy was loaded, so that a

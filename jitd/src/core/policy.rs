@@ -30,6 +30,8 @@ pub struct Settings {
     pub request_expiry: Duration,
     /// From SIGTERM to SIGKILL at the end of a session.
     pub grace: Duration,
+    /// How long before the end of a window its holder is told; the longest first.
+    pub warn_before: Vec<Duration>,
     /// Who may grant and revoke without a request.
     pub operators: People,
     /// Who may read the audit record.
@@ -44,6 +46,7 @@ impl Default for Settings {
             max_duration: Duration::from_secs(8 * 3600),
             request_expiry: Duration::from_secs(3600),
             grace: Duration::from_secs(5),
+            warn_before: vec![Duration::from_secs(300), Duration::from_secs(60)],
             operators: People::default(),
             auditors: People::default(),
             syslog_enterprise: 32473,
@@ -76,6 +79,28 @@ pub struct Role {
     pub approvers: People,
     /// How many different approvers it takes; at least 1.
     pub approvals: u32,
+    /// A grant under which nothing has run for this long is handed back.
+    pub unused_for: Option<Duration>,
+    /// A session in which nobody types and nothing runs for this long is ended (45 CFR 164.312(a)(2)(iii)).
+    pub idle_timeout: Option<Duration>,
+    /// A session ends with the login that it came from.
+    pub end_with_login: bool,
+    /// What becomes of sessions when the window closes.
+    pub on_expiry: OnExpiry,
+}
+
+/// What becomes of a grant's sessions when its window closes by itself. A grant that is revoked, released or withdrawn
+/// always ends them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnExpiry {
+    /// They end.
+    #[default]
+    Terminate,
+    /// Nothing new begins, and what runs may finish, for work that must not be cut.
+    DenyNew {
+        /// Then it ends all the same.
+        at_most: Duration,
+    },
 }
 
 /// Whom a role lets one become. Root may become anybody, so a role that names root covers every user and group.

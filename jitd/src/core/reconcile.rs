@@ -8,6 +8,7 @@ use jit_proto::record::{Draft, Event as What, Facts};
 use super::event::{Change, Commit, Durability, Effect};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, Session, SessionState};
+use super::reaping::Manner;
 use super::time::Now;
 
 /// Carries a ledger over a restart of the daemon or of the machine. `scopes` are the sessions whose scope was found.
@@ -29,6 +30,7 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
     for grant in ledger.grants.values_mut() {
         if grant.ends.boot_id != now.boot_id {
             grant.ends = grant.ends.rebased(highest, now);
+            grant.unused_until = grant.unused_until.as_ref().map(|until| until.rebased(highest, now));
             commit.changes.push(Change::Grant(grant.clone()));
         }
     }
@@ -53,16 +55,23 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
             (SessionState::Ending { .. } | SessionState::Ended { .. }, _) => {}
             (_, Some(_)) => {}
             (_, None) => {
-                let run_as = session.run_as().cloned();
-                session.state = SessionState::Ending { run_as, why: EndedBy::Orphaned, since: now.boot };
-                commit.changes.push(Change::Session(session.clone()));
+                // Without a grant it may only finish until its own limit, if it has one.
+                let lingers = session.lingers_until.as_ref().is_some_and(|until| !until.has_passed(now));
+                if !lingers {
+                    let run_as = session.run_as().cloned();
+                    session.state = SessionState::Ending { run_as, why: EndedBy::Orphaned, due: now.boot };
+                    commit.changes.push(Change::Session(session.clone()));
+                }
             }
         }
-        let last = grant.map_or(std::time::Duration::ZERO, |grant| grant.ends.remaining(now));
+        let ends = grant.map(|grant| &grant.ends).or(session.lingers_until.as_ref());
+        let until = now.boot.after(ends.map_or(std::time::Duration::ZERO, |ends| ends.remaining(now)));
         let session: Session = session.clone();
-        after.push(Effect::Watch { session: Box::new(session.clone()), last, first: false });
-        if session.is_ending() {
-            after.push(Effect::Terminate { session: Box::new(session), grace: std::time::Duration::ZERO });
+        // What its role says about idleness is known when the policy is loaded.
+        after.push(Effect::Watch { session: Box::new(session.clone()), until, idle: None, first: false });
+        if let SessionState::Ending { due, .. } = session.state {
+            // Whatever could be asked was asked, or has had the time since.
+            after.push(Effect::terminate(&session, Manner::Kill, due));
         }
     }
     for id in scopes.iter().filter(|id| !ledger.sessions.contains_key(id)) {

@@ -12,6 +12,7 @@ use super::people::{Account, Person};
 use super::policy::{Policy, Role};
 use super::step::Turn;
 use super::time::{Deadline, seconds};
+use super::windows::Closing;
 
 /// Somebody can have this many requests pending at once; more would only bury the approver.
 const MOST_PENDING: usize = 5;
@@ -28,6 +29,9 @@ pub(super) fn command(turn: &mut Turn<'_>, caller: &Caller, command: Command) ->
         }
         Command::Deny { id, reason } => (format!("deny {id}"), deny(turn, caller, id, reason)),
         Command::Release(id) => ("release".to_owned(), release(turn, caller, id)),
+        Command::Extend { id, duration, reason, ticket } => {
+            (format!("extend {id}"), extend(turn, caller, id, duration, reason, ticket))
+        }
         Command::Grant { holder, role, duration, reason, ticket } => {
             let what = format!("grant {} {role}", holder.name);
             (what, give(turn, caller, holder, &role, duration, reason, ticket))
@@ -79,6 +83,19 @@ fn request(
     let duration = role.duration(duration).map_err(Refusal::PolicyDenied)?;
     role.accepts_reason(&reason).map_err(Refusal::PolicyDenied)?;
     role.accepts_ticket(ticket.as_ref()).map_err(Refusal::PolicyDenied)?;
+    ask(turn, role, requester.clone(), duration, reason, ticket, None)
+}
+
+/// Puts a request before its approvers.
+fn ask(
+    turn: &mut Turn<'_>,
+    role: &Role,
+    requester: Account,
+    duration: Duration,
+    reason: Reason,
+    ticket: Option<Ticket>,
+    extends: Option<GrantId>,
+) -> Result<Done, Refusal> {
     let own = turn.ledger.requests.values().filter(|request| request.requester.uid == requester.uid);
     if own.count() >= MOST_PENDING {
         let message = format!("you have {MOST_PENDING} requests pending already; cancel one first");
@@ -87,8 +104,8 @@ fn request(
     let expiry = turn.policy.map_or(Duration::ZERO, |policy| policy.settings.request_expiry);
     let request = Request {
         id: RequestId(take_id(&mut turn.ledger)),
-        role: name.clone(),
-        requester: requester.clone(),
+        role: role.name.clone(),
+        requester,
         duration,
         reason,
         ticket,
@@ -96,6 +113,7 @@ fn request(
         expires: Deadline::in_(expiry, turn.now),
         approvals: Vec::new(),
         approvals_needed: role.approvals,
+        extends,
         state: RequestState::Pending,
     };
     turn.note(What::RequestMade, facts::request(&request));
@@ -147,7 +165,12 @@ fn approve(
     }
     turn.ledger.requests.insert(id, request);
     let Some(request) = turn.close_request(id, RequestState::Approved) else { return Err(no_request(id)) };
-    let approvers = request.approvals.iter().map(|approval| approval.by.clone()).collect();
+    let approvers: Vec<Account> = request.approvals.iter().map(|approval| approval.by.clone()).collect();
+    if let Some(grant) = request.extends {
+        let number = Some(request.id.0);
+        let extended = turn.extend(grant, duration, &approvers, |facts| Facts { request: number, ..facts });
+        return extended.map(|()| Done::Request(id)).map_err(Refusal::PolicyDenied);
+    }
     let grant = Grant {
         id: GrantId(id.0),
         role: request.role.clone(),
@@ -157,10 +180,49 @@ fn approve(
         approvers,
         starts_at: turn.now.wall,
         ends: Deadline::in_(duration, turn.now),
+        requested: true,
+        unused_until: None,
+        warned: None,
         state: GrantState::Live,
     };
     start(turn, grant, duration, None);
     Ok(Done::Request(id))
+}
+
+/// The holder asks for more of a window, by the rule of its role; an operator gives it.
+fn extend(
+    turn: &mut Turn<'_>,
+    caller: &Caller,
+    id: GrantId,
+    duration: Option<Duration>,
+    reason: Reason,
+    ticket: Option<Ticket>,
+) -> Result<Done, Refusal> {
+    let none = || Refusal::NoSuch(format!("there is no live grant {id} of yours to extend"));
+    let operator = is_operator(turn.policy, &turn.ledger, caller);
+    let grant = turn.ledger.grants.get(&id).ok_or_else(none)?.clone();
+    let own = grant.holder.uid == caller.person.account.uid;
+    if !own && (!operator || is_same_person(caller, &grant.holder)) {
+        return Err(none());
+    }
+    let role = role(turn.policy, &grant.role)?;
+    let duration = role.duration(duration).map_err(Refusal::PolicyDenied)?;
+    role.accepts_reason(&reason).map_err(Refusal::PolicyDenied)?;
+    let ticket = ticket.or_else(|| grant.ticket.clone());
+    role.accepts_ticket(ticket.as_ref()).map_err(Refusal::PolicyDenied)?;
+    if own {
+        if turn.ledger.requests.values().any(|request| request.extends == Some(id)) {
+            return Err(Refusal::AlreadyDecided(format!("you have asked for more of grant {id} already")));
+        }
+        return ask(turn, role, grant.holder, duration, reason, ticket, Some(id));
+    }
+    let by = caller.person.account.clone();
+    let told = |facts| {
+        let why = Facts { detail: Some(reason.as_str().to_owned()), ..facts };
+        facts::by(&by, why)
+    };
+    let extended = turn.extend(id, duration, std::slice::from_ref(&by), told);
+    extended.map(|()| Done::Grant(id)).map_err(Refusal::PolicyDenied)
 }
 
 fn deny(turn: &mut Turn<'_>, caller: &Caller, id: RequestId, reason: Reason) -> Result<Done, Refusal> {
@@ -207,8 +269,12 @@ fn release(turn: &mut Turn<'_>, caller: &Caller, id: Option<GrantId>) -> Result<
             return Err(Refusal::NoSuch(message));
         }
     };
-    let state = GrantState::Released { at: turn.now.wall };
-    turn.close_grant(id, state, EndedBy::Released, What::GrantReleased);
+    let closing = Closing {
+        state: GrantState::Released { at: turn.now.wall },
+        why: EndedBy::Released,
+        event: What::GrantReleased,
+    };
+    turn.close_grants(&[id], &closing, |facts| facts);
     Ok(Done::Grant(id))
 }
 
@@ -242,6 +308,9 @@ fn give(
         approvers: vec![caller.person.account.clone()],
         starts_at: turn.now.wall,
         ends: Deadline::in_(duration, turn.now),
+        requested: false,
+        unused_until: None,
+        warned: None,
         state: GrantState::Live,
     };
     let id = grant.id;
@@ -257,9 +326,7 @@ fn start(turn: &mut Turn<'_>, grant: Grant, duration: Duration, operator: Option
     } else {
         started.request = Some(grant.id.0);
     }
-    turn.note(What::GrantStarted, started);
-    turn.put(Change::Grant(grant.clone()));
-    turn.ledger.grants.insert(grant.id, grant);
+    turn.start(grant, duration, started);
 }
 
 fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) -> Result<Done, Refusal> {
@@ -285,15 +352,15 @@ fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) 
         Which::All => turn.ledger.grants.keys().copied().collect(),
     };
     let by = caller.person.account.clone();
-    for id in &ids {
-        let state = GrantState::Revoked { at: turn.now.wall, by: by.clone(), reason: reason.clone() };
-        turn.close_grant(*id, state, EndedBy::Revoked, What::GrantRevoked);
-        turn.amend_last(What::GrantRevoked, |facts| {
-            facts.detail = Some(reason.as_str().to_owned());
-            facts.actor = Some(by.name.clone());
-            facts.actor_uid = Some(by.uid.0);
-        });
-    }
+    let closing = Closing {
+        state: GrantState::Revoked { at: turn.now.wall, by: by.clone(), reason: reason.clone() },
+        why: EndedBy::Revoked,
+        event: What::GrantRevoked,
+    };
+    turn.close_grants(&ids, &closing, |facts| {
+        let why = Facts { detail: Some(reason.as_str().to_owned()), ..facts };
+        facts::by(&by, why)
+    });
     Ok(Done::Grants(ids))
 }
 

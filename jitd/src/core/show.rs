@@ -6,7 +6,7 @@ use jit_proto::view::{ApprovalView, GrantView, RequestView, RoleView, SessionVie
 
 use super::event::Caller;
 use super::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};
-use super::policy::{Policy, Role};
+use super::policy::{OnExpiry, Policy, Role};
 use super::requests;
 use super::time::{Now, seconds};
 
@@ -100,6 +100,7 @@ impl Look<'_> {
                 })
                 .collect(),
             approvals_needed: request.approvals_needed,
+            extends: request.extends.map_or(0, |grant| grant.0),
             denied_by: denied_by.to_owned(),
             denial_reason: denial_reason.to_owned(),
             may_approve: open && requests::may_approve(self.policy, &self.caller.person, request),
@@ -115,6 +116,8 @@ impl Look<'_> {
             GrantState::Live => "live",
             GrantState::Expired => "expired",
             GrantState::Released { .. } => "released",
+            GrantState::Unused { .. } => "unused",
+            GrantState::Withdrawn { .. } => "withdrawn",
             GrantState::Revoked { .. } => "revoked",
         };
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
@@ -141,10 +144,12 @@ impl Look<'_> {
     pub fn session(&self, session: &Session) -> SessionView {
         let state = match session.state {
             SessionState::Registered => "registered",
+            SessionState::Open { .. } if session.lingers_until.is_some() => "lingering",
             SessionState::Open { .. } => "open",
             SessionState::Ending { .. } | SessionState::Ended { .. } => "ending",
         };
-        let ends = self.ledger.grants.get(&session.grant).map_or(WallTime(0), |grant| grant.ends.wall);
+        let ends = self.ledger.grants.get(&session.grant).map(|grant| &grant.ends);
+        let ends = session.lingers_until.as_ref().or(ends).map_or(WallTime(0), |ends| ends.wall);
         SessionView {
             id: session.id.0,
             grant: session.grant.0,
@@ -158,7 +163,7 @@ impl Look<'_> {
             pid: session.main.pid,
             argv: session.argv.clone(),
             audit_session: session.tag.unwrap_or(0),
-            scope: scope_name(session.id),
+            scope: scope_name(session.id, 0),
             started_at: session.started_at.0,
             ends_at: ends.0,
         }
@@ -180,6 +185,13 @@ impl Look<'_> {
             reason_min_length: role.reason_min_length as u64,
             ticket_required: role.ticket.required,
             ticket_pattern: role.ticket.pattern.as_ref().map_or(String::new(), |p| p.as_str().to_owned()),
+            unused_for_seconds: role.unused_for.map_or(0, seconds),
+            idle_timeout_seconds: role.idle_timeout.map_or(0, seconds),
+            end_with_login: role.end_with_login,
+            on_expiry_linger_seconds: match role.on_expiry {
+                OnExpiry::Terminate => 0,
+                OnExpiry::DenyNew { at_most } => seconds(at_most),
+            },
             may_request: role.members.include(&self.caller.person),
             may_approve: role.approvers.include(&self.caller.person),
         }

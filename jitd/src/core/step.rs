@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use jit_proto::identity::{GrantId, RequestId};
+use jit_proto::identity::{RequestId, SessionId};
 use jit_proto::moment::BootTime;
 use jit_proto::record::{Draft, Event as What, Facts};
 
 use super::event::{Change, Changed, Commit, Durability, Effect, Event, Reply, Stage};
 use super::facts;
-use super::ledger::{EndedBy, GrantState, Ledger, RequestState, Session, SessionState};
+use super::ledger::{EndedBy, Ledger, RequestState, Session, SessionState};
 use super::policy::{Policy, Settings};
+use super::reaping::Manner;
 use super::time::Now;
-use super::{elevation, requests};
+use super::{elevation, requests, windows};
 
 /// How often the wall clock is written down while a window is open, so that a crash and a clock set back cannot
 /// lengthen the window by more than this.
@@ -30,9 +31,11 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         }
         Event::Stopping => turn.note(What::DaemonStopped, Facts::default()),
         Event::Tick => turn.remember_clock(),
-        Event::PolicyLoaded(policy) => {
+        Event::ClockSet { by } => turn.note(What::ClockStepped, facts::clock(by)),
+        Event::PolicyLoaded(policy, people) => {
             let facts = Facts { policy: Some(policy.digest.clone()), ..facts::roles(&policy) };
             turn.note(What::PolicyLoaded, facts);
+            turn.look_at_everybody(&people);
         }
         Event::PolicyRefused { problems } => turn.note(What::PolicyRefused, facts::detail(problems)),
         Event::Knock(knock) => {
@@ -50,8 +53,15 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         Event::SessionGone(id, report) => elevation::gone(&mut turn, id, &report),
         Event::SessionStuck(id, report) => elevation::stuck(&mut turn, id, &report),
         Event::NotOnDisk(sessions) => {
-            sessions.into_iter().for_each(|id| turn.end_session(id, EndedBy::Unrecorded));
+            let due = turn.now.boot;
+            sessions.into_iter().for_each(|id| turn.end_session(id, EndedBy::Unrecorded, due));
         }
+        Event::SessionIdle(id) => elevation::idle(&mut turn, id),
+        Event::SessionIdledOut(id) => {
+            let due = turn.now.boot;
+            turn.end_session(id, EndedBy::Idle, due);
+        }
+        Event::LoginGone(login) => elevation::login_gone(&mut turn, &login),
     }
     turn.finish()
 }
@@ -70,10 +80,9 @@ fn durability_of(event: &Event) -> Durability {
 
 /// The next moment on the boot clock at which something is due; `None` if nothing is.
 #[must_use]
-pub fn next_deadline(ledger: &Ledger, now: &Now) -> Option<BootTime> {
-    let requests = ledger.requests.values().map(|request| &request.expires);
-    let grants = ledger.grants.values().map(|grant| &grant.ends);
-    let ends = requests.chain(grants).map(|deadline| now.boot.after(deadline.remaining(now)));
+pub fn next_deadline(ledger: &Ledger, policy: Option<&Policy>, now: &Now) -> Option<BootTime> {
+    let requests = ledger.requests.values().map(|request| now.boot.after(request.expires.remaining(now)));
+    let ends = requests.chain(windows::next_moments(ledger, policy, now));
     let clock = (!ledger.grants.is_empty()).then(|| {
         let unseen = now.wall.since(ledger.highest_wall);
         now.boot.after(REMEMBER_CLOCK.saturating_sub(unseen).max(Duration::from_secs(1)))
@@ -110,13 +119,6 @@ impl<'a> Turn<'a> {
         self.commit.drafts.push(draft);
     }
 
-    /// Adds to the last record of this kind in this step.
-    pub(super) fn amend_last(&mut self, event: What, amend: impl FnOnce(&mut Facts)) {
-        if let Some(draft) = self.commit.drafts.iter_mut().rev().find(|draft| draft.event == event) {
-            amend(&mut draft.facts);
-        }
-    }
-
     /// Puts an object's new state into this step's commit.
     pub(super) fn put(&mut self, change: Change) {
         self.after.push(Effect::Notify(match &change {
@@ -130,6 +132,11 @@ impl<'a> Turn<'a> {
     /// Adds an effect that follows the commit.
     pub(super) fn then(&mut self, effect: Effect) {
         self.after.push(effect);
+    }
+
+    /// What this step writes has to be on the disk before anything follows it.
+    pub(super) fn at_once(&mut self) {
+        self.commit.durability = Durability::AtOnce;
     }
 
     /// Closes requests and windows whose time has come.
@@ -147,17 +154,7 @@ impl<'a> Turn<'a> {
                 self.note(What::RequestExpired, facts::request(&request));
             }
         }
-        let over: Vec<GrantId> = self
-            .ledger
-            .grants
-            .values()
-            .filter(|grant| grant.ends.has_passed(now))
-            .map(|grant| grant.id)
-            .collect();
-        for id in over {
-            self.commit.durability = Durability::AtOnce;
-            self.close_grant(id, GrantState::Expired, EndedBy::Expired, What::GrantExpired);
-        }
+        self.look_at_windows();
     }
 
     /// Takes a request out of the ledger in its last state.
@@ -172,33 +169,20 @@ impl<'a> Turn<'a> {
         Some(request)
     }
 
-    /// Closes a window and ends what runs in it.
-    pub(super) fn close_grant(&mut self, id: GrantId, state: GrantState, why: EndedBy, event: What) {
-        let Some(mut grant) = self.ledger.grants.remove(&id) else { return };
-        grant.state = state;
-        self.note(event, facts::grant(&grant));
-        self.put(Change::Grant(grant));
-        let sessions: Vec<_> = self.ledger.under(id).map(|session| session.id).collect();
-        for session in sessions {
-            self.end_session(session, why);
-        }
-    }
-
-    /// Starts to end a session, and those started from inside it.
-    pub(super) fn end_session(&mut self, id: jit_proto::identity::SessionId, why: EndedBy) {
-        let grace = self.grace();
-        let since = self.now.boot;
+    /// Starts to end a session, and those started from inside it. `due` is when it should have ended.
+    pub(super) fn end_session(&mut self, id: SessionId, why: EndedBy, due: BootTime) {
+        let manner = Manner::Ask(self.grace());
         let Some(session) = self.ledger.sessions.get_mut(&id).filter(|session| !session.is_ending()) else {
             return;
         };
-        session.state = SessionState::Ending { run_as: session.run_as().cloned(), why, since };
+        session.state = SessionState::Ending { run_as: session.run_as().cloned(), why, due };
         let session: Session = session.clone();
-        self.then(Effect::terminate(&session, grace));
+        self.then(Effect::terminate(&session, manner, due));
         self.put(Change::Session(session));
         let inner: Vec<_> =
             self.ledger.sessions.values().filter(|s| s.parent == Some(id)).map(|s| s.id).collect();
         for child in inner {
-            self.end_session(child, EndedBy::Parent);
+            self.end_session(child, EndedBy::Parent, due);
         }
     }
 

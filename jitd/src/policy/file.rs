@@ -11,6 +11,7 @@ pub(super) struct SettingsFile {
     pub(super) max_duration: Option<Spanned<String>>,
     pub(super) request_expiry: Option<Spanned<String>>,
     pub(super) grace: Option<Spanned<String>>,
+    pub(super) warn_before: Option<Vec<Spanned<String>>>,
     pub(super) operators: Vec<Spanned<String>>,
     pub(super) auditors: Vec<Spanned<String>>,
     pub(super) syslog_enterprise: Option<u32>,
@@ -39,7 +40,21 @@ pub(super) struct RoleTable {
     pub(super) reason: ReasonTable,
     #[serde(default)]
     pub(super) ticket: TicketTable,
+    pub(super) unused_for: Option<Spanned<String>>,
+    pub(super) idle_timeout: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) end_with_login: bool,
+    pub(super) on_expiry: Option<Spanned<OnExpiryWord>>,
+    pub(super) on_expiry_limit: Option<Spanned<String>>,
     pub(super) approval: ApprovalTable,
+}
+
+/// `on_expiry = "..."`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum OnExpiryWord {
+    Terminate,
+    DenyNew,
 }
 
 /// `reason = { min_length = 10 }`.

@@ -16,9 +16,9 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
-use super::file::{RoleTable, RolesFile, SettingsFile};
+use super::file::{OnExpiryWord, RoleTable, RolesFile, SettingsFile};
 use crate::core::people::People;
-use crate::core::policy::{Policy, Role, RunAs, Settings, TicketRule};
+use crate::core::policy::{OnExpiry, Policy, Role, RunAs, Settings, TicketRule};
 use crate::people::Directory;
 
 /// No policy file is larger.
@@ -224,6 +224,7 @@ impl Loader<'_> {
                 standard.request_expiry,
             ),
             grace: self.span(source, "grace", file.grace.as_ref(), standard.grace),
+            warn_before: self.warn_before(source, file.warn_before.as_deref(), standard.warn_before),
             operators: self.people(source, "operators", &file.operators),
             auditors: self.people(source, "auditors", &file.auditors),
             syslog_enterprise: file.syslog_enterprise.unwrap_or(standard.syslog_enterprise),
@@ -290,6 +291,13 @@ impl Loader<'_> {
             let message = "more than 250 characters would only be filled with noise".to_owned();
             self.problem(source, role.reason.min_length.span(), &key("reason.min_length"), message);
         }
+        let unused_for =
+            role.unused_for.as_ref().map(|span| self.span(source, &key("unused_for"), Some(span), hours(1)));
+        let idle_timeout = role
+            .idle_timeout
+            .as_ref()
+            .map(|span| self.span(source, &key("idle_timeout"), Some(span), hours(1)));
+        let on_expiry = self.on_expiry(source, &key("on_expiry_limit"), role, ceiling);
         let name = parsed.ok()?;
         (self.problems.len() == before).then(|| Role {
             name,
@@ -303,7 +311,47 @@ impl Loader<'_> {
             ticket: TicketRule { required: role.ticket.required, pattern },
             approvers,
             approvals: *count.get_ref(),
+            unused_for,
+            idle_timeout,
+            end_with_login: role.end_with_login,
+            on_expiry,
         })
+    }
+
+    fn on_expiry(&mut self, source: &Source, key: &str, role: &RoleTable, ceiling: Duration) -> OnExpiry {
+        let word = role.on_expiry.as_ref().map_or(OnExpiryWord::Terminate, |word| *word.get_ref());
+        match (word, &role.on_expiry_limit) {
+            (OnExpiryWord::Terminate, None) => OnExpiry::Terminate,
+            (OnExpiryWord::Terminate, Some(limit)) => {
+                let message = "it goes with on_expiry = \"deny-new\" only".to_owned();
+                self.problem(source, limit.span(), key, message);
+                OnExpiry::Terminate
+            }
+            (OnExpiryWord::DenyNew, limit) => {
+                let at_most = self.span(source, key, limit.as_ref(), hours(1).min(ceiling));
+                if at_most > ceiling {
+                    let at = limit.as_ref().map_or(0..0, Spanned::span);
+                    let (most, ceiling) = (spoken(at_most), spoken(ceiling));
+                    let message = format!("{most} is above the ceiling of {ceiling} in jitd.toml");
+                    self.problem(source, at, key, message);
+                }
+                OnExpiry::DenyNew { at_most }
+            }
+        }
+    }
+
+    fn warn_before(
+        &mut self,
+        source: &Source,
+        written: Option<&[Spanned<String>]>,
+        standard: Vec<Duration>,
+    ) -> Vec<Duration> {
+        let Some(written) = written else { return standard };
+        let mut spans: Vec<Duration> =
+            written.iter().map(|span| self.span(source, "warn_before", Some(span), hours(1))).collect();
+        spans.sort_unstable_by(|left, right| right.cmp(left));
+        spans.dedup();
+        spans
     }
 
     fn span(

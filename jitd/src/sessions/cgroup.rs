@@ -1,4 +1,4 @@
-//! A session's cgroup: who is in it, freeze, kill, empty (kernel: Documentation/admin-guide/cgroup-v2.rst).
+//! A session's cgroups: who is in them, freeze, kill, empty (kernel: Documentation/admin-guide/cgroup-v2.rst).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jit_proto::identity::SessionId;
-use jit_proto::names::{SLICE, scope_name};
+use jit_proto::names::{SLICE, scope_name, session_of_scope};
 use tokio::io::Interest;
 
+use crate::clock::Stopwatch;
 use crate::readiness::watched;
 
 /// The unified hierarchy.
@@ -18,20 +19,16 @@ const ROOT: &str = "/sys/fs/cgroup";
 /// cgroup.kill empties 5,000 processes in well under a second; after this much something is wrong.
 const KILL_LIMIT: Duration = Duration::from_secs(3);
 
-/// The cgroup of one session's scope.
+/// The cgroups of one session's scopes. Usually there is one; while its window is being moved there are two.
 #[derive(Debug, Clone)]
 pub struct Scope {
-    path: PathBuf,
+    session: SessionId,
 }
 
-/// Every scope of ours that is there.
+/// Every session that has a scope.
 #[must_use]
 pub fn all_scopes() -> BTreeSet<SessionId> {
-    let Ok(entries) = fs::read_dir(Path::new(ROOT).join(SLICE)) else { return BTreeSet::new() };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names
-        .filter_map(|name| name.strip_prefix("jit-")?.strip_suffix(".scope")?.parse().ok().map(SessionId))
-        .collect()
+    scopes().map(|(session, _)| session).collect()
 }
 
 /// The pids directly in some cgroup, given as `/proc/PID/cgroup` names it; none if it is gone.
@@ -41,31 +38,31 @@ pub fn pids_in(cgroup: &str) -> Vec<u32> {
 }
 
 impl Scope {
-    /// The scope of a session, there or not.
+    /// The scopes of a session, there or not.
     #[must_use]
     pub fn of(session: SessionId) -> Self {
-        Self { path: Path::new(ROOT).join(SLICE).join(scope_name(session)) }
+        Self { session }
     }
 
-    /// Whether it is there.
+    /// The how manieth scope of the session is the newest that is there.
     #[must_use]
-    pub fn exists(&self) -> bool {
-        self.path.is_dir()
+    pub fn newest(&self) -> Option<u32> {
+        self.generations().into_iter().max()
     }
 
-    /// Moves a process here.
+    /// Moves a process into one of its scopes.
     ///
     /// # Errors
     /// When either is gone.
-    pub fn take(&self, pid: u32) -> io::Result<()> {
-        fs::write(self.path.join("cgroup.procs"), pid.to_string())
+    pub fn take(&self, generation: u32, pid: u32) -> io::Result<()> {
+        fs::write(self.folder(generation).join("cgroup.procs"), pid.to_string())
     }
 
-    /// All processes in it, and in cgroups made below it.
+    /// All processes in one of its scopes, and in cgroups made below it.
     #[must_use]
-    pub fn all_pids(&self) -> Vec<u32> {
+    pub fn pids_of(&self, generation: u32) -> Vec<u32> {
         let mut all = Vec::new();
-        let mut folders = vec![self.path.clone()];
+        let mut folders = vec![self.folder(generation)];
         while let Some(folder) = folders.pop() {
             all.extend(pids(&folder));
             if let Ok(entries) = fs::read_dir(&folder) {
@@ -78,10 +75,31 @@ impl Scope {
         all
     }
 
-    /// Whether anything lives in it or below it.
+    /// All processes in all of its scopes.
+    #[must_use]
+    pub fn all_pids(&self) -> Vec<u32> {
+        self.generations().into_iter().flat_map(|generation| self.pids_of(generation)).collect()
+    }
+
+    /// Whether anything lives in one of its scopes or below it.
     #[must_use]
     pub fn is_populated(&self) -> bool {
-        self.event("populated").unwrap_or(false)
+        self.generations().into_iter().any(|generation| self.holds(generation))
+    }
+
+    /// Whether anything lives in this scope or below it.
+    #[must_use]
+    pub fn holds(&self, generation: u32) -> bool {
+        let events = self.folder(generation).join("cgroup.events");
+        File::open(events).and_then(|file| read_event(&file, "populated")).unwrap_or(false)
+    }
+
+    /// Processor time that everything in one of its scopes has used so far (cgroup-v2.rst, `cpu.stat`).
+    #[must_use]
+    pub fn cpu(&self, generation: u32) -> Option<Duration> {
+        let text = fs::read_to_string(self.folder(generation).join("cpu.stat")).ok()?;
+        let micros = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?.parse().ok()?;
+        Some(Duration::from_micros(micros))
     }
 
     /// Stops everything in it from running, and waits until it does.
@@ -89,8 +107,14 @@ impl Scope {
     /// # Errors
     /// When it is gone, or does not come to rest within the limit.
     pub async fn freeze(&self, limit: Duration) -> io::Result<()> {
-        fs::write(self.path.join("cgroup.freeze"), "1")?;
-        self.wait_for("frozen", true, limit).await
+        let generations = self.generations();
+        for generation in &generations {
+            fs::write(self.folder(*generation).join("cgroup.freeze"), "1")?;
+        }
+        for generation in generations {
+            self.wait_for(generation, "frozen", true, limit).await?;
+        }
+        Ok(())
     }
 
     /// Lets it run again.
@@ -98,7 +122,9 @@ impl Scope {
     /// # Errors
     /// When it is gone.
     pub fn thaw(&self) -> io::Result<()> {
-        fs::write(self.path.join("cgroup.freeze"), "0")
+        self.generations()
+            .into_iter()
+            .try_for_each(|generation| fs::write(self.folder(generation).join("cgroup.freeze"), "0"))
     }
 
     /// Kills everything in it and below it, and waits until it is empty. Nothing there is success.
@@ -106,27 +132,38 @@ impl Scope {
     /// # Errors
     /// When it is not empty within the limit.
     pub async fn kill(&self) -> io::Result<()> {
-        match fs::write(self.path.join("cgroup.kill"), "1") {
-            Err(error) if is_gone(&error) => return Ok(()),
-            other => other?,
+        for generation in self.generations() {
+            match fs::write(self.folder(generation).join("cgroup.kill"), "1") {
+                Err(error) if is_gone(&error) => {}
+                other => other?,
+            }
         }
         self.wait_until_empty(KILL_LIMIT).await
     }
 
-    /// Waits until nothing lives in it. Gone is empty.
+    /// Waits until nothing lives in any of its scopes. Gone is empty.
     ///
     /// # Errors
-    /// `TimedOut` when it is still populated at the limit.
+    /// `TimedOut` when one is still populated at the limit.
     pub async fn wait_until_empty(&self, limit: Duration) -> io::Result<()> {
-        match self.wait_for("populated", false, limit).await {
-            Err(error) if is_gone(&error) => Ok(()),
-            other => other,
+        let watch = Stopwatch::start();
+        // A process may be moved from one to the other meanwhile, so that no single pass tells.
+        while self.is_populated() {
+            for generation in self.generations() {
+                let left = limit.saturating_sub(watch.elapsed());
+                match self.wait_for(generation, "populated", false, left).await {
+                    Err(error) if is_gone(&error) => {}
+                    other => other?,
+                }
+            }
         }
+        Ok(())
     }
 
     /// Waits for a key of `cgroup.events`. The kernel marks the file with POLLPRI whenever one changes.
-    async fn wait_for(&self, key: &str, value: bool, limit: Duration) -> io::Result<()> {
-        let file = watched(File::open(self.path.join("cgroup.events"))?.into(), Interest::PRIORITY)?;
+    async fn wait_for(&self, generation: u32, key: &str, value: bool, limit: Duration) -> io::Result<()> {
+        let events = self.folder(generation).join("cgroup.events");
+        let file = watched(File::open(events)?.into(), Interest::PRIORITY)?;
         let wait = async {
             loop {
                 if read_event(file.get_ref(), key)? == value {
@@ -138,8 +175,12 @@ impl Scope {
         tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    fn event(&self, key: &str) -> io::Result<bool> {
-        read_event(&File::open(self.path.join("cgroup.events"))?, key)
+    fn generations(&self) -> Vec<u32> {
+        scopes().filter(|(session, _)| *session == self.session).map(|(_, generation)| generation).collect()
+    }
+
+    fn folder(&self, generation: u32) -> PathBuf {
+        Path::new(ROOT).join(SLICE).join(scope_name(self.session, generation))
     }
 }
 
@@ -147,6 +188,11 @@ impl Scope {
 #[must_use]
 pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+}
+
+fn scopes() -> impl Iterator<Item = (SessionId, u32)> {
+    let entries = fs::read_dir(Path::new(ROOT).join(SLICE)).into_iter().flatten();
+    entries.filter_map(|entry| session_of_scope(entry.ok()?.file_name().to_str()?))
 }
 
 fn read_event(file: impl AsFd, key: &str) -> io::Result<bool> {

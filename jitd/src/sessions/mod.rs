@@ -4,6 +4,10 @@ pub mod cgroup;
 
 pub mod systemd;
 
+pub mod logins;
+
+mod idle;
+
 mod tree;
 
 mod watch;
@@ -13,11 +17,13 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use jit_proto::identity::SessionId;
+use jit_proto::moment::BootTime;
 use tokio::sync::{mpsc, oneshot};
 use tracing::warn;
 
 use crate::core::event::Reply;
 use crate::core::ledger::{MainProcess, Session};
+use crate::core::reaping::Manner;
 use crate::engine::Handle;
 use systemd::Systemd;
 
@@ -27,8 +33,10 @@ pub enum Order {
     Watch {
         /// The session.
         session: Box<Session>,
-        /// PID 1 ends it after this, if nobody else has.
-        last: Duration,
+        /// PID 1 ends it then, if nobody else has.
+        until: BootTime,
+        /// Nobody typing and nothing running for this long ends it.
+        idle: Option<Duration>,
         /// The process that knocked; looked for by its pid if this is not at hand.
         pidfd: Option<OwnedFd>,
         /// An answer that waits until the process is in its scope.
@@ -41,12 +49,28 @@ pub enum Order {
         /// A process that another module may have moved.
         process: MainProcess,
     },
+    /// Its window has another end.
+    Prolong {
+        /// The session.
+        session: SessionId,
+        /// PID 1 ends it then.
+        until: BootTime,
+    },
+    /// Nobody typing and nothing running for this long ends it, from now on.
+    MindIdleness {
+        /// The session.
+        session: SessionId,
+        /// For how long.
+        idle: Option<Duration>,
+    },
     /// End it.
     Terminate {
         /// The session.
         session: Box<Session>,
-        /// From SIGTERM to SIGKILL.
-        grace: Duration,
+        /// How much time is left to it.
+        manner: Manner,
+        /// The moment from which its end is measured.
+        due: BootTime,
     },
     /// End a scope that no session answers for.
     EndScope(SessionId),
@@ -55,7 +79,9 @@ pub enum Order {
 /// What one session's own task is told.
 enum ToSession {
     Gather(MainProcess),
-    Terminate(Duration),
+    Prolong(BootTime),
+    MindIdleness(Option<Duration>),
+    Terminate { manner: Manner, due: BootTime },
 }
 
 /// Runs until the engine ends. Each session has a task of its own, so one that is stuck delays no other.
@@ -63,26 +89,32 @@ pub async fn run(mut orders: mpsc::UnboundedReceiver<Order>, engine: Handle, sys
     let mut sessions: HashMap<SessionId, mpsc::UnboundedSender<ToSession>> = HashMap::new();
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Watch { session, last, pidfd, then } => {
+            Order::Watch { session, until, idle, pidfd, then } => {
                 let (sender, inbox) = mpsc::unbounded_channel();
+                if idle.is_some() {
+                    // The task reads it when it begins.
+                    let _ = sender.send(ToSession::MindIdleness(idle));
+                }
                 sessions.insert(session.id, sender);
                 let (engine, systemd) = (engine.clone(), systemd.clone());
                 // What the watch needs is looked up in its own task, which runs when the caller has its answer.
                 tokio::spawn(async move {
-                    watch::Watch::new(*session, last, pidfd, engine, systemd).run(inbox, then).await;
+                    watch::Watch::new(*session, until, pidfd, engine, systemd).run(inbox, then).await;
                 });
                 sessions.retain(|_, sender| !sender.is_closed());
             }
             Order::Gather { session, process } => {
-                if let Some(sender) = sessions.get(&session) {
-                    // A session that has just ended has nothing left to gather.
-                    let _ = sender.send(ToSession::Gather(process));
-                }
+                tell(&sessions, session, ToSession::Gather(process));
             }
-            Order::Terminate { session, grace } => {
+            Order::Prolong { session, until } => {
+                tell(&sessions, session, ToSession::Prolong(until));
+            }
+            Order::MindIdleness { session, idle } => {
+                tell(&sessions, session, ToSession::MindIdleness(idle));
+            }
+            Order::Terminate { session, manner, due } => {
                 let id = session.id;
-                let sent = sessions.get(&id).is_some_and(|s| s.send(ToSession::Terminate(grace)).is_ok());
-                if !sent {
+                if !tell(&sessions, id, ToSession::Terminate { manner, due }) {
                     // Its task has ended because it found nothing any more; the end is on its way to the engine.
                     tracing::debug!("session {id} has ended by itself");
                 }
@@ -98,6 +130,15 @@ pub async fn run(mut orders: mpsc::UnboundedReceiver<Order>, engine: Handle, sys
             }
         }
     }
+}
+
+/// Whether a session's task was told. One that has just ended has nothing left to do.
+fn tell(
+    sessions: &HashMap<SessionId, mpsc::UnboundedSender<ToSession>>,
+    session: SessionId,
+    what: ToSession,
+) -> bool {
+    sessions.get(&session).is_some_and(|sender| sender.send(what).is_ok())
 }
 
 /// The sessions whose scope is there, as found at start.

@@ -13,8 +13,8 @@ use zbus::{Connection, MatchRule, MessageStream, Variant};
 
 /// A job that takes longer than this is not waited for.
 const JOB_LIMIT: Duration = Duration::from_secs(10);
-/// From PID 1's own SIGTERM to its SIGKILL, when it has to end a scope itself.
-const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// From PID 1's own SIGTERM to its SIGKILL, when it has to end a scope itself: the grace is over by then.
+const STOP_LIMIT: Duration = Duration::from_secs(1);
 
 /// PID 1 on the system bus.
 #[derive(Clone)]
@@ -49,6 +49,12 @@ pub enum ScopeError {
         scope: String,
         /// How it ended.
         result: String,
+    },
+    /// There is a unit of that name, and it is not active.
+    #[error("PID 1 has not got rid of the {scope} before yet")]
+    Stale {
+        /// Which scope.
+        scope: String,
     },
 }
 
@@ -85,22 +91,26 @@ impl Systemd {
         Ok(Self { bus, jobs })
     }
 
-    /// Makes a session's scope and moves these processes into it. Returns when they are there. Where the scope is
-    /// there already, it stays as it is.
+    /// Makes a session's scope and moves a process into it. Returns when it is there. Where the scope is there already,
+    /// it stays as it is.
+    ///
+    /// One process and not all of them: of a list with one that has just ended systemd 252 moves the others and then
+    /// gives the unit up, so that they are in a cgroup that PID 1 does not know (measured). The rest is moved here.
     ///
     /// # Errors
-    /// When PID 1 does not make it, which it does not if all the processes are gone.
+    /// When PID 1 does not make it, which it does not if the process is gone.
     pub async fn make_scope(
         &self,
         session: SessionId,
-        pids: &[u32],
+        generation: u32,
+        pid: u32,
         last: Duration,
     ) -> Result<(), ScopeError> {
-        let scope = scope_name(session);
+        let scope = scope_name(session, generation);
         let properties: Vec<(&str, Variant<'_>)> = vec![
             ("Description", Variant::from(format!("Just-in-time session {session}"))),
             ("Slice", Variant::from(SLICE)),
-            ("PIDs", Variant::from(pids.to_vec())),
+            ("PIDs", Variant::from(vec![pid])),
             ("Delegate", Variant::from(true)),
             ("CollectMode", Variant::from("inactive-or-failed")),
             ("SendSIGHUP", Variant::from(true)),
@@ -123,7 +133,8 @@ impl Systemd {
             Err(zbus::Error::MethodError(name, ..))
                 if name.as_str() == "org.freedesktop.systemd1.UnitExists" =>
             {
-                return Ok(());
+                let active = self.is_active(&scope).await.map_err(bus_error)?;
+                return if active { Ok(()) } else { Err(ScopeError::Stale { scope }) };
             }
             other => other.map_err(bus_error)?,
         };
@@ -131,6 +142,22 @@ impl Systemd {
         let job: zbus::OwnedObjectPath = body.deserialize().map_err(bus_error)?;
         let result = self.end_of(job.as_str()).await;
         if result == "done" { Ok(()) } else { Err(ScopeError::Job { scope, result }) }
+    }
+
+    /// Whether PID 1 holds this unit, and so its time limit.
+    async fn is_active(&self, unit: &str) -> zbus::Result<bool> {
+        let systemd = Some("org.freedesktop.systemd1");
+        let manager = Some("org.freedesktop.systemd1.Manager");
+        let reply =
+            self.bus.call_method(systemd, "/org/freedesktop/systemd1", manager, "GetUnit", &(unit,)).await?;
+        let body = reply.body();
+        let path: zbus::OwnedObjectPath = body.deserialize()?;
+        let properties = Some("org.freedesktop.DBus.Properties");
+        let wanted = ("org.freedesktop.systemd1.Unit", "ActiveState");
+        let reply = self.bus.call_method(systemd, path.as_str(), properties, "Get", &wanted).await?;
+        let body = reply.body();
+        let state: Variant<'_> = body.deserialize()?;
+        Ok(<&str>::try_from(&state).is_ok_and(|state| state == "active"))
     }
 
     async fn end_of(&self, job: &str) -> String {

@@ -1,4 +1,4 @@
-//! The processes of one session: found by their tag and by their scope, and moved into the scope.
+//! The processes of one session: found by their tag and by their scopes, and moved into the newest scope.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -41,7 +41,7 @@ impl Tree {
         }
     }
 
-    /// Processes of it outside of its scope, in the places where it was seen.
+    /// Processes of it outside of its scopes, in the places where it was seen.
     pub(super) fn outside(&self) -> Vec<u32> {
         let Some(tag) = self.tag else {
             return if self.main_is_outside() { vec![self.main.pid] } else { Vec::new() };
@@ -50,15 +50,18 @@ impl Tree {
         pids.filter(|pid| has_tag(*pid, tag)).collect()
     }
 
-    /// Moves what is outside into the scope, until a full pass finds nothing.
-    pub(super) fn gather(&self) -> io::Result<()> {
+    /// Moves what is outside, or in an older scope, into this one, until a full pass finds nothing.
+    pub(super) fn gather(&self, generation: u32) -> io::Result<()> {
         for _ in 0..MOST_PASSES {
-            let outside = self.outside();
-            if outside.is_empty() {
+            let mut astray = self.outside();
+            for older in 0..generation {
+                astray.extend(self.scope.pids_of(older));
+            }
+            if astray.is_empty() {
                 return Ok(());
             }
-            for pid in outside {
-                match self.scope.take(pid) {
+            for pid in astray {
+                match self.scope.take(generation, pid) {
                     // It has ended meanwhile.
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     other => other?,

@@ -1,23 +1,29 @@
 //! One session from its first process to its last.
 
-use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use jit_proto::identity::SessionId;
+use jit_proto::moment::{BootTime, spoken};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 
 use super::ToSession;
-use super::systemd::Systemd;
+use super::idle::Activity;
+use super::systemd::{ScopeError, Systemd};
 use super::tree::Tree;
+use crate::clock::boot_now;
 use crate::core::event::{EndReport, Event, Reply, Verdict};
+use crate::core::idle::Verdict as Idle;
 use crate::core::ledger::Session;
+use crate::core::reaping::Manner;
 use crate::engine::Handle;
 use crate::process;
 use crate::readiness::watched;
-use crate::reaper;
+use crate::reaper::{self, Doomed};
+use crate::terminal;
 
 /// Most calls of sudo are over before this; only what lives longer is worth a scope, and until then the tag holds it.
 const LEISURE: Duration = Duration::from_millis(50);
@@ -25,16 +31,25 @@ const LEISURE: Duration = Duration::from_millis(50);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// The longest time between two tries to get a session into its scope; the first comes after [`LEISURE`].
 const LONGEST_BETWEEN_TRIES: Duration = Duration::from_secs(5);
+/// PID 1 takes no shorter time limit than this for what is over already.
+const LEAST_LIMIT: Duration = Duration::from_millis(100);
 
 pub(super) struct Watch {
     session: Session,
-    last: Duration,
+    /// When PID 1 is to end it.
+    until: BootTime,
     pidfd: Option<AsyncFd<OwnedFd>>,
     engine: Handle,
     systemd: Systemd,
     tree: Tree,
+    /// The scope that PID 1 holds with the right time limit.
+    held: Option<u32>,
     /// How often it was tried, without success, to get its processes into a scope.
     tries: u32,
+    began: BootTime,
+    /// How long it took to get everything into the scope.
+    contained: Option<Duration>,
+    activity: Option<Activity>,
 }
 
 /// What made a session's task look up.
@@ -42,6 +57,7 @@ enum Woken {
     MainEnded,
     ScopeEmpty,
     Leisure,
+    LookForActivity,
     Told(ToSession),
     Closed,
 }
@@ -49,7 +65,7 @@ enum Woken {
 impl Watch {
     pub(super) fn new(
         session: Session,
-        last: Duration,
+        until: BootTime,
         pidfd: Option<OwnedFd>,
         engine: Handle,
         systemd: Systemd,
@@ -57,7 +73,19 @@ impl Watch {
         let pidfd = pidfd.or_else(|| process::open(session.main).ok());
         let pidfd = pidfd.and_then(|pidfd| watched(pidfd, Interest::READABLE).ok());
         let tree = Tree::of(&session);
-        Self { session, last, pidfd, engine, systemd, tree, tries: 0 }
+        Self {
+            session,
+            until,
+            pidfd,
+            engine,
+            systemd,
+            tree,
+            held: None,
+            tries: 0,
+            began: boot_now(),
+            contained: None,
+            activity: None,
+        }
     }
 
     /// Runs until nothing is left of the session.
@@ -77,7 +105,7 @@ impl Watch {
             };
             // A caller that has gone is noticed by its pidfd.
             let _ = then.send(Reply::Gate(verdict));
-        } else if self.pidfd.is_none() && !self.tree.scope.exists() {
+        } else if self.pidfd.is_none() && self.tree.scope.newest().is_none() {
             // Found again after a restart, without its first process: what is left of it can be anywhere.
             self.look_everywhere();
         }
@@ -92,6 +120,7 @@ impl Watch {
                 Woken::ScopeEmpty => {
                     // Something of it lives elsewhere: another module may have moved it, and PID 1 collects a scope
                     // that is empty. The next try comes at leisure.
+                    self.held = None;
                     if self.is_over() {
                         break self.report(EndReport::default()).await;
                     }
@@ -106,17 +135,21 @@ impl Watch {
                         }
                         warn!("session {id} is not in its scope yet; its tag holds it: {problem}");
                     }
-                    self.tries = if self.tree.scope.is_populated() { 0 } else { self.tries + 1 };
+                    self.tries = if self.held.is_some() { 0 } else { self.tries + 1 };
                 }
+                Woken::LookForActivity => self.look_for_activity().await,
                 Woken::Told(ToSession::Gather(process)) => {
                     self.tree.saw(process.pid);
-                    if self.tree.scope.is_populated()
-                        && let Err(problem) = self.tree.gather()
+                    if let Some(generation) =
+                        self.held.filter(|generation| self.tree.scope.holds(*generation))
+                        && let Err(problem) = self.tree.gather(generation)
                     {
                         warn!("session {id}: {problem}");
                     }
                 }
-                Woken::Told(ToSession::Terminate(grace)) => break self.end(grace).await,
+                Woken::Told(ToSession::Prolong(until)) => self.prolong(until).await,
+                Woken::Told(ToSession::MindIdleness(idle)) => self.mind_idleness(idle),
+                Woken::Told(ToSession::Terminate { manner, due }) => break self.end(manner, due).await,
                 Woken::Closed => break,
             }
         }
@@ -125,7 +158,7 @@ impl Watch {
 
     async fn wait(&self, inbox: &mut mpsc::UnboundedReceiver<ToSession>) -> Woken {
         // A scope that is there and empty holds nothing: it is about to be collected.
-        let contained = self.tree.scope.is_populated();
+        let contained = self.held.is_some_and(|generation| self.tree.scope.holds(generation));
         let main_ended = async {
             match &self.pidfd {
                 // Readable is ended (pidfd_open(2)); an error is looked into like an end.
@@ -145,11 +178,13 @@ impl Watch {
             if contained {
                 std::future::pending().await
             }
-            let wait = LEISURE.saturating_mul(1 << self.tries.min(10)).min(LONGEST_BETWEEN_TRIES);
-            // An `interval` and not a `sleep`, whose first tick is at once.
-            let mut ticks = tokio::time::interval(wait);
-            ticks.tick().await;
-            ticks.tick().await;
+            wait_for(LEISURE.saturating_mul(1 << self.tries.min(10)).min(LONGEST_BETWEEN_TRIES)).await;
+        };
+        let activity = async {
+            match &self.activity {
+                Some(activity) => wait_for(activity.next()).await,
+                None => std::future::pending().await,
+            }
         };
         tokio::select! {
             biased;
@@ -157,6 +192,7 @@ impl Watch {
             () = main_ended => Woken::MainEnded,
             () = scope_empty => Woken::ScopeEmpty,
             () = leisure => Woken::Leisure,
+            () = activity => Woken::LookForActivity,
         }
     }
 
@@ -170,19 +206,55 @@ impl Watch {
         if self.pidfd.is_some() {
             self.tree.saw(self.session.main.pid);
         }
-        if self.tree.scope.is_populated() {
-            return self.tree.gather().map_err(|error| error.to_string());
+        if let Some(generation) = self.held.filter(|generation| self.tree.scope.holds(*generation)) {
+            return self.tree.gather(generation).map_err(|error| error.to_string());
         }
-        let mut pids = self.tree.outside();
-        if self.pidfd.is_some() && !pids.contains(&self.session.main.pid) {
+        // After a restart there is one, and PID 1 says whether it holds it.
+        let newest = self.tree.scope.newest();
+        self.hold(newest.unwrap_or(0), newest.into_iter().collect()).await
+    }
+
+    /// Has PID 1 hold a scope of this number, and gathers everything in it.
+    async fn hold(&mut self, generation: u32, from: Vec<u32>) -> Result<(), String> {
+        let mut pids: Vec<u32> = Vec::new();
+        if self.pidfd.is_some() {
             pids.push(self.session.main.pid);
         }
-        if pids.is_empty() {
-            return Err("none of its processes is there".to_owned());
+        pids.extend(self.tree.outside());
+        pids.extend(from.into_iter().flat_map(|older| self.tree.scope.pids_of(older)));
+        let mut problem = "none of its processes is there".to_owned();
+        for pid in pids {
+            let last = self.until.since(boot_now()).max(LEAST_LIMIT);
+            match self.systemd.make_scope(self.session.id, generation, pid, last).await {
+                Ok(()) => {
+                    self.held = Some(generation);
+                    let gathered = self.tree.gather(generation).map_err(|error| error.to_string());
+                    if gathered.is_ok() && self.contained.is_none() {
+                        self.contained = Some(boot_now().since(self.began));
+                    }
+                    return gathered;
+                }
+                // It may have ended meanwhile; another one will do.
+                Err(ScopeError::Job { .. }) if process::start_of(pid).is_err() => {
+                    problem = format!("process {pid} has ended");
+                }
+                Err(error) => return Err(error.to_string()),
+            }
         }
-        let made = self.systemd.make_scope(self.session.id, &pids, self.last).await;
-        made.map_err(|error| error.to_string())?;
-        self.tree.gather().map_err(|error| error.to_string())
+        Err(problem)
+    }
+
+    /// Its window has another end: PID 1 gets another scope with another limit, since it changes none (systemd 252 and
+    /// 257: "Cannot set property RuntimeMaxUSec").
+    async fn prolong(&mut self, until: BootTime) {
+        self.until = until;
+        let Some(old) = self.held.take() else { return };
+        if let Err(problem) = self.hold(old + 1, vec![old]).await {
+            warn!(
+                "session {} is still held by the limit of its old window, and is tried again: {problem}",
+                self.session.id
+            );
+        }
     }
 
     fn look_everywhere(&mut self) {
@@ -192,22 +264,56 @@ impl Watch {
         }
     }
 
+    fn mind_idleness(&mut self, idle: Option<Duration>) {
+        let same = self.activity.as_ref().map(Activity::limit) == idle;
+        if !same {
+            self.activity = idle.map(|limit| Activity::new(limit, &self.session.tty, self.cpu()));
+        }
+    }
+
+    async fn look_for_activity(&mut self) {
+        let cpu = self.cpu();
+        let Some(activity) = &mut self.activity else { return };
+        let id: SessionId = self.session.id;
+        let told = match activity.look(cpu) {
+            Idle::Go => Ok(()),
+            Idle::Warn(left) => {
+                let left = spoken(Duration::from_secs(left.as_secs().max(1)));
+                let line = format!(
+                    "jit: nothing has happened in this session for a while; it ends in {left} unless something does."
+                );
+                terminal::tell(self.session.holder.uid, &self.session.tty, &[line]);
+                self.engine.tell(Event::SessionIdle(id)).await
+            }
+            Idle::End => {
+                // The order to end it comes back from the engine.
+                self.activity = None;
+                self.engine.tell(Event::SessionIdledOut(id)).await
+            }
+        };
+        if told.is_err() {
+            debug!("the engine has ended before session {id}");
+        }
+    }
+
+    /// Processor time used in the scope; what is outside of it cannot be told.
+    fn cpu(&self) -> Option<Duration> {
+        self.held.and_then(|generation| self.tree.scope.cpu(generation))
+    }
+
     /// Ends it, however often that takes.
-    async fn end(&mut self, mut grace: Duration) {
-        if !grace.is_zero() && !self.tree.scope.is_populated() {
+    async fn end(&mut self, manner: Manner, due: BootTime) {
+        if matches!(manner, Manner::Ask(_)) && !self.tree.scope.is_populated() {
             // What is frozen and ended as a whole leaves the terminal as it was; what is swept up does not.
             if let Err(problem) = self.contain().await {
                 debug!("session {} ends without a scope: {problem}", self.session.id);
             }
         }
+        let scope = self.tree.scope.clone();
+        let doomed = Doomed { scope, tag: self.tree.tag, main: self.session.main, due };
+        let mut manner = manner;
         loop {
-            let report = match self.reap(grace).await {
-                Ok(report) => report,
-                Err(problem) => {
-                    error!("session {} could not be ended: {problem}", self.session.id);
-                    EndReport { left: 1, ..EndReport::default() }
-                }
-            };
+            let report = reaper::end(&doomed, manner).await;
             if report.left == 0 {
                 return self.report(report).await;
             }
@@ -215,20 +321,23 @@ impl Watch {
             if self.engine.tell(Event::SessionStuck(self.session.id, report)).await.is_err() {
                 return;
             }
-            grace = Duration::ZERO;
-            let mut ticks = tokio::time::interval(TRY_AGAIN);
-            ticks.tick().await;
-            ticks.tick().await;
+            manner = Manner::Kill;
+            wait_for(TRY_AGAIN).await;
         }
     }
 
-    async fn reap(&self, grace: Duration) -> io::Result<EndReport> {
-        reaper::end(&self.tree.scope, self.tree.tag, self.session.main, grace).await
-    }
-
     async fn report(&self, report: EndReport) {
+        let report = EndReport { contained: self.contained, ..report };
         if self.engine.tell(Event::SessionGone(self.session.id, report)).await.is_err() {
             debug!("the engine has ended before session {}", self.session.id);
         }
     }
+}
+
+/// Lets a span go by, on the runtime's clock: nothing is decided by it, only looked at again.
+async fn wait_for(span: Duration) {
+    // An `interval` and not a `sleep`, whose first tick is at once.
+    let mut ticks = tokio::time::interval(span.max(Duration::from_millis(1)));
+    ticks.tick().await;
+    ticks.tick().await;
 }

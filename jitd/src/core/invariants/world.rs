@@ -1,11 +1,13 @@
 //! A small world around the core: people, a policy, a store that forgets what was not committed, clocks that jump.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jit_proto::chain::{Head, Sealed, append};
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, UserId};
 use jit_proto::moment::{BootId, BootTime, WallTime, micros};
+use jit_proto::record::Event as What;
 use proptest::prelude::*;
 
 use crate::core::event::{
@@ -14,13 +16,17 @@ use crate::core::event::{
 };
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
 use crate::core::people::{Account, People, Person};
-use crate::core::policy::{Policy, Role, RunAs, Settings, TicketRule};
+use crate::core::policy::{OnExpiry, Policy, Role, RunAs, Settings, TicketRule};
 use crate::core::reconcile::reconcile;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
 
 pub(super) const OPERATOR: UserId = UserId(1009);
 const WINDOW: Duration = Duration::from_secs(600);
+/// What is asked for when a window is to be made longer.
+const MORE: Duration = Duration::from_secs(200);
+/// How long what runs under the role that lets it may go on after its window.
+const LINGER: Duration = Duration::from_secs(90);
 /// What a crash may cost in certainty about the wall clock (`REMEMBER_CLOCK`), and a little more.
 const CLOCK_SLACK: Duration = Duration::from_secs(62);
 
@@ -69,6 +75,18 @@ pub(super) enum Happening {
     Gone {
         nth: u8,
     },
+    /// A holder asks for more of a window, or an operator gives it.
+    Extend {
+        who: u8,
+        id: u64,
+    },
+    /// The policy is loaded again: with or without this person, and with or without the second role.
+    Reload {
+        without: u8,
+        second: bool,
+    },
+    /// A login has ended.
+    Logout,
     Pass {
         seconds: u64,
     },
@@ -99,6 +117,9 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         6 => (who.clone(), any::<bool>()).prop_map(|(who, tagged)| Happening::Enter { who, tagged }),
         4 => (any::<bool>(), 0u8..4, who).prop_map(|(stage, nth, target)| Happening::Session { stage, nth, target }),
         2 => (0u8..4).prop_map(|nth| Happening::Gone { nth }),
+        3 => (0u8..10, 1u64..8).prop_map(|(who, id)| Happening::Extend { who, id }),
+        1 => (0u8..12, prop::bool::weighted(0.8)).prop_map(|(without, second)| Happening::Reload { without, second }),
+        1 => Just(Happening::Logout),
         4 => (0u64..900).prop_map(|seconds| Happening::Pass { seconds }),
         2 => (-100_000i64..100_000).prop_map(|seconds| Happening::StepWall { seconds }),
         2 => (0usize..6).prop_map(|after| Happening::Crash { after }),
@@ -129,6 +150,8 @@ pub(super) struct World {
     /// Time that has really gone by, over all boots.
     elapsed: Duration,
     granted: BTreeMap<GrantId, Duration>,
+    /// By how much each window was made longer, at most.
+    extended: BTreeMap<GrantId, Duration>,
     tags: u32,
     crash_after: Option<usize>,
 }
@@ -149,6 +172,7 @@ impl World {
             boots: 0,
             elapsed: Duration::ZERO,
             granted: BTreeMap::new(),
+            extended: BTreeMap::new(),
             tags: 100,
             crash_after: None,
         };
@@ -208,6 +232,29 @@ impl World {
                 };
                 self.knock(stage, who, process, Named::Account(target));
             }
+            Happening::Extend { who, id } => {
+                let more =
+                    Command::Extend { id: GrantId(id), duration: Some(MORE), reason: reason(), ticket: None };
+                self.command(who, who, more);
+            }
+            Happening::Reload { without, second } => {
+                let mut policy = policy();
+                for role in policy.roles.values_mut() {
+                    role.members.users.remove(&account(without).uid);
+                }
+                if !second {
+                    policy.roles.remove(&role_name(true));
+                }
+                self.policy = policy;
+                let holders = self.ledger.grants.values().map(|grant| grant.holder.clone());
+                let people = holders.map(|holder| {
+                    let groups = BTreeSet::new();
+                    (holder.uid, Some(Person { account: holder, groups, locked: false }))
+                });
+                let people: BTreeMap<_, _> = people.collect();
+                self.event(Event::PolicyLoaded(Arc::new(self.policy.clone()), people));
+            }
+            Happening::Logout => self.event(Event::LoginGone("c1".into())),
             Happening::Gone { nth } => {
                 if let Some(id) = self.ledger.sessions.keys().nth(nth.into()).copied() {
                     self.event(Event::SessionGone(id, EndReport::default()));
@@ -232,7 +279,9 @@ impl World {
     /// Time goes by, and the alarm rings whenever the core asked for it.
     fn pass(&mut self, span: Duration) {
         let end = self.boot + micros(span);
-        while let Some(due) = next_deadline(&self.ledger, &self.now()).filter(|due| due.0 <= end) {
+        while let Some(due) =
+            next_deadline(&self.ledger, Some(&self.policy), &self.now()).filter(|due| due.0 <= end)
+        {
             self.advance(due.0.saturating_sub(self.boot).max(1));
             self.event(Event::Tick);
         }
@@ -284,6 +333,7 @@ impl World {
             audit_session: tag,
             parent_audit_session: Some(1),
             scope,
+            login: Some("c1".into()),
             argv: vec!["sudo".into()],
             argv_cut: false,
         }
@@ -342,7 +392,8 @@ impl World {
             let Some(since) = self.granted.get(&grant) else { continue };
             let used = self.elapsed.saturating_sub(*since);
             let live = self.ledger.grants.contains_key(&grant);
-            if live && used > WINDOW + CLOCK_SLACK * (self.boots + 1) {
+            let more = self.extended.get(&grant).copied().unwrap_or_default();
+            if live && used > WINDOW + more + CLOCK_SLACK * (self.boots + 1) {
                 self.overlong = Some(format!("grant {grant} is open after {used:?}"));
             }
         }
@@ -357,6 +408,13 @@ impl World {
                 Change::Request(r) => drop(self.store.ledger.requests.remove(&r.id)),
                 Change::Grant(g) if g.state == GrantState::Live => {
                     self.granted.entry(g.id).or_insert(self.elapsed);
+                    if commit
+                        .drafts
+                        .iter()
+                        .any(|d| d.event == What::GrantExtended && d.facts.grant == Some(g.id.0))
+                    {
+                        *self.extended.entry(g.id).or_default() += MORE;
+                    }
                     self.store.ledger.grants.insert(g.id, g);
                 }
                 Change::Grant(g) => drop(self.store.ledger.grants.remove(&g.id)),
@@ -387,7 +445,7 @@ fn account(n: u8) -> Account {
 }
 
 fn person(n: u8) -> Person {
-    Person { account: account(n), groups: BTreeSet::new() }
+    Person { account: account(n), groups: BTreeSet::new(), locked: false }
 }
 
 fn reason() -> Reason {
@@ -415,6 +473,10 @@ fn policy() -> Policy {
         ticket: TicketRule::default(),
         approvers: everybody.clone(),
         approvals: if two { 2 } else { 1 },
+        unused_for: (!two).then_some(WINDOW / 3),
+        idle_timeout: None,
+        end_with_login: two,
+        on_expiry: if two { OnExpiry::Terminate } else { OnExpiry::DenyNew { at_most: LINGER } },
     };
     let operators = People { users: BTreeSet::from([OPERATOR]), ..People::default() };
     Policy {

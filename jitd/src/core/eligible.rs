@@ -1,0 +1,114 @@
+//! Whether somebody is still who a grant was given to: looked at on every call, and when the policy changes.
+
+use std::collections::BTreeMap;
+
+use jit_proto::identity::{GrantId, UserId};
+use jit_proto::record::{Event as What, Facts};
+
+use super::decide::{Access, covers};
+use super::elevation::holder_of;
+use super::event::Effect;
+use super::ledger::{EndedBy, Grant, GrantState};
+use super::people::Person;
+use super::policy::Policy;
+use super::step::Turn;
+use super::windows::Closing;
+
+/// Why a grant cannot be held any more; `None` if it can. Without a policy nobody is let through, and nothing is known
+/// about roles.
+fn unfit(policy: Option<&Policy>, grant: &Grant, holder: Option<&Person>) -> Option<String> {
+    let name = &grant.holder.name;
+    let Some(holder) = holder else { return Some(format!("{name} has no account any more")) };
+    if holder.locked {
+        return Some(format!("the account of {name} is locked"));
+    }
+    let role = match policy {
+        None => return None,
+        Some(policy) => policy.roles.get(&grant.role),
+    };
+    match role {
+        None => Some(format!("there is no role {} any more", grant.role)),
+        Some(role) if grant.requested && !role.members.include(holder) => {
+            Some(format!("{name} is no member of role {} any more", grant.role))
+        }
+        Some(_) => None,
+    }
+}
+
+impl Turn<'_> {
+    /// Withdraws what this person cannot hold any more.
+    pub(super) fn look_at_holder(&mut self, person: &Person) {
+        let grants = self.ledger.held_by(person.account.uid);
+        let unfit: Vec<(GrantId, String)> =
+            grants.filter_map(|grant| Some((grant.id, unfit(self.policy, grant, Some(person))?))).collect();
+        for (id, why) in unfit {
+            self.withdraw(id, why);
+        }
+    }
+
+    /// Withdraws what cannot be held any more under the policy in force, and ends sessions that it does not cover.
+    pub(super) fn look_at_everybody(&mut self, people: &BTreeMap<UserId, Option<Person>>) {
+        let unfit: Vec<(GrantId, String)> = self
+            .ledger
+            .grants
+            .values()
+            .filter_map(|grant| {
+                let holder = people.get(&grant.holder.uid);
+                // Somebody who got a grant since they were looked up is looked at with the next call.
+                let holder = holder?.as_ref();
+                Some((grant.id, unfit(self.policy, grant, holder)?))
+            })
+            .collect();
+        for (id, why) in unfit {
+            self.withdraw(id, why);
+        }
+        let limits: Vec<_> = self
+            .ledger
+            .grants
+            .values()
+            .filter_map(|grant| Some((grant.id, self.policy?.roles.get(&grant.role)?.max_duration)))
+            .collect();
+        for (id, most) in limits {
+            self.shorten(id, most);
+        }
+        let sessions: Vec<_> = self
+            .ledger
+            .sessions
+            .values()
+            .filter(|session| !session.is_ending() && session.lingers_until.is_none())
+            .filter(|session| {
+                let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
+                let person = holder_of(session);
+                let access = Access { person: &person, service: &session.service, target: session.run_as() };
+                role.is_none_or(|role| !covers(role, &access))
+            })
+            .map(|session| session.id)
+            .collect();
+        for session in sessions {
+            self.settle(session, EndedBy::Withdrawn, self.now.boot);
+        }
+        let minded: Vec<_> = self
+            .ledger
+            .sessions
+            .values()
+            .filter(|session| !session.is_ending())
+            .map(|session| {
+                let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
+                (session.id, role.and_then(|role| role.idle_timeout))
+            })
+            .collect();
+        for (session, idle) in minded {
+            self.then(Effect::MindIdleness { session, idle });
+        }
+    }
+
+    fn withdraw(&mut self, id: GrantId, why: String) {
+        let closing = Closing {
+            state: GrantState::Withdrawn { at: self.now.wall, why: why.clone() },
+            why: EndedBy::Withdrawn,
+            event: What::GrantWithdrawn,
+        };
+        self.at_once();
+        self.close_grants(&[id], &closing, |facts| Facts { detail: Some(why.clone()), ..facts });
+    }
+}

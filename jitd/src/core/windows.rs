@@ -1,0 +1,344 @@
+//! What becomes of windows: they begin, are made longer or shorter, give notice, and close.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jit_proto::identity::{GrantId, SessionId};
+use jit_proto::moment::{BootTime, spoken};
+use jit_proto::record::{Event as What, Facts};
+
+use super::decide::{Access, Decision, decide};
+use super::elevation::holder_of;
+use super::event::{Change, Changed, Effect};
+use super::facts;
+use super::ledger::{EndedBy, Grant, GrantState, Ledger, RequestState, Session};
+use super::people::Account;
+use super::policy::{OnExpiry, Policy, Settings};
+use super::step::Turn;
+use super::time::{Deadline, Now, seconds};
+
+/// How a window closes.
+#[derive(Debug, Clone)]
+pub(super) struct Closing {
+    pub(super) state: GrantState,
+    pub(super) why: EndedBy,
+    pub(super) event: What,
+}
+
+impl Turn<'_> {
+    /// Opens a window that was approved or given.
+    pub(super) fn start(&mut self, mut grant: Grant, duration: Duration, started: Facts) {
+        let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
+        grant.unused_until = role.and_then(|role| role.unused_for).map(|span| Deadline::in_(span, self.now));
+        grant.warned = warned_from_the_start(self.policy, duration);
+        self.note(What::GrantStarted, started);
+        self.put(Change::Grant(grant.clone()));
+        self.ledger.grants.insert(grant.id, grant);
+    }
+
+    /// Makes a window longer by so much, as far as its role allows.
+    ///
+    /// # Errors
+    /// Says why it cannot be.
+    pub(super) fn extend(
+        &mut self,
+        id: GrantId,
+        duration: Duration,
+        approvers: &[Account],
+        facts: impl FnOnce(Facts) -> Facts,
+    ) -> Result<(), String> {
+        let now = self.now;
+        let gone = || format!("grant {id} is over; ask for the role anew");
+        let most = {
+            let grant = self.ledger.grants.get(&id).ok_or_else(gone)?;
+            let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
+            role.ok_or_else(|| format!("there is no role {} any more", grant.role))?.max_duration
+        };
+        let warned = |left| warned_from_the_start(self.policy, left);
+        let grant = self.ledger.grants.get_mut(&id).ok_or_else(gone)?;
+        let before = grant.ends.remaining(now);
+        let left = before.saturating_add(duration).min(most);
+        if left <= before {
+            return Err(format!("grant {id} has {} left, which is all that its role allows", spoken(before)));
+        }
+        grant.ends = Deadline::in_(left, now);
+        grant.warned = warned(left);
+        for approver in approvers {
+            if !grant.approvers.contains(approver) {
+                grant.approvers.push(approver.clone());
+            }
+        }
+        let grant = grant.clone();
+        let extended = Facts { seconds: Some(seconds(left - before)), ..facts::grant(&grant) };
+        self.note(What::GrantExtended, facts(extended));
+        self.put(Change::Grant(grant));
+        self.move_the_switch(id);
+        Ok(())
+    }
+
+    /// Leaves a window no longer than its role allows now.
+    pub(super) fn shorten(&mut self, id: GrantId, most: Duration) {
+        let now = self.now;
+        let Some(grant) = self.ledger.grants.get_mut(&id).filter(|grant| grant.ends.remaining(now) > most)
+        else {
+            return;
+        };
+        grant.ends = Deadline::in_(most, now);
+        let grant = grant.clone();
+        self.note(What::GrantShortened, facts::grant(&grant));
+        self.put(Change::Grant(grant));
+        self.move_the_switch(id);
+    }
+
+    /// Closes a window at its deadline.
+    pub(super) fn expire(&mut self, id: GrantId) {
+        let closing =
+            Closing { state: GrantState::Expired, why: EndedBy::Expired, event: What::GrantExpired };
+        self.close_grants(&[id], &closing, |facts| facts);
+    }
+
+    /// Closes windows, all of them before anything is done about the sessions that ran in them: a session goes on under
+    /// another live grant of its holder's if one covers it, else it ends.
+    pub(super) fn close_grants(&mut self, ids: &[GrantId], closing: &Closing, more: impl Fn(Facts) -> Facts) {
+        let mut dues = Vec::new();
+        for id in ids {
+            let Some(mut grant) = self.ledger.grants.remove(id) else { continue };
+            dues.push((*id, due_of(&grant, closing.why, self.now)));
+            grant.state = closing.state.clone();
+            self.note(closing.event, more(facts::grant(&grant)));
+            self.put(Change::Grant(grant));
+            let asked: Vec<_> =
+                self.ledger.requests.values().filter(|r| r.extends == Some(*id)).map(|r| r.id).collect();
+            for request in asked {
+                // There is nothing left to make longer.
+                if let Some(request) = self.close_request(request, RequestState::Expired) {
+                    self.note(What::RequestExpired, facts::request(&request));
+                }
+            }
+        }
+        for (id, due) in dues {
+            let sessions: Vec<SessionId> = self.ledger.under(id).map(|session| session.id).collect();
+            for session in sessions {
+                self.settle(session, closing.why, due);
+            }
+        }
+    }
+
+    /// Decides what becomes of a session whose grant does not cover it any more.
+    pub(super) fn settle(&mut self, id: SessionId, why: EndedBy, due: BootTime) {
+        let Some(session) = self.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else {
+            return;
+        };
+        if let Some(other) = covering(&self.ledger, self.policy, session, self.now) {
+            let Some(grant) = self.ledger.grants.get_mut(&other) else { return };
+            let (role, ends) = (grant.role.clone(), grant.ends.clone());
+            let changed = grant.unused_until.take().is_some().then(|| grant.clone());
+            if let Some(grant) = changed {
+                self.put(Change::Grant(grant));
+            }
+            let until = self.switch_at(&ends);
+            let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
+            (session.grant, session.role, session.lingers_until) = (other, role, None);
+            let session = session.clone();
+            self.note(What::SessionMoved, facts::session(&session));
+            self.put(Change::Session(session));
+            self.then(Effect::Prolong { session: id, until });
+            return;
+        }
+        let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
+        match role.map(|role| role.on_expiry) {
+            // Its own limit is what counts from now on.
+            _ if session.lingers_until.is_some() && why == EndedBy::Expired => {}
+            Some(OnExpiry::DenyNew { at_most }) if why == EndedBy::Expired && session.run_as().is_some() => {
+                let until = Deadline::in_(at_most, self.now);
+                let switch = self.switch_at(&until);
+                let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
+                session.lingers_until = Some(until);
+                let session = session.clone();
+                self.put(Change::Session(session));
+                self.then(Effect::Prolong { session: id, until: switch });
+            }
+            _ => self.end_session(id, why, due),
+        }
+    }
+
+    /// Closes what is over, and gives notice of what soon will be.
+    pub(super) fn look_at_windows(&mut self) {
+        let now = self.now;
+        let over = |deadline: &Deadline| deadline.has_passed(now);
+        let expired: Vec<GrantId> =
+            self.ledger.grants.values().filter(|grant| over(&grant.ends)).map(|grant| grant.id).collect();
+        for id in expired {
+            self.at_once();
+            self.expire(id);
+        }
+        let unused: Vec<GrantId> = self
+            .ledger
+            .grants
+            .values()
+            .filter(|grant| grant.unused_until.as_ref().is_some_and(over))
+            .map(|grant| grant.id)
+            .collect();
+        for id in unused {
+            self.at_once();
+            let closing = Closing {
+                state: GrantState::Unused { at: now.wall },
+                why: EndedBy::Released,
+                event: What::GrantUnused,
+            };
+            self.close_grants(&[id], &closing, |facts| facts);
+        }
+        let lingering: Vec<(SessionId, BootTime)> = self
+            .ledger
+            .sessions
+            .values()
+            .filter_map(|session| {
+                let until = session.lingers_until.as_ref().filter(|until| over(until))?;
+                Some((session.id, until.boot.min(now.boot)))
+            })
+            .collect();
+        for (id, due) in lingering {
+            self.at_once();
+            self.end_session(id, EndedBy::Expired, due);
+        }
+        self.give_notice();
+    }
+
+    /// Tells holders at their terminals that their window closes soon.
+    fn give_notice(&mut self) {
+        let due: Vec<(GrantId, Duration)> = self
+            .ledger
+            .grants
+            .values()
+            .filter_map(|grant| Some((grant.id, notice_due(self.policy, grant, self.now)?)))
+            .collect();
+        for (id, before) in due {
+            let Some(grant) = self.ledger.grants.get_mut(&id) else { continue };
+            grant.warned = Some(before);
+            let grant = grant.clone();
+            let left = grant.ends.remaining(self.now);
+            let terminals: BTreeSet<String> = self
+                .ledger
+                .under(id)
+                .filter(|session| !session.tty.is_empty())
+                .map(|session| session.tty.clone())
+                .collect();
+            let span = seconds(left.saturating_add(Duration::from_millis(500)));
+            let left = spoken(Duration::from_secs(span));
+            self.note(What::GrantWarned, Facts { seconds: Some(span), ..facts::grant(&grant) });
+            if !terminals.is_empty() {
+                self.then(Effect::Tell {
+                    holder: grant.holder.uid,
+                    terminals,
+                    lines: vec![
+                        format!(
+                            "jit: the window of {} for {} closes in {left}.",
+                            grant.holder.name, grant.role
+                        ),
+                        "jit: then everything that was started in it ends.".to_owned(),
+                        format!("jit: to go on, type:  jitctl extend {id} --for 30m --reason \"...\""),
+                    ],
+                });
+            }
+            self.then(Effect::Notify(Changed::ClosesSoon(id)));
+            self.put(Change::Grant(grant));
+        }
+    }
+
+    /// A session began under this grant.
+    pub(super) fn is_used(&mut self, id: GrantId) {
+        let Some(grant) = self.ledger.grants.get_mut(&id) else { return };
+        if grant.unused_until.take().is_some() {
+            let grant = grant.clone();
+            self.put(Change::Grant(grant));
+        }
+    }
+
+    /// A session under this grant is over.
+    pub(super) fn is_left(&mut self, id: GrantId) {
+        if self.ledger.under(id).next().is_some() {
+            return;
+        }
+        let Some(grant) = self.ledger.grants.get_mut(&id) else { return };
+        let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
+        if let Some(span) = role.and_then(|role| role.unused_for) {
+            grant.unused_until = Some(Deadline::in_(span, self.now));
+            let grant = grant.clone();
+            self.put(Change::Grant(grant));
+        }
+    }
+
+    /// When PID 1 ends a session of a window with this end: when its grace is over, too.
+    pub(super) fn switch_at(&self, ends: &Deadline) -> BootTime {
+        self.now.boot.after(ends.remaining(self.now)).after(self.grace())
+    }
+
+    fn move_the_switch(&mut self, id: GrantId) {
+        let Some(ends) = self.ledger.grants.get(&id).map(|grant| grant.ends.clone()) else { return };
+        let until = self.switch_at(&ends);
+        let sessions: Vec<SessionId> =
+            self.ledger.under(id).filter(|session| !session.is_ending()).map(|session| session.id).collect();
+        for session in sessions {
+            self.then(Effect::Prolong { session, until });
+        }
+    }
+}
+
+/// The moments at which something is due about windows.
+pub(super) fn next_moments<'a>(
+    ledger: &'a Ledger,
+    policy: Option<&'a Policy>,
+    now: &'a Now,
+) -> impl Iterator<Item = BootTime> + 'a {
+    let at = |deadline: &Deadline| now.boot.after(deadline.remaining(now));
+    let grants = ledger.grants.values().flat_map(move |grant| {
+        let notice = next_notice(policy, grant, now).map(|left| now.boot.after(left));
+        [Some(at(&grant.ends)), grant.unused_until.as_ref().map(at), notice]
+    });
+    let sessions = ledger.sessions.values().filter(|session| !session.is_ending());
+    let lingering = sessions.map(move |session| session.lingers_until.as_ref().map(at));
+    grants.chain(lingering).flatten()
+}
+
+/// The longest live grant of the session's holder that lets it be what it is.
+fn covering(ledger: &Ledger, policy: Option<&Policy>, session: &Session, now: &Now) -> Option<GrantId> {
+    let person = holder_of(session);
+    let access = Access { person: &person, service: &session.service, target: session.run_as() };
+    match decide(ledger, policy, &access, now) {
+        Decision::Allowed(grant) => Some(grant),
+        Decision::Denied(_) => None,
+    }
+}
+
+/// The moment from which the end of a grant's sessions is measured.
+fn due_of(grant: &Grant, why: EndedBy, now: &Now) -> BootTime {
+    let on_time = why == EndedBy::Expired && grant.ends.boot_id == now.boot_id;
+    if on_time { grant.ends.boot.min(now.boot) } else { now.boot }
+}
+
+fn warnings(policy: Option<&Policy>) -> Vec<Duration> {
+    policy.map_or_else(|| Settings::default().warn_before, |policy| policy.settings.warn_before.clone())
+}
+
+/// A window that is shorter than a warning is long does not begin with it.
+fn warned_from_the_start(policy: Option<&Policy>, duration: Duration) -> Option<Duration> {
+    warnings(policy).into_iter().filter(|before| *before >= duration).min()
+}
+
+/// Warnings that have not been given: those for less than the last one.
+fn not_given(policy: Option<&Policy>, grant: &Grant) -> impl Iterator<Item = Duration> + use<> {
+    let warned = grant.warned;
+    warnings(policy).into_iter().filter(move |before| warned.is_none_or(|warned| *before < warned))
+}
+
+/// The warning that is due now.
+fn notice_due(policy: Option<&Policy>, grant: &Grant, now: &Now) -> Option<Duration> {
+    let left = grant.ends.remaining(now);
+    not_given(policy, grant).filter(|before| left <= *before).min()
+}
+
+/// How long until the next warning is due.
+fn next_notice(policy: Option<&Policy>, grant: &Grant, now: &Now) -> Option<Duration> {
+    let left = grant.ends.remaining(now);
+    not_given(policy, grant).map(|before| left.saturating_sub(before)).min()
+}

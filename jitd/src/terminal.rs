@@ -1,0 +1,54 @@
+//! Says something to somebody at their terminal.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use jit_proto::escape::Escaped;
+use jit_proto::identity::UserId;
+use nix::fcntl::OFlag;
+use tracing::debug;
+
+/// The device that a PAM_TTY names, with or without `/dev/`; `None` where it names none.
+#[must_use]
+pub(crate) fn path(tty: &str) -> Option<PathBuf> {
+    let name = Path::new(tty.strip_prefix("/dev/").unwrap_or(tty));
+    let plain = name.components().all(|part| matches!(part, Component::Normal(_)));
+    (!tty.is_empty() && plain).then(|| Path::new("/dev").join(name))
+}
+
+/// Writes lines to a terminal, if it is one and belongs to this person. Nobody waits for it, and it is no loss where
+/// it cannot be: the record and the bus tell as well.
+pub(crate) fn tell(holder: UserId, tty: &str, lines: &[String]) {
+    if let Err(error) = write(holder, tty, lines) {
+        debug!("terminal {} was not told: {error}", Escaped(tty));
+    }
+}
+
+fn write(holder: UserId, tty: &str, lines: &[String]) -> std::io::Result<()> {
+    let path = path(tty).ok_or_else(|| std::io::Error::other("it is no terminal's name"))?;
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let mut file = OpenOptions::new().write(true).custom_flags(flags.bits()).open(&path)?;
+    let meta = file.metadata()?;
+    // Somebody else may have the terminal by now.
+    if !meta.file_type().is_char_device() || meta.uid() != holder.0 {
+        return Err(std::io::Error::other("it is somebody else's, or no terminal"));
+    }
+    let text: String = lines.iter().map(|line| format!("\r\n{}", Escaped(line))).collect();
+    file.write_all(format!("{text}\r\n").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminals_name_stays_below_dev() {
+        assert_eq!(path("/dev/pts/3"), Some(PathBuf::from("/dev/pts/3")));
+        assert_eq!(path("pts/3"), Some(PathBuf::from("/dev/pts/3")));
+        for bad in ["", "/etc/passwd", "../etc/passwd", "/dev/../etc/passwd", "pts/../../etc/passwd"] {
+            assert!(path(bad).is_none_or(|path| path.starts_with("/dev/etc")), "{bad}");
+        }
+    }
+}
