@@ -200,6 +200,9 @@ pub struct Facts {
     /// Milliseconds from the deadline, or from the revocation, to the first signal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_signal_ms: Option<u64>,
+    /// Milliseconds from the kill, after the grace, to proven empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_ms: Option<u64>,
     /// Milliseconds from the gate's answer until every process was in the session's scope.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contained_ms: Option<u64>,

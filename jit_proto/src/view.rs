@@ -115,6 +115,8 @@ pub struct SessionView {
     pub argv: Vec<String>,
     /// Audit session id (`ausearch --session`), 0 where the kernel gave none.
     pub audit_session: u32,
+    /// The logind session that it came from; empty if none.
+    pub login: String,
     /// Unit that holds it.
     pub scope: String,
     /// When it was registered.

@@ -152,6 +152,7 @@ mod tests {
             pid: 4711,
             argv: vec!["sudo".into(), text.into()],
             audit_session: 9,
+            login: text.into(),
             scope: "jit-3.scope".into(),
             started_at: MOMENT,
             ends_at: MOMENT + 1_800_000_000,

@@ -29,6 +29,9 @@ const MOST_IN_A_BATCH: usize = 128;
 /// After a commit that failed, what is due is tried again this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// A call waits so long for what another module moved to be moved back.
+const GATHER_LIMIT: Duration = Duration::from_secs(1);
+
 /// What reaches the engine.
 pub enum Message {
     /// Something happened.
@@ -421,7 +424,23 @@ impl Engine {
                 let then = if first { reply.take() } else { None };
                 self.order(Order::Watch { session, until, idle, pidfd: pidfd.take(), then });
             }
-            Effect::Gather { session, process } => self.order(Order::Gather { session, process }),
+            Effect::Gather { session, process } => {
+                // The module asks only where something was moved, so that no usual call waits for this.
+                let (done, gathered) = oneshot::channel();
+                self.order(Order::Gather { session, process, done });
+                if let Some(waits) = reply.take() {
+                    let (answer, answered) = oneshot::channel();
+                    *reply = Some(answer);
+                    tokio::spawn(async move {
+                        // A session that has just ended gathers nothing more, and one that is slow is held by its tag.
+                        let _ = tokio::time::timeout(GATHER_LIMIT, gathered).await;
+                        if let Ok(answer) = answered.await {
+                            // A caller that has gone is told nothing.
+                            let _ = waits.send(answer);
+                        }
+                    });
+                }
+            }
             Effect::Prolong { session, until } => self.order(Order::Prolong { session, until }),
             Effect::MindIdleness { session, idle } => self.order(Order::MindIdleness { session, idle }),
             Effect::Terminate { session, manner, due } => {

@@ -37,15 +37,20 @@ pub struct Doomed {
 pub async fn end(doomed: &Doomed, manner: Manner) -> EndReport {
     let mut reaping = Reaping::new(manner);
     let mut first_signal = None;
+    let mut kill = None;
     let mut act = reaping.next(Seen::Begin { populated: doomed.scope.is_populated() });
     loop {
         if first_signal.is_none() && matches!(act, Act::Signal(_) | Act::KillAll | Act::End(_)) {
             first_signal = Some(boot_now().since(doomed.due));
         }
+        if kill.is_none() && reaping.kills() {
+            kill = Some(boot_now());
+        }
         let seen = match act {
             Act::Report(report) => {
-                let took = boot_now().since(doomed.due);
-                return EndReport { took, first_signal, ..report };
+                let now = boot_now();
+                let kill = kill.map(|since| now.since(since));
+                return EndReport { took: now.since(doomed.due), first_signal, kill, ..report };
             }
             Act::Freeze => {
                 freeze(&doomed.scope).await;

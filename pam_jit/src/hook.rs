@@ -62,6 +62,7 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
     let caller = getuid();
     // root is not tagged, so that a sudo inside a session stays in its parent's audit session.
     let tagged = !caller.is_root()
+        && hook.options.tag
         && match tag::begin_audit_session(caller) {
             Ok(session) => {
                 hook.debug(format_args!("audit session {session} begun"));

@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) timeout: Duration,
     /// `bus=`.
     pub(crate) bus: Bus,
+    /// `tag=no`: begin no audit session; the daemon then moves the process into its scope before it answers.
+    pub(crate) tag: bool,
     /// `debug`: say in the system log what was asked and answered.
     pub(crate) debug: bool,
     /// `services=a,b`: the only PAM services that this line gates; all where it is not given.
@@ -74,6 +76,7 @@ impl Options {
         let mut duty = None;
         let mut timeout = None;
         let mut bus = None;
+        let mut tag = None;
         let mut debug = None;
         let mut services = None;
         for argument in arguments {
@@ -97,6 +100,14 @@ impl Options {
                         why: "`direct` or `system` is needed",
                     });
                 }
+                Some(("tag", "yes")) => tag.replace(true).is_none(),
+                Some(("tag", "no")) => tag.replace(false).is_none(),
+                Some(("tag", _)) => {
+                    return Err(BadOption::Value {
+                        option: option.to_string(),
+                        why: "`yes` or `no` is needed",
+                    });
+                }
                 Some(("services", value)) => {
                     let names: Vec<String> = value.split(',').map(str::to_owned).collect();
                     if names.iter().any(String::is_empty) {
@@ -117,6 +128,7 @@ impl Options {
             duty: duty.ok_or(BadOption::NoDuty)?,
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
             bus: bus.unwrap_or(Bus::Direct),
+            tag: tag.unwrap_or(true),
             debug: debug.unwrap_or(false),
             services,
         })
@@ -159,6 +171,7 @@ mod tests {
                 duty: Duty::Gate,
                 timeout: Duration::from_secs(2),
                 bus: Bus::Direct,
+                tag: true,
                 debug: false,
                 services: None
             }
@@ -169,11 +182,12 @@ mod tests {
     #[test]
     fn every_option_is_read_in_any_order() {
         let options =
-            parse(&[c"debug", c"services=sudo,sudo-i", c"timeout=500ms", c"gate", c"bus=system"]).unwrap();
+            parse(&[c"debug", c"services=sudo,sudo-i", c"timeout=500ms", c"gate", c"bus=system", c"tag=no"])
+                .unwrap();
         assert_eq!(options.duty, Duty::Gate);
         assert_eq!(options.timeout, Duration::from_millis(500));
         assert_eq!(options.bus, Bus::System);
-        assert!(options.debug);
+        assert!(options.debug && !options.tag);
         assert!(options.cover("sudo") && options.cover("sudo-i"));
         assert!(!options.cover("su") && !options.cover("") && !options.cover("sudo,sudo-i"));
     }
@@ -193,6 +207,7 @@ mod tests {
             (&[c"gate", c"track"], "`track` is one too many"),
             (&[c"gate", c"gate"], "`gate` is one too many"),
             (&[c"gate", c"bus=direct", c"bus=system"], "`bus=system` is one too many"),
+            (&[c"gate", c"tag=off"], "`tag=off` is not accepted: `yes` or `no` is needed"),
             (&[c"debug"], "`gate` or `track` is missing"),
             (&[], "`gate` or `track` is missing"),
             (&[c"gate", c"bus=session"], "`bus=session` is not accepted: `direct` or `system` is needed"),

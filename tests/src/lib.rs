@@ -24,3 +24,5 @@ pub mod host;
 pub mod login;
 
 pub mod lifeline;
+
+pub mod precision;

@@ -25,7 +25,7 @@ const CHILDREN: &str = "exec 9>/var/tmp/line; echo here >&9; sleep 1000 & setsid
 const AT_LEAST: u64 = 5;
 
 /// Somebody in a root shell, with children, and the line that tells when all are gone.
-fn settle(host: &Host, terminal: &mut Login, sudo: &str) -> Result<Lifeline> {
+pub(crate) fn settle(host: &Host, terminal: &mut Login, sudo: &str) -> Result<Lifeline> {
     host.root(&["rm", "-f", "/var/tmp/line"])?.ok()?;
     let lifeline = host.lifeline("/var/tmp/line")?;
     terminal.start(sudo)?;
@@ -45,7 +45,7 @@ fn in_its_scope(terminal: &mut Login) -> Result<()> {
 }
 
 /// The grant's end, in microseconds since the epoch; from the bus, for jitctl prints it for people.
-fn end_of(host: &Host, user: &str) -> Result<u64> {
+pub(crate) fn end_of(host: &Host, user: &str) -> Result<u64> {
     let grants = host.jitctl(&["grants"])?;
     let grant = grants.as_array().into_iter().flatten().find(|grant| grant["user"] == user);
     let grant = grant.with_context(|| format!("no grant of {user}: {grants}"))?;
@@ -176,14 +176,21 @@ fn a_shell_of_su_ends_with_the_window() -> Result<()> {
 #[test]
 fn the_terminal_is_usable_after_the_kill() -> Result<()> {
     for release in [Release::Bookworm, Release::Trixie] {
-        play(&Plan::new(release), |host| {
-            for &sudo in sudos(release) {
+        play(&Plan::new(release).gating(&["sudo", "sudo-i", "su", "doas"]), |host| {
+            let mut ways: Vec<String> = sudos(release).iter().map(|sudo| format!("{sudo} bash")).collect();
+            ways.extend(["su", "doas bash"].map(str::to_owned));
+            for way in ways {
                 // dash, for bash would set the terminal right by itself.
                 let mut terminal = host.login_at_terminal(DAVE)?;
                 let outer = terminal.start("dash")?;
                 let grant = host.grant(DAVE, "ops", "30m")?.to_string();
                 let before = terminal.run("stty echo; stty -a")?;
-                terminal.type_in(&format!("{sudo} bash\n"))?;
+                terminal.type_in(&format!("{way}\n"))?;
+                if way == "su" {
+                    terminal.expect("Password:", LIMIT)?;
+                    terminal.type_in(&format!("{PASSWORD}\n"))?;
+                    terminal.expect("#", LIMIT)?;
+                }
                 terminal.run("id -u")?.ok()?.says("0")?;
                 in_its_scope(&mut terminal)?;
                 host.root(&["jitctl", "revoke", &grant, "--reason", "a story"])?.ok()?;

@@ -8,6 +8,16 @@ mod window;
 
 mod end;
 
+mod tree;
+
+mod deadman;
+
+mod extend;
+
+mod left_alone;
+
+mod eligible;
+
 mod straddle;
 
 mod hostile;

@@ -260,6 +260,12 @@ fn what_is_started_in_a_session_stays_in_its_scope() -> Result<()> {
                 "su - -c 'cat /proc/self/cgroup'",
                 "runuser -l bob -c 'cat /proc/self/cgroup'",
                 "setsid --wait cat /proc/self/cgroup",
+                "sudo -n -u bob cat /proc/self/cgroup",
+                "sudo -n -g shadow cat /proc/self/cgroup",
+                "sudo -n -b sh -c 'cat /proc/self/cgroup > /var/tmp/behind'; while ! grep . /var/tmp/behind; do :; done",
+                "sudo -n sudo -n -i cat /proc/self/cgroup",
+                "sudo -n su - -c 'cat /proc/self/cgroup'",
+                "sudo -n runuser -l bob -c 'cat /proc/self/cgroup'",
             ] {
                 terminal.run(line)?.ok()?.says(&in_scope)?;
             }

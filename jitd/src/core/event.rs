@@ -240,6 +240,8 @@ pub struct EndReport {
     pub took: Duration,
     /// From the moment its end was due to the first signal, where one was sent.
     pub first_signal: Option<Duration>,
+    /// From the kill, after the grace, to proven empty, where it came to that.
+    pub kill: Option<Duration>,
     /// From the answer of the gate until all of it was in its scope, where it got there.
     pub contained: Option<Duration>,
     /// The processes, a line each, at most 64.

@@ -124,6 +124,7 @@ pub(super) fn end(report: &EndReport, facts: Facts) -> Facts {
         escaped: Some(report.escaped),
         left: Some(report.left),
         milliseconds: Some(milliseconds(report.took)),
+        kill_ms: report.kill.map(milliseconds),
         first_signal_ms: report.first_signal.map(milliseconds),
         processes: (!report.processes.is_empty()).then(|| report.processes.clone()),
         ..facts

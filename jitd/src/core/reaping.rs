@@ -156,6 +156,20 @@ impl Reaping {
         }
     }
 
+    /// Whether everything is being killed by now.
+    #[must_use]
+    pub fn kills(&self) -> bool {
+        matches!(
+            self.step,
+            Step::FreezeToKill
+                | Step::ListToKill
+                | Step::Killed
+                | Step::ThawedToDie
+                | Step::ElevatorsMoment
+                | Step::KillAll
+        )
+    }
+
     /// Takes what came of the last act, and says what to do next.
     #[must_use]
     pub fn next(&mut self, seen: Seen) -> Act {
@@ -208,7 +222,11 @@ impl Reaping {
 
             (Step::Sweep, Seen::Swept(found)) if found.is_empty() => self.over(),
             (Step::Sweep, Seen::Swept(found)) => {
+                let named = std::mem::take(&mut self.report.processes);
                 self.report.escaped += self.count(&found);
+                // What had left the cgroup is named before all others.
+                self.report.processes.extend(named);
+                self.report.processes.truncate(MOST_NAMED);
                 self.go(Step::End, Act::End(found.iter().map(|one| one.process).collect()))
             }
             (Step::Sweep, _) => {

@@ -163,6 +163,7 @@ impl Look<'_> {
             pid: session.main.pid,
             argv: session.argv.clone(),
             audit_session: session.tag.unwrap_or(0),
+            login: session.login.clone().unwrap_or_default(),
             scope: scope_name(session.id, 0),
             started_at: session.started_at.0,
             ends_at: ends.0,

@@ -74,6 +74,9 @@ fn durability_of(event: &Event) -> Durability {
             Stage::Recheck | Stage::Track => Durability::WithTheNext,
         },
         Event::SessionGone(..) => Durability::WithTheNext,
+        Event::Tick | Event::SessionIdle(_) | Event::SessionIdledOut(_) | Event::LoginGone(_) => {
+            Durability::BeforeTheSession
+        }
         _ => Durability::AtOnce,
     }
 }
@@ -139,6 +142,11 @@ impl<'a> Turn<'a> {
         self.commit.durability = Durability::AtOnce;
     }
 
+    /// What this step writes is to reach the disk soon, and nothing waits for it.
+    pub(super) fn soon(&mut self) {
+        self.commit.durability = self.commit.durability.max(Durability::BeforeTheSession);
+    }
+
     /// Closes requests and windows whose time has come.
     fn close_what_is_over(&mut self) {
         let now = self.now;
@@ -189,7 +197,8 @@ impl<'a> Turn<'a> {
     fn remember_clock(&mut self) {
         if self.clock_due {
             // An empty commit still writes the highest wall time.
-            self.after.insert(0, Effect::Commit(Commit::default()));
+            let durability = Durability::BeforeTheSession;
+            self.after.insert(0, Effect::Commit(Commit { durability, ..Commit::default() }));
         }
     }
 

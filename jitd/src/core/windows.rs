@@ -17,6 +17,9 @@ use super::policy::{OnExpiry, Policy, Settings};
 use super::step::Turn;
 use super::time::{Deadline, Now, seconds};
 
+/// A window that would become longer by no more than this has all that its role allows.
+const LEAST_EXTENSION: Duration = Duration::from_secs(1);
+
 /// How a window closes.
 #[derive(Debug, Clone)]
 pub(super) struct Closing {
@@ -58,7 +61,7 @@ impl Turn<'_> {
         let grant = self.ledger.grants.get_mut(&id).ok_or_else(gone)?;
         let before = grant.ends.remaining(now);
         let left = before.saturating_add(duration).min(most);
-        if left <= before {
+        if left <= before.saturating_add(LEAST_EXTENSION) {
             return Err(format!("grant {id} has {} left, which is all that its role allows", spoken(before)));
         }
         grant.ends = Deadline::in_(left, now);
@@ -168,8 +171,9 @@ impl Turn<'_> {
         let over = |deadline: &Deadline| deadline.has_passed(now);
         let expired: Vec<GrantId> =
             self.ledger.grants.values().filter(|grant| over(&grant.ends)).map(|grant| grant.id).collect();
+        // A power cut takes nothing away here: what is over would be found to be over again.
         for id in expired {
-            self.at_once();
+            self.soon();
             self.expire(id);
         }
         let unused: Vec<GrantId> = self
@@ -180,7 +184,7 @@ impl Turn<'_> {
             .map(|grant| grant.id)
             .collect();
         for id in unused {
-            self.at_once();
+            self.soon();
             let closing = Closing {
                 state: GrantState::Unused { at: now.wall },
                 why: EndedBy::Released,
@@ -198,7 +202,7 @@ impl Turn<'_> {
             })
             .collect();
         for (id, due) in lingering {
-            self.at_once();
+            self.soon();
             self.end_session(id, EndedBy::Expired, due);
         }
         self.give_notice();

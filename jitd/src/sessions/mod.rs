@@ -48,6 +48,8 @@ pub enum Order {
         session: SessionId,
         /// A process that another module may have moved.
         process: MainProcess,
+        /// Learns when it has been looked.
+        done: oneshot::Sender<()>,
     },
     /// Its window has another end.
     Prolong {
@@ -78,7 +80,7 @@ pub enum Order {
 
 /// What one session's own task is told.
 enum ToSession {
-    Gather(MainProcess),
+    Gather(MainProcess, oneshot::Sender<()>),
     Prolong(BootTime),
     MindIdleness(Option<Duration>),
     Terminate { manner: Manner, due: BootTime },
@@ -103,8 +105,8 @@ pub async fn run(mut orders: mpsc::UnboundedReceiver<Order>, engine: Handle, sys
                 });
                 sessions.retain(|_, sender| !sender.is_closed());
             }
-            Order::Gather { session, process } => {
-                tell(&sessions, session, ToSession::Gather(process));
+            Order::Gather { session, process, done } => {
+                tell(&sessions, session, ToSession::Gather(process, done));
             }
             Order::Prolong { session, until } => {
                 tell(&sessions, session, ToSession::Prolong(until));

@@ -138,7 +138,7 @@ impl Watch {
                     self.tries = if self.held.is_some() { 0 } else { self.tries + 1 };
                 }
                 Woken::LookForActivity => self.look_for_activity().await,
-                Woken::Told(ToSession::Gather(process)) => {
+                Woken::Told(ToSession::Gather(process, done)) => {
                     self.tree.saw(process.pid);
                     if let Some(generation) =
                         self.held.filter(|generation| self.tree.scope.holds(*generation))
@@ -146,6 +146,8 @@ impl Watch {
                     {
                         warn!("session {id}: {problem}");
                     }
+                    // Whoever waited for it may have given up.
+                    let _ = done.send(());
                 }
                 Woken::Told(ToSession::Prolong(until)) => self.prolong(until).await,
                 Woken::Told(ToSession::MindIdleness(idle)) => self.mind_idleness(idle),

@@ -15,11 +15,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use jit_tests::clock::rest;
+use jit_tests::clock::{rest, wait_until};
 use jit_tests::host::Host;
 use jit_tests::people::{DAVE, MALLORY, uid};
 use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
+use jit_tests::precision;
 use serde_json::{Value, json};
 
 /// How long the gate is called with each number of callers.
@@ -28,9 +29,11 @@ const CALLERS: [usize; 3] = [1, 8, 64];
 const WARM_UP: usize = 5;
 /// Runs in a row without a rest.
 const ROW: u32 = 100;
+/// Trees of a thousand processes that are ended.
+const TREES: usize = 20;
 
 /// Variants: name, stack, command. The first is what the others are compared with.
-const VARIANTS: [(&str, &str, &str); 8] = [
+const VARIANTS: [(&str, &str, &str); 9] = [
     ("sudo", "plain", "sudo -n true"),
     ("sudo, pam_jit", "jit", "sudo -n true"),
     ("sudo, pam_jit on the system bus", "bus", "sudo -n true"),
@@ -39,6 +42,7 @@ const VARIANTS: [(&str, &str, &str); 8] = [
     ("sudo-rs, pam_jit", "jit", "sudo-rs -n true"),
     ("pkexec", "plain", "pkexec true"),
     ("run0", "plain", "run0 true"),
+    ("sudo, pam_jit without a tag", "untagged", "sudo -n true"),
 ];
 const JIT: usize = 1;
 const EXEC: usize = 3;
@@ -66,11 +70,19 @@ fn main() -> Result<()> {
     drop(workers);
     host.no_session_left(Duration::from_secs(60))?;
     let resident_after = resident(&host)?;
+    let cpu = cpu_of_a_sudo(&host)?;
     let gate = call_the_gate(&host)?;
+    host.root(&["jitctl", "revoke", "--all", "--reason", "the next part of the bench"])?.ok()?;
+    host.no_session_left(Duration::from_secs(60))?;
+    let trees = end_trees(&host)?;
+    eprintln!("200 windows that close within a second ...");
+    let late = precision::measure(&host, 200)?;
     let resident_most = resident(&host)?;
     host.root_with(&["jitctl", "audit", "verify"], b"", Duration::from_secs(120))?.ok()?;
 
-    let report = report(runs, &times, &rows, &gate, [resident_at_rest, resident_after, resident_most])?;
+    let ends = Ends { cpu, trees, late };
+    let residents = [resident_at_rest, resident_after, resident_most];
+    let report = report(runs, &times, &rows, &gate, residents, &ends)?;
     let path = places::target().join("bench.json");
     fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")?;
     print!("{}", table(&report));
@@ -112,8 +124,11 @@ fn prepare(host: &Host) -> Result<Vec<Worker>> {
             }
         })
         .collect();
+    let untagged: String = on_bus.replace("bus=system", "tag=no");
     let exec = format!("account required pam_exec.so quiet /usr/local/bin/look-up-grant\n{plain}");
-    for (name, stack) in [("plain", &plain), ("jit", &jit), ("bus", &on_bus), ("exec", &exec)] {
+    for (name, stack) in
+        [("plain", &plain), ("jit", &jit), ("bus", &on_bus), ("exec", &exec), ("untagged", &untagged)]
+    {
         host.write(&format!("/etc/bench/{name}"), stack)?;
     }
     host.write_program("/usr/local/bin/look-up-grant", SCRIPT)?;
@@ -121,7 +136,7 @@ fn prepare(host: &Host) -> Result<Vec<Worker>> {
     host.root_sh("mkdir -p /run/grants; date -d '+1 day' +%s > /run/grants/dave; systemctl restart polkit")?
         .ok()?;
     host.grant(DAVE, "ops", "2h")?;
-    ["plain", "jit", "bus", "exec"].into_iter().map(|stack| Worker::start(host, stack)).collect()
+    ["plain", "jit", "bus", "exec", "untagged"].into_iter().map(|stack| Worker::start(host, stack)).collect()
 }
 
 /// Somebody in the host who runs what he is told with one of the stacks.
@@ -241,6 +256,75 @@ fn call_the_gate(host: &Host) -> Result<Vec<Value>> {
     Ok(found)
 }
 
+/// What the ends of sessions, and the daemon's part in a sudo, were measured to take.
+struct Ends {
+    /// Microseconds of the daemon's processor time for one sudo, on a host with many idle processes.
+    cpu: u64,
+    /// Milliseconds to end a tree of a thousand processes: by jitd, from the kill on, and by a bare cgroup.kill.
+    trees: [Vec<f64>; 2],
+    /// Milliseconds from the deadline to the first signal.
+    late: Vec<u64>,
+}
+
+/// Processor time of the daemon for one sudo, with 2,000 processes around that do nothing.
+fn cpu_of_a_sudo(host: &Host) -> Result<u64> {
+    eprintln!("a sudo among 2,000 idle processes ...");
+    host.root_sh(
+        "systemd-run --quiet --unit=idle perl -e 'for (1..2000) { fork() or do { sleep 1000; exit } } sleep 1000'; \
+         while [ $(pgrep -c perl) -lt 2000 ]; do :; done",
+    )?
+    .ok()?;
+    let used = || -> Result<u64> {
+        let stat = host.root_sh("grep usage_usec /sys/fs/cgroup/system.slice/jitd.service/cpu.stat")?;
+        Ok(stat.ok()?.stdout.split_whitespace().nth(1).context("usage_usec")?.parse()?)
+    };
+    let mut dave = host.login(DAVE)?;
+    dave.run("sudo -n true")?.ok()?;
+    let before = used()?;
+    dave.run(&format!("for n in $(seq {ROW}); do sudo -n true; done"))?.ok()?;
+    host.no_session_left(Duration::from_secs(60))?;
+    let after = used()?;
+    host.root(&["systemctl", "stop", "idle.service"])?.ok()?;
+    Ok((after - before) / u64::from(ROW))
+}
+
+/// Ends trees of a thousand processes that ignore what they can, in turn by jitd and by a bare cgroup.kill.
+fn end_trees(host: &Host) -> Result<[Vec<f64>; 2]> {
+    host.write("/usr/local/lib/tree.pl", include_str!("../../host/tree.pl"))?;
+    host.root(&["mkdir", "-p", "/sys/fs/cgroup/plain"])?.ok()?;
+    let limit = Duration::from_secs(60);
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..TREES {
+        eprintln!("a tree of 1,000 processes, {} of {TREES} ...", round + 1);
+        let lifeline = host.lifeline("/var/tmp/line")?;
+        let grant = host.grant(DAVE, "ops", "30m")?;
+        let mut dave = host.login(DAVE)?;
+        dave.run("sudo -n perl /usr/local/lib/tree.pl 1000 & true")?.ok()?;
+        lifeline.taken(limit)?;
+        wait_until("the tree is in its scope", limit, || {
+            let inside = host.root_sh("cat /sys/fs/cgroup/jit.slice/jit-*.scope/cgroup.procs | wc -l")?;
+            Ok(inside.line().parse::<u64>().unwrap_or(0) >= 1000)
+        })?;
+        host.root(&["jitctl", "revoke", &grant.to_string(), "--reason", "the tree is to end"])?.ok()?;
+        lifeline.let_go(limit)?;
+        host.no_session_left(limit)?;
+        let ended = host.record("session.ended", |record| record["grant"] == grant)?;
+        ensure!(ended["left"] == 0, "{ended}");
+        times[0].push(ended["kill_ms"].as_f64().context("kill_ms")?);
+
+        host.root(&["rm", "/var/tmp/line"])?.ok()?;
+        let lifeline = host.lifeline("/var/tmp/line")?;
+        let plain =
+            "echo 0 > /sys/fs/cgroup/plain/cgroup.procs; perl /usr/local/lib/tree.pl 1000 >/dev/null 2>&1 &";
+        host.root_sh(plain)?.ok()?;
+        lifeline.taken(limit)?;
+        let killed = host.root(&["/usr/local/bin/stopwatch", "kill", "/sys/fs/cgroup/plain"])?;
+        times[1].push(killed.ok()?.line().parse::<f64>()? / 1e3);
+        host.root(&["rm", "/var/tmp/line"])?.ok()?;
+    }
+    Ok(times)
+}
+
 /// Resident memory of the daemon in KiB.
 fn resident(host: &Host) -> Result<u64> {
     let line =
@@ -255,7 +339,11 @@ fn report(
     rows: &[f64; 2],
     gate: &[Value],
     resident: [u64; 3],
+    ends: &Ends,
 ) -> Result<Value> {
+    let [jit_tree, plain_tree] = ends.trees.clone().map(|mut times| quantile(&mut times, 0.5));
+    let mut late: Vec<f64> = ends.late.iter().map(|late| *late as f64).collect();
+    let late_p99 = quantile(&mut late, 0.99);
     let plain = times.first().context("times")?;
     let variants: Vec<Value> = VARIANTS
         .iter()
@@ -278,6 +366,10 @@ fn report(
         { "aim": "faster than pkexec", "met": median(JIT) < median(PKEXEC) },
         { "aim": "faster than run0", "met": median(JIT) < median(RUN0) },
         { "aim": "jitd resident under 20 MB", "met": resident.iter().all(|kib| *kib < 20 * 1024) },
+        { "aim": "1,000 processes gone within 150 ms of the kill", "met": jit_tree <= 150.0 },
+        { "aim": "at most twice as long as a bare cgroup.kill", "met": jit_tree <= 2.0 * plain_tree },
+        { "aim": "99 % of 200 first signals within 50 ms of their deadlines", "met": late_p99 <= 50.0 },
+        { "aim": "at most 5 ms of jitd's processor time for a sudo", "met": ends.cpu <= 5000 },
     ]);
     Ok(json!({
         "runs": runs,
@@ -286,6 +378,9 @@ fn report(
         "sudo_rs_ratio": paired(&times[SUDO_RS[1]], &times[SUDO_RS[0]]),
         "in_a_row_ms": { "sudo": rows[0], "pam_jit": rows[1], "ratio": rows[1] / rows[0] },
         "gate": gate,
+        "tree_of_1000_ms": { "jitd": jit_tree, "cgroup_kill": plain_tree, "ratio": jit_tree / plain_tree },
+        "first_signal_ms": { "median": quantile(&mut late, 0.5), "p99": late_p99, "most": quantile(&mut late, 1.0) },
+        "cpu_of_a_sudo_us": ends.cpu,
         "daemon_resident_kib": { "at_rest": resident[0], "after_the_runs": resident[1], "after_the_gate": resident[2] },
     }))
 }
@@ -337,6 +432,22 @@ fn table(report: &Value) -> String {
             number(&gate["longest_ms"])
         );
     }
+    let (tree, late) = (&report["tree_of_1000_ms"], &report["first_signal_ms"]);
+    text += &format!(
+        "a tree of 1,000 processes, from the kill to proven empty: {:.0} ms, by a bare cgroup.kill {:.0} ms: {:.2}x\n",
+        number(&tree["jitd"]),
+        number(&tree["cgroup_kill"]),
+        number(&tree["ratio"])
+    );
+    text += &format!(
+        "200 windows that close within a second, from the deadline to the first signal: median {:.0} ms, p99 {:.0} ms\n",
+        number(&late["median"]),
+        number(&late["p99"])
+    );
+    text += &format!(
+        "jitd's processor time for one sudo among 2,000 idle processes: {:.2} ms\n",
+        number(&report["cpu_of_a_sudo_us"]) / 1e3
+    );
     let resident = &report["daemon_resident_kib"];
     text += &format!(
         "jitd, resident: {:.1} MB at rest, {:.1} MB after the runs, {:.1} MB after the gate was called like this\n",

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use jit_proto::gate::{METHOD_ENTER, OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
 use jit_proto::names::{GATE_INTERFACE, GATE_SOCKET, OBJECT_PATH};
 use jit_tests::clock::{Deadline, now};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, getpid, getuid, pidfd_open};
 use zbus::connection::Builder;
 use zbus::{Fd, OwnedVariant, Variant};
@@ -27,7 +29,8 @@ fn main() -> Result<()> {
         }
         ["allowed", seconds] => again_and_again(Duration::from_secs(seconds.parse()?), sudo_like),
         ["once"] => enter_once(),
-        _ => bail!("usage: stopwatch time | refused SECONDS | allowed SECONDS"),
+        ["kill", cgroup] => kill_cgroup(Path::new(cgroup)),
+        _ => bail!("usage: stopwatch time | refused SECONDS | allowed SECONDS | kill CGROUP"),
     }
 }
 
@@ -83,6 +86,24 @@ fn sudo_like() -> Result<()> {
 fn enter_once() -> Result<()> {
     fs::write("/proc/self/loginuid", getuid().as_raw().to_string()).context("/proc/self/loginuid")?;
     enter(&runtime()?, OUTCOME_ALLOWED)
+}
+
+/// Prints how many microseconds it takes from `cgroup.kill` until the kernel says that nothing is in there any more.
+fn kill_cgroup(cgroup: &Path) -> Result<()> {
+    let begun = now();
+    fs::write(cgroup.join("cgroup.kill"), "1")?;
+    let events = fs::File::open(cgroup.join("cgroup.events"))?;
+    loop {
+        let mut bytes = [0; 256];
+        let length = rustix::io::pread(&events, &mut bytes, 0)?;
+        if String::from_utf8_lossy(&bytes[..length]).contains("populated 0") {
+            break;
+        }
+        let mut polled = [PollFd::new(&events, PollFlags::PRI)];
+        poll(&mut polled, None)?;
+    }
+    println!("{}", begun.elapsed().as_micros());
+    Ok(())
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
