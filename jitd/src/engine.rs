@@ -18,6 +18,7 @@ use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
 use crate::sessions::Order;
 use crate::store::{Kept, Store, StoreError};
+use crate::survey::ToSurveyor;
 
 /// This many events at most share one transaction.
 const MOST_IN_A_BATCH: usize = 128;
@@ -118,6 +119,15 @@ impl Handle {
         answer.await.map_err(|_| Stopped)
     }
 
+    /// Sends an event that nobody waits for, from a thread of its own.
+    ///
+    /// # Errors
+    /// When the engine has ended.
+    pub fn tell_from_thread(&self, event: Event) -> Result<(), Stopped> {
+        let incoming = Box::new(Incoming { event, pidfd: None, reply: None });
+        self.sender.blocking_send(Message::Event(incoming)).map_err(|_| Stopped)
+    }
+
     /// Reports what syslog has been handed; called from the sink's own thread.
     pub fn sent(&self, seq: u64) {
         // If the engine has ended, the records are sent once more after the next start: at least once.
@@ -144,6 +154,8 @@ pub struct Engine {
     pub sessions: mpsc::UnboundedSender<Order>,
     /// What serves syslog.
     pub sink: std_mpsc::Sender<ToSink>,
+    /// What looks for things left behind.
+    pub surveyor: std_mpsc::Sender<ToSurveyor>,
     /// What tells the bus.
     pub changes: broadcast::Sender<Changed>,
     /// What wakes the engine at the next deadline.
@@ -195,6 +207,7 @@ impl Engine {
                     Message::Event(incoming) => {
                         if let Event::PolicyLoaded(new) = &incoming.event {
                             let _ = self.sink.send(ToSink::Enterprise(new.settings.syslog_enterprise));
+                            let _ = self.surveyor.send(ToSurveyor::Paths(new.settings.setuid_paths.clone()));
                             policy = Some(Arc::clone(new));
                         }
                         let Incoming { event, pidfd, reply } = *incoming;
@@ -331,6 +344,11 @@ impl Engine {
             Effect::Gather { session, process } => self.order(Order::Gather { session, process }),
             Effect::Terminate { session, grace } => self.order(Order::Terminate { session, grace }),
             Effect::EndScope(id) => self.order(Order::EndScope(id)),
+            Effect::Survey(survey) => {
+                if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {
+                    error!("nobody surveys what sessions leave behind: the surveyor has ended");
+                }
+            }
             // Without a listener on the bus there is nobody to tell.
             Effect::Notify(changed) => drop(self.changes.send(changed)),
             Effect::Reply(answer) => {

@@ -4,7 +4,7 @@ use jit_proto::identity::{GrantId, RoleName, SessionId};
 use jit_proto::record::{Event as What, Facts};
 
 use super::decide::{Access, Decision, decide};
-use super::event::{Change, Effect, EndReport, Knock, Named, Process, Verdict};
+use super::event::{Change, Changed, Effect, EndReport, Held, Knock, Named, Process, Survey, Verdict};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, Session, SessionState};
 use super::people::{Account, Person};
@@ -68,6 +68,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
     turn.ledger.sessions.insert(id, session.clone());
     let last = grant.ends.remaining(turn.now) + turn.grace();
     let first = session.tag.is_none();
+    turn.then(Effect::Survey(Survey::Opened(Box::new(session.clone()))));
     turn.then(Effect::Watch { session: Box::new(session), last, first });
     Verdict::Allowed
 }
@@ -119,12 +120,16 @@ fn open(
     let Some(opened) = turn.ledger.sessions.get_mut(&session.id) else {
         return Verdict::Denied(vec![format!("jit: {} is refused: the session is gone.", session.service)]);
     };
+    let moved = grant.as_ref().is_some_and(|(grant, _)| *grant != opened.grant);
     if let Some((grant, role)) = grant {
         opened.grant = grant;
         opened.role = role;
     }
     opened.state = SessionState::Open { run_as: target.clone() };
     let opened = opened.clone();
+    if moved {
+        turn.then(Effect::Survey(Survey::Opened(Box::new(opened.clone()))));
+    }
     turn.note(What::SessionOpened, facts::session(&opened));
     turn.put(Change::Session(opened));
     Verdict::Allowed
@@ -164,6 +169,16 @@ pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     turn.note(What::SessionEnded, facts);
     session.state = SessionState::Ended { why };
     turn.put(Change::Session(session));
+    turn.then(Effect::Survey(Survey::Gone(id)));
+}
+
+/// What a survey found goes into the record of each grant that may have caused it, and to whoever listens.
+pub(super) fn left_behind(turn: &mut Turn<'_>, held: &[Held], findings: &[String], detail: &str) {
+    for held in held {
+        turn.note(What::GrantLeftBehind, facts::left_behind(held, findings, detail));
+        turn.then(Effect::Notify(Changed::LeftBehind(held.grant)));
+    }
+    turn.then(Effect::Survey(Survey::Recorded));
 }
 
 /// A session could not be proven empty: say so, loudly, and stay with it.

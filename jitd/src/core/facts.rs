@@ -2,7 +2,7 @@
 
 use jit_proto::record::Facts;
 
-use super::event::{Caller, EndReport, Knock};
+use super::event::{Caller, EndReport, Held, Knock};
 use super::ledger::{Grant, Request, Session};
 use super::people::Account;
 use super::policy::Policy;
@@ -103,6 +103,18 @@ pub(super) fn session(session: &Session) -> Facts {
         run_as: session.run_as().map(|account| account.name.clone()),
         tty: (!session.tty.is_empty()).then(|| session.tty.clone()),
         pid: Some(session.main.pid),
+        ..Facts::default()
+    }
+}
+
+pub(super) fn left_behind(held: &Held, findings: &[String], detail: &str) -> Facts {
+    Facts {
+        user: Some(held.holder.name.clone()),
+        uid: Some(held.holder.uid.0),
+        role: Some(held.role.to_string()),
+        grant: Some(held.grant.0),
+        left_behind: Some(findings.to_vec()),
+        detail: (!detail.is_empty()).then(|| detail.to_owned()),
         ..Facts::default()
     }
 }

@@ -49,6 +49,9 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         }
         Event::SessionGone(id, report) => elevation::gone(&mut turn, id, &report),
         Event::SessionStuck(id, report) => elevation::stuck(&mut turn, id, &report),
+        Event::LeftBehind { held, findings, detail } => {
+            elevation::left_behind(&mut turn, &held, &findings, &detail);
+        }
     }
     turn.finish()
 }

@@ -85,6 +85,8 @@ impl Store {
         connection.busy_timeout(Duration::from_secs(1)).map_err(context)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(context)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(context)?;
+        // Under the unit's sandbox /tmp is read-only.
+        connection.pragma_update(None, "temp_store", "MEMORY").map_err(context)?;
         let found: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(context)?;
         if found > SCHEMA {
