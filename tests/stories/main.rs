@@ -10,6 +10,8 @@ mod end;
 
 mod straddle;
 
+mod left_behind;
+
 mod hostile;
 
 mod unreachable;

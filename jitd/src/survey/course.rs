@@ -1,9 +1,9 @@
 //! When to survey, what to compare with, and whose doing a difference may be: decided here, performed elsewhere.
 //!
 //! A survey costs more than a call of sudo. So one is made for many: a little after the last session has ended, or a
-//! while after the first one where they keep coming, and never so often that surveys take more than a fiftieth of one
-//! processor. Before the first session of a quiet time the baseline is taken anew, so that what changed meanwhile is
-//! not laid at that session's door.
+//! while after the first end where they keep coming, and the longer after the one before, the more that one cost. When
+//! the first session of a quiet time begins, the baseline is taken anew, so that what changed meanwhile is not laid at
+//! that session's door.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,10 +21,11 @@ use crate::core::time::Now;
 const SETTLE: Duration = Duration::from_secs(2);
 /// Sessions that keep coming do not put a survey off for longer than this.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// A baseline that is no older needs not be taken anew.
-const FRESH: Duration = Duration::from_secs(60);
-/// Of one processor, surveys take a part in so many at most.
+/// Between two looks lies this many times what the first one took. With a baseline before each of them, surveys take
+/// at most a twenty-fifth of one processor.
 const SHARE: u32 = 50;
+/// A survey that failed is made again after this.
+const RETRY: Duration = Duration::from_secs(60);
 /// The kernel stamps inodes with a clock that is behind by up to a tick (at most 10 ms).
 const CLOCK_TICK: Duration = Duration::from_millis(50);
 /// Clocks that have drifted apart by more than this since a session began: the wall clock was set.
@@ -88,7 +89,10 @@ pub(super) struct Course {
     since_walk: BTreeMap<GrantId, Held>,
     /// Grants had sessions open and the baseline is gone.
     lost: bool,
+    /// The next look.
     not_before: BootTime,
+    /// The next survey of any kind, after one that failed.
+    retry: BootTime,
 }
 
 impl Course {
@@ -109,6 +113,7 @@ impl Course {
             since_walk: BTreeMap::new(),
             lost,
             not_before: BootTime(0),
+            retry: BootTime(0),
         }
     }
 
@@ -127,14 +132,13 @@ impl Course {
         self.lost = self.baseline.is_none();
         self.first_end = Some(now.boot);
         self.last_end = Some(now.boot);
-        self.opened(session, now)
+        self.opened(session)
     }
 
     /// A session has begun.
-    pub(super) fn opened(&mut self, session: &Session, now: &Now) -> Vec<Do> {
+    pub(super) fn opened(&mut self, session: &Session) -> Vec<Do> {
         let held = Held { grant: session.grant, role: session.role.clone(), holder: session.holder.clone() };
-        let quiet = self.open.held.is_empty() && self.walking.is_none() && self.told.is_none();
-        if quiet && self.taken.is_none_or(|taken| now.boot.since(taken) > FRESH) {
+        if self.open.held.is_empty() && self.walking.is_none() && self.told.is_none() {
             self.wants_baseline = true;
         }
         if self.walking.is_some() || self.told.is_some() {
@@ -164,7 +168,7 @@ impl Course {
             return None;
         }
         if self.wants_baseline && (self.baseline.is_none() || self.first_end.is_none()) {
-            return Some(self.not_before);
+            return Some(self.retry);
         }
         let (first, last) = (self.first_end?, self.last_end?);
         let at_the_latest = first.after(LONGEST_WAIT);
@@ -172,7 +176,7 @@ impl Course {
             if self.sessions.is_empty() { last.after(SETTLE).min(at_the_latest) } else { at_the_latest };
         // What was open when the daemon started is looked at as soon as it is up.
         let quiet = if self.taken.is_none() { first } else { quiet };
-        Some(quiet.max(self.not_before))
+        Some(quiet.max(self.not_before).max(self.retry))
     }
 
     /// Begins a survey if one is due.
@@ -218,7 +222,7 @@ impl Course {
 
     /// A survey came to nothing; it is made again.
     pub(super) fn failed(&mut self, now: &Now) {
-        self.not_before = now.boot.after(FRESH);
+        self.retry = now.boot.after(RETRY);
         match self.walking.take() {
             Some((Purpose::Look, _)) => {
                 self.first_end = Some(now.boot);
@@ -377,7 +381,7 @@ mod tests {
     fn a_plant_of_the_first_milliseconds_is_told_at_the_end() {
         let mut course = course();
         let start = at(1000.0);
-        assert_eq!(course.opened(&session(1, 7, &start), &start), [Do::KeepOpen]);
+        assert_eq!(course.opened(&session(1, 7, &start)), [Do::KeepOpen]);
         assert_eq!(course.tick(&start), [Do::Walk]);
         course.gone(SessionId(1), &at(1000.01));
         let upgraded = at(500.0);
@@ -401,7 +405,7 @@ mod tests {
         let mut walks = 0;
         for n in 0..6000_u32 {
             let now = at(1000.0 + f64::from(n) * 0.01);
-            course.opened(&session(n.into(), 7, &now), &now);
+            course.opened(&session(n.into(), 7, &now));
             walks += course.tick(&now).len();
             course.gone(SessionId(n.into()), &now);
             walks += course.tick(&now).len();
@@ -417,14 +421,14 @@ mod tests {
     fn who_opens_or_ends_a_session_during_a_survey_is_in_the_next_one_too() {
         let mut course = course();
         for (id, grant) in [(1, 7), (2, 8), (3, 9)] {
-            course.opened(&session(id, grant, &at(1000.0)), &at(1000.0));
+            course.opened(&session(id, grant, &at(1000.0)));
         }
         course.tick(&at(1000.0));
         course.walked(host(&[("/etc/old", &at(0.0))]), &at(1000.0));
         course.gone(SessionId(1), &at(1001.0));
         assert_eq!(course.tick(&at(1031.0)), [Do::Walk]);
         course.gone(SessionId(2), &at(1031.1));
-        course.opened(&session(4, 10, &at(1031.1)), &at(1031.1));
+        course.opened(&session(4, 10, &at(1031.1)));
         let todo = course.walked(host(&[]), &at(1031.2));
         assert_eq!(told(&todo), [(vec![7, 8, 9, 10], vec!["/etc/old"])]);
         course.recorded();
@@ -436,7 +440,7 @@ mod tests {
     #[test]
     fn a_restart_in_between_hides_nothing() {
         let mut first = course();
-        first.opened(&session(1, 7, &at(1000.0)), &at(1000.0));
+        first.opened(&session(1, 7, &at(1000.0)));
         let (baseline, open) = (first.baseline().cloned(), first.open().clone());
         let mut second = Course::new(baseline.clone(), open, &at(1010.0));
         assert_eq!(second.tick(&at(1010.0)), [Do::Walk]);
@@ -465,7 +469,7 @@ mod tests {
     fn a_clock_that_was_set_proves_nothing() {
         let mut course = course();
         let start = at(1000.0);
-        course.opened(&session(1, 7, &start), &start);
+        course.opened(&session(1, 7, &start));
         assert_eq!(course.tick(&start), [Do::Walk]);
         let mut later = at(1000.1);
         later.wall = WallTime(later.wall.0 - 3_600_000_000);
@@ -479,7 +483,7 @@ mod tests {
     #[test]
     fn a_survey_that_failed_is_made_again() {
         let mut course = course();
-        course.opened(&session(1, 7, &at(1000.0)), &at(1000.0));
+        course.opened(&session(1, 7, &at(1000.0)));
         course.tick(&at(1000.0));
         course.failed(&at(1000.1));
         course.gone(SessionId(1), &at(1000.2));

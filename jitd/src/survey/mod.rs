@@ -110,9 +110,7 @@ impl Surveyor {
                 _ => HUNG,
             };
             let todo = match inbox.recv_timeout(wait) {
-                Ok(ToSurveyor::Order(Survey::Opened(session))) => {
-                    self.course.opened(&session, &self.clock.now())
-                }
+                Ok(ToSurveyor::Order(Survey::Opened(session))) => self.course.opened(&session),
                 Ok(ToSurveyor::Order(Survey::Gone(session))) => {
                     self.course.gone(session, &self.clock.now());
                     Vec::new()
