@@ -1,5 +1,7 @@
 //! What somebody plants inside a window, to have privilege after it, is named in the record of the grant.
+#![allow(clippy::print_stdout, reason = "what a survey costs is told to whoever runs the story alone")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -50,10 +52,16 @@ fn alert(host: &Host, grant: u64) -> Result<Vec<String>> {
         Ok(found.is_some())
     })
     .with_context(|| format!("the records are {:#?}", host.records()))?;
-    let record = found.context("a record")?;
-    println!("{}: {}", host.release().name(), record["detail"].as_str().context("what it cost")?);
-    let lines = record["left_behind"].as_array().context("lines")?;
-    Ok(lines.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+    let last = found.context("a record")?;
+    println!("{}: {}", host.release().name(), last["detail"].as_str().context("what it cost")?);
+    // A survey that finds much makes several records, of one moment.
+    let records = host.records()?;
+    let same = |record: &&Value| {
+        record["event"] == "grant.left_behind" && record["grant"] == grant && record["time"] == last["time"]
+    };
+    let lines =
+        records.iter().filter(same).flat_map(|record| record["left_behind"].as_array().into_iter().flatten());
+    Ok(lines.filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 /// Until nobody's sessions are left to be surveyed.
@@ -92,7 +100,13 @@ fn twelve_plants(release: Release) -> Result<()> {
         dave.run("sudo -n true")?.ok()?;
         surveyed(host)?;
         let alerts = host.records()?.into_iter().filter(|record| record["event"] == "grant.left_behind");
-        ensure!(alerts.count() == 1, "{:#?}", host.records()?);
+        let times: BTreeSet<String> = alerts.map(|record| record["time"].to_string()).collect();
+        ensure!(times.len() == 1, "told more than once: {times:?}");
+        // The copy that leaves the host names every one of them as well.
+        let sent = host.root_sh("journalctl --no-pager --quiet --output=cat --unit=jitd.service")?.text();
+        for (_, expected) in PLANTS {
+            ensure!(sent.contains(expected), "{expected} is not in syslog:\n{sent}");
+        }
         Ok(())
     })
 }

@@ -107,14 +107,14 @@ pub(super) fn session(session: &Session) -> Facts {
     }
 }
 
-pub(super) fn left_behind(held: &Held, findings: &[String], detail: &str) -> Facts {
+pub(super) fn left_behind(held: &Held, findings: &[String], detail: String) -> Facts {
     Facts {
         user: Some(held.holder.name.clone()),
         uid: Some(held.holder.uid.0),
         role: Some(held.role.to_string()),
         grant: Some(held.grant.0),
         left_behind: Some(findings.to_vec()),
-        detail: (!detail.is_empty()).then(|| detail.to_owned()),
+        detail: Some(detail),
         ..Facts::default()
     }
 }

@@ -12,7 +12,7 @@ use jit_proto::identity::{GrantId, SessionId};
 use jit_proto::moment::{BootTime, WallTime};
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{Finding, Snapshot, diff, rebased};
+use super::snapshot::{Finding, Snapshot, adopted, diff, rebased};
 use crate::core::event::Held;
 use crate::core::ledger::Session;
 use crate::core::time::Now;
@@ -204,6 +204,7 @@ impl Course {
         match purpose {
             Purpose::Baseline => self.compare_with(snapshot, began, now),
             Purpose::Look => {
+                self.adopt(&snapshot);
                 let findings =
                     self.baseline.as_ref().map(|before| diff(before, &snapshot)).unwrap_or_default();
                 if findings.is_empty() {
@@ -252,12 +253,13 @@ impl Course {
         self.walking = None;
         self.since_walk.clear();
         let mut todo = Vec::new();
+        self.adopt(&snapshot);
         let nothing = Snapshot::nothing_like(&snapshot);
         let before = self.baseline.as_ref().unwrap_or(&nothing);
         let began = match self.open.began {
             None => Some(i64::MAX),
             Some(began) if self.baseline.is_some() && clock_was_set(began, now) => None,
-            Some(began) => Some(micros_before(began.wall, CLOCK_TICK)),
+            Some(_) => Some(self.first_stamp()),
         };
         let (base, earlier) = rebased(before, snapshot, began);
         if self.baseline.is_some() && !earlier.is_empty() {
@@ -271,6 +273,19 @@ impl Course {
             todo.push(Do::Tell(held, vec![Finding::baseline_is_gone()]));
         }
         todo
+    }
+
+    /// A baseline of an earlier daemon is brought up to the list of places that is surveyed now.
+    fn adopt(&mut self, snapshot: &Snapshot) {
+        let first = self.first_stamp();
+        self.baseline = self.baseline.take().map(|before| adopted(before, snapshot, first));
+    }
+
+    /// The earliest time that the sessions in question can have left on a file, in microseconds of the wall clock.
+    fn first_stamp(&self) -> i64 {
+        let Some(began) = self.open.began else { return i64::MAX };
+        let tick = u64::try_from(CLOCK_TICK.as_micros()).unwrap_or(u64::MAX);
+        i64::try_from(began.wall.0.saturating_sub(tick)).unwrap_or(i64::MAX)
     }
 
     /// What was found is what the next survey is compared with; whoever still has a session open is in that one too.
@@ -291,11 +306,6 @@ fn clock_was_set(began: Began, now: &Now) -> bool {
     let by_wall = i128::from(now.wall.0) - i128::from(began.wall.0);
     let by_boot = i128::from(now.boot.0) - i128::from(began.boot.0);
     (by_wall - by_boot).unsigned_abs() > CLOCK_DRIFT.as_micros()
-}
-
-fn micros_before(moment: WallTime, span: Duration) -> i64 {
-    let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-    i64::try_from(moment.0.saturating_sub(micros)).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -349,6 +359,7 @@ mod tests {
         };
         Snapshot {
             boot_id: BootId("a".into()),
+            list: String::new(),
             setuid_paths: Vec::new(),
             places: files.iter().map(|(path, at)| ((*path).to_owned(), entry(at))).collect(),
             privileged: BTreeMap::new(),

@@ -35,8 +35,9 @@ use walk::Amount;
 
 /// A survey that takes longer than this is complained about; something it looks at does not answer.
 const HUNG: Duration = Duration::from_secs(600);
-/// Surveys leave the processor to everybody else (sched(7)).
-const NICE: i32 = 19;
+/// The surveyor makes way for those who decide, and a survey for everybody (sched(7)).
+const NICE: i32 = 10;
+const NICE_TO_ALL: i32 = 19;
 
 /// What the surveyor is told.
 pub enum ToSurveyor {
@@ -72,6 +73,7 @@ pub fn start(
     let own = sender.clone();
     let kept = Kept::in_(folder);
     thread::Builder::new().name("survey".into()).spawn(move || {
+        be_nice(NICE);
         let now = clock.now();
         let mut course = Course::new(kept.baseline(), kept.open(), &now);
         let mut todo = Vec::new();
@@ -221,11 +223,15 @@ impl Surveyor {
 }
 
 fn look(boot_id: BootId, paths: &[PathBuf]) -> Walked {
-    // Of this thread alone (setpriority(2), "C library/kernel differences").
-    if let Err(problem) = rustix::process::setpriority_process(None, NICE) {
-        debug!("a survey runs at the daemon's own priority: {problem}");
-    }
+    be_nice(NICE_TO_ALL);
     let (stopwatch, cpu) = (Stopwatch::start(), CpuTime::of_this_thread());
     let (snapshot, amount) = walk::survey(Path::new("/"), boot_id, paths);
     Walked { snapshot, amount, took: stopwatch.elapsed(), cpu: cpu.elapsed() }
+}
+
+/// Lowers the priority of this thread alone (setpriority(2), "C library/kernel differences").
+fn be_nice(nice: i32) {
+    if let Err(problem) = rustix::process::setpriority_process(None, nice) {
+        debug!("a thread of the surveyor keeps the daemon's own priority: {problem}");
+    }
 }

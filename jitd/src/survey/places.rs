@@ -73,6 +73,10 @@ pub(super) const PLACES: &[Place] = &[
     tree("/run/systemd/generator.early"),
     tree("/run/systemd/generator.late"),
     tree("/run/systemd/user"),
+    // The user manager of root; those of others run nothing that their users could not.
+    tree("/run/user/0/systemd/transient"),
+    tree("/run/user/0/systemd/user"),
+    tree("/run/user/0/systemd/user.control"),
     tree("/usr/lib/systemd/system"),
     tree("/usr/lib/systemd/user"),
     tree("/usr/lib/systemd/system.conf.d"),
@@ -92,7 +96,17 @@ pub(super) const PLACES: &[Place] = &[
     tree("/etc/update-motd.d"),
     file("/etc/apt/apt.conf"),
     tree("/etc/apt/apt.conf.d"),
+    tree("/etc/dpkg"),
+    tree("/etc/default"),
+    tree("/etc/sysconfig"),
+    tree("/etc/network"),
     tree("/etc/NetworkManager/dispatcher.d"),
+    tree("/etc/dhcp"),
+    tree("/etc/kernel"),
+    tree("/etc/initramfs-tools"),
+    // What root's commands are looked for in first.
+    tree("/usr/local/sbin"),
+    tree("/usr/local/bin"),
     // What every program, or every shell, reads first.
     file("/etc/ld.so.preload"),
     file("/etc/ld.so.conf"),
@@ -156,6 +170,13 @@ pub(super) const IN_ROOTS_HOMES: &[Place] = &[
     file(".ssh/config"),
     file(".forward"),
 ];
+
+/// Stands for the list above and for how entries are made: what an earlier daemon found is compared with as far as it
+/// goes.
+pub(super) fn list() -> String {
+    let list = format!("1 {PLACES:?} {MODULES} {IN_HOMES:?} {IN_ROOTS_HOMES:?}");
+    super::accounts::print_of(list.as_bytes())
+}
 
 /// Scopes that come and go with sessions: our own, and those of logins. A scope holds processes that somebody else
 /// started, and starts none itself; ours are ended with their sessions.

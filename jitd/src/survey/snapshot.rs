@@ -20,6 +20,8 @@ const GONE_WITH_THE_BOOT: &str = "/run/";
 pub(super) struct Snapshot {
     /// In which boot.
     pub(super) boot_id: BootId,
+    /// Which list of places it was ([`super::places::list`]).
+    pub(super) list: String,
     /// Below which paths privileged files were looked for.
     pub(super) setuid_paths: Vec<String>,
     /// The places where privilege is configured.
@@ -68,8 +70,13 @@ pub(super) enum What {
         /// Where it points.
         target: String,
     },
-    /// FIFO, socket or device.
+    /// FIFO or socket.
     Special,
+    /// A device.
+    Device {
+        /// `block` or `character`, and its numbers.
+        which: String,
+    },
     /// It could not be looked at.
     Unseen {
         /// Why.
@@ -124,6 +131,19 @@ impl Snapshot {
         let (folder, _) = path.rsplit_once('/')?;
         self.places.get(folder).map(|entry| entry.changed_at)
     }
+}
+
+/// An earlier daemon's snapshot, as if it had known the list of places of a later one: what it did not look at was there
+/// already, unless that changed after `began`, in microseconds of the wall clock.
+pub(super) fn adopted(mut before: Snapshot, after: &Snapshot, began: i64) -> Snapshot {
+    if before.list != after.list {
+        before.list.clone_from(&after.list);
+        before.places.retain(|path, _| after.places.contains_key(path));
+        for (path, entry) in after.places.iter().filter(|(_, entry)| entry.changed_at < began) {
+            before.places.entry(path.clone()).or_insert_with(|| entry.clone());
+        }
+    }
+    before
 }
 
 /// Everything that differs, the gravest first.
@@ -209,6 +229,7 @@ impl Entry {
             What::Folder => words.push_str("folder "),
             What::Link { .. } => words.push_str("link "),
             What::Special => words.push_str("special file "),
+            What::Device { which } => words.push_str(&format!("{} device ", Escaped(which))),
             What::File { .. } if privileged && words.is_empty() => words.push_str("file with capabilities "),
             What::File { .. } | What::Accounts { .. } | What::Unseen { .. } => {}
         }
@@ -222,6 +243,9 @@ impl Entry {
         }
         if privileged || self.uid != 0 {
             words.push_str(&format!(", owned by {}", owner(self.uid)));
+        }
+        if matches!(self.what, What::Device { .. }) {
+            words.push_str(&format!(", mode {:04o}", self.mode));
         }
         if privileged && self.mode & 0o2000 != 0 {
             words.push_str(&format!(", group {}", self.gid));
@@ -340,6 +364,7 @@ mod tests {
             |list: &[(&str, Entry)]| list.iter().map(|(path, e)| ((*path).to_owned(), e.clone())).collect();
         Snapshot {
             boot_id: BootId("a".into()),
+            list: String::new(),
             setuid_paths: vec!["/var/tmp".into(), "/usr/".into()],
             places: map(places),
             privileged: map(privileged),
@@ -431,6 +456,24 @@ mod tests {
         assert_eq!(rebased(&before, fresh, None).0, before);
     }
 
+    /// The package was upgraded, perhaps inside the window.
+    #[test]
+    fn a_longer_list_of_places_is_no_change_and_hides_none() {
+        let before =
+            snapshot(&[("/etc/a", file("a", 0o644, 0, 1)), ("/dropped", file("d", 0o644, 0, 1))], &[]);
+        let mut after = snapshot(
+            &[
+                ("/etc/a", file("changed", 0o644, 0, 1)),
+                ("/new/old", file("o", 0o644, 0, 5)),
+                ("/new/planted", file("p", 0o644, 0, 120)),
+            ],
+            &[],
+        );
+        after.list = "longer".into();
+        let adopted = adopted(before, &after, 100);
+        assert_eq!(told(&adopted, &after), ["changed /etc/a: its content", "added /new/planted"]);
+    }
+
     fn entry() -> impl Strategy<Value = Entry> {
         let what = prop_oneof![
             "[a-c]".prop_map(|print| What::File { print }),
@@ -467,6 +510,7 @@ mod tests {
     fn any_snapshot() -> impl Strategy<Value = Snapshot> {
         (places(), places()).prop_map(|(places, privileged)| Snapshot {
             boot_id: BootId("a".into()),
+            list: String::new(),
             setuid_paths: vec!["/".into()],
             places,
             privileged,

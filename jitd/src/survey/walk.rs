@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 
 use jit_proto::moment::BootId;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, lgetxattr, open, openat, readlinkat, statat,
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, lgetxattr, major, minor, open, openat, readlinkat,
+    statat,
 };
 use rustix::io::Errno;
 
 use super::accounts::{AccountFile, print_of};
-use super::places::{IN_HOMES, IN_ROOTS_HOMES, MODULES, PLACES, Place, is_noise};
+use super::places::{IN_HOMES, IN_ROOTS_HOMES, MODULES, PLACES, Place, is_noise, list};
 use super::snapshot::{Entry, Snapshot, What};
 use super::text::text_of;
 
@@ -85,7 +86,7 @@ pub(super) struct Amount {
 pub(super) fn survey(root: &Path, boot_id: BootId, setuid_paths: &[PathBuf]) -> (Snapshot, Amount) {
     let setuid_paths = setuid_paths.iter().map(|path| text_of(path.as_os_str().as_bytes())).collect();
     let places = Default::default();
-    let snapshot = Snapshot { boot_id, setuid_paths, places, privileged: Default::default() };
+    let snapshot = Snapshot { boot_id, list: list(), setuid_paths, places, privileged: Default::default() };
     let mut walk = Walk { root, not_entered: not_entered(), snapshot, amount: Amount::default(), read: 0 };
     for place in PLACES {
         walk.place(place);
@@ -289,7 +290,7 @@ impl Walk<'_> {
                 Err(Errno::NOENT) => return,
                 Err(error) => return self.unseen(path, error, stat.st_uid),
             },
-            _ => What::Special,
+            _ => special(&stat),
         };
         self.put(path, entry(what, &stat, 0));
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
@@ -372,7 +373,7 @@ impl Walk<'_> {
         Ok((content.len() as u64 <= most).then_some(content))
     }
 
-    /// Looks for files that give privilege to whoever runs them.
+    /// Looks for files that give privilege to whoever runs them, and for devices outside of /dev.
     fn privileged_below(&mut self, path: &str) {
         let outside = self.outside(path);
         let folder = match self.folder(&outside) {
@@ -412,22 +413,30 @@ impl Walk<'_> {
             bound.left -= 1;
             self.amount.walked += 1;
             let stat = match kind {
-                FileType::RegularFile | FileType::Unknown => {
-                    match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-                        Ok(stat) => Some(stat),
-                        Err(Errno::NOENT) => continue,
-                        Err(error) => {
-                            self.unwalked(&below(path, name), error, u32::MAX);
-                            continue;
-                        }
+                FileType::RegularFile
+                | FileType::BlockDevice
+                | FileType::CharacterDevice
+                | FileType::Unknown => match statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+                    Ok(stat) => Some(stat),
+                    Err(Errno::NOENT) => continue,
+                    Err(error) => {
+                        self.unwalked(&below(path, name), error, u32::MAX);
+                        continue;
                     }
-                }
+                },
                 _ => None,
             };
             match stat.map_or(kind, |stat| FileType::from_raw_mode(stat.st_mode)) {
                 FileType::RegularFile => {
                     if let Some(stat) = stat {
                         self.maybe_privileged(&folder, name, path, &stat);
+                    }
+                }
+                FileType::BlockDevice | FileType::CharacterDevice => {
+                    // Device 0:0 stands for a removed file in overlay's upper layer, and gives nothing.
+                    if let Some(stat) = stat.filter(|stat| stat.st_rdev != 0) {
+                        let entry = entry(special(&stat), &stat, 0);
+                        self.snapshot.privileged.insert(below(path, name), entry);
                     }
                 }
                 FileType::Directory => self.walk_into(&folder, name, outside, path, depth, bound),
@@ -493,6 +502,15 @@ impl Walk<'_> {
     fn unwalked(&mut self, path: &str, why: impl ToString, uid: u32) {
         self.snapshot.privileged.insert(path.to_owned(), Entry::unseen(why.to_string(), uid));
     }
+}
+
+fn special(stat: &Stat) -> What {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::BlockDevice => "block",
+        FileType::CharacterDevice => "character",
+        _ => return What::Special,
+    };
+    What::Device { which: format!("{kind} {}:{}", major(stat.st_rdev), minor(stat.st_rdev)) }
 }
 
 fn below(path: &str, name: &CStr) -> String {
