@@ -1,7 +1,7 @@
 //! Keeps what the next survey is compared with, and whose sessions it is about, over restarts of the daemon.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -80,10 +80,11 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
 /// Replaces a file as a whole: a crash leaves the old one or the new one.
 fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let new = path.with_extension("new");
-    let text = serde_json::to_vec(value)?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(&text)?;
-    file.sync_data()?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut buffered = BufWriter::new(file);
+    serde_json::to_writer(&mut buffered, value)?;
+    buffered.flush()?;
+    buffered.get_ref().sync_data()?;
     fs::rename(&new, path)
 }
 

@@ -18,6 +18,7 @@ use rustix::fs::{
     statat,
 };
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 use super::accounts::{AccountFile, print_of};
 use super::places::{IN_HOMES, IN_ROOTS_HOMES, MODULES, PLACES, Place, is_noise, list};
@@ -28,8 +29,10 @@ use super::text::text_of;
 const MOST_READ: u64 = 1 << 20;
 /// The files of accounts are read up to here.
 const MOST_READ_OF_ACCOUNTS: u64 = 1 << 24;
-/// So much is read in one survey; what comes after is known by size and times.
-const MOST_READ_IN_ALL: u64 = 256 << 20;
+/// So much is read in one place of the system; what comes after is known by size and times.
+const MOST_READ_OF_A_PLACE: u64 = 64 << 20;
+/// A file that gives privilege is read up to here.
+const MOST_READ_OF_PRIVILEGED: u64 = 8 << 20;
 /// Entries looked at in one place, and in one place of a home.
 const MOST_ENTRIES: usize = 20_000;
 const MOST_ENTRIES_OF_A_HOME: usize = 256;
@@ -87,7 +90,13 @@ pub(super) fn survey(root: &Path, boot_id: BootId, setuid_paths: &[PathBuf]) -> 
     let setuid_paths = setuid_paths.iter().map(|path| text_of(path.as_os_str().as_bytes())).collect();
     let places = Default::default();
     let snapshot = Snapshot { boot_id, list: list(), setuid_paths, places, privileged: Default::default() };
-    let mut walk = Walk { root, not_entered: not_entered(), snapshot, amount: Amount::default(), read: 0 };
+    let mut walk = Walk {
+        root,
+        not_entered: not_entered(),
+        snapshot,
+        amount: Amount::default(),
+        buffer: vec![0; 1 << 16],
+    };
     for place in PLACES {
         walk.place(place);
     }
@@ -105,13 +114,31 @@ struct Walk<'a> {
     not_entered: HashMap<PathBuf, String>,
     snapshot: Snapshot,
     amount: Amount,
-    read: u64,
+    buffer: Vec<u8>,
 }
 
 /// What is left of the bound of one place.
 struct Bound {
     left: usize,
+    bytes: u64,
     said: bool,
+}
+
+impl Bound {
+    /// Of a place of the system.
+    fn of_a_place() -> Self {
+        Self { left: MOST_ENTRIES, bytes: MOST_READ_OF_A_PLACE, said: false }
+    }
+
+    /// Of one place in a home, whose owner may want to keep the survey busy.
+    fn of_a_home() -> Self {
+        Self { left: MOST_ENTRIES_OF_A_HOME, bytes: MOST_READ, said: false }
+    }
+
+    /// Of a path below which privileged files are looked for.
+    fn of_a_walk() -> Self {
+        Self { left: MOST_WALKED, bytes: MOST_READ_OF_A_PLACE, said: false }
+    }
 }
 
 impl Walk<'_> {
@@ -137,7 +164,7 @@ impl Walk<'_> {
             Err(why) => return self.unseen(place.path, why, 0),
         };
         let Ok(name) = CString::new(name) else { return };
-        let mut bound = Bound { left: MOST_ENTRIES, said: false };
+        let mut bound = Bound::of_a_place();
         self.look(&above, &name, place.path, place.depth, &mut bound);
         let is_link =
             matches!(self.snapshot.places.get(place.path), Some(Entry { what: What::Link { .. }, .. }));
@@ -154,7 +181,7 @@ impl Walk<'_> {
         let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else { return };
         let Ok(name) = CString::new(name.as_bytes()) else { return };
         if let Ok(Some(above)) = self.folder(folder) {
-            let mut bound = Bound { left: 1, said: false };
+            let mut bound = Bound::of_a_place();
             self.look(
                 &above,
                 &name,
@@ -173,7 +200,7 @@ impl Walk<'_> {
             let path = format!("/usr/lib/{}", text_of(name.as_bytes()));
             if let Ok(Some(above)) = self.folder(&self.outside("/usr/lib").join(&name)) {
                 let Ok(modules) = CString::new(MODULES) else { return };
-                let mut bound = Bound { left: MOST_ENTRIES, said: false };
+                let mut bound = Bound::of_a_place();
                 self.look(&above, &modules, &format!("{path}/{MODULES}"), 2, &mut bound);
             }
         }
@@ -221,7 +248,7 @@ impl Walk<'_> {
     fn in_home(&mut self, home: &OwnedFd, path: &str, place: &Place) {
         let mut path = path.to_owned();
         let mut above: Option<OwnedFd> = None;
-        let mut bound = Bound { left: MOST_ENTRIES_OF_A_HOME, said: false };
+        let mut bound = Bound::of_a_home();
         let mut parts = place.path.split('/').peekable();
         while let Some(part) = parts.next() {
             path = format!("{path}/{part}");
@@ -279,7 +306,7 @@ impl Walk<'_> {
             Err(error) => return self.unseen(path, error, u32::MAX),
         };
         let what = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => match self.file(above, name, path, &stat) {
+            FileType::RegularFile => match self.file(above, name, path, &stat, bound) {
                 Ok(what) => what,
                 Err(Errno::NOENT) => return,
                 Err(error) => return self.unseen(path, error, stat.st_uid),
@@ -335,42 +362,58 @@ impl Walk<'_> {
     }
 
     /// What stands for a plain file.
-    fn file(&mut self, above: &OwnedFd, name: &CStr, path: &str, stat: &Stat) -> Result<What, Errno> {
-        let accounts = AccountFile::named(path);
-        let most = if accounts.is_some() { MOST_READ_OF_ACCOUNTS } else { MOST_READ };
-        let Some(content) = self.content(above, name, stat, most)? else {
-            return Ok(What::File { print: print_by_times(stat) });
+    fn file(
+        &mut self,
+        above: &OwnedFd,
+        name: &CStr,
+        path: &str,
+        stat: &Stat,
+        bound: &mut Bound,
+    ) -> Result<What, Errno> {
+        let Some(file) = AccountFile::named(path) else {
+            return Ok(What::File { print: self.print(above, name, stat, MOST_READ, bound)? });
         };
-        let print = print_of(&content);
-        Ok(match accounts {
-            Some(file) => What::Accounts { print, lines: file.lines(&content) },
-            None => What::File { print },
-        })
+        if u64::try_from(stat.st_size).is_ok_and(|size| size > MOST_READ_OF_ACCOUNTS) {
+            return Ok(What::File { print: print_by_times(stat) });
+        }
+        let mut content = Vec::new();
+        let read = open_plain(above, name)?.take(MOST_READ_OF_ACCOUNTS).read_to_end(&mut content);
+        read.map_err(errno)?;
+        Ok(What::Accounts { print: print_of(&content), lines: file.lines(&content) })
     }
 
-    /// The content of a plain file; `None` where there is too much of it.
-    fn content(
+    /// The digest of a plain file; where there is too much of it, what its inode says of it.
+    fn print(
         &mut self,
         above: &OwnedFd,
         name: &CStr,
         stat: &Stat,
         most: u64,
-    ) -> Result<Option<Vec<u8>>, Errno> {
-        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-        if size > most || self.read.saturating_add(size) > MOST_READ_IN_ALL {
-            return Ok(None);
+        bound: &mut Bound,
+    ) -> Result<String, Errno> {
+        let most = most.min(bound.bytes);
+        if u64::try_from(stat.st_size).is_ok_and(|size| size > most) {
+            return Ok(print_by_times(stat));
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(above, name, flags, Mode::empty())?;
-        // Somebody may have put another thing there meanwhile.
-        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-            return Err(Errno::AGAIN);
+        let mut file = open_plain(above, name)?;
+        let mut digest = Sha256::new();
+        let mut read = 0;
+        loop {
+            let length = match file.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(errno(error)),
+            };
+            digest.update(self.buffer.get(..length).unwrap_or_default());
+            read += length as u64;
+            // It grows while it is read.
+            if read > most {
+                return Ok(print_by_times(stat));
+            }
         }
-        let mut content = Vec::new();
-        let read = File::from(file).take(most + 1).read_to_end(&mut content);
-        read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        self.read = self.read.saturating_add(content.len() as u64);
-        Ok((content.len() as u64 <= most).then_some(content))
+        bound.bytes = bound.bytes.saturating_sub(read);
+        Ok(hex::encode(digest.finalize()))
     }
 
     /// Looks for files that give privilege to whoever runs them, and for devices outside of /dev.
@@ -384,7 +427,7 @@ impl Walk<'_> {
                 return;
             }
         };
-        let mut bound = Bound { left: MOST_WALKED, said: false };
+        let mut bound = Bound::of_a_walk();
         self.walk(folder, &outside, path.trim_end_matches('/'), DEEPEST, &mut bound);
         if bound.said {
             let why = format!("more than {MOST_WALKED} files and folders; the rest was not looked at");
@@ -429,7 +472,7 @@ impl Walk<'_> {
             match stat.map_or(kind, |stat| FileType::from_raw_mode(stat.st_mode)) {
                 FileType::RegularFile => {
                     if let Some(stat) = stat {
-                        self.maybe_privileged(&folder, name, path, &stat);
+                        self.maybe_privileged(&folder, name, path, &stat, bound);
                     }
                 }
                 FileType::BlockDevice | FileType::CharacterDevice => {
@@ -471,7 +514,14 @@ impl Walk<'_> {
         self.walk(inner, &outside, &below(path, name), depth - 1, bound);
     }
 
-    fn maybe_privileged(&mut self, folder: &OwnedFd, name: &CStr, path: &str, stat: &Stat) {
+    fn maybe_privileged(
+        &mut self,
+        folder: &OwnedFd,
+        name: &CStr,
+        path: &str,
+        stat: &Stat,
+        bound: &mut Bound,
+    ) {
         let by_mode = stat.st_mode & 0o6000 != 0;
         let capabilities = if stat.st_mode & 0o111 == 0 {
             0
@@ -485,13 +535,12 @@ impl Walk<'_> {
             return;
         }
         // What a user owns need not be read: its mode is what tells.
-        let content = match stat.st_uid {
-            0 => self.content(folder, name, stat, MOST_READ * 8),
-            _ => Ok(None),
+        let print = match stat.st_uid {
+            0 => self.print(folder, name, stat, MOST_READ_OF_PRIVILEGED, bound),
+            _ => Ok(print_by_times(stat)),
         };
-        let print = match content {
-            Ok(Some(content)) => print_of(&content),
-            Ok(None) => print_by_times(stat),
+        let print = match print {
+            Ok(print) => print,
             Err(Errno::NOENT) => return,
             Err(error) => return self.unwalked(&below(path, name), error, stat.st_uid),
         };
@@ -502,6 +551,21 @@ impl Walk<'_> {
     fn unwalked(&mut self, path: &str, why: impl ToString, uid: u32) {
         self.snapshot.privileged.insert(path.to_owned(), Entry::unseen(why.to_string(), uid));
     }
+}
+
+/// Opens a plain file, and nothing else: not what a link points to, and without waiting for who may be at the other end.
+fn open_plain(above: &OwnedFd, name: &CStr) -> Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = openat(above, name, flags, Mode::empty())?;
+    // Somebody may have put another thing there meanwhile.
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+        return Err(Errno::AGAIN);
+    }
+    Ok(File::from(file))
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(Errno::IO)
 }
 
 fn special(stat: &Stat) -> What {
