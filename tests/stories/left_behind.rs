@@ -40,7 +40,7 @@ const PLANTS: [(&str, &str); 12] = [
     ("echo 'mallory ALL=(ALL) ALL' >/etc/sudoers.d/planted", "added /etc/sudoers.d/planted"),
     (": >/etc/ld.so.preload", "added /etc/ld.so.preload"),
     ("sed -i '1i account sufficient pam_permit.so' /etc/pam.d/su", "changed /etc/pam.d/su: its content"),
-    ("gpasswd --add mallory sudo", "changed /etc/group: group sudo changed from"),
+    ("gpasswd --add mallory sudo", "changed /etc/group: group sudo gained mallory"),
 ];
 
 /// The alert of a grant.
@@ -127,6 +127,11 @@ fn neither_haste_nor_killing_the_daemon_hides_anything() -> Result<()> {
     play(&Plan::new(Release::Trixie), |host| {
         let mut dave = host.login(DAVE)?;
         let mut oscar = host.login(OSCAR)?;
+        wait_until(
+            "there is something to compare with",
+            LIMIT,
+            || Ok(host.has("/var/lib/jitd/survey.json")),
+        )?;
         let grant = host.grant(DAVE, "ops", "30m")?;
         dave.run("sudo -n bash -c 'echo x >/etc/cron.d/hasty; kill -9 $(pidof jitd)'")?;
         let told = alert(host, grant)?;
@@ -155,7 +160,7 @@ fn neither_haste_nor_killing_the_daemon_hides_anything() -> Result<()> {
                 .filter_map(Value::as_str)
                 .collect();
             Ok(told.contains(&"added /etc/cron.d/late")
-                && told.iter().any(|line| line.contains("is gone from /var/lib/jitd")))
+                && told.iter().any(|line| line.contains("is not in /var/lib/jitd")))
         })
         .with_context(|| format!("{:#?}", host.records()))?;
         host.root(&["jitctl", "revoke", &others.to_string(), "--reason", "a story"])?.ok()?;
@@ -175,6 +180,8 @@ fn who_leaves_nothing_behind_is_not_told_of() -> Result<()> {
         dave.run("sudo -n systemctl daemon-reload")?.ok()?;
         dave.run("sudo -n -i true")?.ok()?;
         surveyed(host)?;
+        let threads = host.root_sh("ps -eLo ni,comm | sort -u")?;
+        threads.says(" 10 survey\n")?;
         let alerts: Vec<Value> =
             host.records()?.into_iter().filter(|record| record["event"] == "grant.left_behind").collect();
         ensure!(alerts.is_empty(), "{alerts:#?}");

@@ -1,6 +1,6 @@
 //! Reads passwd, group, shadow and gshadow so far that a change can be named by account; no password hash is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -12,6 +12,8 @@ use super::text::text_of;
 pub(super) struct Account {
     /// What may be shown of it.
     pub(super) shown: String,
+    /// Who belongs to it, where it is a group.
+    pub(super) members: BTreeSet<String>,
     /// Digest of the whole line.
     pub(super) print: String,
 }
@@ -43,7 +45,7 @@ impl AccountFile {
             Self::Passwd => "account",
             Self::Group => "group",
             Self::Shadow => "the password of account",
-            Self::Gshadow => "the password or members of group",
+            Self::Gshadow => "the shadow of group",
         }
     }
 
@@ -54,29 +56,35 @@ impl AccountFile {
                 let open = if field(1).is_empty() { ", no password" } else { "" };
                 format!("uid {}, gid {}, home {}, shell {}{open}", field(2), field(3), field(5), field(6))
             }
-            Self::Group => format!("gid {}, members {:?}", field(2), field(3)),
-            Self::Shadow => password(fields.get(1).copied().unwrap_or_default()).to_owned(),
-            Self::Gshadow => {
-                let state = password(fields.get(1).copied().unwrap_or_default());
-                format!("{state}, administrators {:?}, members {:?}", field(2), field(3))
-            }
+            Self::Group => format!("gid {}", field(2)),
+            Self::Shadow | Self::Gshadow => password(fields.get(1).copied().unwrap_or_default()).to_owned(),
+        }
+    }
+
+    fn members(self, fields: &[&[u8]]) -> BTreeSet<String> {
+        let list = |n: usize| {
+            let names = fields.get(n).copied().unwrap_or_default().split(|byte| *byte == b',');
+            names.filter(|name| !name.is_empty()).map(text_of)
+        };
+        match self {
+            Self::Passwd | Self::Shadow => BTreeSet::new(),
+            Self::Group => list(3).collect(),
+            Self::Gshadow => list(3).chain(list(2).map(|name| format!("administrator {name}"))).collect(),
         }
     }
 
     /// The lines of the file by name. A name that comes a second time, of which libc reads the first, is told apart.
     pub(super) fn lines(self, content: &[u8]) -> BTreeMap<String, Account> {
         let mut lines = BTreeMap::new();
+        let mut times: BTreeMap<String, u32> = BTreeMap::new();
         for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
             let name = text_of(fields.first().copied().unwrap_or_default());
-            let account = Account { shown: self.shown(&fields), print: print_of(line) };
-            let mut key = name.clone();
-            let mut nth = 2;
-            while lines.contains_key(&key) {
-                key = format!("{name} (line {nth} of that name)");
-                nth += 1;
-            }
-            lines.insert(key, account);
+            let (shown, members) = (self.shown(&fields), self.members(&fields));
+            let nth = times.entry(name.clone()).or_default();
+            *nth += 1;
+            let key = if *nth == 1 { name } else { format!("{name} (line {nth} of that name)") };
+            lines.insert(key, Account { shown, members, print: print_of(line) });
         }
         lines
     }
@@ -105,13 +113,23 @@ pub(super) fn changes(
     let noun = file.noun();
     let mut phrases = Vec::new();
     for (name, now) in after {
-        match before.get(name) {
-            None => phrases.push(format!("{noun} {name} added ({})", now.shown)),
-            Some(then) if then.shown != now.shown => {
-                phrases.push(format!("{noun} {name} changed from {} to {}", then.shown, now.shown));
-            }
-            Some(then) if then.print != now.print => phrases.push(format!("{noun} {name} changed")),
-            Some(_) => {}
+        let Some(then) = before.get(name) else {
+            let members = named(", members", &now.members);
+            phrases.push(format!("{noun} {name} added ({}{members})", now.shown));
+            continue;
+        };
+        let mut how = Vec::new();
+        if then.shown != now.shown {
+            how.push(format!(" changed from {} to {}", then.shown, now.shown));
+        }
+        how.push(named(" gained", &now.members - &then.members));
+        how.push(named(" lost", &then.members - &now.members));
+        how.retain(|phrase| !phrase.is_empty());
+        if how.is_empty() && then.print != now.print {
+            how.push(" changed".to_owned());
+        }
+        if !how.is_empty() {
+            phrases.push(format!("{noun} {name}{}", how.join(",")));
         }
     }
     let gone = before.keys().filter(|name| !after.contains_key(*name));
@@ -119,9 +137,31 @@ pub(super) fn changes(
     phrases
 }
 
+/// A few names behind a word; nothing where there are none.
+fn named(word: &str, names: impl std::borrow::Borrow<BTreeSet<String>>) -> String {
+    const MOST: usize = 16;
+    let names = names.borrow();
+    let shown: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
+    match names.len() {
+        0 => String::new(),
+        count if count > MOST => format!("{word} {} and {} more", shown.join(" "), count - MOST),
+        _ => format!("{word} {}", shown.join(" ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_was_put_into_a_group_is_named_and_the_others_are_not() {
+        let before = AccountFile::Group.lines(b"sudo:x:27:alice,bob\n");
+        let after = AccountFile::Group.lines(b"sudo:x:27:alice,mallory\nnew:x:0:zoe\n");
+        assert_eq!(
+            changes(AccountFile::Group, &before, &after),
+            ["group new added (gid 0, members zoe)", "group sudo gained mallory, lost bob"]
+        );
+    }
 
     #[test]
     fn a_second_account_with_uid_0_is_named() {

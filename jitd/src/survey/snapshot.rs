@@ -12,6 +12,8 @@ use super::accounts::{Account, AccountFile, changes};
 const MOST_LINES: usize = 64;
 /// Of these, most that are about files of one and the same user who is not root: with them nobody can crowd out root's.
 const MOST_LINES_OF_A_USER: usize = 8;
+/// A line is cut after so many bytes.
+const LONGEST_LINE: usize = 2000;
 /// What a boot empties.
 const GONE_WITH_THE_BOOT: &str = "/run/";
 
@@ -176,8 +178,8 @@ fn keys<'a>(before: &'a BTreeMap<String, Entry>, after: &'a BTreeMap<String, Ent
 impl Finding {
     /// There is nothing to compare with, although sessions were open.
     pub(super) fn baseline_is_gone() -> Self {
-        let line = "what an earlier survey had found is gone from /var/lib/jitd; changes since then are known by their \
-                    times only";
+        let line = "what an earlier survey found is not in /var/lib/jitd, if there was one: changes before now are known \
+                    by their times only";
         Self { path: String::new(), privileged: false, uid: 0, unseen: false, line: line.to_owned() }
     }
 
@@ -304,7 +306,11 @@ pub(super) fn lines(findings: &[Finding]) -> Vec<String> {
         *count += 1;
         let crowding = finding.uid != 0 && *count > MOST_LINES_OF_A_USER;
         if lines.len() < MOST_LINES && !crowding {
-            lines.push(finding.line.clone());
+            let end = finding.line.char_indices().map(|(at, _)| at).find(|at| *at >= LONGEST_LINE);
+            lines.push(
+                end.and_then(|end| finding.line.get(..end))
+                    .map_or_else(|| finding.line.clone(), |start| format!("{start}...")),
+            );
         }
     }
     let more = findings.len() - lines.len();

@@ -220,7 +220,8 @@ impl Walk<'_> {
                 && home.starts_with(b"/")
                 && homes.len() < MOST_HOMES
             {
-                homes.insert((home, *uid == b"0"));
+                let uid = std::str::from_utf8(uid).ok().and_then(|uid| uid.parse::<u32>().ok());
+                homes.insert((home, uid == Some(0)));
             }
         }
         let homes: Vec<(Vec<u8>, bool)> =
