@@ -51,6 +51,24 @@ fn micros_of(clock: ClockId) -> u64 {
     seconds.saturating_mul(1_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0) / 1000)
 }
 
+/// Measures how much of a processor a thread uses.
+#[derive(Debug, Clone, Copy)]
+pub struct CpuTime(BootTime);
+
+impl CpuTime {
+    /// Starts now; to be read on the same thread.
+    #[must_use]
+    pub fn of_this_thread() -> Self {
+        Self(BootTime(micros_of(ClockId::ThreadCPUTime)))
+    }
+
+    /// Used since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> std::time::Duration {
+        BootTime(micros_of(ClockId::ThreadCPUTime)).since(self.0)
+    }
+}
+
 /// Measures how long something takes, on the boot clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(BootTime);

@@ -14,13 +14,15 @@ use tracing::{error, info, warn};
 use crate::bus::Front;
 use crate::clock::Clock;
 use crate::core::event::Event;
+use crate::core::policy::Settings;
 use crate::core::reconcile::reconcile;
 use crate::engine::{Engine, Handle, Later, Unsynced};
 use crate::gate::Behind;
 use crate::rules::Rules;
 use crate::sessions::systemd::Systemd;
 use crate::store::{Store, disk};
-use crate::{alarm, audit, bus, gate, sessions, sockets};
+use crate::survey::ToSurveyor;
+use crate::{alarm, audit, bus, gate, sessions, sockets, survey};
 
 /// Where the policy is.
 pub(crate) const POLICY: &str = "/etc/jitd";
@@ -48,7 +50,11 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     }
     let store = Store::open(path)?;
     let sent = store.sent()?;
-    let (ledger, after_start) = reconcile(store.ledger()?, &sessions::scopes(), &clock.now());
+    let stored = store.ledger()?;
+    let were_open: Vec<_> = stored.sessions.values().cloned().collect();
+    let (ledger, after_start) = reconcile(stored, &sessions::scopes(), &clock.now());
+    let went_with_the_boot =
+        were_open.iter().map(|s| s.id).filter(|id| !ledger.sessions.contains_key(id)).collect();
     // A connection of its own for PID 1, so that nobody's flood of calls stands between it and the sessions.
     let connection = bus::connect().await.context("the system bus")?;
     let systemd = Systemd::on(connection.clone()).await.context("PID 1 on the system bus")?;
@@ -62,6 +68,9 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         audit::start(path.to_owned(), sent, move |seq| reporter.sent(seq)).context("the audit sink")?;
     let reporter = engine.clone();
     let disk = disk::start(path, move |synced| reporter.on_disk(synced)).context("the disk's thread")?;
+    let folder = path.parent().unwrap_or(path);
+    let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
+        .context("the surveyor")?;
     let started_at = clock.now().wall;
     let decider = Engine {
         store,
@@ -69,6 +78,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         sessions: orders,
         sink,
         disk,
+        surveyor: surveyor.clone(),
         changes,
         deadline,
         sent,
@@ -100,6 +110,8 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     engine.tell(Event::Started { version: env!("CARGO_PKG_VERSION") }).await?;
     if rules.reload(&engine).await?.is_err() {
         warn!("without a valid policy nobody but root is let through");
+        // Sessions that are still open are surveyed all the same.
+        let _ = surveyor.send(ToSurveyor::Paths(Settings::default().setuid_paths));
     }
     let (stop, stopping) = watch::channel(false);
     let listener = UnixListener::from_std(listener).context("the gate's socket")?;

@@ -14,13 +14,16 @@ use tracing::error;
 
 use crate::audit::ToSink;
 use crate::clock::Clock;
-use crate::core::event::{Changed, Commit, Durability, Effect, Event, Refusal, Reply, Stage, Verdict};
+use crate::core::event::{
+    Changed, Commit, Durability, Effect, Event, Refusal, Reply, Stage, Survey, Verdict,
+};
 use crate::core::ledger::{EndedBy, Ledger};
 use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
 use crate::sessions::Order;
 use crate::store::{Kept, Store, StoreError};
+use crate::survey::ToSurveyor;
 use crate::terminal;
 pub use unsynced::Unsynced;
 
@@ -128,6 +131,15 @@ impl Handle {
         answer.await.map_err(|_| Stopped)
     }
 
+    /// Sends an event that nobody waits for, from a thread of its own.
+    ///
+    /// # Errors
+    /// When the engine has ended.
+    pub fn tell_from_thread(&self, event: Event) -> Result<(), Stopped> {
+        let incoming = Box::new(Incoming { event, pidfd: None, reply: None });
+        self.sender.blocking_send(Message::Event(incoming)).map_err(|_| Stopped)
+    }
+
     /// Reports what syslog has been handed; called from the sink's own thread.
     pub fn sent(&self, seq: u64) {
         // If the engine has ended, the records are sent once more after the next start: at least once.
@@ -162,6 +174,8 @@ pub struct Engine {
     pub sink: std_mpsc::Sender<ToSink>,
     /// What gets commits onto the disk.
     pub disk: std_mpsc::Sender<u64>,
+    /// What looks for things left behind.
+    pub surveyor: std_mpsc::Sender<ToSurveyor>,
     /// What tells the bus.
     pub changes: broadcast::Sender<Changed>,
     /// What wakes the engine at the next deadline.
@@ -183,6 +197,7 @@ pub struct Engine {
 pub struct Later {
     records: Vec<Sealed>,
     changes: Vec<Changed>,
+    surveys: Vec<Survey>,
     onto_the_disk: Option<u64>,
 }
 
@@ -225,6 +240,7 @@ impl Engine {
                     Message::Event(incoming) => {
                         if let Event::PolicyLoaded(new, _) = &incoming.event {
                             let _ = self.sink.send(ToSink::Enterprise(new.settings.syslog_enterprise));
+                            let _ = self.surveyor.send(ToSurveyor::Paths(new.settings.setuid_paths.clone()));
                             policy = Some(Arc::clone(new));
                         }
                         let Incoming { event, pidfd, reply } = *incoming;
@@ -367,6 +383,11 @@ impl Engine {
             // Without its sink the daemon still decides; the records wait in the store.
             let _ = self.sink.send(ToSink::Written(std::mem::take(&mut self.later.records)));
         }
+        for survey in self.later.surveys.drain(..) {
+            if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {
+                error!("nobody surveys what sessions leave behind: the surveyor has ended");
+            }
+        }
         for change in self.later.changes.drain(..) {
             // Without a listener on the bus there is nobody to tell.
             let _ = self.changes.send(change);
@@ -457,6 +478,7 @@ impl Engine {
                 // Without a listener on the bus there is nobody to tell.
                 let _ = self.changes.send(changed);
             }
+            Effect::Survey(survey) => self.later.surveys.push(survey),
             Effect::Reply(answer) => {
                 if let Some(reply) = reply.take() {
                     // A caller that has gone is told nothing; what it asked for is recorded.

@@ -18,6 +18,8 @@ pub mod sessions;
 
 pub mod reaper;
 
+pub mod survey;
+
 pub mod audit;
 
 pub mod bus;

@@ -20,6 +20,8 @@ mod eligible;
 
 mod straddle;
 
+mod left_behind;
+
 mod hostile;
 
 mod unreachable;

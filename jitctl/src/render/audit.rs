@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{counted, grants::command, or_dash};
 
 /// What is shown of a record behind its first columns, in this order; the rest is for `--json`.
-const SHOWN: [&str; 18] = [
+const SHOWN: [&str; 19] = [
     "actor",
     "approvers",
     "request",
@@ -26,6 +26,7 @@ const SHOWN: [&str; 18] = [
     "killed",
     "escaped",
     "left",
+    "left_behind",
     "detail",
 ];
 
@@ -76,7 +77,11 @@ fn told(key: &str, value: &Value) -> String {
         Value::String(text) => quoted(text),
         Value::Array(items) => {
             let texts: Vec<String> = items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-            if key == "argv" { format!("[{}]", command(&texts)) } else { quoted(&texts.join(",")) }
+            match key {
+                "argv" => format!("[{}]", command(&texts)),
+                "left_behind" => quoted(&texts.join("; ")),
+                _ => quoted(&texts.join(",")),
+            }
         }
         other => Escaped(&other.to_string()).to_string(),
     }

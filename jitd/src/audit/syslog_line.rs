@@ -12,6 +12,8 @@ use syslog_fmt::{Facility, Severity};
 
 /// A value longer than this is cut; the store keeps it whole.
 const MOST_VALUE_BYTES: usize = 256;
+/// What was left behind gets as many times that, for it is what the message is about; records are made to fit.
+const MORE_FOR_LEFT_BEHIND: usize = 4;
 /// Receivers need to take no more than this (RFC 5424 section 6.1).
 const MOST_LINE_BYTES: usize = 2048;
 
@@ -120,10 +122,11 @@ fn params_of(record: &Record, most: usize) -> Vec<(String, String)> {
             Value::String(text) => text,
             Value::Array(items) => {
                 let words: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-                words.join(" ")
+                words.join(if name == "left_behind" { "; " } else { " " })
             }
             other => other.to_string(),
         };
+        let most = if name == "left_behind" { most * MORE_FOR_LEFT_BEHIND } else { most };
         let text = cut(&text, most);
         if !text.is_empty() {
             params.push((name, text));

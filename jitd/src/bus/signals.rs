@@ -35,6 +35,7 @@ pub(super) async fn forward(connection: Connection, mut changes: broadcast::Rece
         match change {
             Ok(Changed::Request(id)) => emit(&connection, "RequestChanged", id.0).await,
             Ok(Changed::Grant(id)) => emit(&connection, "GrantChanged", id.0).await,
+            Ok(Changed::LeftBehind(id)) => emit(&connection, "LeftBehind", id.0).await,
             Ok(Changed::Session(id)) => drop(sessions.insert(id.0)),
             Ok(Changed::ClosesSoon(id)) => emit(&connection, "GrantClosesSoon", id.0).await,
             // Whoever listens reads the state anew anyway.

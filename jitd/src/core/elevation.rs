@@ -4,7 +4,7 @@ use jit_proto::identity::{GrantId, RoleName, SessionId};
 use jit_proto::record::{Event as What, Facts};
 
 use super::decide::{Access, Decision, decide};
-use super::event::{Change, Effect, EndReport, Knock, Named, Process, Verdict};
+use super::event::{Change, Changed, Effect, EndReport, Held, Knock, Named, Process, Survey, Verdict};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, Session, SessionState};
 use super::people::{Account, Person};
@@ -73,6 +73,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
     let until = turn.switch_at(&grant.ends);
     let idle = turn.policy.and_then(|policy| policy.roles.get(&grant.role)?.idle_timeout);
     let first = session.tag.is_none();
+    turn.then(Effect::Survey(Survey::Opened(Box::new(session.clone()))));
     turn.then(Effect::Watch { session: Box::new(session), until, idle, first });
     Verdict::Allowed
 }
@@ -129,12 +130,16 @@ fn open(
     let Some(opened) = turn.ledger.sessions.get_mut(&session.id) else {
         return Verdict::Denied(vec![format!("jit: {} is refused: the session is gone.", session.service)]);
     };
+    let moved = grant.as_ref().is_some_and(|(grant, _)| *grant != opened.grant);
     if let Some((grant, role)) = grant {
         opened.grant = grant;
         opened.role = role;
     }
     opened.state = SessionState::Open { run_as: target.clone() };
     let opened = opened.clone();
+    if moved {
+        turn.then(Effect::Survey(Survey::Opened(Box::new(opened.clone()))));
+    }
     turn.note(What::SessionOpened, facts::session(&opened));
     turn.put(Change::Session(opened));
     Verdict::Allowed
@@ -180,6 +185,7 @@ pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let grant = session.grant;
     turn.put(Change::Session(session));
     turn.is_left(grant);
+    turn.then(Effect::Survey(Survey::Gone(id)));
 }
 
 /// Nothing has happened in a session for nearly as long as its role allows.
@@ -207,11 +213,42 @@ pub(super) fn login_gone(turn: &mut Turn<'_>, login: &str) {
     }
 }
 
+/// What a survey found goes into the record of each grant that may have caused it, and to whoever listens.
+pub(super) fn left_behind(turn: &mut Turn<'_>, held: &[Held], findings: &[String], detail: &str) {
+    let parts = parts(findings);
+    for held in held {
+        for (n, part) in parts.iter().enumerate() {
+            let detail = format!("part {} of {}; {detail}", n + 1, parts.len());
+            turn.note(What::GrantLeftBehind, facts::left_behind(held, part, detail));
+        }
+        turn.then(Effect::Notify(Changed::LeftBehind(held.grant)));
+    }
+    turn.then(Effect::Survey(Survey::Recorded));
+}
+
 /// A session could not be proven empty: say so, loudly, and stay with it.
 pub(super) fn stuck(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let Some(session) = turn.ledger.sessions.get(&id) else { return };
     let facts = facts::end(report, facts::session(session));
     turn.note(What::SessionStuck, facts);
+}
+
+/// Lines in as few records as the syslog messages of them have room for: the copy off the host is to be whole.
+fn parts(lines: &[String]) -> Vec<&[String]> {
+    const MOST_BYTES: usize = 900;
+    let mut parts = Vec::new();
+    let mut rest = lines;
+    while let [first, tail @ ..] = rest {
+        let room = MOST_BYTES.saturating_sub(first.len());
+        let fit = tail.iter().scan(room, |room, line| {
+            *room = room.checked_sub(line.len() + 2)?;
+            Some(())
+        });
+        let (part, after) = rest.split_at(1 + fit.count());
+        parts.push(part);
+        rest = after;
+    }
+    parts
 }
 
 /// The session that a process belongs to: by its tag, which it cannot shed without privilege, or by its scope.
@@ -306,4 +343,24 @@ fn refuse(turn: &mut Turn<'_>, knock: &Knock, why: &str, lines: Vec<String>) -> 
     let lines =
         if lines.is_empty() { vec![format!("jit: {} is refused: {why}.", knock.service)] } else { lines };
     Verdict::Denied(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parts_are_all_the_lines_and_no_larger_than_they_have_to_be(
+            lines in prop::collection::vec("[a-z]{0,500}|[a-z]{2000}", 0..40),
+        ) {
+            let parts = parts(&lines);
+            prop_assert_eq!(&parts.concat(), &lines);
+            for part in parts {
+                prop_assert!(!part.is_empty());
+                prop_assert!(part.len() == 1 || part.join("; ").len() <= 900);
+            }
+        }
+    }
 }

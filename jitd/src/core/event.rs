@@ -7,6 +7,7 @@ use std::time::Duration;
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
 use jit_proto::moment::BootTime;
 use jit_proto::record::Draft;
+use serde::{Deserialize, Serialize};
 
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
 use super::people::{Account, Person};
@@ -54,6 +55,26 @@ pub enum Event {
     SessionIdledOut(SessionId),
     /// A logind session has ended.
     LoginGone(String),
+    /// Places where privilege is kept have changed while these grants had sessions open.
+    LeftBehind {
+        /// The grants.
+        held: Vec<Held>,
+        /// What changed, a line each.
+        findings: Vec<String>,
+        /// What the survey cost.
+        detail: String,
+    },
+}
+
+/// A grant as it is remembered when the ledger knows it no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its number.
+    pub grant: GrantId,
+    /// The role.
+    pub role: RoleName,
+    /// Whose.
+    pub holder: Account,
 }
 
 /// One call of the PAM module, with what the daemon read about the caller itself.
@@ -305,10 +326,23 @@ pub enum Effect {
         /// What, a line each.
         lines: Vec<String>,
     },
+    /// Survey, in good time, the places where privilege is kept.
+    Survey(Survey),
     /// Tell the bus that something changed; ids only.
     Notify(Changed),
     /// Answer.
     Reply(Reply),
+}
+
+/// What a survey has to know.
+#[derive(Debug, Clone)]
+pub enum Survey {
+    /// A session has begun, or is under another grant now.
+    Opened(Box<Session>),
+    /// Nothing is left of it.
+    Gone(SessionId),
+    /// What the last survey found is in the record.
+    Recorded,
 }
 
 /// State and records that belong together.
@@ -357,6 +391,8 @@ pub enum Changed {
     Session(SessionId),
     /// A window that closes soon.
     ClosesSoon(GrantId),
+    /// Something was left behind under a grant.
+    LeftBehind(GrantId),
 }
 
 /// An answer.

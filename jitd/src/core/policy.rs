@@ -1,6 +1,7 @@
 //! The policy in force: roles and settings, every value checked and every name resolved when it was loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jit_proto::identity::{Reason, RoleName, Ticket, UserId};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub auditors: People,
     /// Private enterprise number in the structured data of syslog messages (RFC 5424 section 7.2.2).
     pub syslog_enterprise: u32,
+    /// Below these paths, files that give privilege to whoever runs them are looked for.
+    pub setuid_paths: Vec<PathBuf>,
 }
 
 impl Default for Settings {
@@ -50,6 +53,9 @@ impl Default for Settings {
             operators: People::default(),
             auditors: People::default(),
             syslog_enterprise: 32473,
+            setuid_paths: ["/usr", "/opt", "/etc", "/srv", "/root", "/var/tmp", "/tmp", "/dev/shm", "/home"]
+                .map(PathBuf::from)
+                .to_vec(),
         }
     }
 }

@@ -62,6 +62,9 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
             turn.end_session(id, EndedBy::Idle, due);
         }
         Event::LoginGone(login) => elevation::login_gone(&mut turn, &login),
+        Event::LeftBehind { held, findings, detail } => {
+            elevation::left_behind(&mut turn, &held, &findings, &detail);
+        }
     }
     turn.finish()
 }

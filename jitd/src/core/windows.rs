@@ -9,7 +9,7 @@ use jit_proto::record::{Event as What, Facts};
 
 use super::decide::{Access, Decision, decide};
 use super::elevation::holder_of;
-use super::event::{Change, Changed, Effect};
+use super::event::{Change, Changed, Effect, Survey};
 use super::facts;
 use super::ledger::{EndedBy, Grant, GrantState, Ledger, RequestState, Session};
 use super::people::Account;
@@ -144,6 +144,7 @@ impl Turn<'_> {
             (session.grant, session.role, session.lingers_until) = (other, role, None);
             let session = session.clone();
             self.note(What::SessionMoved, facts::session(&session));
+            self.then(Effect::Survey(Survey::Opened(Box::new(session.clone()))));
             self.put(Change::Session(session));
             self.then(Effect::Prolong { session: id, until });
             return;

@@ -15,6 +15,7 @@ pub(super) struct SettingsFile {
     pub(super) operators: Vec<Spanned<String>>,
     pub(super) auditors: Vec<Spanned<String>>,
     pub(super) syslog_enterprise: Option<u32>,
+    pub(super) setuid_paths: Option<Vec<Spanned<String>>>,
 }
 
 /// `roles.d/*.toml`.

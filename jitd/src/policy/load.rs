@@ -228,6 +228,7 @@ impl Loader<'_> {
             operators: self.people(source, "operators", &file.operators),
             auditors: self.people(source, "auditors", &file.auditors),
             syslog_enterprise: file.syslog_enterprise.unwrap_or(standard.syslog_enterprise),
+            setuid_paths: self.paths(source, "setuid_paths", file.setuid_paths, standard.setuid_paths),
         }
     }
 
@@ -366,6 +367,27 @@ impl Loader<'_> {
             self.problem(source, written.span(), key, message);
             standard
         })
+    }
+
+    fn paths(
+        &mut self,
+        source: &Source,
+        key: &str,
+        written: Option<Vec<Spanned<String>>>,
+        standard: Vec<PathBuf>,
+    ) -> Vec<PathBuf> {
+        let Some(written) = written else { return standard };
+        for path in &written {
+            let plain = Path::new(path.get_ref())
+                .components()
+                .all(|part| matches!(part, std::path::Component::RootDir | std::path::Component::Normal(_)));
+            if !plain || !path.get_ref().starts_with('/') {
+                let message =
+                    format!("{:?} is no path that begins at / and goes straight down", path.get_ref());
+                self.problem(source, path.span(), key, message);
+            }
+        }
+        written.into_iter().map(|path| PathBuf::from(path.into_inner())).collect()
     }
 
     fn people(&mut self, source: &Source, key: &str, written: &[Spanned<String>]) -> People {

@@ -89,6 +89,8 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL").map_err(context)?;
         // The log is moved into the database by `disk`; this is for the case that it does not get there.
         connection.pragma_update(None, "wal_autocheckpoint", 16_000).map_err(context)?;
+        // Under the unit's sandbox /tmp is read-only.
+        connection.pragma_update(None, "temp_store", "MEMORY").map_err(context)?;
         let found: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(context)?;
         if found > SCHEMA {

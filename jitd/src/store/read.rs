@@ -25,6 +25,7 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(context)?;
         connection.busy_timeout(Duration::from_secs(1)).map_err(context)?;
+        connection.pragma_update(None, "temp_store", "MEMORY").map_err(context)?;
         Ok(Self { path: path.to_owned(), connection })
     }
 

@@ -17,7 +17,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use zbus::connection::Builder;
 use zbus::{Connection, Fd, OwnedFd, Variant, fdo, interface};
 
-const USAGE: &str = "usage: hostile bus SOCKET COUNT | gate HOW | enter socket|bus";
+const USAGE: &str = "usage: hostile bus SOCKET COUNT | gate HOW | enter socket|bus | setcap FILE";
 
 /// What the gate answers besides the outcome.
 type More = HashMap<String, Variant<'static>>;
@@ -28,8 +28,17 @@ fn main() -> Result<()> {
         ["bus", socket, count] => fake_bus(Path::new(socket), Path::new(count)),
         ["gate", how] => fake_gate(how),
         ["enter", way] => block_on(enter(way)),
+        ["setcap", file] => set_capability(Path::new(file)),
         _ => bail!(USAGE),
     }
+}
+
+/// Lets whoever runs a file become root by CAP_SETUID: `vfs_cap_data` of linux/capability.h, revision 2, effective.
+fn set_capability(file: &Path) -> Result<()> {
+    let words: [u32; 5] = [0x0200_0001, 1 << 7, 0, 0, 0];
+    let data: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    rustix::fs::setxattr(file, "security.capability", &data, rustix::fs::XattrFlags::empty())?;
+    Ok(())
 }
 
 /// A bus that somebody put into `DBUS_SYSTEM_BUS_ADDRESS`. Writes a line for each connection; the stories want none.

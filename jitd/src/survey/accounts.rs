@@ -1,0 +1,198 @@
+//! Reads passwd, group, shadow and gshadow so far that a change can be named by account; no password hash is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::text::text_of;
+
+/// What is remembered of one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Account {
+    /// What may be shown of it.
+    pub(super) shown: String,
+    /// Who belongs to it, where it is a group.
+    pub(super) members: BTreeSet<String>,
+    /// Digest of the whole line.
+    pub(super) print: String,
+}
+
+/// Which of the files it is (passwd(5), group(5), shadow(5), gshadow(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AccountFile {
+    Passwd,
+    Group,
+    Shadow,
+    Gshadow,
+}
+
+impl AccountFile {
+    /// By its name in `/etc`.
+    pub(super) fn named(path: &str) -> Option<Self> {
+        match path.strip_prefix("/etc/")? {
+            "passwd" => Some(Self::Passwd),
+            "group" => Some(Self::Group),
+            "shadow" => Some(Self::Shadow),
+            "gshadow" => Some(Self::Gshadow),
+            _ => None,
+        }
+    }
+
+    /// What a line of it is about.
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::Passwd => "account",
+            Self::Group => "group",
+            Self::Shadow => "the password of account",
+            Self::Gshadow => "the shadow of group",
+        }
+    }
+
+    fn shown(self, fields: &[&[u8]]) -> String {
+        let field = |n: usize| text_of(fields.get(n).copied().unwrap_or_default());
+        match self {
+            Self::Passwd => {
+                let open = if field(1).is_empty() { ", no password" } else { "" };
+                format!("uid {}, gid {}, home {}, shell {}{open}", field(2), field(3), field(5), field(6))
+            }
+            Self::Group => format!("gid {}", field(2)),
+            Self::Shadow | Self::Gshadow => password(fields.get(1).copied().unwrap_or_default()).to_owned(),
+        }
+    }
+
+    fn members(self, fields: &[&[u8]]) -> BTreeSet<String> {
+        let list = |n: usize| {
+            let names = fields.get(n).copied().unwrap_or_default().split(|byte| *byte == b',');
+            names.filter(|name| !name.is_empty()).map(text_of)
+        };
+        match self {
+            Self::Passwd | Self::Shadow => BTreeSet::new(),
+            Self::Group => list(3).collect(),
+            Self::Gshadow => list(3).chain(list(2).map(|name| format!("administrator {name}"))).collect(),
+        }
+    }
+
+    /// The lines of the file by name. A name that comes a second time, of which libc reads the first, is told apart.
+    pub(super) fn lines(self, content: &[u8]) -> BTreeMap<String, Account> {
+        let mut lines = BTreeMap::new();
+        let mut times: BTreeMap<String, u32> = BTreeMap::new();
+        for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+            let name = text_of(fields.first().copied().unwrap_or_default());
+            let (shown, members) = (self.shown(&fields), self.members(&fields));
+            let nth = times.entry(name.clone()).or_default();
+            *nth += 1;
+            let key = if *nth == 1 { name } else { format!("{name} (line {nth} of that name)") };
+            lines.insert(key, Account { shown, members, print: print_of(line) });
+        }
+        lines
+    }
+}
+
+/// What a password field lets in, without what it is (shadow(5)).
+fn password(field: &[u8]) -> &'static str {
+    match field {
+        [] => "no password needed",
+        [b'!' | b'*', ..] => "no password fits",
+        _ => "a password",
+    }
+}
+
+/// SHA-256 in hex.
+pub(super) fn print_of(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// What changed between two readings of such a file: a phrase each.
+pub(super) fn changes(
+    file: AccountFile,
+    before: &BTreeMap<String, Account>,
+    after: &BTreeMap<String, Account>,
+) -> Vec<String> {
+    let noun = file.noun();
+    let mut phrases = Vec::new();
+    for (name, now) in after {
+        let Some(then) = before.get(name) else {
+            let members = named(", members", &now.members);
+            phrases.push(format!("{noun} {name} added ({}{members})", now.shown));
+            continue;
+        };
+        let mut how = Vec::new();
+        if then.shown != now.shown {
+            how.push(format!(" changed from {} to {}", then.shown, now.shown));
+        }
+        how.push(named(" gained", &now.members - &then.members));
+        how.push(named(" lost", &then.members - &now.members));
+        how.retain(|phrase| !phrase.is_empty());
+        if how.is_empty() && then.print != now.print {
+            how.push(" changed".to_owned());
+        }
+        if !how.is_empty() {
+            phrases.push(format!("{noun} {name}{}", how.join(",")));
+        }
+    }
+    let gone = before.keys().filter(|name| !after.contains_key(*name));
+    phrases.extend(gone.map(|name| format!("{noun} {name} removed")));
+    phrases
+}
+
+/// A few names behind a word; nothing where there are none.
+fn named(word: &str, names: impl std::borrow::Borrow<BTreeSet<String>>) -> String {
+    const MOST: usize = 16;
+    let names = names.borrow();
+    let shown: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
+    match names.len() {
+        0 => String::new(),
+        count if count > MOST => format!("{word} {} and {} more", shown.join(" "), count - MOST),
+        _ => format!("{word} {}", shown.join(" ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_put_into_a_group_is_named_and_the_others_are_not() {
+        let before = AccountFile::Group.lines(b"sudo:x:27:alice,bob\n");
+        let after = AccountFile::Group.lines(b"sudo:x:27:alice,mallory\nnew:x:0:zoe\n");
+        assert_eq!(
+            changes(AccountFile::Group, &before, &after),
+            ["group new added (gid 0, members zoe)", "group sudo gained mallory, lost bob"]
+        );
+    }
+
+    #[test]
+    fn a_second_account_with_uid_0_is_named() {
+        let before = AccountFile::Passwd.lines(b"root:x:0:0:root:/root:/bin/bash\n");
+        let after =
+            AccountFile::Passwd.lines(b"root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/root:/bin/sh\n");
+        assert_eq!(
+            changes(AccountFile::Passwd, &before, &after),
+            ["account toor added (uid 0, gid 0, home /root, shell /bin/sh)"]
+        );
+    }
+
+    #[test]
+    fn a_line_put_before_another_of_the_same_name_is_named() {
+        let before = AccountFile::Passwd.lines(b"dave:x:2004:2004::/home/dave:/bin/bash\n");
+        let after = AccountFile::Passwd
+            .lines(b"dave:x:0:0::/home/dave:/bin/bash\ndave:x:2004:2004::/home/dave:/bin/bash\n");
+        let changes = changes(AccountFile::Passwd, &before, &after);
+        assert!(changes.iter().any(|change| change.contains("to uid 0")), "{changes:?}");
+        assert!(changes.iter().any(|change| change.contains("line 2 of that name")), "{changes:?}");
+    }
+
+    #[test]
+    fn no_password_hash_is_kept_or_shown() {
+        let before = AccountFile::Shadow.lines(b"dave:!:1::::::\n");
+        let after = AccountFile::Shadow.lines(b"dave:$y$secret$hash:1::::::\n");
+        let all = format!("{after:?} {:?}", changes(AccountFile::Shadow, &before, &after));
+        assert!(!all.contains("secret"), "{all}");
+        assert!(
+            all.contains("the password of account dave changed from no password fits to a password"),
+            "{all}"
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! Where privilege is kept on a host: the list that is surveyed.
+
+/// A file, or a folder with everything in it down to a depth.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    /// Where.
+    pub(super) path: &'static str,
+    /// How many levels of folders are looked into; 0 for a file.
+    pub(super) depth: u32,
+}
+
+const fn file(path: &'static str) -> Place {
+    Place { path, depth: 0 }
+}
+
+const fn tree(path: &'static str) -> Place {
+    Place { path, depth: 8 }
+}
+
+/// What is the same on every host. A place that is not there is no mistake; one that comes is a finding.
+pub(super) const PLACES: &[Place] = &[
+    // Accounts.
+    file("/etc/passwd"),
+    file("/etc/group"),
+    file("/etc/shadow"),
+    file("/etc/gshadow"),
+    file("/etc/subuid"),
+    file("/etc/subgid"),
+    file("/etc/nsswitch.conf"),
+    file("/etc/login.defs"),
+    file("/etc/shells"),
+    tree("/etc/sysusers.d"),
+    tree("/usr/lib/sysusers.d"),
+    // Who may become whom.
+    file("/etc/sudoers"),
+    tree("/etc/sudoers.d"),
+    file("/etc/sudo.conf"),
+    file("/etc/doas.conf"),
+    tree("/etc/doas.d"),
+    tree("/etc/polkit-1"),
+    tree("/usr/share/polkit-1"),
+    tree("/usr/local/share/polkit-1"),
+    tree("/run/polkit-1"),
+    tree("/var/lib/polkit-1"),
+    tree("/etc/dbus-1"),
+    tree("/usr/share/dbus-1/system.d"),
+    tree("/usr/share/dbus-1/system-services"),
+    // How they prove it.
+    file("/etc/pam.conf"),
+    tree("/etc/pam.d"),
+    tree("/usr/lib/pam.d"),
+    tree("/etc/security"),
+    tree("/usr/lib/security"),
+    tree("/usr/lib64/security"),
+    tree("/etc/ssh"),
+    file("/etc/hosts.equiv"),
+    file("/etc/securetty"),
+    // What runs by itself.
+    file("/etc/crontab"),
+    file("/etc/anacrontab"),
+    tree("/etc/cron.d"),
+    tree("/etc/cron.hourly"),
+    tree("/etc/cron.daily"),
+    tree("/etc/cron.weekly"),
+    tree("/etc/cron.monthly"),
+    tree("/var/spool/cron"),
+    tree("/var/spool/at"),
+    tree("/etc/systemd"),
+    tree("/run/systemd/system"),
+    tree("/run/systemd/transient"),
+    tree("/run/systemd/system.control"),
+    tree("/run/systemd/generator"),
+    tree("/run/systemd/generator.early"),
+    tree("/run/systemd/generator.late"),
+    tree("/run/systemd/user"),
+    // The user manager of root; those of others run nothing that their users could not.
+    tree("/run/user/0/systemd/transient"),
+    tree("/run/user/0/systemd/user"),
+    tree("/run/user/0/systemd/user.control"),
+    tree("/usr/lib/systemd/system"),
+    tree("/usr/lib/systemd/user"),
+    tree("/usr/lib/systemd/system.conf.d"),
+    tree("/usr/lib/systemd/system-generators"),
+    tree("/usr/lib/systemd/user-generators"),
+    tree("/usr/lib/systemd/system-environment-generators"),
+    tree("/usr/lib/systemd/user-environment-generators"),
+    tree("/usr/lib/systemd/system-shutdown"),
+    tree("/usr/lib/systemd/system-sleep"),
+    tree("/usr/local/lib/systemd"),
+    tree("/var/lib/systemd/linger"),
+    tree("/etc/init.d"),
+    file("/etc/rc.local"),
+    tree("/etc/tmpfiles.d"),
+    tree("/usr/lib/tmpfiles.d"),
+    tree("/etc/logrotate.d"),
+    tree("/etc/update-motd.d"),
+    file("/etc/apt/apt.conf"),
+    tree("/etc/apt/apt.conf.d"),
+    tree("/etc/dpkg"),
+    tree("/etc/default"),
+    tree("/etc/sysconfig"),
+    tree("/etc/network"),
+    tree("/etc/NetworkManager/dispatcher.d"),
+    tree("/etc/dhcp"),
+    tree("/etc/kernel"),
+    tree("/etc/initramfs-tools"),
+    // What root's commands are looked for in first.
+    tree("/usr/local/sbin"),
+    tree("/usr/local/bin"),
+    // What every program, or every shell, reads first.
+    file("/etc/ld.so.preload"),
+    file("/etc/ld.so.conf"),
+    tree("/etc/ld.so.conf.d"),
+    file("/etc/environment"),
+    tree("/etc/environment.d"),
+    file("/etc/profile"),
+    tree("/etc/profile.d"),
+    file("/etc/bash.bashrc"),
+    file("/etc/bashrc"),
+    file("/etc/zshenv"),
+    tree("/etc/zsh"),
+    // The kernel.
+    file("/etc/modules"),
+    tree("/etc/modules-load.d"),
+    tree("/usr/lib/modules-load.d"),
+    tree("/run/modules-load.d"),
+    tree("/etc/modprobe.d"),
+    tree("/usr/lib/modprobe.d"),
+    tree("/run/modprobe.d"),
+    tree("/etc/udev"),
+    tree("/usr/lib/udev/rules.d"),
+    tree("/run/udev/rules.d"),
+    file("/etc/sysctl.conf"),
+    tree("/etc/sysctl.d"),
+    file("/proc/sys/kernel/core_pattern"),
+    file("/proc/sys/kernel/modprobe"),
+    // What keeps all this.
+    tree("/etc/jitd"),
+    file("/usr/libexec/jitd"),
+    file("/usr/bin/jitctl"),
+];
+
+/// Below `/usr/lib`, in each folder for an architecture: PAM's modules.
+pub(super) const MODULES: &str = "security";
+
+/// In every home.
+pub(super) const IN_HOMES: &[Place] = &[
+    file(".ssh/authorized_keys"),
+    file(".ssh/authorized_keys2"),
+    file(".ssh/rc"),
+    file(".ssh/environment"),
+    file(".rhosts"),
+    file(".shosts"),
+    file(".k5login"),
+    tree(".config/systemd/user"),
+];
+
+/// In the homes of accounts with uid 0: what their shells read.
+pub(super) const IN_ROOTS_HOMES: &[Place] = &[
+    file(".profile"),
+    file(".bashrc"),
+    file(".bash_profile"),
+    file(".bash_login"),
+    file(".bash_logout"),
+    file(".bash_aliases"),
+    file(".zshenv"),
+    file(".zprofile"),
+    file(".zshrc"),
+    file(".zlogin"),
+    file(".ssh/config"),
+    file(".forward"),
+];
+
+/// Stands for the list above and for how entries are made: what an earlier daemon found is compared with as far as it
+/// goes.
+pub(super) fn list() -> String {
+    let list = format!("1 {PLACES:?} {MODULES} {IN_HOMES:?} {IN_ROOTS_HOMES:?}");
+    super::accounts::print_of(list.as_bytes())
+}
+
+/// Scopes that come and go with sessions: our own, and those of logins. A scope holds processes that somebody else
+/// started, and starts none itself; ours are ended with their sessions.
+pub(super) fn is_noise(path: &str) -> bool {
+    let Some(name) = path.strip_prefix("/run/systemd/transient/") else { return false };
+    let name = name.split('/').next().unwrap_or_default();
+    let name = name.strip_suffix(".d").unwrap_or(name);
+    name.ends_with(".scope") && (name.starts_with("jit-") || name.starts_with("session-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_scopes_of_sessions_are_noise() {
+        for noise in ["jit-7.scope", "session-c1.scope", "session-3.scope.d/50-x.conf"] {
+            assert!(is_noise(&format!("/run/systemd/transient/{noise}")), "{noise}");
+        }
+        for plant in ["run-u7.service", "jit-7.service", "session-3.service", "run-r1.timer", "x.scope"] {
+            assert!(!is_noise(&format!("/run/systemd/transient/{plant}")), "{plant}");
+        }
+        assert!(!is_noise("/etc/systemd/system/session-1.scope"));
+    }
+}

@@ -1,0 +1,190 @@
+//! What somebody plants inside a window, to have privilege after it, is named in the record of the grant.
+#![allow(clippy::print_stdout, reason = "what a survey costs is told to whoever runs the story alone")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use jit_tests::clock::wait_until;
+use jit_tests::host::{Host, play};
+use jit_tests::people::{DAVE, OSCAR};
+use jit_tests::plan::{Plan, Release};
+use serde_json::Value;
+
+/// A survey follows the last session after two seconds, and surveys take a fiftieth of one processor at most.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What is typed as root, and what the alert says of it.
+const PLANTS: [(&str, &str); 12] = [
+    // Left running: it is PID 1's child, not the session's.
+    ("systemd-run --quiet --unit=planted sleep 10000", "added /run/systemd/transient/planted.service"),
+    ("echo /root/sh | at now + 3 days", "added /var/spool/cron/atjobs/a"),
+    ("echo '0 4 * * * root /root/sh' >/etc/cron.d/planted", "added /etc/cron.d/planted"),
+    (
+        "printf '[Service]\\nExecStart=/root/sh\\n' >/etc/systemd/system/backdoor.service",
+        "added /etc/systemd/system/backdoor.service",
+    ),
+    (
+        "useradd --non-unique --uid 0 --gid 0 --no-create-home toor",
+        "changed /etc/passwd: account toor added (uid 0,",
+    ),
+    ("cp /bin/bash /var/tmp/.bash; chmod u+s /var/tmp/.bash", "added setuid /var/tmp/.bash, owned by root"),
+    (
+        "cp /bin/bash /home/dave/.s; hostile setcap /home/dave/.s",
+        "added file with capabilities /home/dave/.s, owned by root, capabilities 0x80",
+    ),
+    (
+        "mkdir -p /root/.ssh; echo 'ssh-ed25519 AAAA planted' >>/root/.ssh/authorized_keys",
+        "added /root/.ssh/authorized_keys",
+    ),
+    ("echo 'mallory ALL=(ALL) ALL' >/etc/sudoers.d/planted", "added /etc/sudoers.d/planted"),
+    (": >/etc/ld.so.preload", "added /etc/ld.so.preload"),
+    ("sed -i '1i account sufficient pam_permit.so' /etc/pam.d/su", "changed /etc/pam.d/su: its content"),
+    ("gpasswd --add mallory sudo", "changed /etc/group: group sudo gained mallory"),
+];
+
+/// The alert of a grant.
+fn alert(host: &Host, grant: u64) -> Result<Vec<String>> {
+    let mut found = None;
+    wait_until("what was left behind is in the record", LIMIT, || {
+        let mut records = host.records()?.into_iter().rev();
+        found = records.find(|record| record["event"] == "grant.left_behind" && record["grant"] == grant);
+        Ok(found.is_some())
+    })
+    .with_context(|| format!("the records are {:#?}", host.records()))?;
+    let last = found.context("a record")?;
+    println!("{}: {}", host.release().name(), last["detail"].as_str().context("what it cost")?);
+    // A survey that finds much makes several records, of one moment.
+    let records = host.records()?;
+    let same = |record: &&Value| {
+        record["event"] == "grant.left_behind" && record["grant"] == grant && record["time"] == last["time"]
+    };
+    let lines =
+        records.iter().filter(same).flat_map(|record| record["left_behind"].as_array().into_iter().flatten());
+    Ok(lines.filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+/// Until nobody's sessions are left to be surveyed.
+fn surveyed(host: &Host) -> Result<()> {
+    wait_until("everything is surveyed", LIMIT, || {
+        Ok(host.read("/var/lib/jitd/survey-open.json").is_ok_and(|open| open.contains("\"held\":{}")))
+    })
+}
+
+fn twelve_plants(release: Release) -> Result<()> {
+    play(&Plan::new(release), |host| {
+        host.install("hostile")?;
+        let rule = "type='signal',sender='org.jitd.Jit1',member='LeftBehind'";
+        let listen =
+            format!("setsid --fork dbus-monitor --system \"{rule}\" >/var/tmp/heard 2>&1 </dev/null");
+        host.root_sh(&listen)?.ok()?;
+        let mut dave = host.login_at_terminal(DAVE)?;
+        let grant = host.grant(DAVE, "ops", "30m")?;
+        let shell = dave.start("sudo -s")?;
+        for (plant, _) in PLANTS {
+            dave.run(plant)?.ok()?;
+        }
+        dave.exit_from(&shell)?;
+        let told = alert(host, grant)?;
+        let named =
+            PLANTS.iter().filter(|(_, expected)| told.iter().any(|line| line.starts_with(expected))).count();
+        println!("{}: {} planted, {named} named", release.name(), PLANTS.len());
+        ensure!(named == PLANTS.len(), "{named} of {} are named in {told:#?}", PLANTS.len());
+        wait_until("the bus tells the grant's number, and no path", LIMIT, || {
+            let heard = host.read("/var/tmp/heard")?;
+            ensure!(!heard.contains("/etc/") && !heard.contains("planted"), "{heard}");
+            Ok(heard.contains("member=LeftBehind") && heard.contains(&format!("uint64 {grant}")))
+        })?;
+        // It is told once, and is then what there is.
+        surveyed(host)?;
+        dave.run("sudo -n true")?.ok()?;
+        surveyed(host)?;
+        let alerts = host.records()?.into_iter().filter(|record| record["event"] == "grant.left_behind");
+        let times: BTreeSet<String> = alerts.map(|record| record["time"].to_string()).collect();
+        ensure!(times.len() == 1, "told more than once: {times:?}");
+        // The copy that leaves the host names every one of them as well.
+        let sent = host.root_sh("journalctl --no-pager --quiet --output=cat --unit=jitd.service")?.text();
+        for (_, expected) in PLANTS {
+            ensure!(sent.contains(expected), "{expected} is not in syslog:\n{sent}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn twelve_plants_are_named_on_trixie() -> Result<()> {
+    twelve_plants(Release::Trixie)
+}
+
+#[test]
+fn twelve_plants_are_named_on_bookworm() -> Result<()> {
+    twelve_plants(Release::Bookworm)
+}
+
+/// One call of a few milliseconds, which also kills the daemon so that it may forget.
+#[test]
+fn neither_haste_nor_killing_the_daemon_hides_anything() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        let mut dave = host.login(DAVE)?;
+        let mut oscar = host.login(OSCAR)?;
+        wait_until(
+            "there is something to compare with",
+            LIMIT,
+            || Ok(host.has("/var/lib/jitd/survey.json")),
+        )?;
+        let grant = host.grant(DAVE, "ops", "30m")?;
+        dave.run("sudo -n bash -c 'echo x >/etc/cron.d/hasty; kill -9 $(pidof jitd)'")?;
+        let told = alert(host, grant)?;
+        ensure!(told.iter().any(|line| line == "added /etc/cron.d/hasty"), "{told:#?}");
+        surveyed(host)?;
+        // A change that two could have made is laid at both doors, and a third one's grant hears nothing of it.
+        let others = host.grant(OSCAR, "ops", "30m")?;
+        let mut line = oscar.start("sudo -n sleep 3")?;
+        dave.run("sudo -n touch /etc/cron.d/either")?.ok()?;
+        oscar.finish(&line, LIMIT)?.ok()?;
+        let told = alert(host, others)?;
+        ensure!(told == ["added /etc/cron.d/either"], "{told:#?}");
+        surveyed(host)?;
+        // With the evidence of earlier surveys gone, that is told, and what has a time is found all the same.
+        line = oscar.start("sudo -n sleep 1000")?;
+        host.record("session.opened", |record| record["user"] == OSCAR && record["grant"] == others)?;
+        dave.run(
+            "sudo -n bash -c 'echo x >/etc/cron.d/late; rm /var/lib/jitd/survey.json; kill -9 $(pidof jitd)'",
+        )?;
+        wait_until("both are told", LIMIT, || {
+            let records = host.records()?;
+            let told: Vec<&str> = records
+                .iter()
+                .filter(|record| record["event"] == "grant.left_behind" && record["grant"] == grant)
+                .flat_map(|record| record["left_behind"].as_array().into_iter().flatten())
+                .filter_map(Value::as_str)
+                .collect();
+            Ok(told.contains(&"added /etc/cron.d/late")
+                && told.iter().any(|line| line.contains("is not in /var/lib/jitd")))
+        })
+        .with_context(|| format!("{:#?}", host.records()))?;
+        host.root(&["jitctl", "revoke", &others.to_string(), "--reason", "a story"])?.ok()?;
+        oscar.finish(&line, LIMIT)?;
+        Ok(())
+    })
+}
+
+/// Work as usual raises no alert.
+#[test]
+fn who_leaves_nothing_behind_is_not_told_of() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        let mut dave = host.login(DAVE)?;
+        host.grant(DAVE, "ops", "30m")?;
+        dave.run("for n in $(seq 50); do sudo -n touch /var/log/work /etc/sudoers.d/stories; done")?.ok()?;
+        dave.run("sudo -n bash -c 'echo x >/etc/cron.d/passing; rm /etc/cron.d/passing'")?.ok()?;
+        dave.run("sudo -n systemctl daemon-reload")?.ok()?;
+        dave.run("sudo -n -i true")?.ok()?;
+        surveyed(host)?;
+        let threads = host.root_sh("ps -eLo ni,comm | sort -u")?;
+        threads.says(" 10 survey\n")?;
+        let alerts: Vec<Value> =
+            host.records()?.into_iter().filter(|record| record["event"] == "grant.left_behind").collect();
+        ensure!(alerts.is_empty(), "{alerts:#?}");
+        Ok(())
+    })
+}
