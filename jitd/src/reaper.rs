@@ -13,12 +13,15 @@ use crate::core::event::EndReport;
 use crate::core::ledger::MainProcess;
 use crate::core::reaping::{Act, Found, MOST_NAMED, Manner, Reaping, Seen, Sent};
 use crate::process;
-use crate::sessions::cgroup::{Scope, is_gone};
+use crate::sessions::cgroup::Scope;
 
 /// A tree that does not freeze within this is dealt with as it is.
 const FREEZE_LIMIT: Duration = Duration::from_millis(250);
 /// Processes that got SIGKILL and are still there after this are stuck in the kernel.
 const DEATH_LIMIT: Duration = Duration::from_millis(500);
+
+/// So few processes are looked at in less time than it takes to have another thread do it.
+const FEW: usize = 8;
 
 /// What is to end.
 #[derive(Debug, Clone)]
@@ -58,7 +61,11 @@ pub async fn end(doomed: &Doomed, manner: Manner) -> EndReport {
             }
             Act::List => listed(doomed).await.map_or(Seen::Unknown, Seen::Listed),
             Act::Signal(signals) => {
-                blocking(move || send(&signals)).await;
+                if signals.len() <= FEW {
+                    send(&signals);
+                } else {
+                    blocking(move || send(&signals)).await;
+                }
                 Seen::Done
             }
             Act::Thaw => {
@@ -86,34 +93,28 @@ pub async fn end(doomed: &Doomed, manner: Manner) -> EndReport {
 }
 
 async fn freeze(scope: &Scope) {
-    match scope.freeze(FREEZE_LIMIT).await {
-        Ok(()) => {}
-        Err(error) if is_gone(&error) => {}
+    if let Err(error) = scope.freeze(FREEZE_LIMIT).await {
         // A process in uninterruptible sleep does not freeze; what follows works without.
-        Err(error) => warn!("a session does not freeze: {error}"),
+        warn!("a session does not freeze: {error}");
     }
 }
 
 fn thaw(scope: &Scope) {
-    if let Err(error) = scope.thaw()
-        && !is_gone(&error)
-    {
+    if let Err(error) = scope.thaw() {
         warn!("a session does not thaw: {error}");
     }
 }
 
 /// What is in the scopes.
 async fn listed(doomed: &Doomed) -> Option<Vec<Found>> {
-    let scope = doomed.scope.clone();
-    blocking(move || {
-        scope
-            .all_pids()
-            .into_iter()
-            .enumerate()
-            .filter_map(|(nth, pid)| look_at(pid, nth < MOST_NAMED))
-            .collect()
-    })
-    .await
+    let pids = doomed.scope.all_pids();
+    let look_at_all = |pids: Vec<u32>| -> Vec<Found> {
+        pids.into_iter().enumerate().filter_map(|(nth, pid)| look_at(pid, nth < MOST_NAMED)).collect()
+    };
+    if pids.len() <= FEW {
+        return Some(look_at_all(pids));
+    }
+    blocking(move || look_at_all(pids)).await
 }
 
 /// Whatever carries the tag or lives in the scopes still, and the process that knocked where it does.

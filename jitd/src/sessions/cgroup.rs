@@ -23,6 +23,8 @@ const KILL_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub struct Scope {
     session: SessionId,
+    /// Those that are there or were.
+    generations: BTreeSet<u32>,
 }
 
 /// Every session that has a scope.
@@ -38,16 +40,22 @@ pub fn pids_in(cgroup: &str) -> Vec<u32> {
 }
 
 impl Scope {
-    /// The scopes of a session, there or not.
+    /// The scopes that a session has.
     #[must_use]
     pub fn of(session: SessionId) -> Self {
-        Self { session }
+        let own = scopes().filter(|(found, _)| *found == session);
+        Self { session, generations: own.map(|(_, generation)| generation).collect() }
     }
 
-    /// The how manieth scope of the session is the newest that is there.
+    /// It gets another one.
+    pub fn add(&mut self, generation: u32) {
+        self.generations.insert(generation);
+    }
+
+    /// The how manieth scope of the session is the newest.
     #[must_use]
     pub fn newest(&self) -> Option<u32> {
-        self.generations().into_iter().max()
+        self.generations.last().copied()
     }
 
     /// Moves a process into one of its scopes.
@@ -78,13 +86,13 @@ impl Scope {
     /// All processes in all of its scopes.
     #[must_use]
     pub fn all_pids(&self) -> Vec<u32> {
-        self.generations().into_iter().flat_map(|generation| self.pids_of(generation)).collect()
+        self.generations.iter().flat_map(|generation| self.pids_of(*generation)).collect()
     }
 
     /// Whether anything lives in one of its scopes or below it.
     #[must_use]
     pub fn is_populated(&self) -> bool {
-        self.generations().into_iter().any(|generation| self.holds(generation))
+        self.generations.iter().any(|generation| self.holds(*generation))
     }
 
     /// Whether anything lives in this scope or below it.
@@ -105,14 +113,13 @@ impl Scope {
     /// Stops everything in it from running, and waits until it does.
     ///
     /// # Errors
-    /// When it is gone, or does not come to rest within the limit.
+    /// When it does not come to rest within the limit.
     pub async fn freeze(&self, limit: Duration) -> io::Result<()> {
-        let generations = self.generations();
-        for generation in &generations {
-            fs::write(self.folder(*generation).join("cgroup.freeze"), "1")?;
+        for generation in &self.generations {
+            fs::write(self.folder(*generation).join("cgroup.freeze"), "1").or_else(gone)?;
         }
-        for generation in generations {
-            self.wait_for(generation, "frozen", true, limit).await?;
+        for generation in &self.generations {
+            self.wait_for(*generation, "frozen", true, limit).await.or_else(gone)?;
         }
         Ok(())
     }
@@ -120,11 +127,11 @@ impl Scope {
     /// Lets it run again.
     ///
     /// # Errors
-    /// When it is gone.
+    /// Whatever the kernel says; not when it is gone.
     pub fn thaw(&self) -> io::Result<()> {
-        self.generations()
-            .into_iter()
-            .try_for_each(|generation| fs::write(self.folder(generation).join("cgroup.freeze"), "0"))
+        let thaw =
+            |generation: &u32| fs::write(self.folder(*generation).join("cgroup.freeze"), "0").or_else(gone);
+        self.generations.iter().try_for_each(thaw)
     }
 
     /// Kills everything in it and below it, and waits until it is empty. Nothing there is success.
@@ -132,11 +139,8 @@ impl Scope {
     /// # Errors
     /// When it is not empty within the limit.
     pub async fn kill(&self) -> io::Result<()> {
-        for generation in self.generations() {
-            match fs::write(self.folder(generation).join("cgroup.kill"), "1") {
-                Err(error) if is_gone(&error) => {}
-                other => other?,
-            }
+        for generation in &self.generations {
+            fs::write(self.folder(*generation).join("cgroup.kill"), "1").or_else(gone)?;
         }
         self.wait_until_empty(KILL_LIMIT).await
     }
@@ -149,12 +153,9 @@ impl Scope {
         let watch = Stopwatch::start();
         // A process may be moved from one to the other meanwhile, so that no single pass tells.
         while self.is_populated() {
-            for generation in self.generations() {
+            for generation in &self.generations {
                 let left = limit.saturating_sub(watch.elapsed());
-                match self.wait_for(generation, "populated", false, left).await {
-                    Err(error) if is_gone(&error) => {}
-                    other => other?,
-                }
+                self.wait_for(*generation, "populated", false, left).await.or_else(gone)?;
             }
         }
         Ok(())
@@ -175,19 +176,15 @@ impl Scope {
         tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    fn generations(&self) -> Vec<u32> {
-        scopes().filter(|(session, _)| *session == self.session).map(|(_, generation)| generation).collect()
-    }
-
     fn folder(&self, generation: u32) -> PathBuf {
         Path::new(ROOT).join(SLICE).join(scope_name(self.session, generation))
     }
 }
 
-/// Whether an error says that the cgroup is not there any more.
-#[must_use]
-pub fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
+/// A cgroup that is not there any more holds nothing, and so is as it was to be.
+fn gone(error: io::Error) -> io::Result<()> {
+    let gone = error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV);
+    if gone { Ok(()) } else { Err(error) }
 }
 
 fn scopes() -> impl Iterator<Item = (SessionId, u32)> {

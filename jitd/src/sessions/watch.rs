@@ -227,6 +227,7 @@ impl Watch {
         let mut problem = "none of its processes is there".to_owned();
         for pid in pids {
             let last = self.until.since(boot_now()).max(LEAST_LIMIT);
+            self.tree.scope.add(generation);
             match self.systemd.make_scope(self.session.id, generation, pid, last).await {
                 Ok(()) => {
                     self.held = Some(generation);
