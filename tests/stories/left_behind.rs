@@ -47,7 +47,9 @@ const PLANTS: [(&str, &str); 12] = [
 fn alert(host: &Host, grant: u64) -> Result<Vec<String>> {
     let mut found = None;
     wait_until("what was left behind is in the record", LIMIT, || {
-        let mut records = host.records()?.into_iter().rev();
+        // A daemon that has just been killed answers nobody; the next one does.
+        let Ok(records) = host.records() else { return Ok(false) };
+        let mut records = records.into_iter().rev();
         found = records.find(|record| record["event"] == "grant.left_behind" && record["grant"] == grant);
         Ok(found.is_some())
     })
@@ -149,10 +151,10 @@ fn neither_haste_nor_killing_the_daemon_hides_anything() -> Result<()> {
         line = oscar.start("sudo -n sleep 1000")?;
         host.record("session.opened", |record| record["user"] == OSCAR && record["grant"] == others)?;
         dave.run(
-            "sudo -n bash -c 'echo x >/etc/cron.d/late; rm /var/lib/jitd/survey.json; kill -9 $(pidof jitd)'",
+            "sudo -n bash -c 'echo x >/etc/cron.d/late; kill -9 $(pidof jitd); rm /var/lib/jitd/survey.json'",
         )?;
         wait_until("both are told", LIMIT, || {
-            let records = host.records()?;
+            let Ok(records) = host.records() else { return Ok(false) };
             let told: Vec<&str> = records
                 .iter()
                 .filter(|record| record["event"] == "grant.left_behind" && record["grant"] == grant)
