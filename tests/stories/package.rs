@@ -77,7 +77,15 @@ fn an_upgrade_keeps_the_window_open() -> Result<()> {
         let mut terminal = host.login_at_terminal(DAVE)?;
         terminal.start("sudo -s")?;
         terminal.run("id -u")?.ok()?.says("0")?;
+        // Somebody works all the while: PID 1 holds the socket, so that a call waits and does not fail.
+        let mut dave = host.login(DAVE)?;
+        let working = dave.start(
+            "n=0; until [ -e /var/tmp/upgraded ]; do sudo -n true || echo failed; n=$((n+1)); done; echo $n calls",
+        )?;
         dpkg(host, &["--install", "/root/jitd.deb"])?;
+        host.root(&["touch", "/var/tmp/upgraded"])?.ok()?;
+        let worked = dave.finish(&working, Duration::from_secs(60))?;
+        worked.ok()?.never_says("failed")?.says("calls")?;
         ensure!(host.jitctl(&["grants"])?[0]["id"] == grant, "the grant is gone");
         ensure!(host.jitctl(&["sessions"])?[0]["grant"] == grant, "the session is gone");
         terminal.run("id -u")?.ok()?.says("0")?;

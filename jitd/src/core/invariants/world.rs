@@ -263,7 +263,7 @@ impl World {
             Happening::Pass { seconds } => self.pass(Duration::from_secs(seconds)),
             Happening::StepWall { seconds } => {
                 self.wall += seconds * 1_000_000;
-                self.event(Event::Tick);
+                self.event(Event::ClockSet { by: seconds * 1_000_000 });
             }
             Happening::Crash { after } => self.crash_after = Some(after),
             Happening::Reboot { wall } => {
