@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use crate::bus::Front;
 use crate::clock::Clock;
 use crate::core::event::Event;
-use crate::core::reconcile::reconcile;
+use crate::core::reconcile::{reconcile, unsealed};
 use crate::engine::{Engine, Handle};
 use crate::gate::Behind;
 use crate::rules::Rules;
@@ -32,6 +32,9 @@ const STORE: &str = "/var/lib/jitd/jit.db";
 /// # Errors
 /// When a part it cannot do without is not there. PID 1 starts it again; meanwhile nobody is let through.
 pub(crate) fn run() -> anyhow::Result<()> {
+    // The seal's key is in memory: no core dump (prctl(2), PR_SET_DUMPABLE).
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context("core dumps cannot be switched off")?;
     let listener = sockets::gate().context("the gate's socket")?;
     // One thread for gate, engine and sessions: a call is over before a second thread would have woken up.
     let runtime =
@@ -48,7 +51,11 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     }
     let store = Store::open(path)?;
     let sent = store.sent()?;
-    let (ledger, after_start) = reconcile(store.ledger()?, &sessions::scopes(), &clock.now());
+    let (ledger, mut after_start) = reconcile(store.ledger()?, &sessions::scopes(), &clock.now());
+    if let Some(problem) = store.seal_lost() {
+        error!("the record is not sealed from here on: {problem}");
+        after_start.insert(0, unsealed(problem, &clock.now()));
+    }
     // A connection of its own for PID 1, so that nobody's flood of calls stands between it and the sessions.
     let connection = bus::connect().await.context("the system bus")?;
     let systemd = Systemd::on(connection.clone()).await.context("PID 1 on the system bus")?;

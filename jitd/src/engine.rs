@@ -17,7 +17,7 @@ use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
 use crate::sessions::Order;
-use crate::store::{Kept, Store, StoreError};
+use crate::store::{Kept, KeyFileError, Store, StoreError, Written};
 
 /// This many events at most share one transaction.
 const MOST_IN_A_BATCH: usize = 128;
@@ -164,6 +164,20 @@ struct Pending {
     effects: Vec<Effect>,
 }
 
+/// Refuses whom this would let become root: with the old key still on the disk they could seal anew what is recorded
+/// about them. Their session is registered, and ends as one whose sudo has gone.
+fn hold_back(pending: &mut Pending, problem: &KeyFileError) {
+    let lets_in = pending.effects.iter().any(|effect| matches!(effect, Effect::Watch { .. }));
+    if let Event::Knock(knock) = &pending.event
+        && lets_in
+        && let Some(reply) = pending.reply.take()
+    {
+        let line = format!("jit: {} is refused: the record could not be sealed ({problem}).", knock.service);
+        // A caller that has gone is refused all the same.
+        let _ = reply.send(Reply::Gate(Verdict::Denied(vec![line])));
+    }
+}
+
 impl Engine {
     /// Runs until it is told to stop. It shares its thread with the callers' tasks: while it commits, they queue up,
     /// and are then committed together. `after_start` are the effects of reconciling, to be performed first.
@@ -255,7 +269,10 @@ impl Engine {
             Effect::Commit(commit) => Some(commit),
             _ => None,
         });
-        self.store.commit(commits.collect(), self.kept(ledger))?;
+        let written = self.store.commit(commits.collect(), self.kept(ledger))?;
+        if let Err(problem) = written.key {
+            error!("the seal's key could not be moved on: {problem}");
+        }
         for effect in rest {
             self.perform(effect, &mut None, &mut None);
         }
@@ -283,10 +300,14 @@ impl Engine {
         }
         if !commits.is_empty() {
             match self.store.commit(commits, self.kept(&ledger)) {
-                Ok(written) => {
+                Ok(Written { records, key }) => {
                     self.failing = false;
                     // Without its sink the daemon still decides; the records wait in the store.
-                    let _ = self.sink.send(ToSink::Written(written));
+                    let _ = self.sink.send(ToSink::Written(records));
+                    if let Err(problem) = key {
+                        error!("the seal's key could not be moved on; nobody is let through: {problem}");
+                        batch.iter_mut().for_each(|pending| hold_back(pending, &problem));
+                    }
                 }
                 Err(problem) => {
                     error!("state and audit record could not be written; nothing is let through: {problem}");

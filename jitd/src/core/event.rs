@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
 use jit_proto::record::Draft;
+use jit_proto::seal::SealKey;
 
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
 use super::people::{Account, Person};
@@ -184,6 +185,13 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
+    /// Seal the record from the next one on.
+    Seal {
+        /// The first key.
+        key: SealKey,
+        /// In place of a seal that there is already.
+        again: bool,
+    },
 }
 
 /// Which grants.
@@ -258,6 +266,8 @@ pub struct Commit {
     pub changes: Vec<Change>,
     /// What the audit record says of it.
     pub drafts: Vec<Draft>,
+    /// The key of a seal that begins behind these records.
+    pub seal: Option<SealKey>,
 }
 
 /// One object's new state.
@@ -310,6 +320,8 @@ pub enum Done {
     Grant(GrantId),
     /// These grants.
     Grants(Vec<GrantId>),
+    /// A seal has begun.
+    Sealed,
 }
 
 /// Why a command was refused.

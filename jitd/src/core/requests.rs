@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
 use jit_proto::record::{Event as What, Facts};
+use jit_proto::seal::SealKey;
 
 use super::event::{Caller, Change, Command, Done, Refusal, Which};
 use super::facts;
@@ -33,6 +34,7 @@ pub(super) fn command(turn: &mut Turn<'_>, caller: &Caller, command: Command) ->
             (what, give(turn, caller, holder, &role, duration, reason, ticket))
         }
         Command::Revoke { which, reason } => ("revoke".to_owned(), revoke(turn, caller, &which, &reason)),
+        Command::Seal { key, again } => ("audit seal".to_owned(), seal(turn, caller, key, again)),
     };
     if let Err(refusal) = &result {
         turn.note(What::CommandRefused, facts::refused(caller, &what, &refusal.to_string()));
@@ -295,6 +297,31 @@ fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) 
         });
     }
     Ok(Done::Grants(ids))
+}
+
+/// Begins a seal. Whoever speaks from inside a window has an interest in another one, so not even an operator does
+/// it from there.
+fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Result<Done, Refusal> {
+    if !is_operator(turn.policy, &turn.ledger, caller) || speaks_from_a_window(&turn.ledger, caller) {
+        let message = "only operators and root begin a seal, and not from inside a window";
+        return Err(Refusal::NotAuthorized(message.to_owned()));
+    }
+    let event = match (turn.ledger.sealed, again) {
+        (false, _) => What::AuditSealed,
+        (true, true) => What::AuditResealed,
+        (true, false) => {
+            let message = "the record is sealed already; --rotate begins another seal, which is recorded";
+            return Err(Refusal::AlreadyDecided(message.to_owned()));
+        }
+    };
+    let facts = Facts {
+        loginuid: caller.loginuid.map(|uid| uid.0),
+        seal_key: Some(key.id()),
+        ..facts::detail("records behind this one are sealed with a key that begins here".to_owned())
+    };
+    turn.note(event, facts::by(&caller.person.account, facts));
+    turn.seal(key);
+    Ok(Done::Sealed)
 }
 
 fn take_id(ledger: &mut Ledger) -> u64 {
