@@ -33,6 +33,9 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
         output.view(&found, render::verified)?;
         return Ok(if found.whole { Exit::Done } else { Exit::ChainBroken });
     }
+    if key.iter().chain(&input).filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(usage("stdin (-) can be read once"));
+    }
     let mut keys = Vec::new();
     for path in &key {
         keys.extend(keys_in(path)?);

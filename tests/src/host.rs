@@ -61,7 +61,8 @@ impl Host {
         let layers = Layers::of(plan.release, plan.with_package)?;
         let folder = places::runs().join(&name);
         let tree = layers.mount(&folder)?;
-        let mut host = Self { name, folder, tree, machine: None, disk: None, release: plan.release, _lock: lock };
+        let mut host =
+            Self { name, folder, tree, machine: None, disk: None, release: plan.release, _lock: lock };
         if plan.with_package {
             host.write("/etc/jitd/jitd.toml", SETTINGS)?;
             for (file, roles) in ROLES {

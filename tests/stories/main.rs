@@ -20,6 +20,8 @@ mod traces;
 
 mod record;
 
+mod seal;
+
 mod authority;
 
 mod policy;
