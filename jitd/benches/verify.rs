@@ -1,6 +1,6 @@
 //! What a long record costs: verifying it, beside `sha256sum` of the same bytes, and deciding with it in the store.
 //!
-//! `verify [RECORDS]`, a million if nothing is said. Times are the best of three; a commit's is the median.
+//! `verify [RECORDS]`, a million if nothing is said.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
 #![allow(clippy::print_stdout, reason = "what it is for")]
 
@@ -20,76 +20,106 @@ use jitd::core::event::Commit;
 use jitd::store::{Kept, Reader, Store};
 
 const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: 0 };
-const COMMITS: usize = 400;
+const COMMITS: usize = 500;
+const ROUNDS: usize = 3;
 
 fn main() {
     let count = std::env::args().skip(1).find_map(|word| word.parse().ok()).unwrap_or(1_000_000_u64);
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let empty = folder.path().join("empty");
-    let full = folder.path().join("full");
-    std::fs::create_dir(&empty).unwrap();
-    std::fs::create_dir(&full).unwrap();
-
-    let mut store = Store::open(&empty.join("jit.db")).unwrap();
-    // Until the journal has been written once from end to end: a file that grows is slower to force to the disk.
-    decide(&mut store, 3 * COMMITS);
-    let without = decide(&mut store, COMMITS);
-    seal(&mut store);
-    let with = decide(&mut store, COMMITS);
-    println!("a decision's commit, empty store: {} us, sealed {} us", micros(without), micros(with));
-    drop(store);
-
-    let mut store = Store::open(&full.join("jit.db")).unwrap();
-    let key = seal(&mut store);
-    let begun = Stopwatch::start();
-    while store.head().seq < count {
-        let drafts = (0..1000.min(count - store.head().seq)).map(|n| draft(store.head().seq + n)).collect();
-        let commit = Commit { durable: true, drafts, ..Commit::default() };
-        store.commit(vec![commit], KEPT).unwrap().key.unwrap();
-    }
-    println!("{} records were written in {:.1} s", store.head().seq, begun.elapsed().as_secs_f64());
-
-    let path = full.join("jit.db");
-    let lines = full.join("lines");
-    let export = full.join("export");
-    let bytes = write_out(&path, &lines, &export);
-    let sum = best(|| {
-        let sum = Command::new("sha256sum").arg(&lines).stdout(Stdio::null()).status().unwrap();
-        assert!(sum.success());
+    let [mut plain, mut sealed, mut full] = ["plain", "sealed", "full"].map(|name| {
+        let folder = folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        Store::open(&folder.join("jit.db")).unwrap()
     });
-    println!("sha256sum of their {} MB: {:.2} s", bytes / 1_000_000, sum.as_secs_f64());
-    let reader = Reader::open(&path).unwrap();
-    let tell = |what: &str, took: Duration| {
-        let ratio = took.as_secs_f64() / sum.as_secs_f64();
-        println!("{what}: {:.2} s, {ratio:.2} times sha256sum", took.as_secs_f64());
-    };
-    tell("the chain, in the store", best(|| drop(reader.verify(Some(store.head())).unwrap().unwrap())));
-    tell("the chain, in an export", best(|| walk(&export, Vec::new(), count)));
-    tell("chain and seals, in an export", best(|| walk(&export, vec![key.clone()], count)));
-    decide(&mut store, 3 * COMMITS);
-    let later = decide(&mut store, COMMITS);
-    let ratio = later.as_secs_f64() / with.as_secs_f64();
-    println!(
-        "a decision's commit, {count} records: {} us sealed, {ratio:.2} times the empty store",
-        micros(later)
-    );
+    seal(&mut sealed);
+    let key = seal(&mut full);
+    let begun = Stopwatch::start();
+    while full.head().seq < count {
+        let drafts = (0..1000.min(count - full.head().seq)).map(|n| draft(full.head().seq + n)).collect();
+        let commit = Commit { durable: true, drafts, ..Commit::default() };
+        full.commit(vec![commit], KEPT).unwrap().key.unwrap();
+    }
+    println!("{} records were written in {:.1} s", full.head().seq, begun.elapsed().as_secs_f64());
+    verifying(&full, key, count);
+    deciding([&mut plain, &mut sealed, &mut full], count);
     let memory = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{}", memory.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
+    println!("most memory: {}", memory.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default());
 }
 
-/// The median of so many durable commits of one record.
-fn decide(store: &mut Store, commits: usize) -> Duration {
-    let mut took: Vec<Duration> = (0..commits)
-        .map(|_| {
+/// The walks and `sha256sum`, in turns.
+fn verifying(full: &Store, key: FirstKey, count: u64) {
+    let folder = full.path().parent().unwrap();
+    let (lines, export) = (folder.join("lines"), folder.join("export"));
+    let bytes = write_out(full.path(), &lines, &export);
+    let reader = Reader::open(full.path()).unwrap();
+    let sum = || {
+        let sum = Command::new("sha256sum").arg(&lines).stdout(Stdio::null()).status().unwrap();
+        assert!(sum.success());
+    };
+    let in_store = || drop(reader.verify(Some(full.head())).unwrap().unwrap());
+    let in_export = || walk(&export, Vec::new(), count);
+    let with_seals = || walk(&export, vec![key.clone()], count);
+    let what: [(&str, &dyn Fn()); 4] = [
+        ("sha256sum of the lines", &sum),
+        ("the chain, in the store", &in_store),
+        ("the chain, in an export", &in_export),
+        ("chain and seals, in an export", &with_seals),
+    ];
+    let mut best = [(Duration::MAX, Duration::MAX); 4];
+    for _ in 0..ROUNDS {
+        for ((_, what), best) in what.iter().zip(&mut best) {
+            let (begun, spent) = (Stopwatch::start(), processor_time());
+            what();
+            *best = (best.0.min(begun.elapsed()), best.1.min(processor_time() - spent));
+        }
+    }
+    println!(
+        "{count} records, {} MB of lines; the best of {ROUNDS} turns, and processor time:",
+        bytes / 1_000_000
+    );
+    for ((name, _), (wall, spent)) in what.iter().zip(&best) {
+        let [ratio, of_spent] =
+            [wall.as_secs_f64() / best[0].0.as_secs_f64(), spent.as_secs_f64() / best[0].1.as_secs_f64()];
+        let (wall, spent) = (wall.as_secs_f64(), spent.as_secs_f64());
+        println!(
+            "  {name:<30} {wall:5.2} s  {ratio:4.2} times sha256sum   {spent:5.2} s  {of_spent:4.2} times"
+        );
+    }
+}
+
+/// Durable commits of one record in turns: without a seal, with one, and with all the records in the store.
+fn deciding(stores: [&mut Store; 3], count: u64) {
+    let mut took = [const { Vec::new() }; 3];
+    let mut stores = stores.into_iter().collect::<Vec<_>>();
+    // Until each journal has been written once from end to end: a file that grows is slower to force to the disk.
+    for turn in 0..3 * COMMITS {
+        for (store, took) in stores.iter_mut().zip(&mut took) {
             let drafts = vec![draft(store.head().seq)];
             let begun = Stopwatch::start();
             let commit = Commit { durable: true, drafts, ..Commit::default() };
             store.commit(vec![commit], KEPT).unwrap().key.unwrap();
-            begun.elapsed()
-        })
-        .collect();
-    took.sort();
-    took[commits / 2]
+            if turn >= 2 * COMMITS {
+                took.push(begun.elapsed());
+            }
+        }
+    }
+    let [plain, sealed, full] = took.map(|mut took| {
+        took.sort();
+        took[COMMITS / 2].as_secs_f64() * 1e6
+    });
+    println!("a decision's commit, the median of {COMMITS}, in turns:");
+    println!("  an empty store                 {plain:5.0} us");
+    println!("  sealed                         {sealed:5.0} us  {:4.2} times", sealed / plain);
+    println!("  sealed, with {count} records {full:5.0} us  {:4.2} times that with few", full / sealed);
+}
+
+/// Processor time of this process and of the children it has waited for.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // utime, stime, cutime and cstime in clock ticks, a hundredth of a second each (proc_pid_stat(5)).
+    let (_, behind_name) = stat.rsplit_once(") ").unwrap();
+    let ticks: u64 = behind_name.split(' ').skip(11).take(4).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
 }
 
 fn seal(store: &mut Store) -> FirstKey {
@@ -158,17 +188,4 @@ fn walk(export: &Path, keys: Vec<FirstKey>, count: u64) {
         line.clear();
     }
     assert_eq!(verifier.finish(None).unwrap().head.seq, count);
-}
-
-fn best(mut what: impl FnMut()) -> Duration {
-    let mut run = || {
-        let begun = Stopwatch::start();
-        what();
-        begun.elapsed()
-    };
-    [run(), run(), run()].into_iter().min().unwrap_or_default()
-}
-
-fn micros(time: Duration) -> u128 {
-    time.as_micros()
 }

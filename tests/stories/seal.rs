@@ -137,9 +137,9 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                      systemctl start jitd.service"
                 ),
             )?;
-            let cut = cut.to_string();
             let unsealed = host.record("audit.unsealed", |_| true)?;
-            ensure!(unsealed["seq"].to_string() == cut, "{unsealed}");
+            ensure!(unsealed["seq"] == cut, "{unsealed}");
+            let cut = cut.to_string();
             named(&verify(host, "", &[])?, &cut, "the seal was lost here")?;
             named(&verify(host, &key, &["--key", "-"])?, &cut, "it has no seal")?;
             verify(host, "", &["--head", &head])?.exits(7)?.says("record ")?;
