@@ -1,7 +1,7 @@
 //! What a long record costs: verifying it, beside `sha256sum` of the same bytes, and deciding with it in the store.
 //!
 //! `verify [RECORDS]`, a million if nothing is said.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a bench")]
 #![allow(clippy::print_stdout, reason = "what it is for")]
 
 use std::fs::File;
