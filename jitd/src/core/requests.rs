@@ -333,3 +333,48 @@ fn take_id(ledger: &mut Ledger) -> u64 {
 fn no_request(id: RequestId) -> Refusal {
     Refusal::NoSuch(format!("there is no pending request {id} of yours to decide on"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::{Effect, Event, Reply};
+    use crate::core::step::step;
+    use crate::core::time::Now;
+    use jit_proto::identity::{SessionId, UserId};
+    use jit_proto::moment::{BootId, BootTime, WallTime};
+
+    /// Whether a seal begins, with which record.
+    fn seal_by(ledger: Ledger, uid: u32, inside: bool, again: bool) -> (Ledger, Option<What>) {
+        let account = Account { uid: UserId(uid), name: "somebody".into() };
+        let person = Person { account, groups: std::collections::BTreeSet::new() };
+        let scope = inside.then_some(SessionId(7));
+        let caller = Box::new(Caller { person, loginuid: None, audit_session: None, scope });
+        let command = Command::Seal { key: SealKey::taking(&mut [7; 32]), again };
+        let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
+        let (ledger, effects) = step(ledger, None, Event::Command(caller, command), &now);
+        let done =
+            effects.iter().any(|effect| matches!(effect, Effect::Reply(Reply::Command(Ok(Done::Sealed)))));
+        let mut commits = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Commit(commit) => Some(commit),
+            _ => None,
+        });
+        let commit = commits.next().unwrap();
+        assert_eq!(commit.seal.is_some(), done);
+        (ledger, done.then(|| commit.drafts.last().unwrap().event))
+    }
+
+    #[test]
+    fn a_seal_is_begun_by_root_outside_of_windows_and_another_one_only_when_asked_for() {
+        let (ledger, begun) = seal_by(Ledger::default(), 1000, false, false);
+        assert_eq!((ledger.sealed, begun), (false, None));
+        let (ledger, begun) = seal_by(ledger, 0, true, false);
+        assert_eq!((ledger.sealed, begun), (false, None));
+        let (ledger, begun) = seal_by(ledger, 0, false, false);
+        assert_eq!((ledger.sealed, begun), (true, Some(What::AuditSealed)));
+        let (ledger, begun) = seal_by(ledger, 0, false, false);
+        assert_eq!(begun, None);
+        let (ledger, begun) = seal_by(ledger, 0, true, true);
+        assert_eq!(begun, None);
+        assert_eq!(seal_by(ledger, 0, false, true).1, Some(What::AuditResealed));
+    }
+}

@@ -7,7 +7,8 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jit_proto::seal::{SealKey, Sealer};
 use zeroize::Zeroizing;
@@ -25,24 +26,85 @@ pub struct KeyFileError {
     problem: String,
 }
 
+/// Puts keys into the file; for whoever knows that the records before them are on the disk.
+#[derive(Debug, Clone)]
+pub struct Keeper(Arc<Mutex<KeyFile>>);
+
+impl Keeper {
+    /// The keeper of the file at this path, which need not be there yet.
+    pub(super) fn of(path: PathBuf) -> Self {
+        Self(Arc::new(Mutex::new(KeyFile { path, file: None, kept: None, begun: None })))
+    }
+
+    /// Writes a key over the one before, and waits until the disk has it. An older key is never written over a later
+    /// one. The records before the key's own have to be on the disk: a key that is ahead of them cannot seal what
+    /// would have to be written anew.
+    ///
+    /// # Errors
+    /// When it cannot be written. What was there may be there still.
+    pub fn keep(&self, sealer: &Sealer) -> Result<(), KeyFileError> {
+        let mut file = self.file();
+        if file.kept.is_some_and(|kept| kept >= (sealer.first, sealer.next)) {
+            return Ok(());
+        }
+        file.begun = file.begun.take().filter(|begun| begun.first > sealer.first);
+        let begun = file.begun.clone();
+        file.write(&[sealer].into_iter().chain(&begun).collect::<Vec<_>>())?;
+        file.kept = Some((sealer.first, sealer.next));
+        Ok(())
+    }
+
+    /// Puts the first key of a seal beside the one that is there, which counts until the store says that the new one
+    /// has begun.
+    pub(super) fn begin(&self, new: &Sealer) -> Result<(), KeyFileError> {
+        let mut file = self.file();
+        // A file that cannot be read has no key that could be lost.
+        let old = file.read().unwrap_or_default().into_iter().rfind(|old| old.first < new.first);
+        file.begun = Some(new.clone());
+        file.write(&old.iter().chain([new]).collect::<Vec<_>>())
+    }
+
+    /// Takes a seal back that has not begun after all.
+    pub(super) fn abandon(&self) -> Result<(), KeyFileError> {
+        let mut file = self.file();
+        let Some(begun) = file.begun.take() else { return Ok(()) };
+        let old = file.read()?.into_iter().rfind(|old| old.first < begun.first);
+        file.write(&old.iter().collect::<Vec<_>>())
+    }
+
+    /// The keys in the file, none if it is not there.
+    pub(super) fn read(&self) -> Result<Vec<Sealer>, KeyFileError> {
+        self.file().read()
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> PathBuf {
+        self.file().path.clone()
+    }
+
+    /// What a thread that panicked has left is a file to be written over.
+    fn file(&self) -> MutexGuard<'_, KeyFile> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The open file.
 #[derive(Debug)]
-pub(super) struct KeyFile {
+struct KeyFile {
     path: PathBuf,
     file: Option<File>,
+    /// Which key was written last: its seal and its record.
+    kept: Option<(u64, u64)>,
+    /// A seal about to begin.
+    begun: Option<Sealer>,
 }
 
 impl KeyFile {
-    /// The file at this path, which need not be there yet.
-    pub(super) fn at(path: PathBuf) -> Self {
-        Self { path, file: None }
-    }
-
     /// The keys in the file, none if it is not there.
     ///
     /// # Errors
     /// When it is there and cannot be read.
-    pub(super) fn read(&mut self) -> Result<Vec<Sealer>, KeyFileError> {
+    fn read(&mut self) -> Result<Vec<Sealer>, KeyFileError> {
         let mut block = Zeroizing::new([0; SIZE]);
         match self.open(false) {
             Ok(file) => file.read_exact_at(block.as_mut_slice(), 0).map_err(|error| self.problem(&error))?,
@@ -57,7 +119,7 @@ impl KeyFile {
     ///
     /// # Errors
     /// When it cannot be written. What was there may be there still.
-    pub(super) fn write(&mut self, sealers: &[&Sealer]) -> Result<(), KeyFileError> {
+    fn write(&mut self, sealers: &[&Sealer]) -> Result<(), KeyFileError> {
         let mut block = Zeroizing::new([b' '; SIZE]);
         let mut at = 0;
         for Sealer { first, next, key } in sealers {
@@ -102,10 +164,6 @@ impl KeyFile {
     fn problem(&self, problem: &dyn std::fmt::Display) -> KeyFileError {
         KeyFileError { path: self.path.clone(), problem: problem.to_string() }
     }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 fn parse(line: &str) -> Option<Sealer> {
@@ -129,36 +187,60 @@ mod tests {
     fn a_key_is_written_over_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seal.key");
-        let mut file = KeyFile::at(path.clone());
-        assert!(file.read().unwrap().is_empty() && !path.exists());
-        file.write(&[&sealer(3, 0xab)]).unwrap();
+        let keeper = Keeper::of(path.clone());
+        assert!(keeper.read().unwrap().is_empty() && !path.exists());
+        keeper.keep(&sealer(3, 0xab)).unwrap();
         let inode = std::fs::metadata(&path).unwrap().ino();
         let mut next = sealer(3, 0xab);
         next.forward_to(7).unwrap();
-        file.write(&[&next, &sealer(9, 0xcd)]).unwrap();
-        assert_eq!(KeyFile::at(path.clone()).read().unwrap().len(), 2);
-        file.write(&[&next]).unwrap();
+        keeper.keep(&next).unwrap();
         let raw = std::fs::read(&path).unwrap();
         assert_eq!((raw.len(), std::fs::metadata(&path).unwrap().ino()), (SIZE, inode));
-        let text = String::from_utf8(raw).unwrap();
-        assert!(!text.contains("abab") && !text.contains("cdcd"), "an old key is there still");
-        let back = KeyFile::at(path.clone()).read().unwrap();
+        assert!(!String::from_utf8(raw).unwrap().contains("abab"), "an old key is there still");
+        // One that comes late is not written over it.
+        keeper.keep(&sealer(3, 0xab)).unwrap();
+        let back = Keeper::of(path.clone()).read().unwrap();
         assert_eq!((back.len(), back[0].first, back[0].next), (1, 3, 7));
         assert_eq!(back[0].key.to_hex(), next.key.to_hex());
-        file.write(&[]).unwrap();
-        assert!(file.read().unwrap().is_empty());
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_seal_about_to_begin_stands_beside_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let keeper = Keeper::of(folder.path().join("seal.key"));
+        let firsts = || keeper.read().unwrap().iter().map(|key| (key.first, key.next)).collect::<Vec<_>>();
+        keeper.begin(&sealer(3, 1)).unwrap();
+        assert_eq!(firsts(), [(3, 3)]);
+        keeper.abandon().unwrap();
+        assert_eq!(firsts(), []);
+        keeper.keep(&sealer(3, 1)).unwrap();
+        keeper.begin(&sealer(9, 2)).unwrap();
+        assert_eq!(firsts(), [(3, 3), (9, 9)]);
+        let mut moved = sealer(3, 1);
+        moved.forward_to(5).unwrap();
+        keeper.keep(&moved).unwrap();
+        assert_eq!(firsts(), [(3, 5), (9, 9)]);
+        keeper.keep(&sealer(9, 2)).unwrap();
+        assert_eq!(firsts(), [(9, 9)]);
+        // A key of the old seal that comes late.
+        moved.forward_to(8).unwrap();
+        keeper.keep(&moved).unwrap();
+        assert_eq!(firsts(), [(9, 9)]);
+        keeper.begin(&sealer(20, 3)).unwrap();
+        keeper.abandon().unwrap();
+        assert_eq!(firsts(), [(9, 9)]);
     }
 
     #[test]
     fn a_file_that_was_removed_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seal.key");
-        let mut file = KeyFile::at(path.clone());
-        file.write(&[&sealer(3, 1)]).unwrap();
+        let keeper = Keeper::of(path.clone());
+        keeper.keep(&sealer(3, 1)).unwrap();
         std::fs::remove_file(&path).unwrap();
-        file.write(&[&sealer(4, 2)]).unwrap();
-        assert_eq!(KeyFile::at(path).read().unwrap()[0].first, 4);
+        keeper.keep(&sealer(4, 2)).unwrap();
+        assert_eq!(Keeper::of(path).read().unwrap()[0].first, 4);
     }
 
     #[test]
@@ -166,10 +248,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seal.key");
         std::fs::write(&path, "short").unwrap();
-        assert!(KeyFile::at(path.clone()).read().unwrap_err().to_string().contains("seal.key"));
+        assert!(Keeper::of(path.clone()).read().unwrap_err().to_string().contains("seal.key"));
         std::fs::write(&path, [b'x'; SIZE]).unwrap();
-        assert!(KeyFile::at(path.clone()).read().unwrap().is_empty());
+        assert!(Keeper::of(path.clone()).read().unwrap().is_empty());
         std::os::unix::fs::symlink(&path, folder.path().join("link")).unwrap();
-        assert!(KeyFile::at(folder.path().join("link")).read().is_err());
+        assert!(Keeper::of(folder.path().join("link")).read().is_err());
     }
 }

@@ -14,8 +14,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use key_file::KeyFile;
-pub use key_file::KeyFileError;
+pub use key_file::{Keeper, KeyFileError};
 pub use read::Reader;
 
 use crate::core::event::{Change, Commit};
@@ -100,7 +99,7 @@ pub struct Store {
     connection: Connection,
     head: Head,
     durable: bool,
-    key_file: KeyFile,
+    keeper: Keeper,
     /// The first record under the last seal that was begun; 0 if none ever was.
     seal_first: u64,
     /// The seal in progress, its key being for the record behind the head.
@@ -133,36 +132,33 @@ impl Store {
             .optional()
             .map_err(context)?
             .unwrap_or_default();
-        let key_file = KeyFile::at(path.with_file_name(KEY_FILE));
+        let keeper = Keeper::of(path.with_file_name(KEY_FILE));
         let path = path.to_owned();
         let (seal, seal_lost) = (None, None);
-        let mut store = Self { path, connection, head, durable: true, key_file, seal_first, seal, seal_lost };
-        store.take_up_seal()?;
+        let mut store = Self { path, connection, head, durable: true, keeper, seal_first, seal, seal_lost };
+        store.take_up_seal();
         Ok(store)
     }
 
-    /// Takes the key from its file, moves it on to the record behind the head, and writes that down. A key that lags
-    /// behind the records is what a sudden end leaves; one that is ahead of them cannot seal what has to be written.
-    fn take_up_seal(&mut self) -> Result<(), StoreError> {
-        let first = self.seal_first;
-        let found = match self.key_file.read() {
-            Ok(keys) if first == 0 && keys.is_empty() => return Ok(()),
+    /// Takes the key from its file, and moves it on to the record behind the head. A key that lags behind the records
+    /// is what a sudden end leaves; one that is ahead of them cannot seal what has to be written. The file follows with
+    /// the next durable commit: what is in the store now need not be on the disk.
+    fn take_up_seal(&mut self) {
+        let found = match self.keeper.read() {
+            Ok(keys) if self.seal_first == 0 && keys.is_empty() => return,
             Ok(keys) => self.fitting(keys),
             Err(error) => Err(error.to_string()),
         };
         match found {
-            Ok(sealer) => {
-                self.key_file.write(&[&sealer])?;
-                self.seal = Some(sealer);
-            }
+            Ok(sealer) => self.seal = Some(sealer),
             Err(problem) => self.seal_lost = Some(problem),
         }
-        Ok(())
     }
 
     /// The key of the store's own seal, moved on to the record behind the head; or why there is none.
     fn fitting(&self, keys: Vec<Sealer>) -> Result<Sealer, String> {
-        let (path, first) = (self.key_file.path().display(), self.seal_first);
+        let path = self.keeper.path();
+        let (path, first) = (path.display(), self.seal_first);
         let others = keys.first().map(|key| key.first);
         match (keys.into_iter().find(|key| key.first == first), others) {
             (Some(mut sealer), _) => match sealer.forward_to(self.head.seq + 1) {
@@ -214,7 +210,7 @@ impl Store {
             Err(error) => {
                 // What counts is what the store says; a key that was never used is only in the way.
                 if begun {
-                    drop(self.key_file.write(&self.seal.iter().collect::<Vec<_>>()));
+                    drop(self.keeper.abandon());
                 }
                 return Err(error);
             }
@@ -228,12 +224,21 @@ impl Store {
         Ok(Written { records, key })
     }
 
-    /// Writes the key in hand over the one in the file.
-    fn keep_key(&mut self) -> Result<(), KeyFileError> {
-        match &self.seal {
-            Some(sealer) => self.key_file.write(&[sealer]),
-            None => Ok(()),
-        }
+    /// Writes the key in hand over the one in the file, everything before it being on the disk.
+    fn keep_key(&self) -> Result<(), KeyFileError> {
+        self.seal.as_ref().map_or(Ok(()), |sealer| self.keeper.keep(sealer))
+    }
+
+    /// The seal in progress. Its key may be kept as soon as every record there is is on the disk.
+    #[must_use]
+    pub fn sealer(&self) -> Option<&Sealer> {
+        self.seal.as_ref()
+    }
+
+    /// What keeps the seal's key.
+    #[must_use]
+    pub fn keeper(&self) -> Keeper {
+        self.keeper.clone()
     }
 
     fn write(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<(Vec<Sealed>, Chained), StoreError> {
@@ -263,9 +268,7 @@ impl Store {
             }
             if let Some(key) = commit.seal {
                 let begun = Sealer::beginning(state.head.seq + 1, key);
-                // The old one counts until the transaction is through, the new one from then on: both have to be there.
-                let old = self.seal.as_ref();
-                self.key_file.write(&old.into_iter().chain([&begun]).collect::<Vec<_>>())?;
+                self.keeper.begin(&begun)?;
                 state.seal_first = begun.first;
                 state.seal = Some(begun);
             }

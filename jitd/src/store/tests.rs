@@ -157,7 +157,7 @@ fn the_key_file_never_has_a_key_of_a_durable_record() {
     assert!(file.contains(sealer.key.to_hex().as_str()));
     // A sudden end leaves an older key: it goes forward.
     let older = Sealer::beginning(first.first, first.key.clone());
-    KeyFile::at(store.path().with_file_name(KEY_FILE)).write(&[&older]).unwrap();
+    Keeper::of(store.path().with_file_name(KEY_FILE)).keep(&older).unwrap();
     let mut store = reopened(store);
     assert_eq!(store.seal_lost(), None);
     add(&mut store, 1);
