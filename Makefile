@@ -29,7 +29,7 @@ install -m $(1) $(2) $(3).new
 mv -f $(3).new $(3)
 endef
 
-.PHONY: help build demo test check bench deb install install-files clean setup-build setup-test setup-check
+.PHONY: help build demo test soak check bench bench-verify deb install install-files clean setup-build setup-test setup-check
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +37,8 @@ help:
 	@echo 'make test      every test; those on booted hosts need root'
 	@echo 'make check     formatting, lints, licences, then make test: what has to hold before a commit'
 	@echo 'make bench     what the gate costs sudo, beside its alternatives, on a booted host'
+	@echo 'make soak      the long forms of tests that have one: 200 kills in the middle of commits'
+	@echo 'make bench-verify   what verifying 1,000,000 records costs, beside sha256sum; about a minute'
 	@echo 'make deb       $(DEB)'
 	@echo 'make install   the files, under DESTDIR and PREFIX ($(PREFIX)); changes no PAM file'
 	@echo 'make build     the binaries, in $(RELEASE)'
@@ -58,6 +60,12 @@ demo: setup-test deb
 bench: setup-test deb
 	$(CARGO) build --release $(CARGO_FLAGS) -p jit_tests
 	$(RELEASE)/bench
+
+bench-verify: setup-build
+	$(CARGO) bench $(CARGO_FLAGS) -p jitd --bench verify
+
+soak: setup-test
+	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test crash -- soak
 
 test: setup-test deb
 	@tests/run.sh

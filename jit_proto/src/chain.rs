@@ -4,10 +4,16 @@
 //! without a newline. The line itself holds its number and the previous record's hash, so a changed byte, a missing,
 //! a repeated or a swapped record all break it. To check one record by hand:
 //! `{ printf 'jitd-audit-record-v1\0'; printf %s "$line"; } | sha256sum`.
+//!
+//! The seal over the hash is in [`crate::seal`]; the walk here takes both along.
 
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 use crate::record::{Draft, Record};
+use crate::seal::{FirstKey, SealWalk, Span};
 
 /// Keeps these hashes apart from any other SHA-256 over the same bytes.
 const DOMAIN: &[u8] = b"jitd-audit-record-v1\0";
@@ -37,8 +43,31 @@ pub struct Sealed {
     pub seq: u64,
     /// Its hash, in hex.
     pub hash: String,
+    /// Its seal, in hex, where it has one.
+    pub seal: Option<String>,
     /// Its line.
     pub line: String,
+}
+
+impl Sealed {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn as_stored(&self) -> Stored<'_> {
+        Stored { seq: self.seq, hash: &self.hash, seal: self.seal.as_deref(), line: &self.line }
+    }
+}
+
+/// A record as it was found somewhere, not to be believed yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'a> {
+    /// The number it was found under.
+    pub seq: u64,
+    /// The hash it was found with.
+    pub hash: &'a str,
+    /// The seal it was found with.
+    pub seal: Option<&'a str>,
+    /// Its line.
+    pub line: &'a str,
 }
 
 /// The first thing that is wrong with a chain.
@@ -51,7 +80,7 @@ pub struct Broken {
     pub problem: String,
 }
 
-/// Numbers a draft, links it to the head, hashes it, and moves the head on.
+/// Numbers a draft, links it to the head, hashes it, and moves the head on. It is not sealed yet.
 ///
 /// # Errors
 /// When the draft cannot be written as JSON, which no draft of this crate can.
@@ -68,68 +97,138 @@ pub fn append(head: &mut Head, draft: Draft) -> Result<Sealed, serde_json::Error
         facts: draft.facts,
     };
     let line = serde_json::to_string(&record)?;
-    let hash = hash_of(&line);
+    let hash = hex::encode(hash_of(&line));
     *head = Head { seq, hash: hash.clone() };
-    Ok(Sealed { seq, hash, line })
+    Ok(Sealed { seq, hash, seal: None, line })
+}
+
+/// A hash from its text; `None` if that is not 64 hexadecimal digits in lower case.
+#[must_use]
+pub fn hash_from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    let lower = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    (lower && hex::decode_to_slice(text, &mut hash).is_ok()).then_some(hash)
 }
 
 /// Walks a chain from its first record.
 #[derive(Debug, Default)]
 pub struct Verifier {
     head: Head,
+    /// Number of the first record, as soon as there was one.
+    first: Option<u64>,
+    anywhere: bool,
+    known: BTreeMap<u64, [u8; 32]>,
+    seals: SealWalk,
 }
 
 impl Verifier {
+    /// Lets the walk begin with whatever record comes first, as in an export of a part.
+    #[must_use]
+    pub fn from_anywhere(mut self) -> Self {
+        self.anywhere = true;
+        self
+    }
+
+    /// Checks seals with the keys that began them.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Vec<FirstKey>) -> Self {
+        self.seals = SealWalk::with(keys);
+        self
+    }
+
+    /// Compares with records that were seen elsewhere: number and hash.
+    #[must_use]
+    pub fn knowing(mut self, known: BTreeMap<u64, [u8; 32]>) -> Self {
+        self.known = known;
+        self
+    }
+
     /// Takes the next record, as stored.
     ///
     /// # Errors
     /// The first thing wrong with it. The verifier stays where it was.
-    pub fn feed(&mut self, stored: &Sealed) -> Result<(), Broken> {
-        let expected = self.head.seq + 1;
-        let broken = |seq, problem: String| Err(Broken { seq, problem });
-        if stored.seq > expected {
-            return broken(expected, format!("missing; the next one there is record {}", stored.seq));
+    pub fn feed(&mut self, stored: Stored<'_>) -> Result<(), Broken> {
+        let Stored { seq, hash, seal, line } = stored;
+        let broken = |seq, problem: &str| Err(Broken { seq, problem: problem.to_owned() });
+        let begins = self.anywhere && self.first.is_none() && seq > 0;
+        let expected = if begins { seq } else { self.head.seq + 1 };
+        if seq > expected {
+            return broken(expected, &format!("missing; the next one there is record {seq}"));
         }
-        if stored.seq < expected {
-            return broken(stored.seq, format!("out of order: found after record {}", self.head.seq));
+        if seq < expected {
+            let last = self.head.seq;
+            return broken(
+                seq,
+                &match seq == last {
+                    true => "repeated: it is there twice".to_owned(),
+                    false => format!("out of order: found after record {last}"),
+                },
+            );
         }
-        if hash_of(&stored.line) != stored.hash {
-            return broken(expected, "its content does not match its hash".to_owned());
+        let digest = hash_of(line);
+        let mut digits = [0; 64];
+        if hex::encode_to_slice(digest, &mut digits).is_err() || hash.as_bytes() != digits {
+            return broken(seq, "its content does not match its hash");
         }
-        let record: Record = match serde_json::from_str(&stored.line) {
+        // What the line has to begin with; only where it does not is it read as JSON, to say why.
+        let fits = line.strip_prefix("{\"v\":1,\"seq\":").and_then(|rest| {
+            let rest = rest.strip_prefix(itoa(&mut [0; 20], seq))?.strip_prefix(",\"prev\":\"")?;
+            let (prev, rest) = rest.split_at_checked(64)?;
+            (rest.starts_with("\",") && (begins || prev == self.head.hash)).then_some(())
+        });
+        if fits.is_none() {
+            return broken(seq, &self.misfit(seq, begins, line));
+        }
+        if let Err(error) = serde_json::from_str::<IgnoredAny>(line) {
+            return broken(seq, &format!("it is no audit record: {error}"));
+        }
+        if self.known.get(&seq).is_some_and(|known| *known != digest) {
+            return broken(seq, "another record was seen elsewhere: this one was written later in its place");
+        }
+        self.seals.step(seq, &digest, seal, Some(line)).map_err(|problem| Broken { seq, problem })?;
+        self.head.seq = seq;
+        self.head.hash.clear();
+        self.head.hash.push_str(hash);
+        self.first.get_or_insert(seq);
+        Ok(())
+    }
+
+    /// Says what is wrong with a line that does not begin as it should.
+    fn misfit(&self, seq: u64, begins: bool, line: &str) -> String {
+        let record: Record = match serde_json::from_str(line) {
             Ok(record) => record,
-            Err(error) => return broken(expected, format!("it is no audit record: {error}")),
+            Err(error) => return format!("it is no audit record: {error}"),
         };
         if record.v != 1 {
-            return broken(expected, format!("format version {} is not known here", record.v));
+            return format!("format version {} is not known here", record.v);
         }
-        if record.seq != expected {
-            return broken(expected, format!("another record, {}, stands in its place", record.seq));
+        if record.seq != seq {
+            return format!("another record, {}, stands in its place", record.seq);
         }
-        if record.prev != self.head.hash {
-            return broken(expected, "it does not follow the record before it".to_owned());
+        if !begins && record.prev != self.head.hash {
+            return "it does not follow the record before it".to_owned();
         }
-        self.head = Head { seq: expected, hash: stored.hash.clone() };
-        Ok(())
+        "its keys are not in the order of the format".to_owned()
     }
 
     /// Ends the walk and compares with a head known from elsewhere.
     ///
     /// # Errors
-    /// When the chain is shorter than that head, or ends differently.
-    pub fn finish(self, known: Option<&Head>) -> Result<Head, Broken> {
-        if let Some(known) = known {
-            if self.head.seq < known.seq {
-                let problem =
-                    format!("missing: the chain ends at {}, but reached {}", self.head.seq, known.seq);
-                return Err(Broken { seq: self.head.seq + 1, problem });
-            }
-            if self.head.seq == known.seq && self.head.hash != known.hash {
-                let problem = "the chain ends in another record than the one that was written".to_owned();
-                return Err(Broken { seq: known.seq, problem });
-            }
+    /// When the chain is shorter than that head, or ends differently; or a seal that should be there is not.
+    pub fn finish(mut self, known: Option<&Head>) -> Result<Whole, Broken> {
+        let last = self.head.seq;
+        let seen = self.known.last_key_value().map_or(0, |(seq, _)| *seq);
+        let reached = known.map_or(0, |known| known.seq).max(seen);
+        if last < reached {
+            let problem = format!("missing: the chain ends at {last}, but reached {reached}");
+            return Err(Broken { seq: last + 1, problem });
         }
-        Ok(self.head)
+        if known.is_some_and(|known| known.seq == last && known.hash != self.head.hash) {
+            let problem = "the chain ends in another record than the one that was written".to_owned();
+            return Err(Broken { seq: last, problem });
+        }
+        let seals = self.seals.finish(last).map_err(|(seq, problem)| Broken { seq, problem })?;
+        Ok(Whole { first: self.first.unwrap_or(0), head: self.head, seals })
     }
 
     /// How far the chain is whole.
@@ -137,6 +236,23 @@ impl Verifier {
     pub fn head(&self) -> &Head {
         &self.head
     }
+
+    /// The first record of the walk; 0 before there was one.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.first.unwrap_or(0)
+    }
+}
+
+/// A chain without a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Its first record; 0 for an empty chain.
+    pub first: u64,
+    /// Its end.
+    pub head: Head,
+    /// How its records are sealed.
+    pub seals: Vec<Span>,
 }
 
 /// Walks all of them; a shorthand for tests and small exports.
@@ -149,16 +265,31 @@ pub fn verify<'a>(
 ) -> Result<Head, Broken> {
     let mut verifier = Verifier::default();
     for record in records {
-        verifier.feed(record)?;
+        verifier.feed(record.as_stored())?;
     }
-    verifier.finish(known)
+    verifier.finish(known).map(|whole| whole.head)
 }
 
-fn hash_of(line: &str) -> String {
+fn hash_of(line: &str) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(DOMAIN);
     hasher.update(line.as_bytes());
-    hex::encode(hasher.finalize())
+    hasher.finalize().into()
+}
+
+/// A number as text, without an allocation.
+fn itoa(digits: &mut [u8; 20], mut number: u64) -> &str {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + (number % 10) as u8;
+        }
+        number /= 10;
+        if number == 0 || at == 0 {
+            return digits.get(at..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -200,7 +331,10 @@ mod tests {
     #[test]
     fn the_hash_can_be_checked_with_sha256sum() {
         // printf 'jitd-audit-record-v1\0hello' | sha256sum
-        assert_eq!(hash_of("hello"), hex::encode(Sha256::digest(b"jitd-audit-record-v1\0hello")));
+        assert_eq!(
+            hex::encode(hash_of("hello")),
+            hex::encode(Sha256::digest(b"jitd-audit-record-v1\0hello"))
+        );
     }
 
     #[test]

@@ -162,7 +162,9 @@ mod tests {
 
     #[test]
     fn numbers_are_t_and_a_missing_key_is_an_error() {
-        let mut dict = to_dict(&RecordView { seq: 7, hash: "h".into(), line: "{}".into() }).unwrap();
+        let mut dict =
+            to_dict(&RecordView { seq: 7, hash: "h".into(), seal: String::new(), line: "{}".into() })
+                .unwrap();
         assert_eq!(dict["seq"].value_signature().to_string(), "t");
         dict.remove("hash");
         assert!(from_dict::<RecordView>(dict).is_err());

@@ -20,4 +20,8 @@ pub mod dict;
 
 pub mod record;
 
+pub mod seal;
+
 pub mod chain;
+
+pub mod sighting;

@@ -106,6 +106,12 @@ events! {
     SessionEnded = "session.ended", Info;
     /// A session could not be proven empty; it is tried again.
     SessionStuck = "session.stuck", Alert;
+    /// From the next record on, the record is sealed.
+    AuditSealed = "audit.sealed", Notice;
+    /// From the next record on, it is sealed under another key.
+    AuditResealed = "audit.resealed", Alert;
+    /// From this record on, it is not sealed any more: the seal's key is lost, or does not fit the store.
+    AuditUnsealed = "audit.unsealed", Alert;
 }
 
 /// What is known about an event. What does not apply is left out of the line.
@@ -218,6 +224,9 @@ pub struct Facts {
     /// SHA-256 of the policy, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// Which key a seal begins with, without the key: 16 hexadecimal digits ([`crate::seal::SealKey::id`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seal_key: Option<String>,
     /// What else there is to say, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

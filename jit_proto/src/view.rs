@@ -217,6 +217,9 @@ pub struct RecordView {
     pub seq: u64,
     /// SHA-256 of the line, in hex ([`crate::chain`]).
     pub hash: String,
+    /// Its seal, in hex ([`crate::seal`]); empty if it has none.
+    #[serde(default)]
+    pub seal: String,
     /// The record, one line of JSON ([`crate::record`]).
     pub line: String,
 }
@@ -234,4 +237,42 @@ pub struct VerifyView {
     pub bad_seq: u64,
     /// What is wrong with it; empty if nothing.
     pub problem: String,
+    /// Number of the first record that was there.
+    #[serde(default)]
+    pub first: u64,
+    /// How the records are sealed, as far as they are whole; empty where something is wrong.
+    #[serde(default)]
+    pub seals: Vec<SealsView>,
+}
+
+/// Records that are sealed alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealsView {
+    /// The first one.
+    pub from: u64,
+    /// The last one.
+    pub to: u64,
+    /// `unsealed`: chained, without a seal of their own; `unchecked`: sealed, and the key was not given; `fits`:
+    /// sealed, and the seals fit.
+    pub cover: String,
+}
+
+impl From<&crate::seal::Span> for SealsView {
+    fn from(span: &crate::seal::Span) -> Self {
+        let cover = match span.cover {
+            crate::seal::Cover::Unsealed => "unsealed",
+            crate::seal::Cover::Unchecked => "unchecked",
+            crate::seal::Cover::Fits => "fits",
+        };
+        Self { from: span.from, to: span.to, cover: cover.to_owned() }
+    }
+}
+
+/// What a new seal began with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealView {
+    /// The first record under it.
+    pub first: u64,
+    /// Which key it began with, without the key.
+    pub seal_key: String,
 }

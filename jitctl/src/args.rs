@@ -1,9 +1,11 @@
 //! The words jitctl understands.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use jit_proto::chain::hash_from_hex;
 use jit_proto::identity::{Reason, RoleName, Ticket};
 use jit_proto::moment::parse_span;
 
@@ -210,8 +212,42 @@ pub(crate) enum AuditVerb {
         #[arg(long, value_name = "SEQ", value_parser = number())]
         from: Option<u64>,
     },
-    /// Check that every record is whole and in its place
-    Verify,
+    /// Check that every record is whole and in its place: in the store, in an export, in what syslog has kept
+    Verify(VerifyArgs),
+    /// Begin a seal over the record, and print its first key, once
+    Seal(SealArgs),
+}
+
+/// Words of `audit verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Check the seals as well, with the first key as audit seal printed it; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Vec<PathBuf>,
+    /// Read these instead of the store, oldest first: what audit show --json printed, or a collector's lines (syslog or JSON); - is stdin
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) input: Vec<PathBuf>,
+    /// Read the store as well, and compare it with the input
+    #[arg(long, requires = "input")]
+    pub(crate) store: bool,
+    /// This host's messages, where the input has those of several
+    #[arg(long, value_name = "NAME", requires = "input")]
+    pub(crate) host: Vec<String>,
+    /// A record that was seen elsewhere, by number and hash
+    #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
+    pub(crate) head: Vec<(u64, [u8; 32])>,
+}
+
+/// Words of `audit seal`: exactly one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SealArgs {
+    /// Begin the first seal
+    #[arg(long)]
+    pub(crate) init: bool,
+    /// Begin another one in place of the one there is; that is recorded
+    #[arg(long)]
+    pub(crate) rotate: bool,
 }
 
 /// What to do with the policy.
@@ -226,6 +262,13 @@ pub(crate) enum PolicyVerb {
 /// Requests, grants and records are counted from 1; on the bus 0 has meanings of its own.
 fn number() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..)
+}
+
+/// A number and a hash, as messages and `audit verify` tell them.
+fn head(text: &str) -> Result<(u64, [u8; 32]), String> {
+    let (seq, hash) = text.split_once(':').ok_or("it is not SEQ:HASH")?;
+    let seq = seq.parse().map_err(|_| "SEQ is no number")?;
+    Ok((seq, hash_from_hex(hash).ok_or("HASH is not 64 hexadecimal digits in lower case")?))
 }
 
 fn text<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {
@@ -288,6 +331,21 @@ mod tests {
         assert!(parse("jitctl|extend|7|--for|30m|--reason|not done yet").is_ok());
         refused("jitctl|extend|7|--for|30m", "--reason");
         refused("jitctl|extend|--reason|x", "ID");
+    }
+
+    #[test]
+    fn verify_takes_files_keys_and_heads() {
+        let hash = "5".repeat(64);
+        let line = format!("jitctl|audit|verify|--input|a|b|--key|-|--head|7:{hash}|--store|--host|web1");
+        let Verb::Audit { verb: AuditVerb::Verify(args) } = parse(&line).unwrap().verb else {
+            panic!("not verify")
+        };
+        assert_eq!((args.input.len(), args.key.len(), args.head.len(), args.store), (2, 1, 1, true));
+        refused("jitctl|audit|verify|--head|7", "SEQ:HASH");
+        refused("jitctl|audit|verify|--head|7:ab", "64 hexadecimal digits");
+        refused("jitctl|audit|verify|--store", "--input");
+        refused("jitctl|audit|seal", "required");
+        refused("jitctl|audit|seal|--init|--rotate", "cannot be used with");
     }
 
     #[test]

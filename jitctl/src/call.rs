@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use jit_proto::chain::Head;
 use jit_proto::dict::{Dict, from_dict};
 use jit_proto::moment::micros;
 use jit_proto::names::{AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
 use jit_proto::view::{
-    GrantView, ProblemView, RecordView, RequestView, RoleView, SessionView, StatusView, VerifyView,
+    GrantView, ProblemView, RecordView, RequestView, RoleView, SealView, SessionView, StatusView, VerifyView,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use zbus::{Connection, DynamicType, OwnedVariant, Variant};
+use zbus::{Connection, DynamicType, Fd, OwnedVariant, Variant};
 
 use crate::failure::{Failure, no_bus};
 
@@ -205,6 +206,18 @@ impl Daemon {
 
     pub(crate) async fn verify(&self) -> Result<VerifyView, Failure> {
         view("Verify", self.call(AUDIT_INTERFACE, "Verify", &()).await?)
+    }
+
+    /// The end of the chain as the running daemon knows it.
+    pub(crate) async fn head(&self) -> Result<Head, Failure> {
+        let (seq, hash) = self.call(AUDIT_INTERFACE, "Head", &()).await?;
+        Ok(Head { seq, hash })
+    }
+
+    /// Begins a seal; its first key is written into the pipe.
+    pub(crate) async fn seal(&self, key_out: Fd<'_>, rotate: bool) -> Result<SealView, Failure> {
+        let options = Dict::from([("rotate".to_owned(), value(rotate)?)]);
+        view("Seal", self.call(AUDIT_INTERFACE, "Seal", &(key_out, options)).await?)
     }
 
     async fn manage<B, R>(&self, method: &str, body: &B) -> Result<R, Failure>

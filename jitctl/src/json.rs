@@ -23,14 +23,19 @@ pub(crate) fn document<T: Serialize>(view: &T) -> Result<String, serde_json::Err
 /// An audit record as one line. The stored line stands in it byte for byte, so that its hash can be checked from what
 /// is printed; on a terminal the characters that could fool it are spelled out, which JSON holds for the same.
 pub(crate) fn record(record: &RecordView, terminal: bool) -> String {
-    let RecordView { seq, hash, line } = record;
+    let RecordView { seq, hash, seal, line } = record;
     let hash = Value::from(hash.as_str());
+    let seal =
+        if seal.is_empty() { String::new() } else { format!(",\"seal\":{}", Value::from(seal.as_str())) };
     let whole = !line.contains(['\n', '\r']) && serde_json::from_str::<IgnoredAny>(line).is_ok();
     let text = if whole {
-        format!("{{\"seq\":{seq},\"hash\":{hash},\"record\":{line}}}")
+        format!("{{\"seq\":{seq},\"hash\":{hash}{seal},\"record\":{line}}}")
     } else {
         // Somebody has been at it. It is shown as the text it is, and every line printed stays JSON.
-        format!("{{\"seq\":{seq},\"hash\":{hash},\"record\":null,\"line\":{}}}", Value::from(line.as_str()))
+        format!(
+            "{{\"seq\":{seq},\"hash\":{hash}{seal},\"record\":null,\"line\":{}}}",
+            Value::from(line.as_str())
+        )
     };
     if terminal { spelled_out(&text) } else { text }
 }
@@ -76,6 +81,7 @@ fn spelled_out(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jit_proto::sighting::Line;
     use proptest::prelude::*;
 
     #[test]
@@ -93,14 +99,18 @@ mod tests {
     #[test]
     fn a_record_is_printed_as_it_is_stored() {
         let line = r#"{"v":1,"seq":3,"prev":"00","time":"t","reason":"b\u001b é"}"#;
-        let view = RecordView { seq: 3, hash: "ab".into(), line: line.into() };
+        let view = RecordView { seq: 3, hash: "ab".into(), seal: String::new(), line: line.into() };
         assert_eq!(record(&view, false), format!(r#"{{"seq":3,"hash":"ab","record":{line}}}"#));
+        let view = RecordView { seal: "cd".into(), ..view };
+        assert_eq!(record(&view, false), format!(r#"{{"seq":3,"hash":"ab","seal":"cd","record":{line}}}"#));
+        let Line::Record(read) = jit_proto::sighting::read(&record(&view, false)) else { panic!("{line}") };
+        assert_eq!((read.line.as_str(), read.seal.as_deref()), (line, Some("cd")));
     }
 
     #[test]
     fn a_record_that_is_no_json_stays_a_line_of_json() {
         for line in ["{\"v\":1", "{\n}", "", "{}{}"] {
-            let view = RecordView { seq: 3, hash: "\"".into(), line: line.into() };
+            let view = RecordView { seq: 3, hash: "\"".into(), seal: String::new(), line: line.into() };
             let out = record(&view, false);
             assert!(!out.contains('\n'));
             let parsed: Value = serde_json::from_str(&out).unwrap();

@@ -1,12 +1,16 @@
 //! The command line of jitd: turns words into calls to the daemon, and its answers into text or JSON.
 //!
-//! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. Reads no clock, no
-//! environment and no file; what is left of a window comes from the daemon.
+//! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. Reads no clock and
+//! no environment, and of files only those that `audit verify` is given; what is left of a window comes from the daemon.
 #![forbid(unsafe_code)]
 
 mod args;
 
 mod verbs;
+
+mod verify;
+
+mod seal;
 
 mod wait;
 

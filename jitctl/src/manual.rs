@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 const DATE: &str = "2026-11-22";
 
 /// What somebody would type, and why.
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 12] = [
     (
         "Ask for a role and come back when it is decided:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
@@ -40,6 +40,14 @@ const EXAMPLES: [(&str, &str); 10] = [
     (
         "Check the audit record, and look at one record with all it holds:",
         "jitctl audit verify\njitctl audit show --from 1234 --last 1 --json",
+    ),
+    (
+        "Seal the record, as root, on the day the host is set up; keep what is printed in a safe:",
+        "jitctl audit seal --init",
+    ),
+    (
+        "Check the seals, and compare the store with what the collector has kept:",
+        "jitctl audit verify --key /media/safe/web1.key --input web1.log --store",
     ),
     ("Check role files before they are loaded:", "jitctl policy check && systemctl reload jitd"),
 ];
@@ -171,7 +179,7 @@ fn more() -> Roff {
             " each run prints one document: request and approve the request, grant the grant, cancel, deny, release \
              and revoke the numbers, the others what they show. Keys that end in _at are RFC 3339 with the local \
              offset, keys that end in _seconds are numbers. audit show prints one line a record, {\"seq\", \"hash\", \
-             \"record\"}, with the record byte for byte as it is stored where stdout is no terminal. A failure is also \
+             \"seal\", \"record\"}, with the record byte for byte as it is stored where stdout is no terminal. A failure is also \
              told on the last line of stderr, as {\"error\": {\"name\", \"message\"}}, with the D-Bus error's name.",
         ),
     ]);

@@ -33,6 +33,11 @@ impl Output {
         self.json
     }
 
+    /// Whether stdout is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Columns of the terminal; `None` where stdout is none, and lines may be as long as they are.
     pub(crate) fn width(&self) -> Option<u16> {
         self.width

@@ -91,7 +91,8 @@ mod tests {
     use crate::call::{PolicyView, ShowView};
     use jit_proto::escape::is_unsafe;
     use jit_proto::view::{
-        ApprovalView, ProblemView, RecordView, RequestView, RoleView, SessionView, StatusView, VerifyView,
+        ApprovalView, ProblemView, RecordView, RequestView, RoleView, SealsView, SessionView, StatusView,
+        VerifyView,
     };
     use proptest::prelude::*;
 
@@ -221,15 +222,27 @@ mod tests {
             roles: vec![a_role(text)],
         };
         let problem = ProblemView { file: text.into(), line: 3, key: text.into(), message: text.into() };
-        let broken =
-            VerifyView { whole: false, records: 2, head: text.into(), bad_seq: 3, problem: text.into() };
+        let broken = VerifyView {
+            whole: false,
+            records: 2,
+            head: text.into(),
+            bad_seq: 3,
+            problem: text.into(),
+            first: 1,
+            seals: vec![SealsView { from: 1, to: 2, cover: text.into() }],
+        };
         let whole = VerifyView { whole: true, bad_seq: 0, ..broken.clone() };
         let fact = serde_json::Value::from(text);
         let line = format!(
             "{{\"time\":{fact},\"event\":{fact},\"user\":{fact},\"role\":{fact},\"outcome\":{fact},\
              \"reason\":{fact},\"argv\":[{fact},{fact}],\"detail\":{fact}}}"
         );
-        let records = [line, text.to_owned()].map(|line| RecordView { seq: 3, hash: text.into(), line });
+        let records = [line, text.to_owned()].map(|line| RecordView {
+            seq: 3,
+            hash: text.into(),
+            seal: text.into(),
+            line,
+        });
         let mut said = vec![
             pending(&[a_request(text), denied.clone(), half.clone()]),
             request_line(&a_request(text)),

@@ -15,7 +15,7 @@ use crate::call::{Daemon, MOST_RECORDS, Wish};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::wait::{Watch, until_decided};
-use crate::{manual, render};
+use crate::{manual, render, seal, verify};
 
 /// How many records `audit show` shows if nothing else is said.
 const RECORDS_SHOWN: u64 = 20;
@@ -33,7 +33,7 @@ async fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Request(args) => return request(args, output).await,
         Verb::Show { id, exit_code } => return show(id, exit_code, output).await,
-        Verb::Audit { verb: AuditVerb::Verify } => return audit_verify(output).await,
+        Verb::Audit { verb: AuditVerb::Verify(args) } => return verify::verify(args, output).await,
         Verb::Policy { verb: PolicyVerb::Check } => return policy_check(output).await,
         Verb::Cancel { id } => {
             Daemon::reach().await?.cancel(id).await?;
@@ -83,6 +83,7 @@ async fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
             output.list(&roles, empty, |roles| render::roles(roles, output.width()))?;
         }
         Verb::Audit { verb: AuditVerb::Show { last, from } } => audit_show(last, from, output).await?,
+        Verb::Audit { verb: AuditVerb::Seal(args) } => seal::begin(args.rotate, output).await?,
         Verb::Policy { verb: PolicyVerb::Show } => {
             let policy = Daemon::reach().await?.policy_show().await?;
             output.view(&policy, |policy| render::policy(policy, output.width()))?;
@@ -317,12 +318,6 @@ fn print_records(records: &[RecordView], output: &Output) -> Result<(), Failure>
     } else {
         output.text(&records.iter().map(render::record).collect::<String>())
     }
-}
-
-async fn audit_verify(output: &Output) -> Result<Exit, Failure> {
-    let found = Daemon::reach_for_verification().await?.verify().await?;
-    output.view(&found, render::verified)?;
-    Ok(if found.whole { Exit::Done } else { Exit::ChainBroken })
 }
 
 async fn policy_check(output: &Output) -> Result<Exit, Failure> {

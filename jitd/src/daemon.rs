@@ -15,7 +15,7 @@ use crate::bus::Front;
 use crate::clock::Clock;
 use crate::core::event::Event;
 use crate::core::policy::Settings;
-use crate::core::reconcile::reconcile;
+use crate::core::reconcile::{reconcile, unsealed};
 use crate::engine::{Engine, Handle, Later, Unsynced};
 use crate::gate::Behind;
 use crate::rules::Rules;
@@ -34,6 +34,9 @@ const STORE: &str = "/var/lib/jitd/jit.db";
 /// # Errors
 /// When a part it cannot do without is not there. PID 1 starts it again; meanwhile nobody is let through.
 pub(crate) fn run() -> anyhow::Result<()> {
+    // The seal's key is in memory: no core dump (prctl(2), PR_SET_DUMPABLE).
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context("core dumps cannot be switched off")?;
     let listener = sockets::gate().context("the gate's socket")?;
     // One thread for gate, engine and sessions: a call is over before a second thread would have woken up.
     let runtime =
@@ -52,9 +55,13 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let sent = store.sent()?;
     let stored = store.ledger()?;
     let were_open: Vec<_> = stored.sessions.values().cloned().collect();
-    let (ledger, after_start) = reconcile(stored, &sessions::scopes(), &clock.now());
+    let (ledger, mut after_start) = reconcile(stored, &sessions::scopes(), &clock.now());
     let went_with_the_boot =
         were_open.iter().map(|s| s.id).filter(|id| !ledger.sessions.contains_key(id)).collect();
+    if let Some(problem) = store.seal_lost() {
+        error!("the record is not sealed from here on: {problem}");
+        after_start.insert(0, unsealed(problem, &clock.now()));
+    }
     // A connection of its own for PID 1, so that nobody's flood of calls stands between it and the sessions.
     let connection = bus::connect().await.context("the system bus")?;
     let systemd = Systemd::on(connection.clone()).await.context("PID 1 on the system bus")?;
@@ -67,7 +74,8 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let sink =
         audit::start(path.to_owned(), sent, move |seq| reporter.sent(seq)).context("the audit sink")?;
     let reporter = engine.clone();
-    let disk = disk::start(path, move |synced| reporter.on_disk(synced)).context("the disk's thread")?;
+    let disk = disk::start(path, store.keeper(), move |synced| reporter.on_disk(synced));
+    let disk = disk.context("the disk's thread")?;
     let folder = path.parent().unwrap_or(path);
     let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the surveyor")?;

@@ -22,7 +22,8 @@ use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
 use crate::sessions::Order;
-use crate::store::{Kept, Store, StoreError};
+use crate::store::disk::ToDisk;
+use crate::store::{Kept, KeyFileError, Store, StoreError, Written};
 use crate::survey::ToSurveyor;
 use crate::terminal;
 pub use unsynced::Unsynced;
@@ -173,7 +174,7 @@ pub struct Engine {
     /// What serves syslog.
     pub sink: std_mpsc::Sender<ToSink>,
     /// What gets commits onto the disk.
-    pub disk: std_mpsc::Sender<u64>,
+    pub disk: std_mpsc::Sender<ToDisk>,
     /// What looks for things left behind.
     pub surveyor: std_mpsc::Sender<ToSurveyor>,
     /// What tells the bus.
@@ -198,7 +199,7 @@ pub struct Later {
     records: Vec<Sealed>,
     changes: Vec<Changed>,
     surveys: Vec<Survey>,
-    onto_the_disk: Option<u64>,
+    onto_the_disk: Option<ToDisk>,
 }
 
 /// An event's effects, waiting for the batch to be committed.
@@ -207,6 +208,20 @@ struct Pending {
     pidfd: Option<OwnedFd>,
     reply: Option<oneshot::Sender<Reply>>,
     effects: Vec<Effect>,
+}
+
+/// Refuses whom this would let become root: with the old key still on the disk they could seal anew what is recorded
+/// about them. Their session is registered, and ends as one whose sudo has gone.
+fn hold_back(pending: &mut Pending, problem: &KeyFileError) {
+    let lets_in = pending.effects.iter().any(|effect| matches!(effect, Effect::Watch { .. }));
+    if let Event::Knock(knock) = &pending.event
+        && lets_in
+        && let Some(reply) = pending.reply.take()
+    {
+        let line = format!("jit: {} is refused: the record could not be sealed ({problem}).", knock.service);
+        // A caller that has gone is refused all the same.
+        let _ = reply.send(Reply::Gate(Verdict::Denied(vec![line])));
+    }
 }
 
 impl Engine {
@@ -310,7 +325,10 @@ impl Engine {
             Effect::Commit(commit) => Some(commit),
             _ => None,
         });
-        self.store.commit(commits.collect(), self.kept(ledger))?;
+        let written = self.store.commit(commits.collect(), self.kept(ledger))?;
+        if let Err(problem) = written.key {
+            error!("the seal's key could not be moved on: {problem}");
+        }
         for effect in rest {
             self.perform(effect, &mut None, &mut None);
         }
@@ -339,7 +357,13 @@ impl Engine {
         let mut written = Vec::new();
         if !commits.is_empty() {
             match self.write(&mut commits, &batch, &ledger) {
-                Ok(records) => written = records,
+                Ok(Written { records, key }) => {
+                    written = records;
+                    if let Err(problem) = key {
+                        error!("the seal's key could not be moved on; nobody is let through: {problem}");
+                        batch.iter_mut().for_each(|pending| hold_back(pending, &problem));
+                    }
+                }
                 Err(problem) => {
                     error!("state and audit record could not be written; nothing is let through: {problem}");
                     self.failing = true;
@@ -373,8 +397,8 @@ impl Engine {
     /// first was measured to cost each sudo a tenth of a millisecond.
     async fn tell_the_others(&mut self) {
         tokio::task::yield_now().await;
-        if let Some(seq) = self.later.onto_the_disk.take()
-            && self.disk.send(seq).is_err()
+        if let Some(written) = self.later.onto_the_disk.take()
+            && self.disk.send(written).is_err()
         {
             // The thread ends with the engine only; without it no session would open.
             error!("the disk's thread has ended");
@@ -400,7 +424,7 @@ impl Engine {
         commits: &mut Vec<Commit>,
         batch: &[Pending],
         ledger: &Ledger,
-    ) -> Result<Vec<Sealed>, StoreError> {
+    ) -> Result<Written, StoreError> {
         if self.unsynced.has_failed() || self.failing {
             commits.iter_mut().for_each(|commit| commit.durability = Durability::AtOnce);
         }
@@ -418,7 +442,7 @@ impl Engine {
                     });
                     self.unsynced.on_its_way(head, session);
                 }
-                self.later.onto_the_disk = Some(head);
+                self.later.onto_the_disk = Some(ToDisk { seq: head, key: self.store.sealer().cloned() });
             }
             Durability::WithTheNext => {}
         }

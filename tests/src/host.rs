@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::clock::wait_until;
+use crate::disk::Disk;
 use crate::lifeline::Lifeline;
 use crate::login::Login;
 use crate::machine::{Machine, end_left_behind};
@@ -38,6 +39,7 @@ pub struct Host {
     folder: PathBuf,
     tree: PathBuf,
     machine: Option<Machine>,
+    disk: Option<Disk>,
     release: Release,
     _lock: fs::File,
 }
@@ -59,7 +61,8 @@ impl Host {
         let layers = Layers::of(plan.release, plan.with_package)?;
         let folder = places::runs().join(&name);
         let tree = layers.mount(&folder)?;
-        let mut host = Self { name, folder, tree, machine: None, release: plan.release, _lock: lock };
+        let mut host =
+            Self { name, folder, tree, machine: None, disk: None, release: plan.release, _lock: lock };
         if plan.with_package {
             host.write("/etc/jitd/jitd.toml", SETTINGS)?;
             for (file, roles) in ROLES {
@@ -72,6 +75,9 @@ impl Host {
         let hostname = plan.hostname.as_ref().unwrap_or(&host.name);
         host.write("/etc/hostname", &format!("{hostname}\n"))?;
         host.write("/etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {hostname}\n"))?;
+        if let Some((path, megabytes)) = &plan.disk {
+            host.disk = Some(Disk::new(&host.folder, &host.outside(path), *megabytes)?);
+        }
         host.start()?;
         Ok(host)
     }
@@ -103,6 +109,14 @@ impl Host {
     /// When it does not shut down.
     pub fn stop(&mut self) -> Result<()> {
         self.machine.take().map_or(Ok(()), Machine::power_off)
+    }
+
+    /// The disk that its plan gave it.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn disk(&self) -> Result<&Disk> {
+        self.disk.as_ref().context("this host has no disk of its own")
     }
 
     /// Shuts it down in good order and starts it again.
@@ -333,6 +347,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         self.cut_power();
+        self.disk = None;
         // What cannot be removed now is removed by the next run.
         if unmount(&self.folder).is_ok() {
             let _ = fs::remove_file(places::runs().join(format!("{}.lock", self.name)));

@@ -19,6 +19,8 @@ mod machine;
 
 pub mod plan;
 
+pub mod disk;
+
 pub mod host;
 
 pub mod login;

@@ -28,6 +28,7 @@ pub struct Plan {
     pub(crate) gated: Vec<String>,
     pub(crate) module_options: String,
     pub(crate) hostname: Option<String>,
+    pub(crate) disk: Option<(String, u32)>,
 }
 
 impl Plan {
@@ -35,7 +36,7 @@ impl Plan {
     #[must_use]
     pub fn new(release: Release) -> Self {
         let gated = ["sudo", "sudo-i"].map(str::to_owned).to_vec();
-        Self { release, with_package: true, gated, module_options: String::new(), hostname: None }
+        Self { release, with_package: true, gated, module_options: String::new(), hostname: None, disk: None }
     }
 
     /// Puts these PAM services behind the module, and no other.
@@ -56,6 +57,13 @@ impl Plan {
     #[must_use]
     pub fn named(mut self, hostname: &str) -> Self {
         self.hostname = Some(hostname.to_owned());
+        self
+    }
+
+    /// Gives the host a disk of its own at this path, of so many megabytes.
+    #[must_use]
+    pub fn with_disk(mut self, path: &str, megabytes: u32) -> Self {
+        self.disk = Some((path.to_owned(), megabytes));
         self
     }
 

@@ -32,6 +32,8 @@ mod traces;
 
 mod record;
 
+mod seal;
+
 mod authority;
 
 mod policy;

@@ -2,7 +2,7 @@
 
 use jit_proto::escape::Escaped;
 use jit_proto::moment::WallTime;
-use jit_proto::view::{RecordView, VerifyView};
+use jit_proto::view::{RecordView, SealsView, VerifyView};
 use serde_json::{Map, Value};
 
 use super::{counted, grants::command, or_dash};
@@ -50,16 +50,41 @@ pub(crate) fn record(record: &RecordView) -> String {
 
 /// What a verification found.
 pub(crate) fn verified(found: &VerifyView) -> String {
-    if found.whole {
-        let (records, are) =
-            (counted(found.records, "record", "records"), if found.records == 1 { "is" } else { "are" });
-        return format!("{records} {are} whole; head {}\n", or_dash(&found.head));
+    if !found.whole {
+        let (bad, problem) = (found.bad_seq, Escaped(&found.problem));
+        let whole = match (found.first, found.records) {
+            (_, 0) => "no record before it is whole".to_owned(),
+            (first, last) if first == last => format!("record {last} is whole"),
+            (first, last) => format!("records {first} to {last} are whole"),
+        };
+        return format!("record {bad}: {problem}; {whole}\n");
     }
-    let (bad, problem) = (found.bad_seq, Escaped(&found.problem));
-    match found.records {
-        0 => format!("record {bad}: {problem}; no record before it is whole\n"),
-        1 => format!("record {bad}: {problem}; record 1 is whole\n"),
-        last => format!("record {bad}: {problem}; records 1 to {last} are whole\n"),
+    let head = or_dash(&found.head);
+    let mut text = match (found.first, found.records) {
+        (0 | 1, 1) => format!("1 record is whole; head {head}\n"),
+        (0 | 1, records) => format!("{} are whole; head {head}\n", counted(records, "record", "records")),
+        (first, last) => format!("records {first} to {last} are whole; head {last}:{head}\n"),
+    };
+    found.seals.iter().for_each(|span| text.push_str(&sealed(span, found.seals.last())));
+    text
+}
+
+/// How some records are sealed. What a seal says of the records before it holds as well, since their hashes are in it.
+fn sealed(span: &SealsView, last: Option<&SealsView>) -> String {
+    let (records, are) = match (span.from, span.to) {
+        (from, to) if from == to => (format!("record {from}"), "is"),
+        (from, to) => (format!("records {from} to {to}"), "are"),
+    };
+    let covered = last.is_some_and(|last| last.to > span.to);
+    match span.cover.as_str() {
+        "fits" => format!("{records} {are} sealed, and the seals fit the key\n"),
+        "unchecked" => {
+            format!("{records} {are} sealed; without the key (--key) the seals were not checked\n")
+        }
+        _ if covered => {
+            format!("{records} {are} chained but not sealed; the first seal behind covers the hashes\n")
+        }
+        _ => format!("{records} {are} chained but not sealed\n"),
     }
 }
 
@@ -98,7 +123,7 @@ mod tests {
     use super::*;
 
     fn line(line: &str) -> String {
-        record(&RecordView { seq: 42, hash: "ab".into(), line: line.into() })
+        record(&RecordView { seq: 42, hash: "ab".into(), seal: String::new(), line: line.into() })
     }
 
     #[test]
@@ -133,6 +158,8 @@ mod tests {
             head: "ab12".into(),
             bad_seq: 0,
             problem: String::new(),
+            first: 1,
+            seals: Vec::new(),
         };
         assert_eq!(verified(&whole), "1234 records are whole; head ab12\n");
         let broken = VerifyView {
@@ -143,6 +170,14 @@ mod tests {
             ..whole.clone()
         };
         assert_eq!(verified(&broken), "record 7: its hash does not match; records 1 to 6 are whole\n");
+        let part = VerifyView { first: 5, records: 6, ..broken.clone() };
+        assert_eq!(verified(&part), "record 7: its hash does not match; records 5 to 6 are whole\n");
+        let span = |from, to, cover: &str| SealsView { from, to, cover: cover.to_owned() };
+        let seals = vec![span(1, 3, "unsealed"), span(4, 9, "fits"), span(10, 10, "unchecked")];
+        let sealed = verified(&VerifyView { seals, ..whole.clone() });
+        assert!(sealed.contains("\nrecords 1 to 3 are chained but not sealed; "), "{sealed}");
+        assert!(sealed.contains("\nrecords 4 to 9 are sealed, and the seals fit the key\n"), "{sealed}");
+        assert!(sealed.contains("\nrecord 10 is sealed; without the key"), "{sealed}");
         let first = VerifyView { records: 0, bad_seq: 1, ..broken };
         assert_eq!(verified(&first), "record 1: its hash does not match; no record before it is whole\n");
         let none = VerifyView { whole: true, records: 0, head: String::new(), ..whole };

@@ -67,6 +67,7 @@ impl Rfc5424 {
         };
         let mut data =
             vec![("seq".to_owned(), sealed.seq.to_string()), ("hash".to_owned(), sealed.hash.clone())];
+        data.extend(sealed.seal.clone().map(|seal| ("seal".to_owned(), seal)));
         data.extend(params);
         let params: Vec<(&str, &str)> =
             data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -177,7 +178,7 @@ mod tests {
             boot_id: BootId("b".into()),
             facts,
         };
-        let sealed = append(&mut Head::default(), draft).unwrap();
+        let sealed = Sealed { seal: Some("5".repeat(64)), ..append(&mut Head::default(), draft).unwrap() };
         String::from_utf8(
             Rfc5424::new(32473)
                 .line(Severity::Warning, &sealed, Some(&serde_json::from_str(&sealed.line).unwrap()))

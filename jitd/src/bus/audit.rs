@@ -1,13 +1,21 @@
 //! org.jitd.Jit1.Audit: the record, for those who may read it.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd as StdFd;
+
 use jit_proto::chain::Head;
 use jit_proto::dict::{Dict, to_dict, to_dicts};
-use jit_proto::view::{RecordView, VerifyView};
+use jit_proto::seal::SealKey;
+use jit_proto::view::{RecordView, SealView, SealsView, VerifyView};
+use rustix::rand::{GetRandomFlags, getrandom};
+use tokio::sync::Mutex;
 use zbus::message::Header;
-use zbus::{Connection, interface};
+use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 
 use super::{Failure, caller};
-use crate::core::event::Caller;
+use crate::core::event::{Caller, Command, Done, Event, Reply};
 use crate::core::show::Look;
 use crate::engine::Handle;
 use crate::store::Reader;
@@ -17,11 +25,13 @@ const MOST_RECORDS: u64 = 1000;
 
 pub(super) struct Audit {
     engine: Handle,
+    /// One seal is begun at a time, so that each key is told the number that belongs to it.
+    sealing: Mutex<()>,
 }
 
 impl Audit {
     pub(super) fn new(engine: Handle) -> Self {
-        Self { engine }
+        Self { engine, sealing: Mutex::new(()) }
     }
 
     /// A reader for a caller who may read, and the chain's end as the engine remembers it.
@@ -57,8 +67,10 @@ impl Audit {
         let from = if from_seq == 0 { (head.seq + 1).saturating_sub(limit).max(1) } else { from_seq };
         let read = tokio::task::spawn_blocking(move || reader.records(from, limit));
         let records = read.await.map_err(|error| Failure::Failed(error.to_string()))??;
-        let views: Vec<RecordView> =
-            records.into_iter().map(|r| RecordView { seq: r.seq, hash: r.hash, line: r.line }).collect();
+        let views: Vec<RecordView> = records
+            .into_iter()
+            .map(|r| RecordView { seq: r.seq, hash: r.hash, seal: r.seal.unwrap_or_default(), line: r.line })
+            .collect();
         Ok(to_dicts(&views)?)
     }
 
@@ -70,14 +82,77 @@ impl Audit {
     ) -> Result<Dict, Failure> {
         let (reader, head) = self.reader(caller(connection, &header).await?).await?;
         let walk = tokio::task::spawn_blocking(move || reader.verify(Some(&head)));
-        let (whole_to, result) = walk.await.map_err(|error| Failure::Failed(error.to_string()))??;
-        let view = VerifyView {
-            whole: result.is_ok(),
-            records: whole_to.seq,
-            head: whole_to.hash,
-            bad_seq: result.as_ref().err().map_or(0, |broken| broken.seq),
-            problem: result.err().map_or(String::new(), |broken| broken.problem),
+        let view = match walk.await.map_err(|error| Failure::Failed(error.to_string()))?? {
+            Ok(whole) => VerifyView {
+                whole: true,
+                records: whole.head.seq,
+                head: whole.head.hash,
+                bad_seq: 0,
+                problem: String::new(),
+                first: whole.first,
+                seals: whole.seals.iter().map(SealsView::from).collect(),
+            },
+            Err((whole_to, broken)) => VerifyView {
+                whole: false,
+                records: whole_to.seq,
+                head: whole_to.hash,
+                bad_seq: broken.seq,
+                problem: broken.problem,
+                first: u64::from(whole_to.seq > 0),
+                seals: Vec::new(),
+            },
         };
+        Ok(to_dict(&view)?)
+    }
+
+    /// The end of the chain as the running daemon knows it, whatever is in the store.
+    #[zbus(out_args("seq", "hash"))]
+    async fn head(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(u64, String), Failure> {
+        let (_, head) = self.reader(caller(connection, &header).await?).await?;
+        Ok((head.seq, head.hash))
+    }
+
+    /// Begins a seal. Its first key goes into the caller's pipe, past the bus, which would keep it in its memory.
+    #[zbus(out_args("seal"))]
+    async fn seal(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        key_out: OwnedFd,
+        options: HashMap<String, OwnedVariant>,
+    ) -> Result<Dict, Failure> {
+        let again = options.get("rotate").map(bool::try_from).transpose();
+        let again = again.map_err(|_| Failure::InvalidArgument("option rotate is no truth value".into()))?;
+        let caller = caller(connection, &header).await?;
+        let _one_at_a_time = self.sealing.lock().await;
+        let mut bytes = [0; 32];
+        match getrandom(&mut bytes, GetRandomFlags::empty()) {
+            Ok(32) => {}
+            Ok(_) => return Err(Failure::Failed("the kernel gave too little randomness".into())),
+            Err(error) => return Err(Failure::Failed(format!("the kernel gave no randomness: {error}"))),
+        }
+        let key = SealKey::taking(&mut bytes);
+        let command = Command::Seal { key: key.clone(), again: again.unwrap_or(false) };
+        match self.engine.ask(Event::Command(Box::new(caller), command), None).await? {
+            Reply::Command(Ok(Done::Sealed)) => {}
+            Reply::Command(Err(refusal)) => return Err(refusal.into()),
+            _ => return Err(Failure::Failed("jitd answered something else".into())),
+        }
+        let first = self.engine.look(|inside| inside.store.seal_first()).await?;
+        let view = SealView { first, seal_key: key.id() };
+        let handed = tokio::task::spawn_blocking(move || {
+            File::from(StdFd::from(key_out)).write_all(key.to_hex().as_bytes())
+        });
+        handed.await.map_err(|error| Failure::Failed(error.to_string()))?.map_err(|error| {
+            let id = &view.seal_key;
+            Failure::Failed(format!(
+                "the seal {id} has begun, but its first key could not be handed over ({error}); begin another"
+            ))
+        })?;
         Ok(to_dict(&view)?)
     }
 }

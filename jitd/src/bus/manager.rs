@@ -460,7 +460,7 @@ fn number(done: Done) -> Result<u64, Failure> {
     match done {
         Done::Request(id) => Ok(id.0),
         Done::Grant(id) => Ok(id.0),
-        Done::Grants(_) => Err(Failure::Failed("jitd answered something else".to_owned())),
+        Done::Grants(_) | Done::Sealed => Err(Failure::Failed("jitd answered something else".to_owned())),
     }
 }
 
@@ -469,6 +469,7 @@ fn numbers(done: Done) -> Vec<u64> {
         Done::Grants(ids) => ids.into_iter().map(|id| id.0).collect(),
         Done::Request(id) => vec![id.0],
         Done::Grant(id) => vec![id.0],
+        Done::Sealed => Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
 use jit_proto::moment::BootTime;
 use jit_proto::record::Draft;
+use jit_proto::seal::SealKey;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
@@ -235,6 +236,13 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
+    /// Seal the record from the next one on.
+    Seal {
+        /// The first key.
+        key: SealKey,
+        /// In place of a seal that there is already.
+        again: bool,
+    },
 }
 
 /// Which grants.
@@ -354,6 +362,8 @@ pub struct Commit {
     pub changes: Vec<Change>,
     /// What the audit record says of it.
     pub drafts: Vec<Draft>,
+    /// The key of a seal that begins behind these records.
+    pub seal: Option<SealKey>,
 }
 
 /// How soon a commit has to survive a power cut. Whatever it says, a commit is in the store, and survives the daemon,
@@ -423,6 +433,8 @@ pub enum Done {
     Grant(GrantId),
     /// These grants.
     Grants(Vec<GrantId>),
+    /// A seal has begun.
+    Sealed,
 }
 
 /// Why a command was refused.

@@ -19,6 +19,8 @@ pub struct Ledger {
     pub next_session: u64,
     /// The highest wall time ever seen, over all boots.
     pub highest_wall: WallTime,
+    /// Whether a seal was ever begun.
+    pub sealed: bool,
     /// Pending requests.
     pub requests: BTreeMap<RequestId, Request>,
     /// Live grants.
@@ -33,6 +35,7 @@ impl Default for Ledger {
             next_id: 1,
             next_session: 1,
             highest_wall: WallTime(0),
+            sealed: false,
             requests: BTreeMap::new(),
             grants: BTreeMap::new(),
             sessions: BTreeMap::new(),

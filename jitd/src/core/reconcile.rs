@@ -11,6 +11,19 @@ use super::ledger::{EndedBy, Ledger, Session, SessionState};
 use super::reaping::Manner;
 use super::time::Now;
 
+/// The seal cannot be continued: said in the first record that is written without one.
+#[must_use]
+pub fn unsealed(problem: &str, now: &Now) -> Effect {
+    let draft = Draft {
+        event: What::AuditUnsealed,
+        wall: now.wall,
+        boot: now.boot,
+        boot_id: now.boot_id.clone(),
+        facts: facts::detail(problem.to_owned()),
+    };
+    Effect::Commit(Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() })
+}
+
 /// Carries a ledger over a restart of the daemon or of the machine. `scopes` are the sessions whose scope was found.
 ///
 /// Deadlines of another boot are rebased, so that a clock set back lengthens nothing. Sessions of another boot went

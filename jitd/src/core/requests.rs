@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
 use jit_proto::record::{Event as What, Facts};
+use jit_proto::seal::SealKey;
 
 use super::event::{Caller, Change, Command, Done, Refusal, Which};
 use super::facts;
@@ -37,6 +38,7 @@ pub(super) fn command(turn: &mut Turn<'_>, caller: &Caller, command: Command) ->
             (what, give(turn, caller, holder, &role, duration, reason, ticket))
         }
         Command::Revoke { which, reason } => ("revoke".to_owned(), revoke(turn, caller, &which, &reason)),
+        Command::Seal { key, again } => ("audit seal".to_owned(), seal(turn, caller, key, again)),
     };
     if let Err(refusal) = &result {
         turn.note(What::CommandRefused, facts::refused(caller, &what, &refusal.to_string()));
@@ -364,6 +366,31 @@ fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) 
     Ok(Done::Grants(ids))
 }
 
+/// Begins a seal. Whoever speaks from inside a window has an interest in another one, so not even an operator does
+/// it from there.
+fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Result<Done, Refusal> {
+    if !is_operator(turn.policy, &turn.ledger, caller) || speaks_from_a_window(&turn.ledger, caller) {
+        let message = "only operators and root begin a seal, and not from inside a window";
+        return Err(Refusal::NotAuthorized(message.to_owned()));
+    }
+    let event = match (turn.ledger.sealed, again) {
+        (false, _) => What::AuditSealed,
+        (true, true) => What::AuditResealed,
+        (true, false) => {
+            let message = "the record is sealed already; --rotate begins another seal, which is recorded";
+            return Err(Refusal::AlreadyDecided(message.to_owned()));
+        }
+    };
+    let facts = Facts {
+        loginuid: caller.loginuid.map(|uid| uid.0),
+        seal_key: Some(key.id()),
+        ..facts::detail("records behind this one are sealed with a key that begins here".to_owned())
+    };
+    turn.note(event, facts::by(&caller.person.account, facts));
+    turn.seal(key);
+    Ok(Done::Sealed)
+}
+
 fn take_id(ledger: &mut Ledger) -> u64 {
     let id = ledger.next_id;
     ledger.next_id += 1;
@@ -372,4 +399,49 @@ fn take_id(ledger: &mut Ledger) -> u64 {
 
 fn no_request(id: RequestId) -> Refusal {
     Refusal::NoSuch(format!("there is no pending request {id} of yours to decide on"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::event::{Effect, Event, Reply};
+    use crate::core::step::step;
+    use crate::core::time::Now;
+    use jit_proto::identity::{SessionId, UserId};
+    use jit_proto::moment::{BootId, BootTime, WallTime};
+
+    /// Whether a seal begins, with which record.
+    fn seal_by(ledger: Ledger, uid: u32, inside: bool, again: bool) -> (Ledger, Option<What>) {
+        let account = Account { uid: UserId(uid), name: "somebody".into() };
+        let person = Person { account, groups: std::collections::BTreeSet::new(), locked: false };
+        let scope = inside.then_some(SessionId(7));
+        let caller = Box::new(Caller { person, loginuid: None, audit_session: None, scope });
+        let command = Command::Seal { key: SealKey::taking(&mut [7; 32]), again };
+        let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
+        let (ledger, effects) = step(ledger, None, Event::Command(caller, command), &now);
+        let done =
+            effects.iter().any(|effect| matches!(effect, Effect::Reply(Reply::Command(Ok(Done::Sealed)))));
+        let mut commits = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Commit(commit) => Some(commit),
+            _ => None,
+        });
+        let commit = commits.next().unwrap();
+        assert_eq!(commit.seal.is_some(), done);
+        (ledger, done.then(|| commit.drafts.last().unwrap().event))
+    }
+
+    #[test]
+    fn a_seal_is_begun_by_root_outside_of_windows_and_another_one_only_when_asked_for() {
+        let (ledger, begun) = seal_by(Ledger::default(), 1000, false, false);
+        assert_eq!((ledger.sealed, begun), (false, None));
+        let (ledger, begun) = seal_by(ledger, 0, true, false);
+        assert_eq!((ledger.sealed, begun), (false, None));
+        let (ledger, begun) = seal_by(ledger, 0, false, false);
+        assert_eq!((ledger.sealed, begun), (true, Some(What::AuditSealed)));
+        let (ledger, begun) = seal_by(ledger, 0, false, false);
+        assert_eq!(begun, None);
+        let (ledger, begun) = seal_by(ledger, 0, true, true);
+        assert_eq!(begun, None);
+        assert_eq!(seal_by(ledger, 0, false, true).1, Some(What::AuditResealed));
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jit_proto::identity::{RequestId, SessionId};
 use jit_proto::moment::BootTime;
 use jit_proto::record::{Draft, Event as What, Facts};
+use jit_proto::seal::SealKey;
 
 use super::event::{Change, Changed, Commit, Durability, Effect, Event, Reply, Stage};
 use super::facts;
@@ -123,6 +124,12 @@ impl<'a> Turn<'a> {
         let now = self.now;
         let draft = Draft { event, wall: now.wall, boot: now.boot, boot_id: now.boot_id.clone(), facts };
         self.commit.drafts.push(draft);
+    }
+
+    /// Begins a seal behind this step's records.
+    pub(super) fn seal(&mut self, key: SealKey) {
+        self.ledger.sealed = true;
+        self.commit.seal = Some(key);
     }
 
     /// Puts an object's new state into this step's commit.

@@ -2,17 +2,21 @@
 
 pub mod disk;
 
+mod key_file;
+
 mod read;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jit_proto::chain::{Head, Sealed, append};
+use jit_proto::chain::{Head, Sealed, append, hash_from_hex};
 use jit_proto::moment::WallTime;
+use jit_proto::seal::Sealer;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use key_file::{Keeper, KeyFileError};
 pub use read::Reader;
 
 use crate::core::event::{Change, Commit, Durability};
@@ -54,6 +58,29 @@ pub enum StoreError {
         /// What it says.
         found: i64,
     },
+    /// The seal's key cannot be kept.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+}
+
+/// What a commit came to.
+#[derive(Debug)]
+pub struct Written {
+    /// The records, as they stand in the chain.
+    pub records: Vec<Sealed>,
+    /// Whether the seal's key on the disk has moved on behind them. If it has not, whoever becomes root now could seal
+    /// these records anew, so nobody may. It is tried again with the next commit.
+    pub key: Result<(), KeyFileError>,
+}
+
+/// The file beside the database that holds the seal's current key.
+const KEY_FILE: &str = "seal.key";
+
+/// Where chain and seal stand behind a transaction.
+struct Chained {
+    head: Head,
+    seal_first: u64,
+    seal: Option<Sealer>,
 }
 
 /// What is written with every commit, whatever it is about.
@@ -74,6 +101,12 @@ pub struct Store {
     connection: Connection,
     head: Head,
     durable: bool,
+    keeper: Keeper,
+    /// The first record under the last seal that was begun; 0 if none ever was.
+    seal_first: u64,
+    /// The seal in progress, its key being for the record behind the head.
+    seal: Option<Sealer>,
+    seal_lost: Option<String>,
 }
 
 impl Store {
@@ -98,14 +131,63 @@ impl Store {
         }
         connection.execute_batch(TABLES).map_err(context)?;
         connection.pragma_update(None, "user_version", SCHEMA).map_err(context)?;
-        let head = connection
-            .query_row("SELECT head_seq, head_hash FROM state", [], |row| {
-                Ok(Head { seq: row.get(0)?, hash: row.get(1)? })
+        let (head, seal_first) = connection
+            .query_row("SELECT head_seq, head_hash, seal_first FROM state", [], |row| {
+                Ok((Head { seq: row.get(0)?, hash: row.get(1)? }, row.get(2)?))
             })
             .optional()
             .map_err(context)?
             .unwrap_or_default();
-        Ok(Self { path: path.to_owned(), connection, head, durable: true })
+        let keeper = Keeper::of(path.with_file_name(KEY_FILE));
+        let path = path.to_owned();
+        let (seal, seal_lost) = (None, None);
+        let mut store = Self { path, connection, head, durable: true, keeper, seal_first, seal, seal_lost };
+        store.take_up_seal();
+        Ok(store)
+    }
+
+    /// Takes the key from its file, and moves it on to the record behind the head. A key that lags behind the records
+    /// is what a sudden end leaves; one that is ahead of them cannot seal what has to be written. The file follows with
+    /// the next durable commit: what is in the store now need not be on the disk.
+    fn take_up_seal(&mut self) {
+        let found = match self.keeper.read() {
+            Ok(keys) if self.seal_first == 0 && keys.is_empty() => return,
+            Ok(keys) => self.fitting(keys),
+            Err(error) => Err(error.to_string()),
+        };
+        match found {
+            Ok(sealer) => self.seal = Some(sealer),
+            Err(problem) => self.seal_lost = Some(problem),
+        }
+    }
+
+    /// The key of the store's own seal, moved on to the record behind the head; or why there is none.
+    fn fitting(&self, keys: Vec<Sealer>) -> Result<Sealer, String> {
+        let path = self.keeper.path();
+        let (path, first) = (path.display(), self.seal_first);
+        let others = keys.first().map(|key| key.first);
+        match (keys.into_iter().find(|key| key.first == first), others) {
+            (Some(mut sealer), _) => match sealer.forward_to(self.head.seq + 1) {
+                Ok(()) => Ok(sealer),
+                Err(ahead) => Err(format!("{ahead}: records were taken out of the store")),
+            },
+            (None, Some(other)) => {
+                Err(format!("{path} is for a seal from record {other} on, which the store does not know of"))
+            }
+            (None, None) => Err(format!("{path} has no key for the seal that began with record {first}")),
+        }
+    }
+
+    /// Why a seal that was begun cannot be continued. It is for the first record that is written from here on.
+    #[must_use]
+    pub fn seal_lost(&self) -> Option<&str> {
+        self.seal_lost.as_deref()
+    }
+
+    /// The first record under the last seal that was begun; 0 if none ever was.
+    #[must_use]
+    pub fn seal_first(&self) -> u64 {
+        self.seal_first
     }
 
     /// The end of the chain.
@@ -120,17 +202,58 @@ impl Store {
         &self.path
     }
 
-    /// Writes several commits in one transaction, and returns the records as they stand in the chain. They are on the
-    /// disk then if one of them has to be at once, else when [`disk`] has got them there. On an error nothing was
-    /// written, and the head stays.
+    /// Writes several commits in one transaction, and seals their records. They are on the disk then, and the key in its
+    /// file moved on, if one of them has to be at once; else when [`disk`] has got there. On an error nothing was
+    /// written, and head and key stay.
     ///
     /// # Errors
     /// Disk full, read-only, I/O: whatever SQLite says.
-    pub fn commit(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<Vec<Sealed>, StoreError> {
+    pub fn commit(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<Written, StoreError> {
+        let at_once = |commit: &Commit| commit.durability == Durability::AtOnce;
+        let durable = commits.is_empty() || commits.iter().any(at_once);
+        self.be_durable(durable)?;
+        let begun = commits.iter().any(|commit| commit.seal.is_some());
+        let (records, state) = match self.write(commits, kept) {
+            Ok(written) => written,
+            Err(error) => {
+                // What counts is what the store says; a key that was never used is only in the way.
+                if begun {
+                    drop(self.keeper.abandon());
+                }
+                return Err(error);
+            }
+        };
+        (self.head, self.seal_first, self.seal) = (state.head, state.seal_first, state.seal);
+        if begun {
+            self.seal_lost = None;
+        }
+        // Nobody becomes root by what is not on the disk: until then the key in the file may lag behind.
+        let key = if durable { self.keep_key() } else { Ok(()) };
+        Ok(Written { records, key })
+    }
+
+    /// Writes the key in hand over the one in the file, everything before it being on the disk.
+    fn keep_key(&self) -> Result<(), KeyFileError> {
+        self.seal.as_ref().map_or(Ok(()), |sealer| self.keeper.keep(sealer))
+    }
+
+    /// The seal in progress. Its key may be kept as soon as every record there is is on the disk.
+    #[must_use]
+    pub fn sealer(&self) -> Option<&Sealer> {
+        self.seal.as_ref()
+    }
+
+    /// What keeps the seal's key.
+    #[must_use]
+    pub fn keeper(&self) -> Keeper {
+        self.keeper.clone()
+    }
+
+    fn write(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<(Vec<Sealed>, Chained), StoreError> {
         let path = self.path.clone();
         let context = |error| StoreError::Sqlite { path: path.clone(), error };
-        self.be_durable(commits.iter().any(|commit| commit.durability == Durability::AtOnce))?;
-        let mut head = self.head.clone();
+        let Self { seal_first, .. } = *self;
+        let mut state = Chained { head: self.head.clone(), seal_first, seal: self.seal.clone() };
         let mut written = Vec::new();
         let transaction = self.connection.transaction().map_err(context)?;
         for commit in commits {
@@ -138,30 +261,47 @@ impl Store {
                 put(&transaction, &path, change)?;
             }
             for draft in commit.drafts {
-                let sealed = append(&mut head, draft).map_err(|error| StoreError::Row {
-                    path: path.clone(),
-                    table: "records",
-                    row: head.seq + 1,
-                    error,
-                })?;
+                let row = state.head.seq + 1;
+                let table = "records";
+                let appended = append(&mut state.head, draft);
+                let mut sealed =
+                    appended.map_err(|error| StoreError::Row { path: path.clone(), table, row, error })?;
+                if let Some(sealer) = &mut state.seal
+                    && let Some(hash) = hash_from_hex(&sealed.hash)
+                {
+                    sealed.seal = Some(hex::encode(sealer.seal_next(&hash)));
+                }
                 insert(&transaction, &sealed).map_err(context)?;
                 written.push(sealed);
+            }
+            if let Some(key) = commit.seal {
+                let begun = Sealer::beginning(state.head.seq + 1, key);
+                self.keeper.begin(&begun)?;
+                state.seal_first = begun.first;
+                state.seal = Some(begun);
             }
         }
         // One row, one page: what every commit writes beside its records.
         transaction
             .prepare_cached(
-                "INSERT OR REPLACE INTO state (id, head_seq, head_hash, highest_wall, next_session, sent)
-                 VALUES (1, ?1, ?2, ?3, ?4, ?5)",
+                "INSERT OR REPLACE INTO state (id, head_seq, head_hash, highest_wall, next_session, sent, seal_first)
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
             )
             .and_then(|mut statement| {
                 let Kept { highest_wall, next_session, sent } = kept;
-                statement.execute(params![head.seq, head.hash, highest_wall.0, next_session, sent])
+                let Chained { head, seal_first, .. } = &state;
+                statement.execute(params![
+                    head.seq,
+                    head.hash,
+                    highest_wall.0,
+                    next_session,
+                    sent,
+                    seal_first
+                ])
             })
             .map_err(context)?;
         transaction.commit().map_err(context)?;
-        self.head = head;
-        Ok(written)
+        Ok((written, state))
     }
 
     /// Sets how far the next transaction has to get before it counts: to the disk, or to the kernel. Either way the
@@ -194,6 +334,7 @@ impl Store {
             next_id: highest_id + 1,
             next_session: number("SELECT next_session FROM state")?.max(1),
             highest_wall: WallTime(number("SELECT highest_wall FROM state")?),
+            sealed: self.seal_first > 0,
             ..Ledger::default()
         };
         for request in self.open_rows::<Request>("requests")? {
@@ -282,19 +423,20 @@ CREATE TABLE IF NOT EXISTS grants   (id INTEGER PRIMARY KEY, open INTEGER NOT NU
 CREATE TABLE IF NOT EXISTS sessions (id INTEGER PRIMARY KEY, open INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS requests_open ON requests (id) WHERE open = 1;
 CREATE INDEX IF NOT EXISTS grants_open   ON grants   (id) WHERE open = 1;
-CREATE TABLE IF NOT EXISTS records  (seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, line TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS records  (
+    seq INTEGER PRIMARY KEY, hash TEXT NOT NULL, seal TEXT, line TEXT NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS state (
     id INTEGER PRIMARY KEY CHECK (id = 1), head_seq INTEGER NOT NULL, head_hash TEXT NOT NULL,
-    highest_wall INTEGER NOT NULL, next_session INTEGER NOT NULL, sent INTEGER NOT NULL
+    highest_wall INTEGER NOT NULL, next_session INTEGER NOT NULL, sent INTEGER NOT NULL,
+    seal_first INTEGER NOT NULL
 ) STRICT;
 ";
 
 fn insert(transaction: &Transaction<'_>, sealed: &Sealed) -> rusqlite::Result<usize> {
-    transaction.prepare_cached("INSERT INTO records (seq, hash, line) VALUES (?1, ?2, ?3)")?.execute(params![
-        sealed.seq,
-        sealed.hash,
-        sealed.line
-    ])
+    transaction
+        .prepare_cached("INSERT INTO records (seq, hash, seal, line) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![sealed.seq, sealed.hash, sealed.seal, sealed.line])
 }
 
 fn put(transaction: &Transaction<'_>, path: &Path, change: &Change) -> Result<(), StoreError> {

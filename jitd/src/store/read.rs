@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jit_proto::chain::{Broken, Head, Sealed, Verifier};
+use std::borrow::Cow;
+
+use jit_proto::chain::{Broken, Head, Sealed, Stored, Verifier, Whole};
 use rusqlite::{Connection, OpenFlags, params};
 
 use super::StoreError;
@@ -35,7 +37,7 @@ impl Reader {
     /// Whatever SQLite says.
     pub fn records(&self, from: u64, limit: u64) -> Result<Vec<Sealed>, StoreError> {
         let read = || {
-            let sql = "SELECT seq, hash, line FROM records WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
+            let sql = "SELECT seq, hash, seal, line FROM records WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
             let mut statement = self.connection.prepare_cached(sql)?;
             let rows = statement.query_map(params![from, limit], sealed)?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
@@ -46,34 +48,46 @@ impl Reader {
     /// Walks the whole chain, and compares its end with a head known from elsewhere.
     ///
     /// # Errors
-    /// Whatever SQLite says. What is wrong with the chain is the inner result.
-    pub fn verify(&self, known: Option<&Head>) -> Result<(Head, Result<(), Broken>), StoreError> {
+    /// Whatever SQLite says. What is wrong with the chain is the inner result: how far it is whole, and what is not.
+    pub fn verify(&self, known: Option<&Head>) -> Result<Result<Whole, (Head, Broken)>, StoreError> {
         let walk = || {
-            let mut statement =
-                self.connection.prepare("SELECT seq, hash, line FROM records ORDER BY seq")?;
+            let sql = "SELECT seq, hash, seal, line FROM records ORDER BY seq";
+            let mut statement = self.connection.prepare(sql)?;
+            let mut rows = statement.query([])?;
             let mut verifier = Verifier::default();
-            for row in statement.query_map([], sealed)? {
-                if let Err(broken) = verifier.feed(&row?) {
-                    return Ok((verifier.head().clone(), Err(broken)));
+            while let Some(row) = rows.next()? {
+                let (hash, line) = (text(row, 1)?, text(row, 3)?);
+                let seal = maybe(row, 2)?;
+                let stored = Stored { seq: row.get(0)?, hash: &hash, seal: seal.as_deref(), line: &line };
+                if let Err(broken) = verifier.feed(stored) {
+                    return Ok(Err((verifier.head().clone(), broken)));
                 }
             }
             let head = verifier.head().clone();
-            Ok((head, verifier.finish(known).map(|_| ())))
+            Ok(verifier.finish(known).map_err(|broken| (head, broken)))
         };
         walk().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }
 }
 
+fn sealed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Sealed> {
+    let (hash, line) = (text(row, 1)?.into_owned(), text(row, 3)?.into_owned());
+    Ok(Sealed { seq: row.get(0)?, hash, seal: maybe(row, 2)?.map(Cow::into_owned), line })
+}
+
 /// A column that was made something other than text by hand still has to come out as a broken record, not as an
 /// error that hides which one it is.
-fn sealed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Sealed> {
-    let text = |index| {
-        row.get_ref(index).map(|value| match value {
-            rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => {
-                String::from_utf8_lossy(bytes).into_owned()
-            }
-            _ => String::new(),
-        })
-    };
-    Ok(Sealed { seq: row.get(0)?, hash: text(1)?, line: text(2)? })
+fn text<'row>(row: &'row rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Cow<'row, str>> {
+    Ok(maybe(row, column)?.unwrap_or_default())
+}
+
+/// As [`text`], where there may be nothing.
+fn maybe<'row>(row: &'row rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Cow<'row, str>>> {
+    row.get_ref(column).map(|value| match value {
+        rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => {
+            Some(String::from_utf8_lossy(bytes))
+        }
+        rusqlite::types::ValueRef::Null => None,
+        _ => Some(Cow::Borrowed("")),
+    })
 }

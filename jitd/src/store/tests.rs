@@ -1,5 +1,7 @@
+use jit_proto::chain::{Broken, Verifier, Whole};
 use jit_proto::moment::{BootId, BootTime};
 use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::seal::{Cover, FirstKey, SealKey};
 
 use super::*;
 
@@ -17,13 +19,58 @@ fn kept(wall: u64) -> Kept {
     Kept { highest_wall: WallTime(wall), next_session: 1, sent: 0 }
 }
 
+fn durable(drafts: Vec<Draft>) -> Commit {
+    Commit { durability: Durability::AtOnce, drafts, ..Commit::default() }
+}
+
+/// Walks the store; an error is how far it is whole, and what is not.
+fn verify(store: &Store, keys: &[&FirstKey]) -> Result<Whole, (u64, Broken)> {
+    let records = Reader::open(store.path()).unwrap().records(1, u64::MAX >> 1).unwrap();
+    let mut verifier = Verifier::default().with_keys(keys.iter().copied().cloned().collect());
+    for record in &records {
+        verifier.feed(record.as_stored()).map_err(|broken| (verifier.head().seq, broken))?;
+    }
+    let last = verifier.head().seq;
+    verifier.finish(Some(store.head())).map_err(|broken| (last, broken))
+}
+
+/// Begins a seal behind one record that says so.
+fn seal(store: &mut Store, seed: u8) -> FirstKey {
+    let key = SealKey::taking(&mut [seed; 32]);
+    let event = if store.seal_first() > 0 { Event::AuditResealed } else { Event::AuditSealed };
+    let said = Draft { event, facts: Facts { seal_key: Some(key.id()), ..Facts::default() }, ..draft(0) };
+    let commit = Commit { seal: Some(key.clone()), ..durable(vec![said]) };
+    store.commit(vec![commit], kept(0)).unwrap().key.unwrap();
+    FirstKey { first: store.seal_first(), key }
+}
+
+fn add(store: &mut Store, records: u64) {
+    for n in 0..records {
+        let durability = if n % 2 == 0 { Durability::AtOnce } else { Durability::WithTheNext };
+        let commit = Commit { durability, ..durable(vec![draft(n)]) };
+        store.commit(vec![commit], kept(0)).unwrap().key.unwrap();
+    }
+}
+
+fn reopened(store: Store) -> Store {
+    let path = store.path().to_owned();
+    drop(store);
+    Store::open(&path).unwrap()
+}
+
+/// What the daemon does first when the seal is lost.
+fn say_so(store: &mut Store) -> String {
+    let why = store.seal_lost().unwrap().to_owned();
+    let said = Draft { event: Event::AuditUnsealed, ..draft(0) };
+    store.commit(vec![durable(vec![said])], kept(0)).unwrap();
+    why
+}
+
 fn store_with(records: u64) -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("jit.db")).unwrap();
     let drafts = (1..=records).map(draft).collect();
-    store
-        .commit(vec![Commit { durability: Durability::AtOnce, changes: vec![], drafts }], kept(records))
-        .unwrap();
+    store.commit(vec![durable(drafts)], kept(records)).unwrap();
     (folder, store)
 }
 
@@ -36,7 +83,7 @@ fn what_was_committed_is_there_after_opening_again() {
     assert_eq!(store.head(), &head);
     assert_eq!(store.ledger().unwrap().highest_wall, WallTime(3));
     let reader = Reader::open(store.path()).unwrap();
-    assert_eq!(reader.verify(Some(&head)).unwrap(), (head, Ok(())));
+    assert_eq!(reader.verify(Some(&head)).unwrap().unwrap().head, head);
     assert_eq!(reader.records(2, 10).unwrap().len(), 2);
 }
 
@@ -47,20 +94,14 @@ fn a_commit_that_fails_leaves_nothing_and_the_next_one_goes_through() {
     let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     store.connection.pragma_update(None, "max_page_count", pages).unwrap();
     let big = Draft { facts: Facts { detail: Some("x".repeat(1 << 16)), ..Facts::default() }, ..draft(4) };
-    let full = store
-        .commit(vec![Commit { durability: Durability::AtOnce, changes: vec![], drafts: vec![big] }], kept(9));
+    let full = store.commit(vec![durable(vec![big])], kept(9));
     assert!(full.unwrap_err().to_string().contains("full"));
     assert_eq!(store.head(), &head);
     assert_eq!(store.ledger().unwrap().highest_wall, WallTime(3));
     store.connection.pragma_update(None, "max_page_count", pages + 1000).unwrap();
-    store
-        .commit(
-            vec![Commit { durability: Durability::AtOnce, changes: vec![], drafts: vec![draft(4)] }],
-            kept(4),
-        )
-        .unwrap();
+    store.commit(vec![durable(vec![draft(4)])], kept(4)).unwrap();
     let reader = Reader::open(store.path()).unwrap();
-    assert_eq!(reader.verify(Some(store.head())).unwrap().0.seq, 4);
+    assert_eq!(reader.verify(Some(store.head())).unwrap().unwrap().head.seq, 4);
 }
 
 #[test]
@@ -69,8 +110,8 @@ fn a_deleted_tail_shows_after_a_restart() {
     store.connection.execute("DELETE FROM records WHERE seq = 5", []).unwrap();
     drop(store);
     let store = Store::open(&folder.path().join("jit.db")).unwrap();
-    let (head, result) = Reader::open(store.path()).unwrap().verify(Some(store.head())).unwrap();
-    assert_eq!((head.seq, result.unwrap_err().seq), (4, 5));
+    let (whole_to, broken) = verify(&store, &[]).unwrap_err();
+    assert_eq!((whole_to, broken.seq), (4, 5));
 }
 
 #[test]
@@ -80,4 +121,129 @@ fn a_later_layout_is_refused() {
     drop(store);
     let error = Store::open(&folder.path().join("jit.db")).unwrap_err();
     assert!(matches!(error, StoreError::Newer { .. }), "{error}");
+}
+
+#[test]
+fn records_are_sealed_from_the_one_behind_the_beginning_on() {
+    let (_folder, mut store) = store_with(3);
+    let first = seal(&mut store, 1);
+    assert_eq!(first.first, 5);
+    add(&mut store, 5);
+    let mut store = reopened(store);
+    assert_eq!(store.seal_lost(), None);
+    add(&mut store, 3);
+    let whole = verify(&store, &[&first]).unwrap();
+    assert_eq!(
+        whole.seals.iter().map(|span| (span.to, span.cover)).collect::<Vec<_>>(),
+        [(4, Cover::Unsealed), (12, Cover::Fits)]
+    );
+    let second = seal(&mut store, 2);
+    add(&mut store, 2);
+    let store = reopened(store);
+    assert!(verify(&store, &[&first, &second]).is_ok() && verify(&store, &[]).is_ok());
+}
+
+#[test]
+fn the_key_file_never_has_a_key_of_a_durable_record() {
+    let (_folder, mut store) = store_with(3);
+    let first = seal(&mut store, 1);
+    add(&mut store, 7);
+    let file = std::fs::read_to_string(store.path().with_file_name(KEY_FILE)).unwrap();
+    let mut sealer = Sealer::beginning(first.first, first.key.clone());
+    for seq in first.first..=store.head().seq {
+        sealer.forward_to(seq).unwrap();
+        assert!(!file.contains(sealer.key.to_hex().as_str()), "the key of record {seq}");
+    }
+    sealer.forward_to(store.head().seq + 1).unwrap();
+    assert!(file.contains(sealer.key.to_hex().as_str()));
+    // A sudden end leaves an older key: it goes forward.
+    let older = Sealer::beginning(first.first, first.key.clone());
+    Keeper::of(store.path().with_file_name(KEY_FILE)).keep(&older).unwrap();
+    let mut store = reopened(store);
+    assert_eq!(store.seal_lost(), None);
+    add(&mut store, 1);
+    assert!(verify(&store, &[&first]).is_ok());
+}
+
+#[test]
+fn a_key_that_is_ahead_or_gone_ends_the_seal_and_that_shows() {
+    type Harm = fn(&Path);
+    let cases: [(&str, Harm); 3] = [
+        ("record 8", |path| {
+            let database = Connection::open(path).unwrap();
+            let sql = "DELETE FROM records WHERE seq > 7; UPDATE state SET head_seq = 7,
+                head_hash = (SELECT hash FROM records WHERE seq = 7)";
+            database.execute_batch(sql).unwrap();
+        }),
+        ("no key", |path| std::fs::remove_file(path.with_file_name(KEY_FILE)).unwrap()),
+        ("end of file", |path| std::fs::write(path.with_file_name(KEY_FILE), "").unwrap()),
+    ];
+    for (why, harm) in cases {
+        let (_folder, mut store) = store_with(3);
+        let first = seal(&mut store, 1);
+        add(&mut store, 6);
+        let path = store.path().to_owned();
+        drop(store);
+        harm(&path);
+        let mut store = Store::open(&path).unwrap();
+        let ends = store.head().seq + 1;
+        let said = say_so(&mut store);
+        add(&mut store, 2);
+        assert!(said.contains(why) || said.contains("fill whole buffer"), "{said}");
+        assert_eq!(verify(&store, &[]).unwrap_err().1.seq, ends);
+        assert_eq!(verify(&store, &[&first]).unwrap_err().1.seq, ends);
+        let second = seal(&mut store, 2);
+        add(&mut store, 2);
+        assert!(reopened(store).seal_lost().is_none());
+        let store = Store::open(&path).unwrap();
+        assert!(verify(&store, &[&second]).is_ok());
+    }
+}
+
+#[test]
+fn a_store_from_before_the_seal_is_found_by_the_key_beside_it() {
+    let (_folder, mut store) = store_with(3);
+    let path = store.path().to_owned();
+    drop(store);
+    let before = std::fs::read(&path).unwrap();
+    store = Store::open(&path).unwrap();
+    seal(&mut store, 1);
+    add(&mut store, 3);
+    drop(store);
+    std::fs::write(&path, before).unwrap();
+    let store = Store::open(&path).unwrap();
+    assert!(store.seal_lost().unwrap().contains("does not know of"), "{:?}", store.seal_lost());
+}
+
+#[test]
+fn a_seal_whose_beginning_is_not_written_has_not_begun() {
+    let (_folder, mut store) = store_with(3);
+    let first = seal(&mut store, 1);
+    add(&mut store, 2);
+    let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    store.connection.pragma_update(None, "max_page_count", pages).unwrap();
+    let big = Draft { facts: Facts { detail: Some("x".repeat(1 << 16)), ..Facts::default() }, ..draft(4) };
+    let commit = Commit { seal: Some(SealKey::taking(&mut [2; 32])), ..durable(vec![big]) };
+    assert!(store.commit(vec![commit], kept(0)).is_err());
+    assert_eq!(store.seal_first(), first.first);
+    store.connection.pragma_update(None, "max_page_count", pages + 1000).unwrap();
+    add(&mut store, 2);
+    let store = reopened(store);
+    assert_eq!(store.seal_lost(), None);
+    assert!(verify(&store, &[&first]).is_ok());
+}
+
+#[test]
+fn a_key_that_cannot_be_moved_on_is_told_and_moved_later() {
+    let (_folder, mut store) = store_with(3);
+    let first = seal(&mut store, 1);
+    let path = store.path().with_file_name(KEY_FILE);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let written = store.commit(vec![durable(vec![draft(4)])], kept(0)).unwrap();
+    assert!(written.key.unwrap_err().to_string().contains("seal.key"));
+    std::fs::remove_dir(&path).unwrap();
+    add(&mut store, 2);
+    let store = reopened(store);
+    assert!(verify(&store, &[&first]).is_ok() && store.seal_lost().is_none());
 }

@@ -1,0 +1,353 @@
+//! What other places have kept of the record: exports with whole lines, and syslog messages with numbers and hashes.
+//!
+//! A syslog message has a record's number, hash, `prev` and seal, and its facts cut to fit. So the links of a copy can
+//! be checked, and its hashes compared with a store or an export; whether the facts in a message are right cannot.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::chain::{Broken, Head, Sealed, hash_from_hex};
+use crate::seal::{FirstKey, SealWalk, Span};
+
+/// What a line of a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// A whole record, as `jitctl --json audit show` prints it.
+    Record(Sealed),
+    /// What a syslog message keeps of one.
+    Sighting(Sighting),
+    /// Something of somebody else.
+    Other,
+}
+
+/// What a syslog message keeps of a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The host that the message names; empty if none.
+    pub host: String,
+    /// Number.
+    pub seq: u64,
+    /// Hash.
+    pub hash: [u8; 32],
+    /// Hash of the record before.
+    pub prev: [u8; 32],
+    /// Its seal, in hex, where it has one.
+    pub seal: Option<String>,
+    /// What happened.
+    pub event: String,
+}
+
+/// A line of an export.
+#[derive(Deserialize)]
+struct Export<'a> {
+    seq: u64,
+    hash: String,
+    #[serde(default)]
+    seal: Option<String>,
+    #[serde(borrow, default)]
+    record: Option<&'a RawValue>,
+    /// In place of a record that is no JSON any more.
+    #[serde(default)]
+    line: Option<String>,
+}
+
+/// Reads a line of an export or of a collector's file: JSON, or the text of RFC 5424 with whatever a traditional
+/// format has put in front of it.
+#[must_use]
+pub fn read(line: &str) -> Line {
+    let line = line.trim();
+    if !line.starts_with('{') {
+        return from_text(line).map_or(Line::Other, Line::Sighting);
+    }
+    if let Ok(export) = serde_json::from_str::<Export<'_>>(line) {
+        let whole = export.record.map(RawValue::get).filter(|record| record.starts_with('{'));
+        if let Some(line) = whole.map(str::to_owned).or(export.line) {
+            return Line::Record(Sealed { seq: export.seq, hash: export.hash, seal: export.seal, line });
+        }
+    }
+    let Ok(json) = serde_json::from_str::<Value>(line) else { return Line::Other };
+    from_json(&json, "", "").map_or(Line::Other, Line::Sighting)
+}
+
+/// `... HOST jitd PID EVENT [jit@NUMBER seq="..." hash="..." prev="..." ...] ...`
+fn from_text(line: &str) -> Option<Sighting> {
+    let (before, rest) = line.split_once(" [jit@")?;
+    let mut words = before.split_whitespace().rev();
+    let (event, _pid, program) = (words.next()?, words.next()?, words.next()?);
+    if program != "jitd" {
+        return None;
+    }
+    let host = words.next().unwrap_or_default();
+    let mut found = Found::default();
+    let (_number, mut rest) = rest.split_once(' ')?;
+    while let Some((name, value)) = rest.split_once("=\"") {
+        let mut text = String::new();
+        let mut escaped = false;
+        let mut end = None;
+        for (at, c) in value.char_indices() {
+            match c {
+                _ if escaped => {
+                    escaped = false;
+                    text.push(c);
+                }
+                '\\' => escaped = true,
+                '"' => {
+                    end = Some(at);
+                    break;
+                }
+                c => text.push(c),
+            }
+        }
+        found.take(name.trim_start(), text);
+        rest = value.get(end? + 1..)?;
+        if rest.starts_with(']') {
+            break;
+        }
+    }
+    found.sighting(host, event)
+}
+
+/// An object with the three values, wherever it is; or a text that is a message. `host` and `event` are what the
+/// objects around it say.
+fn from_json(json: &Value, host: &str, event: &str) -> Option<Sighting> {
+    match json {
+        Value::String(text) => from_text(text).map(|sighting| Sighting {
+            host: if sighting.host.is_empty() { host.to_owned() } else { sighting.host.clone() },
+            ..sighting
+        }),
+        Value::Array(items) => items.iter().find_map(|item| from_json(item, host, event)),
+        Value::Object(map) => {
+            let named = |names: &[&str], otherwise: &str| {
+                let found = map.iter().find(|(key, _)| names.contains(&key.to_lowercase().as_str()));
+                found.and_then(|(_, value)| value.as_str()).unwrap_or(otherwise).to_owned()
+            };
+            let host = named(&["hostname", "host", "_hostname", "fromhost"], host);
+            let event = named(&["event", "jit_event", "msgid", "event.action"], event);
+            let mut found = Found::default();
+            for (name, value) in map {
+                let name = name.to_lowercase();
+                let name = name.trim_start_matches("jit_").trim_start_matches("jit.");
+                match value {
+                    Value::String(text) => found.take(name, text.clone()),
+                    Value::Number(number) => found.take(name, number.to_string()),
+                    _ => {}
+                }
+            }
+            let own = found.sighting(&host, &event);
+            own.or_else(|| map.values().find_map(|value| from_json(value, &host, &event)))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    seq: Option<u64>,
+    hash: Option<[u8; 32]>,
+    prev: Option<[u8; 32]>,
+    seal: Option<String>,
+}
+
+impl Found {
+    /// The first of each name counts: ours come before the facts.
+    fn take(&mut self, name: &str, value: String) {
+        match name {
+            "seq" if self.seq.is_none() => self.seq = value.parse().ok(),
+            "hash" if self.hash.is_none() => self.hash = hash_from_hex(&value),
+            "prev" if self.prev.is_none() => self.prev = hash_from_hex(&value),
+            "seal" if self.seal.is_none() => self.seal = Some(value),
+            _ => {}
+        }
+    }
+
+    fn sighting(self, host: &str, event: &str) -> Option<Sighting> {
+        let (host, event) = (host.to_owned(), event.to_owned());
+        Some(Sighting { host, seq: self.seq?, hash: self.hash?, prev: self.prev?, seal: self.seal, event })
+    }
+}
+
+/// The links between sightings, in the order in which they were kept.
+#[derive(Debug, Default)]
+pub struct Trail {
+    seen: BTreeMap<u64, [u8; 32]>,
+    last: u64,
+    repeated: u64,
+    seals: SealWalk,
+}
+
+impl Trail {
+    /// A trail whose seals are checked with these keys.
+    #[must_use]
+    pub fn with_keys(keys: Vec<FirstKey>) -> Self {
+        Self { seals: SealWalk::with(keys), ..Self::default() }
+    }
+
+    /// Takes the next one. A record may come again: after an interruption it is sent a second time.
+    ///
+    /// # Errors
+    /// The first thing wrong with it.
+    pub fn feed(&mut self, sighting: &Sighting) -> Result<(), Broken> {
+        let Sighting { seq, hash, prev, .. } = sighting;
+        let broken = |seq: u64, problem: String| Err(Broken { seq, problem });
+        if let Some(seen) = self.seen.get(seq) {
+            if seen != hash {
+                return broken(*seq, "two different records were kept under this number".to_owned());
+            }
+            self.repeated += 1;
+            return Ok(());
+        }
+        if self.last > 0 && *seq > self.last + 1 {
+            return broken(self.last + 1, format!("missing; the next one there is record {seq}"));
+        }
+        if *seq <= self.last {
+            return broken(*seq, format!("out of order: found after record {}", self.last));
+        }
+        if let Some(before) = self.seen.get(&self.last)
+            && before != prev
+        {
+            return broken(*seq, "it does not follow the record before it".to_owned());
+        }
+        // The key's own number is in the record, not in the message.
+        let event = format!("\"event\":\"{}\"", sighting.event);
+        let walked = self.seals.step(*seq, hash, sighting.seal.as_deref(), Some(&event));
+        walked.map_err(|problem| Broken { seq: *seq, problem })?;
+        self.seen.insert(*seq, *hash);
+        self.last = *seq;
+        Ok(())
+    }
+
+    /// Ends the trail, and compares with a head known from elsewhere.
+    ///
+    /// # Errors
+    /// When a seal that should be there is not, or the trail ends before that head.
+    pub fn finish(mut self, known: &BTreeMap<u64, [u8; 32]>) -> Result<Followed, Broken> {
+        for (seq, hash) in known {
+            if self.seen.get(seq).is_some_and(|seen| seen != hash) {
+                return Err(Broken { seq: *seq, problem: "another record was seen elsewhere".to_owned() });
+            }
+            if *seq > self.last {
+                let problem = format!("missing: the copy ends at {}, but the chain reached {seq}", self.last);
+                return Err(Broken { seq: self.last + 1, problem });
+            }
+        }
+        let seals = self.seals.finish(self.last).map_err(|(seq, problem)| Broken { seq, problem })?;
+        let first = self.seen.first_key_value().map_or(0, |(seq, _)| *seq);
+        let hash = self.seen.get(&self.last).map(hex::encode).unwrap_or_default();
+        let head = Head { seq: self.last, hash };
+        Ok(Followed { first, head, repeated: self.repeated, seals, seen: self.seen })
+    }
+
+    /// How far the trail is whole.
+    #[must_use]
+    pub fn reached(&self) -> (u64, u64) {
+        (self.seen.first_key_value().map_or(0, |(seq, _)| *seq), self.last)
+    }
+}
+
+/// A trail without a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Followed {
+    /// Its first record; 0 for an empty trail.
+    pub first: u64,
+    /// Its end.
+    pub head: Head,
+    /// Messages that came more than once.
+    pub repeated: u64,
+    /// How its records are sealed.
+    pub seals: Vec<Span>,
+    /// Number and hash of each, to compare with.
+    pub seen: BTreeMap<u64, [u8; 32]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "3d27e3ba3a9bc9362dbfda6a06553f65655bb32ed0cf9f2783c645be3f416d1e";
+    const PREV: &str = "41f06254c3393b03fb0ce7e40fd387ef1a6b8081cb114fb6adc2add459fe8c06";
+
+    fn message(seq: u64) -> String {
+        format!(
+            "1 2026-11-22T06:21:15.854724Z web1 jitd 32 access.denied [jit@32473 seq=\"{seq}\" hash=\"{HASH}\" \
+             seal=\"{PREV}\" prev=\"{PREV}\" boot=\"b\" reason=\"a \\\"quoted\\\" \\] seq=\\\"9\\\"\"] access.denied"
+        )
+    }
+
+    #[test]
+    fn a_message_is_known_in_every_dress() {
+        let plain = message(7);
+        let json = serde_json::json!({ "hostname": "web1", "msg": plain }).to_string();
+        let parsed = serde_json::json!({ "host": "web1", "msgid": "access.denied",
+            "structured-data": { "jit@32473": { "seq": "7", "hash": HASH, "prev": PREV, "seal": PREV } } });
+        let journal = serde_json::json!({ "_HOSTNAME": "web1", "JIT_EVENT": "access.denied", "JIT_SEQ": "7",
+            "JIT_HASH": HASH, "JIT_PREV": PREV, "JIT_SEAL": PREV });
+        let expected = Sighting {
+            host: "web1".into(),
+            seq: 7,
+            hash: hash_from_hex(HASH).unwrap(),
+            prev: hash_from_hex(PREV).unwrap(),
+            seal: Some(PREV.into()),
+            event: "access.denied".into(),
+        };
+        for dress in [
+            format!("<84>{plain}"),
+            format!("Nov 22 06:21:15 web1 {plain}"),
+            format!("2026-11-22T06:21:15.854724+00:00 web1 {plain}"),
+            json,
+            parsed.to_string(),
+            journal.to_string(),
+        ] {
+            assert_eq!(read(&dress), Line::Sighting(expected.clone()), "{dress}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        for line in ["", "Nov 22 06:21:15 web1 sudo[3]: alice : [jit@1 seq=\"1\"]", "{}", "{\"seq\":1}", "[]"]
+        {
+            assert_eq!(read(line), Line::Other, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_exported_record_keeps_its_bytes() {
+        let line = r#"{"v":1, "seq":3,"reason":"b\u001b é"}"#;
+        let text = format!(r#"{{"seq":3,"hash":"ab","seal":"cd","record":{line}}}"#);
+        let record = Sealed { seq: 3, hash: "ab".into(), seal: Some("cd".into()), line: line.to_owned() };
+        assert_eq!(read(&text), Line::Record(record.clone()));
+        let spoiled = r#"{"seq":3,"hash":"ab","seal":"cd","record":null,"line":"{\"v\":1"}"#;
+        assert_eq!(read(spoiled), Line::Record(Sealed { line: "{\"v\":1".into(), ..record }));
+    }
+
+    fn sighting(seq: u64) -> Sighting {
+        let hash = |seq: u64| [u8::try_from(seq).unwrap(); 32];
+        let event = "access.denied".to_owned();
+        Sighting { host: String::new(), seq, hash: hash(seq), prev: hash(seq - 1), seal: None, event }
+    }
+
+    fn follow(seqs: &[u64]) -> Result<Followed, Broken> {
+        let mut trail = Trail::default();
+        for seq in seqs {
+            trail.feed(&sighting(*seq))?;
+        }
+        trail.finish(&BTreeMap::new())
+    }
+
+    #[test]
+    fn a_copy_with_repeats_is_whole_and_one_with_a_hole_is_not() {
+        let whole = follow(&[4, 5, 6, 5, 6, 7]).unwrap();
+        assert_eq!((whole.first, whole.head.seq, whole.repeated), (4, 7, 2));
+        assert_eq!(follow(&[4, 5, 7]).unwrap_err().seq, 6);
+        let late = follow(&[5, 6, 4]).unwrap_err();
+        assert_eq!((late.seq, late.problem.contains("out of order")), (4, true));
+        let mut trail = Trail::default();
+        trail.feed(&sighting(4)).unwrap();
+        let other = Sighting { prev: [9; 32], ..sighting(5) };
+        assert!(trail.feed(&other).unwrap_err().problem.contains("does not follow"));
+        let twice = Sighting { hash: [9; 32], ..sighting(4) };
+        assert!(trail.feed(&twice).unwrap_err().problem.contains("two different"));
+    }
+}

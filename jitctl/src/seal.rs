@@ -1,0 +1,69 @@
+//! Begins a seal, and shows its first key: once, for somebody to keep off this host.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+use fast_qr::QRBuilder;
+use fast_qr::qr::QRCodeError;
+use jit_proto::names::error;
+use jit_proto::seal::{FirstKey, SealKey};
+use serde_json::json;
+use zbus::Fd;
+use zeroize::Zeroizing;
+
+use crate::call::Daemon;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+
+/// Begins the first seal, or another one.
+pub(crate) async fn begin(rotate: bool, output: &Output) -> Result<(), Failure> {
+    let (mut from_daemon, to_us) = std::io::pipe().map_err(|why| failed(&why))?;
+    let daemon = Daemon::reach().await?;
+    // The key comes through the pipe: what goes over the bus stays in the bus's memory.
+    let begun = daemon.seal(Fd::from(OwnedFd::from(to_us)), rotate).await?;
+    let mut digits = Zeroizing::new([0; 64]);
+    from_daemon.read_exact(digits.as_mut_slice()).map_err(|why| failed(&why))?;
+    let key = std::str::from_utf8(digits.as_slice()).ok().and_then(SealKey::from_hex);
+    let key = key.ok_or_else(|| Failure::strange_answer("Seal", &"the key is no key"))?;
+    let first = FirstKey { first: begun.first, key };
+    let sheet = first.sheet();
+    if output.is_json() {
+        output.document(&json!({ "first": begun.first, "seal_key": begun.seal_key, "key": *sheet }))?;
+        return Ok(());
+    }
+    let (number, id) = (begun.first, &begun.seal_key);
+    output
+        .text(&format!("# key {id} of the seal that begins with record {number}; keep it off the host\n"))?;
+    output.text(&sheet)?;
+    if output.is_terminal() {
+        output.text(&qr(&sheet).map_err(|why| failed(&why))?)?;
+    }
+    output.talk(&format!(
+        "The record is sealed from record {number} on. This key is shown once, and kept nowhere on this host: write it \
+         down or scan it, take it elsewhere, and check what you have with jitctl audit verify --key FILE"
+    ));
+    Ok(())
+}
+
+/// The key's text as a QR code of half blocks, two rows a line. It reads back as a file for `--key`.
+fn qr(sheet: &str) -> Result<String, QRCodeError> {
+    Ok(format!("{}\n", QRBuilder::new(sheet).build()?.to_str()))
+}
+
+fn failed(why: &dyn std::fmt::Display) -> Failure {
+    let message = format!("the seal's first key cannot be had: {why}; if the seal has begun, begin another");
+    Failure::new(Exit::Failed, error::FAILED, &message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_fits_a_terminal() {
+        let key = FirstKey { first: 1_000_000, key: SealKey::taking(&mut [0xab; 32]) };
+        let code = qr(&key.sheet()).unwrap();
+        let (rows, columns) = (code.lines().count(), code.lines().map(|line| line.chars().count()).max());
+        assert!(rows < 40 && columns.unwrap() < 80, "{rows} {columns:?}");
+    }
+}

@@ -1,0 +1,467 @@
+//! Checks the record: the store, an export, what syslog has kept, and whether they agree.
+//!
+//! Without words of its own the daemon walks its store. With a key, files or heads the walk is made here, so that an
+//! auditor needs no daemon for it, and no daemon sees the key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use jit_proto::chain::{Broken, Head, Sealed, Stored, Verifier, hash_from_hex};
+use jit_proto::escape::Escaped;
+use jit_proto::names::error;
+use jit_proto::seal::{FirstKey, Span};
+use jit_proto::sighting::{Followed, Line, Trail, read};
+use jit_proto::view::{SealsView, VerifyView};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::args::VerifyArgs;
+use crate::call::{Daemon, MOST_RECORDS};
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::render;
+
+type Heads = BTreeMap<u64, [u8; 32]>;
+
+/// Carries `audit verify` out.
+pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
+    let VerifyArgs { key, input, store, host, head } = args;
+    if key.is_empty() && input.is_empty() && head.is_empty() {
+        let found = Daemon::reach_for_verification().await?.verify().await?;
+        output.view(&found, render::verified)?;
+        return Ok(if found.whole { Exit::Done } else { Exit::ChainBroken });
+    }
+    if key.iter().chain(&input).filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(usage("stdin (-) can be read once"));
+    }
+    let mut keys = Vec::new();
+    for path in &key {
+        keys.extend(keys_in(path)?);
+    }
+    let mut found = Found::default();
+    let mut known: Heads = head.into_iter().collect();
+    if !input.is_empty() {
+        let mut inputs = Inputs::new(&keys, &known, host);
+        for path in &input {
+            inputs.take(path)?;
+        }
+        inputs.finish(&mut found, &mut known)?;
+    }
+    if found.broken.is_none() && (input.is_empty() || store) {
+        walk_store(&keys, known, &mut found).await?;
+    }
+    found.tell(output)
+}
+
+/// What was found, one after the other; it ends with the first thing that is wrong.
+#[derive(Default)]
+struct Found {
+    parts: Vec<(Source, VerifyView)>,
+    repeated: u64,
+    broken: Option<(Source, VerifyView)>,
+}
+
+/// Where records were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Source {
+    Messages,
+    Export,
+    Store,
+}
+
+impl Found {
+    fn whole(&mut self, source: Source, first: u64, head: Head, seals: &[Span]) {
+        let view = VerifyView {
+            whole: true,
+            records: head.seq,
+            head: head.hash,
+            bad_seq: 0,
+            problem: String::new(),
+            first,
+            seals: seals.iter().map(SealsView::from).collect(),
+        };
+        self.parts.push((source, view));
+    }
+
+    fn broken(&mut self, source: Source, first: u64, last: u64, broken: Broken) {
+        let view = VerifyView {
+            whole: false,
+            records: last,
+            head: String::new(),
+            bad_seq: broken.seq,
+            problem: broken.problem,
+            first,
+            seals: Vec::new(),
+        };
+        self.broken.get_or_insert((source, view));
+    }
+
+    fn tell(&self, output: &Output) -> Result<Exit, Failure> {
+        let exit = if self.broken.is_some() { Exit::ChainBroken } else { Exit::Done };
+        if output.is_json() {
+            let parts: Vec<Told<'_>> = self
+                .parts
+                .iter()
+                .chain(&self.broken)
+                .map(|(source, view)| Told { source: *source, view })
+                .collect();
+            let (whole, repeated) = (self.broken.is_none(), self.repeated);
+            let bad = self.broken.as_ref();
+            output.document(&Verdict {
+                whole,
+                bad_seq: bad.map_or(0, |(_, view)| view.bad_seq),
+                problem: bad.map_or("", |(_, view)| &view.problem),
+                repeated,
+                parts,
+            })?;
+            return Ok(exit);
+        }
+        for (source, view) in self.parts.iter().chain(&self.broken) {
+            output.text(&told(*source, view, self.repeated))?;
+        }
+        let sources: BTreeSet<u8> = self.parts.iter().map(|(source, _)| *source as u8).collect();
+        if exit == Exit::Done && sources.len() > 1 {
+            output.text("where they tell of the same records, they agree\n")?;
+        }
+        Ok(exit)
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    whole: bool,
+    bad_seq: u64,
+    problem: &'a str,
+    /// Messages that came more than once.
+    repeated: u64,
+    parts: Vec<Told<'a>>,
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    source: Source,
+    #[serde(flatten)]
+    view: &'a VerifyView,
+}
+
+fn told(source: Source, view: &VerifyView, repeated: u64) -> String {
+    match source {
+        Source::Store => format!("store: {}", render::verified(view)),
+        Source::Export => format!("export: {}", render::verified(view)),
+        Source::Messages if view.whole => {
+            let (first, last) = (view.first, view.records);
+            let again = match repeated {
+                0 => String::new(),
+                1 => ", 1 of them twice".to_owned(),
+                more => format!(", {more} times one again"),
+            };
+            let rest = render::verified(view);
+            let seals: String = rest.lines().skip(1).map(|line| format!("{line}\n")).collect();
+            format!(
+                "messages: records {first} to {last} are all there and linked{again}; head {last}:{}\n\
+                 messages have numbers, hashes, links and seals of the records, and their facts cut: what the facts \
+                 say was not checked\n{seals}",
+                view.head
+            )
+        }
+        Source::Messages => format!("messages: {}", render::verified(view)),
+    }
+}
+
+/// Files with exported records, messages, or both.
+struct Inputs {
+    hosts: BTreeSet<String>,
+    asked: Vec<String>,
+    trail: Trail,
+    chain: Verifier,
+    exported: Heads,
+    known: Heads,
+    messages: u64,
+    broken: Option<(Source, Broken)>,
+}
+
+impl Inputs {
+    fn new(keys: &[FirstKey], known: &Heads, asked: Vec<String>) -> Self {
+        Self {
+            hosts: BTreeSet::new(),
+            asked,
+            trail: Trail::with_keys(keys.to_vec()),
+            chain: Verifier::default().from_anywhere().with_keys(keys.to_vec()).knowing(known.clone()),
+            exported: Heads::new(),
+            known: known.clone(),
+            messages: 0,
+            broken: None,
+        }
+    }
+
+    fn take(&mut self, path: &Path) -> Result<(), Failure> {
+        let mut source = opened(path)?;
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let length = source.read_until(b'\n', &mut line).map_err(|why| unreadable(path, &why))?;
+            if length == 0 {
+                return Ok(());
+            }
+            self.line(&String::from_utf8_lossy(&line))?;
+        }
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), Failure> {
+        match read(line) {
+            Line::Other => {}
+            Line::Record(record) => {
+                if let Some(hash) = hash_from_hex(&record.hash) {
+                    self.exported.insert(record.seq, hash);
+                }
+                self.record(&record);
+            }
+            Line::Sighting(sighting) => {
+                if !self.asked.is_empty() && !self.asked.contains(&sighting.host) {
+                    return Ok(());
+                }
+                self.hosts.insert(sighting.host.clone());
+                if self.asked.is_empty() && self.hosts.len() > 1 {
+                    let hosts: Vec<String> =
+                        self.hosts.iter().map(|host| Escaped(host).to_string()).collect();
+                    let hosts = hosts.join(", ");
+                    return Err(usage(&format!("there are messages of several hosts, {hosts}: say --host")));
+                }
+                self.messages += 1;
+                if self.broken.is_none()
+                    && let Err(broken) = self.trail.feed(&sighting)
+                {
+                    self.broken = Some((Source::Messages, broken));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, record: &Sealed) {
+        if self.broken.is_none()
+            && let Err(broken) = self.chain.feed(record.as_stored())
+        {
+            self.broken = Some((Source::Export, broken));
+        }
+    }
+
+    /// Says what was found, and leaves in `known` what the store is to be compared with.
+    fn finish(self, found: &mut Found, known: &mut Heads) -> Result<(), Failure> {
+        let exports = !self.exported.is_empty();
+        if !exports && self.messages == 0 && self.broken.is_none() {
+            return Err(Failure::new(Exit::Failed, error::FAILED, "there is no record in the input"));
+        }
+        let (first, last) = (self.chain.first(), self.chain.head().seq);
+        let (trail_first, trail_last) = self.trail.reached();
+        if let Some((source, broken)) = self.broken {
+            let (first, last) =
+                if source == Source::Export { (first, last) } else { (trail_first, trail_last) };
+            found.broken(source, first, last, broken);
+            return Ok(());
+        }
+        if exports {
+            match self.chain.finish(None) {
+                Ok(whole) => found.whole(Source::Export, whole.first, whole.head, &whole.seals),
+                Err(broken) => {
+                    found.broken(Source::Export, first, last, broken);
+                    return Ok(());
+                }
+            }
+        }
+        if self.messages > 0 {
+            // Heads from elsewhere are compared with the most complete copy there is.
+            let heads = if exports { Heads::new() } else { self.known };
+            match self.trail.finish(&heads) {
+                Ok(Followed { first, head, repeated, seals, seen }) => {
+                    found.repeated = repeated;
+                    let reached = head.seq;
+                    found.whole(Source::Messages, first, head, &seals);
+                    if exports && let Some(broken) = differs(&seen, &self.exported, reached) {
+                        found.broken(Source::Export, broken.0, broken.1, broken.2);
+                        return Ok(());
+                    }
+                    known.extend(seen);
+                }
+                Err(broken) => {
+                    found.broken(Source::Messages, trail_first, trail_last, broken);
+                    return Ok(());
+                }
+            }
+        }
+        known.extend(self.exported);
+        Ok(())
+    }
+}
+
+/// The first record of an export that is not the one of which there was a message, or is missing behind its end.
+fn differs(seen: &Heads, exported: &Heads, reached: u64) -> Option<(u64, u64, Broken)> {
+    let first = exported.first_key_value().map_or(0, |(seq, _)| *seq);
+    let last = exported.last_key_value().map_or(0, |(seq, _)| *seq);
+    for (seq, hash) in exported {
+        if seen.get(seq).is_some_and(|seen| seen != hash) {
+            let problem =
+                "its message told of another record: this one was written later in its place".to_owned();
+            return Some((first, seq - 1, Broken { seq: *seq, problem }));
+        }
+    }
+    let problem = format!("missing: the export ends at {last}, but there are messages up to {reached}");
+    (last < reached).then_some((first, last, Broken { seq: last + 1, problem }))
+}
+
+/// Reads the store through the daemon, a page at a time.
+async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Found) -> Result<(), Failure> {
+    let daemon = Daemon::reach_for_verification().await?;
+    let head = daemon.head().await?;
+    let mut known = known;
+    // Read before the first page: what is written meanwhile comes behind it.
+    if let Some(hash) = hash_from_hex(&head.hash).filter(|_| head.seq > 0) {
+        known.entry(head.seq).or_insert(hash);
+    }
+    let mut verifier = Verifier::default().with_keys(keys.to_vec()).knowing(known);
+    let mut next = 1;
+    loop {
+        let page = daemon.read(next, MOST_RECORDS).await?;
+        for record in &page {
+            let seal = (!record.seal.is_empty()).then_some(record.seal.as_str());
+            let stored = Stored { seq: record.seq, hash: &record.hash, seal, line: &record.line };
+            if let Err(broken) = verifier.feed(stored) {
+                found.broken(Source::Store, verifier.first(), verifier.head().seq, broken);
+                return Ok(());
+            }
+        }
+        if page.is_empty() {
+            break;
+        }
+        next = verifier.head().seq + 1;
+    }
+    let (first, last) = (verifier.first(), verifier.head().seq);
+    match verifier.finish(Some(&head)) {
+        Ok(whole) => found.whole(Source::Store, whole.first, whole.head, &whole.seals),
+        Err(broken) => found.broken(Source::Store, first, last, broken),
+    }
+    Ok(())
+}
+
+fn keys_in(path: &Path) -> Result<Vec<FirstKey>, Failure> {
+    let mut text = Zeroizing::new(String::new());
+    opened(path)?.read_to_string(&mut text).map_err(|why| unreadable(path, &why))?;
+    FirstKey::read_all(&text).map_err(|why| usage(&format!("{}: {why}", Escaped(&path.to_string_lossy()))))
+}
+
+fn opened(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
+    if path.as_os_str() == "-" {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = File::open(path).map_err(|why| unreadable(path, &why))?;
+    Ok(Box::new(BufReader::with_capacity(1 << 16, file)))
+}
+
+fn unreadable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
+    let path = path.to_string_lossy();
+    Failure::new(Exit::Failed, error::FAILED, &format!("{} cannot be read: {why}", Escaped(&path)))
+}
+
+fn usage(why: &str) -> Failure {
+    Failure::new(Exit::Usage, error::INVALID_ARGUMENT, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_proto::chain::append;
+    use jit_proto::moment::{BootId, BootTime, WallTime};
+    use jit_proto::record::{Draft, Event, Facts};
+    use jit_proto::view::RecordView;
+
+    /// Records as an export has them, and their messages as rsyslog writes them.
+    fn record_of(user: &str, count: u64) -> (Vec<String>, Vec<String>) {
+        let mut head = Head::default();
+        let mut lines = (Vec::new(), Vec::new());
+        for n in 0..count {
+            let facts = Facts { user: Some(user.to_owned()), ..Facts::default() };
+            let (wall, boot, boot_id) = (WallTime(n), BootTime(n), BootId("b".into()));
+            let prev = head.hash.clone();
+            let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
+            let Sealed { seq, hash, line, .. } = append(&mut head, draft).unwrap();
+            lines.1.push(format!(
+                "Nov 25 10:00:00 web1 1 2026-11-25T10:00:00Z web1 jitd 3 access.denied [jit@32473 seq=\"{seq}\" \
+                 hash=\"{hash}\" prev=\"{prev}\" user=\"{user}\"] access.denied"
+            ));
+            lines.0.push(crate::json::record(&RecordView { seq, hash, seal: String::new(), line }, false));
+        }
+        lines
+    }
+
+    fn look_at(lines: &[String], hosts: &[&str]) -> Result<Found, Failure> {
+        let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
+        let mut inputs = Inputs::new(&[], &Heads::new(), hosts);
+        lines.iter().try_for_each(|line| inputs.line(line))?;
+        let mut found = Found::default();
+        inputs.finish(&mut found, &mut Heads::new())?;
+        Ok(found)
+    }
+
+    fn broken(lines: &[String]) -> (Source, u64, String) {
+        let (source, view) = look_at(lines, &[]).unwrap().broken.expect("nothing is wrong");
+        (source, view.bad_seq, view.problem)
+    }
+
+    #[test]
+    fn an_export_and_the_messages_of_it_agree() {
+        let (export, messages) = record_of("alice", 9);
+        let found = look_at(&[export[2..].to_vec(), messages].concat(), &[]).unwrap();
+        let ends: Vec<_> =
+            found.parts.iter().map(|(source, view)| (*source, view.first, view.records)).collect();
+        assert_eq!(ends, [(Source::Export, 3, 9), (Source::Messages, 1, 9)]);
+        assert!(found.broken.is_none());
+    }
+
+    #[test]
+    fn a_chain_that_was_made_anew_differs_from_its_messages() {
+        let (export, _) = record_of("mallory", 9);
+        let (_, messages) = record_of("alice", 9);
+        assert_eq!(broken(&[export, messages[3..].to_vec()].concat()).1, 4);
+    }
+
+    #[test]
+    fn an_export_shorter_than_its_messages_is_cut() {
+        let (export, messages) = record_of("alice", 9);
+        let (source, seq, problem) = broken(&[messages, export[..5].to_vec()].concat());
+        assert_eq!((source, seq), (Source::Export, 6));
+        assert!(problem.contains("up to 9"), "{problem}");
+    }
+
+    #[test]
+    fn a_message_that_is_missing_repeated_or_late_is_told() {
+        let (_, messages) = record_of("alice", 9);
+        let mut hole = messages.clone();
+        hole.remove(4);
+        assert_eq!(broken(&hole).1, 5);
+        let mut late = messages.clone();
+        late.swap(4, 5);
+        assert_eq!(broken(&late).1, 5);
+        let twice = [messages[..6].to_vec(), messages[4..].to_vec()].concat();
+        assert_eq!(look_at(&twice, &[]).unwrap().repeated, 2);
+    }
+
+    #[test]
+    fn messages_of_several_hosts_have_to_be_told_apart() {
+        let (_, ours) = record_of("alice", 5);
+        let theirs: Vec<String> =
+            record_of("bob", 5).1.iter().map(|line| line.replace("web1", "web2")).collect();
+        let both = [ours, theirs].concat();
+        assert_eq!(look_at(&both, &[]).err().unwrap().exit, Exit::Usage);
+        assert!(look_at(&both, &["web2"]).unwrap().broken.is_none());
+        assert_eq!(look_at(&both, &["web3"]).err().unwrap().exit, Exit::Failed);
+    }
+
+    #[test]
+    fn no_record_at_all_is_not_whole() {
+        assert_eq!(look_at(&["hello".to_owned()], &[]).err().unwrap().exit, Exit::Failed);
+    }
+}
