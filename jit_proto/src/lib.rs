@@ -21,3 +21,7 @@ pub mod dict;
 pub mod record;
 
 pub mod chain;
+
+pub mod search;
+
+pub mod render;

@@ -57,6 +57,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let (orders, session_inbox) = mpsc::unbounded_channel();
     let (deadline, deadlines) = watch::channel(None);
     let (changes, changed) = broadcast::channel(1024);
+    let (head, heads) = watch::channel(store.head().seq);
     let reporter = engine.clone();
     let sink =
         audit::start(path.to_owned(), sent, move |seq| reporter.sent(seq)).context("the audit sink")?;
@@ -67,6 +68,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         sessions: orders,
         sink,
         changes,
+        head,
         deadline,
         sent,
         failing: false,
@@ -100,7 +102,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let gate = tokio::spawn(gate::serve(listener, behind.clone(), stopping));
     let (ready, taken) = oneshot::channel();
     let (lost, mut bus_lost) = mpsc::channel::<()>(1);
-    let front = Front { engine: engine.clone(), rules: rules.clone(), behind, changes: changed };
+    let front = Front { engine: engine.clone(), rules: rules.clone(), behind, changes: changed, heads };
     bus::start(front, ready, lost).context("the bus's thread")?;
     taken.await.context("the bus's thread")?.context("the name on the system bus")?;
     let _ = sd_notify::notify(&[NotifyState::Ready]);

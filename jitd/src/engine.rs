@@ -146,6 +146,8 @@ pub struct Engine {
     pub sink: std_mpsc::Sender<ToSink>,
     /// What tells the bus.
     pub changes: broadcast::Sender<Changed>,
+    /// Where the number of the last record is seen.
+    pub head: watch::Sender<u64>,
     /// What wakes the engine at the next deadline.
     pub deadline: watch::Sender<Option<BootTime>>,
     /// How far syslog has been served.
@@ -285,6 +287,7 @@ impl Engine {
             match self.store.commit(commits, self.kept(&ledger)) {
                 Ok(written) => {
                     self.failing = false;
+                    let _ = self.head.send_replace(self.store.head().seq);
                     // Without its sink the daemon still decides; the records wait in the store.
                     let _ = self.sink.send(ToSink::Written(written));
                 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jit_proto::names::{MANAGER_INTERFACE, OBJECT_PATH};
-use tokio::sync::broadcast;
+use jit_proto::names::{AUDIT_INTERFACE, MANAGER_INTERFACE, OBJECT_PATH};
+use tokio::sync::{broadcast, watch};
 use tracing::debug;
 use zbus::Connection;
 
@@ -26,15 +26,15 @@ pub(super) async fn forward(connection: Connection, mut changes: broadcast::Rece
                 Ok(change) => change,
                 Err(_) => {
                     for session in std::mem::take(&mut sessions) {
-                        emit(&connection, "SessionChanged", session).await;
+                        emit(&connection, MANAGER_INTERFACE, "SessionChanged", session).await;
                     }
                     continue;
                 }
             }
         };
         match change {
-            Ok(Changed::Request(id)) => emit(&connection, "RequestChanged", id.0).await,
-            Ok(Changed::Grant(id)) => emit(&connection, "GrantChanged", id.0).await,
+            Ok(Changed::Request(id)) => emit(&connection, MANAGER_INTERFACE, "RequestChanged", id.0).await,
+            Ok(Changed::Grant(id)) => emit(&connection, MANAGER_INTERFACE, "GrantChanged", id.0).await,
             Ok(Changed::Session(id)) => drop(sessions.insert(id.0)),
             // Whoever listens reads the state anew anyway.
             Err(broadcast::error::RecvError::Lagged(_)) => {}
@@ -42,14 +42,29 @@ pub(super) async fn forward(connection: Connection, mut changes: broadcast::Rece
         }
         if sessions.len() >= MOST_GATHERED {
             for session in std::mem::take(&mut sessions) {
-                emit(&connection, "SessionChanged", session).await;
+                emit(&connection, MANAGER_INTERFACE, "SessionChanged", session).await;
             }
         }
     }
 }
 
-async fn emit(connection: &Connection, signal: &str, id: u64) {
-    let sent = connection.emit_signal(None::<&str>, OBJECT_PATH, MANAGER_INTERFACE, signal, &(id,)).await;
+/// Tells how far the record goes, once for all that is written while signals are gathered; until the engine ends.
+pub(super) async fn tell_heads(connection: Connection, mut heads: watch::Receiver<u64>) {
+    while heads.changed().await.is_ok() {
+        gather(&mut heads, GATHER).await;
+        let head = *heads.borrow_and_update();
+        emit(&connection, AUDIT_INTERFACE, "RecordsWritten", head).await;
+    }
+}
+
+/// Lets some time pass in which more may be written; none if the engine has ended.
+pub(super) async fn gather(heads: &mut watch::Receiver<u64>, time: Duration) {
+    // No head is the last one, so that it is time that ends this, or the engine.
+    let _ = tokio::time::timeout(time, heads.wait_for(|_| false)).await;
+}
+
+async fn emit(connection: &Connection, interface: &str, signal: &str, id: u64) {
+    let sent = connection.emit_signal(None::<&str>, OBJECT_PATH, interface, signal, &(id,)).await;
     if let Err(error) = sent {
         debug!("{signal} {id} was not sent: {error}");
     }

@@ -2,6 +2,8 @@
 
 mod read;
 
+mod search;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use read::Reader;
+pub use search::{Index, catch_up};
 
 use crate::core::event::{Change, Commit};
 use crate::core::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};

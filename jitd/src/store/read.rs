@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jit_proto::chain::{Broken, Head, Sealed, Verifier};
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::StoreError;
 
@@ -38,6 +38,18 @@ impl Reader {
             let mut statement = self.connection.prepare_cached(sql)?;
             let rows = statement.query_map(params![from, limit], sealed)?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn record(&self, seq: u64) -> Result<Option<Sealed>, StoreError> {
+        let read = || {
+            let sql = "SELECT seq, hash, line FROM records WHERE seq = ?1";
+            self.connection.prepare_cached(sql)?.query_row([seq], sealed).optional()
         };
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }
