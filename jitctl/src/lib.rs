@@ -1,12 +1,16 @@
 //! The command line of jitd: turns words into calls to the daemon, and its answers into text or JSON.
 //!
-//! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. Reads no clock, no
-//! environment and no file; what is left of a window comes from the daemon.
+//! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. What is left of a window
+//! comes from the daemon; the clock is read in `clock` alone, for moments that people count back from now.
 #![forbid(unsafe_code)]
 
 mod args;
 
 mod verbs;
+
+mod record;
+
+mod report;
 
 mod wait;
 
@@ -21,6 +25,8 @@ mod json;
 mod render;
 
 mod manual;
+
+mod clock;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

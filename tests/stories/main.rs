@@ -20,6 +20,8 @@ mod traces;
 
 mod record;
 
+mod report;
+
 mod authority;
 
 mod policy;
