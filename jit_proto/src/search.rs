@@ -45,6 +45,9 @@ pub struct Filter {
     /// With a smaller number than this: to read backwards, page by page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
+    /// Read every record instead of asking the index: slower, and nothing that somebody did to the index hides one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub walk: Option<bool>,
 }
 
 impl Filter {
@@ -57,7 +60,7 @@ impl Filter {
             return false;
         }
         let Ok(Value::Object(record)) = serde_json::from_str::<Value>(line) else {
-            let by_text_alone = Self { text: None, before: None, host: None, ..self.clone() };
+            let by_text_alone = Self { text: None, before: None, host: None, walk: None, ..self.clone() };
             return by_text_alone == Self::default();
         };
         let text = |key: &str| record.get(key).and_then(Value::as_str);

@@ -202,8 +202,14 @@ async fn head_of(daemon: &Daemon) -> Result<u64, Failure> {
 pub(crate) async fn export(args: ExportArgs, output: &Output) -> Result<Exit, Failure> {
     let daemon = Daemon::reach_for_search().await?;
     let host = daemon.host().await?;
-    let filter =
-        Filter { since: args.since.map(|at| at.0), until: args.until.map(|at| at.0), ..Filter::default() };
+    let bounded = args.since.is_some() || args.until.is_some();
+    // An export is whole, whatever somebody did to the index.
+    let filter = Filter {
+        since: args.since.map(|at| at.0),
+        until: args.until.map(|at| at.0),
+        walk: bounded.then_some(true),
+        ..Filter::default()
+    };
     let mut to = Target::of(args.output.as_deref(), output)?;
     if args.format == ExportFormat::Csv {
         to.put(&format!("{}\r\n", csv::heading()))?;

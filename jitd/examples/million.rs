@@ -91,6 +91,12 @@ fn main() {
     println!("search, text in every record, found nowhere:          {:?}", begun.elapsed());
 
     let begun = Instant::now();
+    let (since, until) = day(364);
+    let last_day = Filter { since, until, ..Filter::default() };
+    let found = Reader::open(&path).unwrap().walk(&last_day, 1, u64::MAX).unwrap().len();
+    println!("walk, the last day without the index, {found} found:    {:?}", begun.elapsed());
+
+    let begun = Instant::now();
     let (_, whole) = Reader::open(&path).unwrap().verify(Some(store.head())).unwrap();
     whole.unwrap();
     println!("verify, the chain alone:                              {:?}", begun.elapsed());

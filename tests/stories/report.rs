@@ -205,7 +205,7 @@ fn an_export_holds_every_record_in_the_language_asked_for() -> Result<()> {
             let text = export(&mut carol, &format!("--format {format}"))?;
             ensure!(text.lines().count() == records.len(), "{format}: {text}");
         }
-        let csv = export(&mut carol, "--format csv")?;
+        let csv = host.root(&["jitctl", "audit", "export", "--format", "csv"])?.ok()?.stdout.clone();
         ensure!(csv.matches("\r\n").count() == records.len() + 1, "{csv}");
         let cef = export(&mut carol, "--format cef")?;
         ensure!(

@@ -75,8 +75,8 @@ pub(super) fn by_hour(moments: &[Moment]) -> Vec<Column> {
 
 /// Columns with allowed below and denied above.
 pub(super) fn columns(name: &str, columns: &[Column]) -> String {
-    const WIDTH: f64 = 600.0;
-    const HEIGHT: f64 = 150.0;
+    const WIDTH: f64 = 440.0;
+    const HEIGHT: f64 = 130.0;
     const LEFT: f64 = 34.0;
     const BELOW: f64 = 24.0;
     let most = columns.iter().map(|column| column.allowed + column.denied).max().unwrap_or(0);
@@ -102,7 +102,7 @@ pub(super) fn columns(name: &str, columns: &[Column]) -> String {
     let step = WIDTH / columns.len().max(1) as f64;
     let bar = (step * 0.72).min(44.0);
     // The widest label is a day with its hour.
-    let every = columns.len().div_ceil(9).max(1);
+    let every = columns.len().div_ceil(8).max(1);
     for (n, column) in columns.iter().enumerate() {
         let x = LEFT + step * n as f64 + (step - bar) / 2.0;
         let (allowed, all) = (column.allowed as f64, (column.allowed + column.denied) as f64);
@@ -140,16 +140,16 @@ pub(super) fn columns(name: &str, columns: &[Column]) -> String {
 
 /// Horizontal bars: a name, and counts of one or two kinds.
 pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) -> String {
-    const NAMES: f64 = 150.0;
-    const WIDTH: f64 = 440.0;
-    const ROW: f64 = 22.0;
+    const NAMES: f64 = 130.0;
+    const WIDTH: f64 = 290.0;
+    const ROW: f64 = 23.0;
     let most = rows.iter().map(|(_, counts)| counts.iter().sum::<u64>()).max().unwrap_or(0).max(1);
     let height = ROW * rows.len() as f64 + 4.0;
-    let mut svg = format!("<svg viewBox=\"0 0 640 {height:.0}\" role=\"img\" aria-label=\"{}\">", safe(name));
+    let mut svg = format!("<svg viewBox=\"0 0 480 {height:.0}\" role=\"img\" aria-label=\"{}\">", safe(name));
     for (n, (label, counts)) in rows.iter().enumerate() {
         let y = ROW * n as f64 + 2.0;
-        let shown: String = if label.chars().count() > 22 {
-            label.chars().take(21).chain(['…']).collect()
+        let shown: String = if label.chars().count() > 20 {
+            label.chars().take(19).chain(['…']).collect()
         } else {
             label.clone()
         };

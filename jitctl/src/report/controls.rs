@@ -168,7 +168,7 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
             name: "Integrity",
             asks: "Protect health information from being altered or destroyed improperly.",
             shows: vec![chain.clone(), changed(report)],
-            not_shown: "The integrity of the health information itself. The chain protects the record of who was able to change it.",
+            not_shown: "The integrity of the health information itself: the chain protects the record of who was able to change it. Whether root wrote the whole record anew shows against the copy that left the host.",
         },
         Control {
             id: "HIPAA 164.312(d)",

@@ -105,11 +105,12 @@ fn tiles(page: &mut Page, report: &Report) {
         names.len() as u64
     };
     let direct = report.direct().count() as u64;
-    let rows: [(u64, &str, Option<Event>, &str); 9] = [
+    let rows: [(u64, &str, Option<Event>, &str); 10] = [
         (figure(Event::GrantStarted), "windows opened", Some(Event::GrantStarted), ""),
         (people, "people held one", None, ""),
         (figure(Event::AccessAllowed), "elevations allowed", Some(Event::AccessAllowed), ""),
         (figure(Event::AccessDenied), "elevations refused", Some(Event::AccessDenied), ""),
+        (figure(Event::AccessRoot), "elevations by root itself", Some(Event::AccessRoot), ""),
         (figure(Event::RequestMade), "requests made", Some(Event::RequestMade), ""),
         (figure(Event::RequestDenied), "requests denied", Some(Event::RequestDenied), ""),
         (direct, "given without a request", None, if direct > 0 { "warn" } else { "" }),
@@ -148,6 +149,10 @@ fn charts(page: &mut Page, report: &Report) {
         *roles.entry(&window.role).or_default() += 1;
         *ends.entry(window.ended.as_ref().map_or("still open", |ended| ended.how)).or_default() += 1;
     }
+    let mut sessions: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, run) in report.runs() {
+        *sessions.entry(run.ended_by.as_deref().unwrap_or("still open")).or_default() += 1;
+    }
     let mut people: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
     for moment in &report.moments {
         let counts = people.entry(&moment.user).or_default();
@@ -175,9 +180,11 @@ fn charts(page: &mut Page, report: &Report) {
         bars("Elevations by person", &people, ["allowed", "refused"]),
         people.is_empty(),
     );
-    let (roles, ends) = (single(roles), single(ends));
+    let (roles, ends, sessions) = (single(roles), single(ends), single(sessions));
     let both = |name: &str, rows: &[(String, [u64; 2])]| bars(name, rows, ["windows", ""]);
     let empty = report.windows.is_empty();
+    let by_session = bars("How elevated sessions ended", &sessions, ["sessions", ""]);
+    figure("How elevated sessions ended", by_session, sessions.is_empty());
     figure("Windows by role", both("Windows by role", &roles), empty);
     figure("How windows ended", both("How windows ended", &ends), empty);
     page.put("</div>\n");
@@ -286,6 +293,8 @@ fn window(page: &mut Page, window: &Window) {
 
 fn how_it_ended(run: &Run) -> String {
     let mut text = match run.ended_by.as_deref() {
+        // Let through, and then sudo had nothing to run: no such command, or sudoers says no.
+        Some("exited") if run.run_as.is_empty() => "sudo ran nothing".to_owned(),
         Some("exited") => "its processes were done".to_owned(),
         Some("expired") => "the window closed".to_owned(),
         Some(by) => by.to_owned(),
@@ -386,7 +395,7 @@ fn standing(page: &mut Page, report: &Report) {
         let rows = rules.iter().map(|rule| {
             vec![
                 plain(&rule.who),
-                plain(&rule.members.join(", ")),
+                plain(&who_that_is(rule)),
                 plain(&rule.run_as),
                 code(&rule.commands.join(", ")),
                 if rule.password {
@@ -397,6 +406,14 @@ fn standing(page: &mut Page, report: &Report) {
             ]
         });
         page.table(&["sudoers rule for", "Who that is", "As", "Commands", "Password"], rows);
+    }
+}
+
+fn who_that_is(rule: &super::standing::SudoRule) -> String {
+    if rule.members.is_empty() && rule.who.starts_with('%') {
+        "nobody".to_owned()
+    } else {
+        rule.members.join(", ")
     }
 }
 

@@ -224,15 +224,31 @@ impl Page {
     }
 }
 
-/// A text that is text and nothing else: every mark of Markdown, HTML and of links is escaped (CommonMark 2.4).
+/// A text that is text and nothing else: what would be a mark of Markdown or HTML, or make a link, is escaped
+/// (CommonMark 2.4; GitHub's tables and autolinks).
 fn safe(text: &str) -> String {
-    Escaped(text).to_string().chars().fold(String::new(), |mut safe, c| {
-        if c.is_ascii_punctuation() && !matches!(c, ',' | ';' | '\'' | '%') {
+    let shown = Escaped(text).to_string();
+    let mut safe = String::with_capacity(shown.len());
+    let mut rest = shown.chars().peekable();
+    while let Some(c) = rest.next() {
+        let is_mark = match c {
+            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '<' | '>' | '#' | '!' | '|' | '~' | '&'
+            | '$' | '@' | '^' | '=' => true,
+            // A scheme, and a host that needs none.
+            ':' => rest.peek() == Some(&'/'),
+            '.' | ')' => {
+                safe.to_lowercase().ends_with("www") || safe.bytes().all(|byte| byte.is_ascii_digit())
+            }
+            // A list, where the text begins a line.
+            '-' | '+' => safe.is_empty(),
+            _ => false,
+        };
+        if is_mark {
             safe.push('\\');
         }
         safe.push(c);
-        safe
-    })
+    }
+    safe
 }
 
 #[cfg(test)]
@@ -245,8 +261,17 @@ mod tests {
     #[test]
     fn what_people_write_is_text() {
         let page = page(&a_report("<b>*x*</b> | [y](http://evil)\n# z"));
-        assert!(page.contains(r"\<b\>\*x\*\<\/b\> \| \[y\]\(http\:\/\/evil\)\\n\# z"), "{page}");
+        assert!(page.contains(r"\<b\>\*x\*\</b\> \| \[y\](http\://evil)\\n\# z"), "{page}");
         assert!(!page.contains("<b>") && !page.contains("http:"));
+        for (text, shown) in [
+            ("www.x.org", "www\\.x.org"),
+            ("1. x", "1\\. x"),
+            ("- x", "\\- x"),
+            ("a@b.c", "a\\@b.c"),
+            ("2026-11-25 09:53:43", "2026-11-25 09:53:43"),
+        ] {
+            assert_eq!(safe(text), shown);
+        }
     }
 
     proptest! {

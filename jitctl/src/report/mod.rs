@@ -33,6 +33,8 @@ use crate::output::Output;
 use crate::record::{Pages, Target};
 use standing::Standing;
 
+/// The period's records are read one and all: what somebody did to the index hides nothing from the report.
+const WALK: Option<bool> = Some(true);
 /// No window is longer than this, so that one that was open when the period began started no earlier.
 const LONGEST_WINDOW: u64 = 366 * 86_400_000_000;
 
@@ -71,7 +73,7 @@ pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Fail
 }
 
 fn period(since: u64, until: u64) -> Filter {
-    Filter { since: Some(since), until: Some(until), ..Filter::default() }
+    Filter { since: Some(since), until: Some(until), walk: WALK, ..Filter::default() }
 }
 
 /// What was recorded before the period about windows that reached into it.

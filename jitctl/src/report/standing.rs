@@ -69,7 +69,7 @@ pub(super) fn found() -> Standing {
         Ok(sudoers) => {
             let members = |group: &str| {
                 let line = said_by("/usr/bin/getent", &["group", group]).unwrap_or_default();
-                members_of(&line)
+                members_of(&line, &accounts)
             };
             standing.rules = Some(rules(&sudoers, members));
         }
@@ -105,9 +105,18 @@ fn uid_zero(accounts: &str) -> Vec<String> {
     accounts.lines().filter_map(of).collect()
 }
 
-fn members_of(line: &str) -> Vec<String> {
-    let members = line.trim().split(':').nth(3).unwrap_or_default();
-    members.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+/// Who is in a group: by its list, or because it is the account's own group.
+fn members_of(group: &str, accounts: &str) -> Vec<String> {
+    let mut fields = group.trim().split(':').skip(2);
+    let (Some(number), list) = (fields.next(), fields.next().unwrap_or_default()) else { return Vec::new() };
+    let by_list = list.split(',').filter(|name| !name.is_empty());
+    let by_account = accounts.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(2)? == number).then_some(name)
+    });
+    let members: std::collections::BTreeSet<&str> = by_list.chain(by_account).collect();
+    members.into_iter().map(str::to_owned).collect()
 }
 
 /// The rules in what `cvtsudoers -f json` prints; aliases of people are put in, other aliases are shown by name.
@@ -172,7 +181,8 @@ fn one(entry: &Value) -> String {
 
 fn run_as(commands: &Value) -> String {
     let users: Vec<String> = list(&commands["runasusers"]).map(one).collect();
-    let groups: Vec<String> = list(&commands["runasgroups"]).map(one).collect();
+    let group = |entry: &Value| one(entry).trim_start_matches('%').to_owned();
+    let groups: Vec<String> = list(&commands["runasgroups"]).map(group).collect();
     match (users.as_slice(), groups.as_slice()) {
         ([], []) => "root".to_owned(),
         (users, []) => users.join(", "),
@@ -205,7 +215,7 @@ mod tests {
             SudoRule {
                 who: "%webops".into(),
                 members: vec!["webops-member".into()],
-                run_as: "ALL:%ALL".into(),
+                run_as: "ALL:ALL".into(),
                 commands: vec!["ALL".into(), "!/bin/su".into()],
                 password: false,
             }
@@ -233,7 +243,8 @@ mod tests {
             uid_zero("root:x:0:0::/root:/bin/sh\nalice:x:1000:0:::\ntoor:x:0:0:::\n"),
             ["root", "toor"]
         );
-        assert_eq!(members_of("sudo:x:27:alice,bob\n"), ["alice", "bob"]);
-        assert!(members_of("").is_empty());
+        let accounts = "alice:x:1000:1000:::\ncarol:x:1003:27:::\n";
+        assert_eq!(members_of("sudo:x:27:alice,bob\n", accounts), ["alice", "bob", "carol"]);
+        assert!(members_of("", accounts).is_empty());
     }
 }

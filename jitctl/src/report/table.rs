@@ -29,7 +29,7 @@ pub(super) fn rows(report: &Report) -> String {
         put("figure", &[("detail", (*event).to_owned()), ("seq", count.to_string())]);
     }
     for window in &report.windows {
-        let by = window.given_by.clone().map_or_else(|| window.approvers.join(" "), |by| by);
+        let by = window.given_by.clone().unwrap_or_else(|| window.approvers.join(" "));
         let ended = window.ended.as_ref();
         let whose = [
             ("user", window.user.clone()),

@@ -8,6 +8,7 @@ use jit_proto::escape::Escaped;
 use jit_proto::search::Filter;
 use jit_proto::view::{RecordView, VerifyView};
 use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
 use zbus::{Connection, interface};
 
 use super::{Failure, caller};
@@ -83,6 +84,9 @@ impl Audit {
         }
         let limit = limit.min(MOST_RECORDS);
         let search = tokio::task::spawn_blocking(move || {
+            if filter.walk == Some(true) {
+                return Reader::open(&path)?.walk(&filter, from_seq, limit);
+            }
             let mut index = Index::open(&path)?;
             index.catch_up()?;
             index.search(&filter, from_seq, limit)
@@ -90,6 +94,9 @@ impl Audit {
         let records = search.await.map_err(|error| Failure::Failed(error.to_string()))??;
         Ok(to_dicts(&views(records))?)
     }
+
+    #[zbus(signal)]
+    async fn records_written(emitter: &SignalEmitter<'_>, head_seq: u64) -> zbus::Result<()>;
 
     /// The name that this host's records are found under.
     #[zbus(property(emits_changed_signal = "const"))]

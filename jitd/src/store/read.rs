@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jit_proto::chain::{Broken, Head, Sealed, Verifier};
+use jit_proto::search::Filter;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::StoreError;
@@ -50,6 +51,29 @@ impl Reader {
         let read = || {
             let sql = "SELECT seq, hash, line FROM records WHERE seq = ?1";
             self.connection.prepare_cached(sql)?.query_row([seq], sealed).optional()
+        };
+        read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
+    }
+
+    /// Up to `limit` records that match, from `from` on, found by reading every one of them.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn walk(&self, filter: &Filter, from: u64, limit: u64) -> Result<Vec<Sealed>, StoreError> {
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let read = || {
+            let sql = "SELECT seq, hash, line FROM records WHERE seq >= ?1 ORDER BY seq";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut found = Vec::new();
+            let mut rows = statement.query([from])?;
+            while found.len() < most {
+                let Some(row) = rows.next()? else { break };
+                let record = sealed(row)?;
+                if filter.matches(record.seq, &record.line) {
+                    found.push(record);
+                }
+            }
+            Ok(found)
         };
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }

@@ -401,7 +401,11 @@ mod tests {
                 } else {
                     matching.filter(|seq| *seq >= from).take(limit as usize).collect()
                 };
-                prop_assert_eq!(found(&index, &filter, from, limit), expected, "{:?}", filter);
+                prop_assert_eq!(&found(&index, &filter, from, limit), &expected, "{:?}", filter);
+                if from > 0 {
+                    let walked = index.records.walk(&filter, from, limit).unwrap();
+                    prop_assert_eq!(walked.into_iter().map(|record| record.seq).collect::<Vec<_>>(), expected);
+                }
             }
         }
     }
