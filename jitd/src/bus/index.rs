@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::signals::gather;
+use super::signals::Pause;
 use crate::engine::Handle;
 use crate::store::catch_up;
 
@@ -16,6 +16,7 @@ const GATHER: Duration = Duration::from_secs(2);
 pub(super) async fn keep(engine: Handle, mut heads: watch::Receiver<u64>) {
     let Ok(path) = engine.look(|inside| inside.store.path().to_owned()).await else { return };
     let mut failing = false;
+    let mut pause = Pause::of(GATHER);
     loop {
         let path = path.clone();
         // A search does it too, and tells its caller if it cannot; here once is enough.
@@ -30,7 +31,7 @@ pub(super) async fn keep(engine: Handle, mut heads: watch::Receiver<u64>) {
         if heads.changed().await.is_err() {
             return;
         }
-        gather(&mut heads, GATHER).await;
+        pause.pass().await;
         heads.mark_unchanged();
     }
 }

@@ -50,17 +50,27 @@ pub(super) async fn forward(connection: Connection, mut changes: broadcast::Rece
 
 /// Tells how far the record goes, once for all that is written while signals are gathered; until the engine ends.
 pub(super) async fn tell_heads(connection: Connection, mut heads: watch::Receiver<u64>) {
+    let mut pause = Pause::of(GATHER);
     while heads.changed().await.is_ok() {
-        gather(&mut heads, GATHER).await;
+        pause.pass().await;
         let head = *heads.borrow_and_update();
         emit(&connection, AUDIT_INTERFACE, "RecordsWritten", head).await;
     }
 }
 
-/// Lets some time pass in which more may be written; none if the engine has ended.
-pub(super) async fn gather(heads: &mut watch::Receiver<u64>, time: Duration) {
-    // No head is the last one, so that it is time that ends this, or the engine.
-    let _ = tokio::time::timeout(time, heads.wait_for(|_| false)).await;
+/// Time in which more may come; what comes meanwhile wakes nobody, since a decision would pay for that.
+pub(super) struct Pause(tokio::time::Interval);
+
+impl Pause {
+    pub(super) fn of(time: Duration) -> Self {
+        Self(tokio::time::interval(time))
+    }
+
+    /// Passes once, from now on.
+    pub(super) async fn pass(&mut self) {
+        self.0.reset();
+        self.0.tick().await;
+    }
 }
 
 async fn emit(connection: &Connection, interface: &str, signal: &str, id: u64) {
