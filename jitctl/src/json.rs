@@ -1,7 +1,7 @@
 //! Views as JSON for scripts: moments become RFC 3339, and no character gets through raw that a terminal could be
 //! fooled with.
 
-use jit_proto::escape::spelled_out_json;
+use jit_proto::escape::spelled_out_json as spelled_out;
 use jit_proto::moment::WallTime;
 use jit_proto::view::RecordView;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 pub(crate) fn document<T: Serialize>(view: &T) -> Result<String, serde_json::Error> {
     let mut value = serde_json::to_value(view)?;
     tell_times(&mut value);
-    Ok(spelled_out_json(&serde_json::to_string_pretty(&value)?))
+    Ok(spelled_out(&serde_json::to_string_pretty(&value)?))
 }
 
 /// An audit record as one line. The stored line stands in it byte for byte, so that its hash can be checked from what
@@ -30,12 +30,12 @@ pub(crate) fn record(record: &RecordView, terminal: bool) -> String {
         // Somebody has been at it. It is shown as the text it is, and every line printed stays JSON.
         format!("{{\"seq\":{seq},\"hash\":{hash},\"record\":null,\"line\":{}}}", Value::from(line.as_str()))
     };
-    if terminal { spelled_out_json(&text) } else { text }
+    if terminal { spelled_out(&text) } else { text }
 }
 
 /// A failure as one line.
 pub(crate) fn failure(failure: &crate::failure::Failure) -> String {
-    spelled_out_json(&json!({ "error": { "name": failure.name, "message": failure.message } }).to_string())
+    spelled_out(&json!({ "error": { "name": failure.name, "message": failure.message } }).to_string())
 }
 
 /// Turns numbers under keys that end in `_at` into moments of the local time zone; 0 is no moment.

@@ -1,5 +1,6 @@
 //! Fills a store with a million records and measures committing and searching:
-//! `cargo run --release -p jitd --example million [-- RECORDS]`.
+//! `cargo run --release -p jitd --example million [-- RECORDS]`. With `--fill FILE RECORDS` it leaves a filled store for
+//! `full_store`, which measures the gate's answers on a booted host.
 //!
 //! The store, the chain and the index are the daemon's own. The records are those of sudo calls of 40 people over a
 //! year, 25 bytes of reason and five words of command each. Times are medians.
@@ -25,8 +26,15 @@ const YEAR: u64 = 365 * DAY;
 const PEOPLE: u64 = 40;
 
 fn main() {
-    let records: u64 =
-        std::env::args().nth(1).map_or(1_000_000, |word| word.parse().expect("a number of records"));
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |word: &String| word.parse::<u64>().expect("a number of records");
+    if let [fill, path, records] = words.as_slice()
+        && fill == "--fill"
+    {
+        let mut store = Store::open(std::path::Path::new(path)).unwrap();
+        return fill_with(&mut store, number(records));
+    }
+    let records = words.first().map_or(1_000_000, number);
     let folder = tempfile::tempdir_in(".").expect("a folder on the disk that is to be measured");
     let path = folder.path().join("jit.db");
     let mut store = Store::open(&path).unwrap();
@@ -36,12 +44,7 @@ fn main() {
         commits(&mut store, records, 2000)
     );
     let begun = Instant::now();
-    let mut next = store.head().seq;
-    while next < records {
-        let drafts: Vec<Draft> = (next..(next + 4096).min(records)).map(|n| draft(n, records)).collect();
-        next += drafts.len() as u64;
-        commit(&mut store, drafts, false);
-    }
+    fill_with(&mut store, records);
     let size = std::fs::metadata(&path).unwrap().len() / 1_000_000;
     println!("{records} records written in {:?}, {size} MB", begun.elapsed());
     println!(
@@ -102,6 +105,15 @@ fn main() {
     println!("verify, the chain alone:                              {:?}", begun.elapsed());
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap());
+}
+
+fn fill_with(store: &mut Store, records: u64) {
+    let mut next = store.head().seq;
+    while next < records {
+        let drafts: Vec<Draft> = (next..(next + 4096).min(records)).map(|n| draft(n, records)).collect();
+        next += drafts.len() as u64;
+        commit(store, drafts, false);
+    }
 }
 
 fn name(user: u64) -> String {
