@@ -27,6 +27,24 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Escapes in a JSON text what serde_json leaves raw inside its strings: DEL, C1 controls, separators and bidirectional
+/// marks (RFC 8259 section 7). Newlines are only ever layout, since serde_json escapes those inside strings.
+#[must_use]
+pub fn spelled_out_json(json: &str) -> String {
+    use fmt::Write;
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if c != '\n' && is_unsafe(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+        out
+    })
+}
+
 /// Whether a character may not be shown as it is.
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {

@@ -25,3 +25,7 @@ pub mod seal;
 pub mod chain;
 
 pub mod sighting;
+
+pub mod search;
+
+pub mod render;

@@ -125,6 +125,48 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
+/// Reads a moment as people write it: RFC 3339, `2026-11-25`, `2026-11-25 14:30`, `today`, `yesterday`, `now`, or a
+/// span back from now such as `2h`, `2h ago` or `7 days ago`. A day stands for its beginning in the local time zone.
+///
+/// # Errors
+/// Says in one sentence what is wrong with the text.
+pub fn parse_moment(text: &str, now: WallTime) -> Result<WallTime, String> {
+    parse_moment_in(text, now, jiff::tz::TimeZone::system())
+}
+
+fn parse_moment_in(text: &str, now: WallTime, zone: jiff::tz::TimeZone) -> Result<WallTime, String> {
+    let text = text.trim();
+    if let Some(moment) = WallTime::from_rfc3339(text) {
+        return Ok(moment);
+    }
+    let unreadable = || {
+        format!(
+            "{text:?} is no moment; write for example 2026-11-25, \"2026-11-25 14:30\", \"2h ago\" or RFC 3339"
+        )
+    };
+    let here = now.to_timestamp().ok_or_else(unreadable)?.to_zoned(zone.clone());
+    let zoned = match text {
+        "now" => return Ok(now),
+        "today" => here.date().to_zoned(zone).ok(),
+        "yesterday" => here.date().yesterday().ok().and_then(|day| day.to_zoned(zone).ok()),
+        _ if text.starts_with(|c: char| c.is_ascii_digit()) => {
+            let civil = text.parse::<jiff::civil::DateTime>();
+            let civil = civil.or_else(|_| text.parse::<jiff::civil::Date>().map(jiff::civil::DateTime::from));
+            match civil {
+                Ok(civil) => civil.to_zoned(zone).ok(),
+                Err(_) => text
+                    .parse::<jiff::Span>()
+                    .ok()
+                    .map(|span| if span.is_negative() { span } else { -span })
+                    .and_then(|back| here.checked_add(back).ok()),
+            }
+        }
+        _ => None,
+    };
+    let timestamp = zoned.ok_or_else(unreadable)?.timestamp();
+    u64::try_from(timestamp.as_microsecond()).map(WallTime).map_err(|_| unreadable())
+}
+
 /// A span in whole microseconds, saturating.
 #[must_use]
 pub fn micros(span: Duration) -> u64 {
@@ -164,5 +206,33 @@ mod tests {
         }
         assert_eq!(spoken(Duration::from_secs(5400)), "1h 30m");
         assert_eq!(spoken(Duration::ZERO), "0s");
+    }
+
+    #[test]
+    fn moments_are_read_as_people_write_them() {
+        let now = WallTime::from_rfc3339("2026-11-25T14:30:00Z").unwrap();
+        let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(1));
+        for (text, moment) in [
+            ("2026-11-22T06:21:15Z", "2026-11-22T06:21:15Z"),
+            ("2026-11-22T06:21:15+02:00", "2026-11-22T04:21:15Z"),
+            ("2026-11-22", "2026-11-21T23:00:00Z"),
+            (" 2026-11-22 08:30 ", "2026-11-22T07:30:00Z"),
+            ("2026-11-22T08:30:05", "2026-11-22T07:30:05Z"),
+            ("today", "2026-11-24T23:00:00Z"),
+            ("yesterday", "2026-11-23T23:00:00Z"),
+            ("now", "2026-11-25T14:30:00Z"),
+            ("2h ago", "2026-11-25T12:30:00Z"),
+            ("2h", "2026-11-25T12:30:00Z"),
+            ("1h 30m ago", "2026-11-25T13:00:00Z"),
+            ("7 days ago", "2026-11-18T14:30:00Z"),
+            ("1 month ago", "2026-10-25T14:30:00Z"),
+        ] {
+            let read = parse_moment_in(text, now, zone.clone()).map(WallTime::to_rfc3339);
+            let meant = WallTime::from_rfc3339(moment).unwrap().to_rfc3339();
+            assert_eq!(read, Ok(meant), "{text}");
+        }
+        for bad in ["", "soon", "2026-13-01", "1900-01-01", "ago", "-3", "99999 years ago"] {
+            assert!(parse_moment_in(bad, now, zone.clone()).is_err(), "{bad:?}");
+        }
     }
 }

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use jit_proto::chain::hash_from_hex;
 use jit_proto::identity::{Reason, RoleName, Ticket};
-use jit_proto::moment::parse_span;
+use jit_proto::moment::{WallTime, parse_span};
+use jit_proto::record::Event;
+use jit_proto::search::Filter;
+
+use crate::clock::moment;
 
 /// Ask for a role on this host for a while, decide on what others ask for, see and check what happened.
 #[derive(Debug, Parser)]
@@ -27,7 +31,7 @@ use jit_proto::moment::parse_span;
     disable_help_subcommand = true
 )]
 pub(crate) struct Cli {
-    /// Print one JSON document (audit show: one a line) instead of text
+    /// Print one JSON document (audit show, search and follow: one a line) instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// What to do.
@@ -134,6 +138,8 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: AuditVerb,
     },
+    /// Report for auditors on a period: who had what, when, why, approved by whom, what ran, how it ended
+    Report(ReportArgs),
     /// Check or show the policy (root, operators and auditors)
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Policy {
@@ -216,6 +222,12 @@ pub(crate) enum AuditVerb {
     Verify(VerifyArgs),
     /// Begin a seal over the record, and print its first key, once
     Seal(SealArgs),
+    /// Find records: all that match everything that is said, the newest last
+    Search(Box<SearchArgs>),
+    /// Print records as they are written, over restarts of the daemon
+    Follow(Box<FollowArgs>),
+    /// Write the record in a format of others
+    Export(ExportArgs),
 }
 
 /// Words of `audit verify`.
@@ -250,6 +262,161 @@ pub(crate) struct SealArgs {
     pub(crate) rotate: bool,
 }
 
+/// Words of `audit search`.
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Records of this host; a host has its own only
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host: Option<String>,
+    /// From this moment on: RFC 3339, 2026-11-25, "2026-11-25 14:30", today, yesterday, "2h ago"
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) since: Option<WallTime>,
+    /// Before this moment; a day stands for its beginning
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) until: Option<WallTime>,
+    /// Only the last ones, at most this many
+    #[arg(long, value_name = "N", value_parser = number())]
+    pub(crate) limit: Option<u64>,
+    /// Print how many there are instead of them
+    #[arg(long)]
+    pub(crate) count: bool,
+}
+
+impl SearchArgs {
+    /// What is looked for.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter {
+            host: self.host.clone(),
+            since: self.since.map(|at| at.0),
+            until: self.until.map(|at| at.0),
+            ..self.which.filter()
+        }
+    }
+}
+
+/// What a record has to be.
+#[derive(Debug, Args)]
+pub(crate) struct Which {
+    /// Records about this person, or of what they did to others
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) user: Option<String>,
+    /// Records of this role
+    #[arg(long, value_parser = text::<RoleName>)]
+    pub(crate) role: Option<RoleName>,
+    /// Records of this grant
+    #[arg(long, value_name = "ID", value_parser = number())]
+    pub(crate) grant: Option<u64>,
+    /// Records of this request
+    #[arg(long, value_name = "ID", value_parser = number())]
+    pub(crate) request: Option<u64>,
+    /// Records of this session
+    #[arg(long, value_name = "ID", value_parser = number())]
+    pub(crate) session: Option<u64>,
+    /// Records of this event, by its name in jit-audit(5)
+    #[arg(long, hide_possible_values = true, value_parser = event_names())]
+    pub(crate) event: Option<String>,
+    /// Records that went this way: allowed or denied
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) outcome: Option<String>,
+    /// Records with this in one of their texts, whatever the case
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) text: Option<String>,
+}
+
+impl Which {
+    /// What is looked for.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter {
+            user: self.user.clone(),
+            role: self.role.as_ref().map(ToString::to_string),
+            grant: self.grant,
+            request: self.request,
+            session: self.session,
+            event: self.event.clone(),
+            outcome: self.outcome.clone(),
+            text: self.text.clone(),
+            ..Filter::default()
+        }
+    }
+}
+
+/// Words of `audit follow`.
+#[derive(Debug, Args)]
+pub(crate) struct FollowArgs {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Begin with this record instead of the next one
+    #[arg(long, value_name = "SEQ", value_parser = number())]
+    pub(crate) from: Option<u64>,
+}
+
+/// Words of `audit export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// What to write it as
+    #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
+    pub(crate) format: ExportFormat,
+    /// From this record on
+    #[arg(long, value_name = "SEQ", value_parser = number())]
+    pub(crate) from: Option<u64>,
+    /// From this moment on, as for audit search
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) since: Option<WallTime>,
+    /// Before this moment
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) until: Option<WallTime>,
+    /// Into this file, which only its owner may read, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Words of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Begin of the period, as for audit search
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) since: WallTime,
+    /// End of the period; now if left out
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) until: Option<WallTime>,
+    /// What to write it as
+    #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+    pub(crate) format: ReportFormat,
+    /// Into this file, which only its owner may read, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// What a report is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One file for a browser or a printer, with charts
+    Html,
+    /// Comma-separated values for a spreadsheet
+    Csv,
+    /// One JSON document
+    Json,
+    /// Markdown for a wiki or a ticket
+    Md,
+}
+
+/// What the record is exported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// A line of JSON a record, with its number and its hash; what audit verify reads
+    Jsonl,
+    /// Comma-separated values for a spreadsheet
+    Csv,
+    /// Common Event Format
+    Cef,
+    /// Elastic Common Schema
+    Ecs,
+    /// Open Cybersecurity Schema Framework
+    Ocsf,
+}
+
 /// What to do with the policy.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyVerb {
@@ -269,6 +436,10 @@ fn head(text: &str) -> Result<(u64, [u8; 32]), String> {
     let (seq, hash) = text.split_once(':').ok_or("it is not SEQ:HASH")?;
     let seq = seq.parse().map_err(|_| "SEQ is no number")?;
     Ok((seq, hash_from_hex(hash).ok_or("HASH is not 64 hexadecimal digits in lower case")?))
+}
+
+fn event_names() -> clap::builder::PossibleValuesParser {
+    Event::ALL.iter().map(|event| event.name()).collect::<Vec<_>>().into()
 }
 
 fn text<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use jit_proto::chain::Head;
-use jit_proto::dict::{Dict, from_dict};
+use jit_proto::dict::{Dict, from_dict, to_dict};
 use jit_proto::moment::micros;
 use jit_proto::names::{AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
+use jit_proto::search::Filter;
 use jit_proto::view::{
     GrantView, ProblemView, RecordView, RequestView, RoleView, SealView, SessionView, StatusView, VerifyView,
 };
@@ -19,6 +20,8 @@ use crate::failure::{Failure, no_bus};
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
 /// Verifying reads every record there is.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(600);
+/// Searching a text may read every record there is, and the first search may have to make the index.
+const FOUND_WITHIN: Duration = Duration::from_secs(120);
 /// How long the bus may take to say hello; zbus itself would wait for ever.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -82,6 +85,11 @@ impl Daemon {
     /// Connects for a call that reads the whole record.
     pub(crate) async fn reach_for_verification() -> Result<Self, Failure> {
         Self::reach_within(VERIFIED_WITHIN).await
+    }
+
+    /// Connects for searches, one of which may have to look into every text there is.
+    pub(crate) async fn reach_for_search() -> Result<Self, Failure> {
+        Self::reach_within(FOUND_WITHIN).await
     }
 
     async fn reach_within(reply: Duration) -> Result<Self, Failure> {
@@ -202,6 +210,27 @@ impl Daemon {
     /// Records from a number on, or the last ones if that is 0; at most [`MOST_RECORDS`].
     pub(crate) async fn read(&self, from: u64, limit: u64) -> Result<Vec<RecordView>, Failure> {
         views("Read", self.call(AUDIT_INTERFACE, "Read", &(from, limit)).await?)
+    }
+
+    /// Records that match, from a number on, or the last ones if that is 0; at most [`MOST_RECORDS`].
+    pub(crate) async fn search(
+        &self,
+        filter: &Filter,
+        from: u64,
+        limit: u64,
+    ) -> Result<Vec<RecordView>, Failure> {
+        let filter = to_dict(filter).map_err(|why| Failure::strange_answer("the filter", &why))?;
+        views("Search", self.call(AUDIT_INTERFACE, "Search", &(filter, from, limit)).await?)
+    }
+
+    /// The name that the host's records are found under.
+    pub(crate) async fn host(&self) -> Result<String, Failure> {
+        let properties = "org.freedesktop.DBus.Properties";
+        let value: OwnedVariant = self.call(properties, "Get", &(AUDIT_INTERFACE, "Host")).await?;
+        match &*value {
+            Variant::Str(name) => Ok(name.as_str().to_owned()),
+            other => Err(Failure::strange_answer("Host", &other.value_signature())),
+        }
     }
 
     pub(crate) async fn verify(&self) -> Result<VerifyView, Failure> {

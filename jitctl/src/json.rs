@@ -1,9 +1,7 @@
 //! Views as JSON for scripts: moments become RFC 3339, and no character gets through raw that a terminal could be
 //! fooled with.
 
-use std::fmt::Write as _;
-
-use jit_proto::escape::is_unsafe;
+use jit_proto::escape::spelled_out_json as spelled_out;
 use jit_proto::moment::WallTime;
 use jit_proto::view::RecordView;
 use serde::Serialize;
@@ -62,25 +60,10 @@ fn tell_times(value: &mut Value) {
     }
 }
 
-/// Escapes what serde_json leaves raw inside its strings: DEL, C1 controls, separators and bidirectional marks
-/// (RFC 8259 section 7). Newlines are only ever layout, since serde_json escapes those inside strings.
-fn spelled_out(json: &str) -> String {
-    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
-        if c != '\n' && is_unsafe(c) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\\u{unit:04x}");
-            }
-        } else {
-            out.push(c);
-        }
-        out
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jit_proto::escape::is_unsafe;
     use jit_proto::sighting::Line;
     use proptest::prelude::*;
 

@@ -1,7 +1,8 @@
 //! The command line of jitd: turns words into calls to the daemon, and its answers into text or JSON.
 //!
-//! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. Reads no clock and
-//! no environment, and of files only those that `audit verify` is given; what is left of a window comes from the daemon.
+//! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. What is left of a window
+//! comes from the daemon; the clock is read in `clock` alone, for moments that people count back from now, and of files
+//! only those that `audit verify` is given.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -11,6 +12,10 @@ mod verbs;
 mod verify;
 
 mod seal;
+
+mod record;
+
+mod report;
 
 mod wait;
 
@@ -25,6 +30,8 @@ mod json;
 mod render;
 
 mod manual;
+
+mod clock;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -10,10 +10,10 @@ use crate::args::Cli;
 use crate::failure::{Exit, Failure};
 
 /// Day of the last change that a reader of the page would notice.
-const DATE: &str = "2026-11-22";
+const DATE: &str = "2026-11-25";
 
 /// What somebody would type, and why.
-const EXAMPLES: [(&str, &str); 12] = [
+const EXAMPLES: [(&str, &str); 16] = [
     (
         "Ask for a role and come back when it is decided:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
@@ -49,6 +49,19 @@ const EXAMPLES: [(&str, &str); 12] = [
         "Check the seals, and compare the store with what the collector has kept:",
         "jitctl audit verify --key /media/safe/web1.key --input web1.log --store",
     ),
+    (
+        "Find what somebody did on a day, or how often something happened:",
+        "jitctl audit search --user alice --since 2026-11-25 --until 2026-11-26\njitctl audit search --event access.denied --since \"7 days ago\" --count",
+    ),
+    ("See records as they are written, as JSON:", "jitctl --json audit follow | jq -c .record"),
+    (
+        "Take the record with you, whole or in another language:",
+        "jitctl audit export --output record.jsonl\njitctl audit export --format ocsf --since yesterday --until today",
+    ),
+    (
+        "Write the quarter's report for the auditor, to be opened in a browser or printed:",
+        "jitctl report --since 2026-07-01 --until 2026-10-01 --output q3.html",
+    ),
     ("Check role files before they are loaded:", "jitctl policy check && systemctl reload jitd"),
 ];
 
@@ -64,7 +77,10 @@ const STATUSES: [(Exit, &str); 10] = [
     (Exit::NoSuch, "No such request, grant, role or user, or none that the caller may see."),
     (Exit::Unreachable, "The daemon, or the system bus, cannot be reached."),
     (Exit::Pending, "show --exit-code: the request is not decided yet."),
-    (Exit::ChainBroken, "audit verify: the chain is broken."),
+    (
+        Exit::ChainBroken,
+        "audit verify, report: the chain is broken; audit export: a record was left out; audit follow: it is another record now.",
+    ),
     (Exit::TimedOut, "request --wait --timeout: timed out waiting; the request stays."),
     (Exit::Interrupted, "Interrupted with Ctrl-C while waiting; the request stays."),
 ];
@@ -120,7 +136,22 @@ fn commands(command: &Command) -> Roff {
         bold("2h"),
         roman(" or "),
         bold("\"1h 30m\""),
-        roman(". Requests and the grants that come of them share one number."),
+        roman("; WHEN as "),
+        bold("2026-11-25"),
+        roman(", "),
+        bold("\"2026-11-25 14:30\""),
+        roman(", "),
+        bold("today"),
+        roman(", "),
+        bold("yesterday"),
+        roman(", "),
+        bold("\"2h ago\""),
+        roman(", "),
+        bold("\"7 days ago\""),
+        roman(
+            " or RFC 3339; a day stands for its beginning in the local time zone. Requests and the grants that come of \
+             them share one number.",
+        ),
     ]);
     for verb in visible(command) {
         let nested: Vec<&Command> = visible(verb).collect();
@@ -178,11 +209,22 @@ fn more() -> Roff {
         roman(
             " each run prints one document: request and approve the request, grant the grant, cancel, deny, release \
              and revoke the numbers, the others what they show. Keys that end in _at are RFC 3339 with the local \
-             offset, keys that end in _seconds are numbers. audit show prints one line a record, {\"seq\", \"hash\", \
-             \"seal\", \"record\"}, with the record byte for byte as it is stored where stdout is no terminal. A failure is also \
+             offset, keys that end in _seconds are numbers. audit show, search and follow print one line a record, {\"seq\", \
+             \"hash\", \"seal\", \"record\"}, with the record byte for byte as it is stored where stdout is no terminal; so \
+             does audit export as jsonl. A failure is also \
              told on the last line of stderr, as {\"error\": {\"name\", \"message\"}}, with the D-Bus error's name.",
         ),
     ]);
+    roff.control("SH", ["REPORT"]);
+    roff.text([roman(
+        "The report is made from the records of the period: windows with who approved them, what ran under them and how \
+         it ended; refusals; requests that came to nothing; what was left behind; policy, daemon and clock; the result of \
+         verifying the chain. What ran is the command line of sudo, not what was typed into a shell that it opened. Each \
+         figure is the number that audit search --count prints for the event and the period. The section on controls \
+         says what each asks in short, what in the report speaks to it, and what is not shown; it is no statement that a \
+         control is met. Standing privilege is what is found on the host when the report is made: the rules of sudoers, \
+         by way of cvtsudoers(1), only where root makes it. The HTML is one file, fetches nothing and runs nothing.",
+    )]);
     roff.control("SH", ["EXIT STATUS"]);
     for (exit, meaning) in STATUSES {
         roff.control("TP", []);
@@ -227,6 +269,7 @@ fn more() -> Roff {
         ("sudo", "8"),
         ("busctl", "1"),
         ("ausearch", "8"),
+        ("cvtsudoers", "1"),
     ];
     let mut line = Vec::new();
     for (page, section) in pages {

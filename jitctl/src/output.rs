@@ -60,6 +60,12 @@ impl Output {
         self.raw_line(&document)
     }
 
+    /// Prints text as it is, past anstream.
+    pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        self.written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    }
+
     /// Prints one audit record as a line of JSON.
     pub(crate) fn record(&self, record: &RecordView) -> Result<(), Failure> {
         self.raw_line(&json::record(record, self.terminal))
@@ -108,8 +114,7 @@ impl Output {
 
     /// JSON goes past anstream, which would look for terminal sequences in it.
     fn raw_line(&self, line: &str) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
-        self.written(writeln!(stdout, "{line}").and_then(|()| stdout.flush()))
+        self.raw(&format!("{line}\n"))
     }
 
     /// A reader who left keeps the verb from nothing: what was asked for is done, and the exit status tells of it.

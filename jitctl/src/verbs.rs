@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use jit_proto::identity::{Reason, Ticket};
 use jit_proto::names::error;
-use jit_proto::view::{ProblemView, RecordView, RequestView};
+use jit_proto::view::{ProblemView, RequestView};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::{AuditVerb, PolicyVerb, RequestArgs, RevokeArgs, Verb};
-use crate::call::{Daemon, MOST_RECORDS, Wish};
+use crate::call::{Daemon, Wish};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::wait::{Watch, until_decided};
-use crate::{manual, render, seal, verify};
-
-/// How many records `audit show` shows if nothing else is said.
-const RECORDS_SHOWN: u64 = 20;
+use crate::{manual, record, render, report, seal, verify};
 
 /// Carries out one verb.
 pub(crate) fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
@@ -34,6 +31,9 @@ async fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Request(args) => return request(args, output).await,
         Verb::Show { id, exit_code } => return show(id, exit_code, output).await,
         Verb::Audit { verb: AuditVerb::Verify(args) } => return verify::verify(args, output).await,
+        Verb::Audit { verb: AuditVerb::Follow(args) } => return record::follow(*args, output).await,
+        Verb::Audit { verb: AuditVerb::Export(args) } => return record::export(args, output).await,
+        Verb::Report(args) => return report::made(args, output).await,
         Verb::Policy { verb: PolicyVerb::Check } => return policy_check(output).await,
         Verb::Cancel { id } => {
             Daemon::reach().await?.cancel(id).await?;
@@ -82,7 +82,8 @@ async fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
             let empty = "there is no role that you may ask for or approve";
             output.list(&roles, empty, |roles| render::roles(roles, output.width()))?;
         }
-        Verb::Audit { verb: AuditVerb::Show { last, from } } => audit_show(last, from, output).await?,
+        Verb::Audit { verb: AuditVerb::Show { last, from } } => record::show(last, from, output).await?,
+        Verb::Audit { verb: AuditVerb::Search(args) } => record::search(*args, output).await?,
         Verb::Audit { verb: AuditVerb::Seal(args) } => seal::begin(args.rotate, output).await?,
         Verb::Policy { verb: PolicyVerb::Show } => {
             let policy = Daemon::reach().await?.policy_show().await?;
@@ -275,49 +276,6 @@ async fn revoke(args: RevokeArgs, output: &Output) -> Result<(), Failure> {
     output.view(&json!({ "revoked": revoked }), |_| {
         revoked.iter().map(|id| format!("grant {id} is revoked\n")).collect()
     })
-}
-
-async fn audit_show(last: Option<u64>, from: Option<u64>, output: &Output) -> Result<(), Failure> {
-    let daemon = Daemon::reach().await?;
-    let (mut next, most) = match (from, last) {
-        (Some(from), most) => (from, most),
-        (None, last) => {
-            let last = last.unwrap_or(RECORDS_SHOWN);
-            if last <= MOST_RECORDS {
-                let records = daemon.read(0, last).await?;
-                if records.is_empty() {
-                    output.talk("there is no audit record yet");
-                }
-                return print_records(&records, output);
-            }
-            let head = daemon.read(0, 1).await?.last().map_or(0, |record| record.seq);
-            (head.saturating_sub(last).saturating_add(1), Some(last))
-        }
-    };
-    let mut left = most.unwrap_or(u64::MAX);
-    let mut none = true;
-    while left > 0 && !output.is_reader_gone() {
-        let limit = left.min(MOST_RECORDS);
-        let records = daemon.read(next, limit).await?;
-        // A record with a number that does not lead on would make this loop run for ever.
-        let Some(end) = records.last().map(|record| record.seq).filter(|end| *end >= next) else { break };
-        print_records(&records, output)?;
-        none = false;
-        left = left.saturating_sub(records.len() as u64);
-        next = end.saturating_add(1);
-    }
-    if none {
-        output.talk(&format!("there is no audit record from {next} on"));
-    }
-    Ok(())
-}
-
-fn print_records(records: &[RecordView], output: &Output) -> Result<(), Failure> {
-    if output.is_json() {
-        records.iter().try_for_each(|record| output.record(record))
-    } else {
-        output.text(&records.iter().map(render::record).collect::<String>())
-    }
 }
 
 async fn policy_check(output: &Output) -> Result<Exit, Failure> {

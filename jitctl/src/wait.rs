@@ -1,4 +1,4 @@
-//! Waiting until a request is decided, over signals, restarts of the daemon and its absence.
+//! Waiting until something changes, over signals, restarts of the daemon and its absence.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use jit_proto::names::{BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, error};
+use jit_proto::names::{AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, error};
 use jit_proto::view::RequestView;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use crate::output::Output;
 /// How soon to ask again when the daemon holds its name but did not answer: no signal announces its recovery.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Tells when something about some request may have changed. Signals carry ids only and anybody can send one, so
+/// Tells when something about some request, or the record, may have changed. Signals carry ids only and anybody can send one, so
 /// they say no more than "look again".
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -31,12 +31,21 @@ pub(crate) struct Watch {
 impl Watch {
     /// Begins to listen. What changes after this returns is not missed.
     pub(crate) async fn begin(daemon: &Daemon) -> Result<Self, Failure> {
-        let request_changed = MatchRule::builder()
+        Self::of(daemon, MANAGER_INTERFACE, "RequestChanged").await
+    }
+
+    /// The same for records that are written.
+    pub(crate) async fn for_records(daemon: &Daemon) -> Result<Self, Failure> {
+        Self::of(daemon, AUDIT_INTERFACE, "RecordsWritten").await
+    }
+
+    async fn of(daemon: &Daemon, interface: &'static str, signal: &'static str) -> Result<Self, Failure> {
+        let something_changed = MatchRule::builder()
             .msg_type(message::Type::Signal)
             .sender(BUS_NAME)
             .path(OBJECT_PATH)
-            .interface(MANAGER_INTERFACE)
-            .member("RequestChanged")
+            .interface(interface)
+            .member(signal)
             .build()?;
         let daemon_came_or_went = MatchRule::builder()
             .msg_type(message::Type::Signal)
@@ -47,7 +56,7 @@ impl Watch {
             .build()?;
         let changed = Arc::new(Notify::new());
         let mut listeners = JoinSet::new();
-        for rule in [request_changed, daemon_came_or_went] {
+        for rule in [something_changed, daemon_came_or_went] {
             let signals = MessageStream::for_match_rule(rule, daemon.connection(), None).await?;
             listeners.spawn(listen(signals, Arc::clone(&changed)));
         }
@@ -55,7 +64,7 @@ impl Watch {
     }
 
     /// Waits until something may have changed since the last call.
-    async fn changed(&self) {
+    pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 }
@@ -77,7 +86,7 @@ pub(crate) async fn until_decided(
     id: u64,
     output: &Output,
 ) -> Result<RequestView, Failure> {
-    let mut absent = false;
+    let mut absence = Absence::default();
     loop {
         match daemon.show(id).await {
             Ok(shown) => {
@@ -87,21 +96,46 @@ pub(crate) async fn until_decided(
                 if request.state != "pending" {
                     return Ok(request);
                 }
-                if absent {
-                    output.talk("jitd is back");
-                    absent = false;
-                }
+                let _ = absence.ends(output);
                 watch.changed().await;
             }
-            Err(failure) if failure.exit == Exit::Unreachable && !daemon.connection().is_closed() => {
-                if !absent {
-                    output.talk(&format!("{failure}; waiting for it to come back"));
-                    absent = true;
-                }
-                // Changed or not, the next thing is to ask again.
-                let _ = tokio::time::timeout(AGAIN_AFTER, watch.changed()).await;
-            }
-            Err(failure) => return Err(failure),
+            Err(failure) => absence.outlast(failure, daemon, watch, output).await?,
         }
+    }
+}
+
+/// Whether the daemon was away when it was last asked, said once each way.
+#[derive(Debug, Default)]
+pub(crate) struct Absence {
+    absent: bool,
+}
+
+impl Absence {
+    /// The daemon has answered. Says so, and whether it had been away.
+    pub(crate) fn ends(&mut self, output: &Output) -> bool {
+        let was_absent = std::mem::take(&mut self.absent);
+        if was_absent {
+            output.talk("jitd is back");
+        }
+        was_absent
+    }
+
+    /// Waits until it is worth asking again; any other failure than the daemon's absence is one.
+    pub(crate) async fn outlast(
+        &mut self,
+        failure: Failure,
+        daemon: &Daemon,
+        watch: &Watch,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        if failure.exit != Exit::Unreachable || daemon.connection().is_closed() {
+            return Err(failure);
+        }
+        if !std::mem::replace(&mut self.absent, true) {
+            output.talk(&format!("{failure}; waiting for it to come back"));
+        }
+        // Changed or not, the next thing is to ask again.
+        let _ = tokio::time::timeout(AGAIN_AFTER, watch.changed()).await;
+        Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -16,11 +18,12 @@ use crate::clock::Clock;
 use crate::core::event::Event;
 use crate::core::policy::Settings;
 use crate::core::reconcile::{reconcile, unsealed};
-use crate::engine::{Engine, Handle, Later, Unsynced};
+use crate::engine::{Engine, Handle, Later};
 use crate::gate::Behind;
 use crate::rules::Rules;
 use crate::sessions::systemd::Systemd;
-use crate::store::{Store, disk};
+use crate::store::Store;
+use crate::store::disk::Disk;
 use crate::survey::ToSurveyor;
 use crate::{alarm, audit, bus, gate, sessions, sockets, survey};
 
@@ -70,12 +73,10 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let (orders, session_inbox) = mpsc::unbounded_channel();
     let (deadline, deadlines) = watch::channel(None);
     let (changes, changed) = broadcast::channel(1024);
-    let reporter = engine.clone();
-    let sink =
-        audit::start(path.to_owned(), sent, move |seq| reporter.sent(seq)).context("the audit sink")?;
-    let reporter = engine.clone();
-    let disk = disk::start(path, store.keeper(), move |synced| reporter.on_disk(synced));
-    let disk = disk.context("the disk's thread")?;
+    let (head, heads) = watch::channel(store.head().seq);
+    let sent = Arc::new(AtomicU64::new(sent));
+    let sink = audit::start(path.to_owned(), Arc::clone(&sent)).context("the audit sink")?;
+    let disk = Disk::under(&store);
     let folder = path.parent().unwrap_or(path);
     let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the surveyor")?;
@@ -88,11 +89,11 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         disk,
         surveyor: surveyor.clone(),
         changes,
+        head,
         deadline,
         sent,
         failing: false,
         started_at,
-        unsynced: Unsynced::default(),
         later: Later::default(),
     };
     let (ended, mut engine_ended) = mpsc::channel::<()>(1);
@@ -126,7 +127,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let gate = tokio::spawn(gate::serve(listener, behind.clone(), stopping));
     let (ready, taken) = oneshot::channel();
     let (lost, mut bus_lost) = mpsc::channel::<()>(1);
-    let front = Front { engine: engine.clone(), rules: rules.clone(), behind, changes: changed };
+    let front = Front { engine: engine.clone(), rules: rules.clone(), behind, changes: changed, heads };
     bus::start(front, ready, lost).context("the bus's thread")?;
     taken.await.context("the bus's thread")?.context("the name on the system bus")?;
     let _ = sd_notify::notify(&[NotifyState::Ready]);

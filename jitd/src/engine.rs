@@ -1,32 +1,29 @@
 //! The one owner of the ledger: takes messages, lets the core decide, commits, and has the effects performed.
 
-mod unsynced;
-
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::Duration;
 
 use jit_proto::chain::Sealed;
+use jit_proto::identity::SessionId;
 use jit_proto::moment::{BootTime, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::error;
 
 use crate::audit::ToSink;
 use crate::clock::Clock;
-use crate::core::event::{
-    Changed, Commit, Durability, Effect, Event, Refusal, Reply, Stage, Survey, Verdict,
-};
+use crate::core::event::{Changed, Commit, Durability, Effect, Event, Refusal, Reply, Survey, Verdict};
 use crate::core::ledger::{EndedBy, Ledger};
 use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
 use crate::sessions::Order;
-use crate::store::disk::ToDisk;
+use crate::store::disk::Disk;
 use crate::store::{Kept, KeyFileError, Store, StoreError, Written};
 use crate::survey::ToSurveyor;
 use crate::terminal;
-pub use unsynced::Unsynced;
 
 /// This many events at most share one transaction.
 const MOST_IN_A_BATCH: usize = 128;
@@ -42,10 +39,6 @@ pub enum Message {
     Event(Box<Incoming>),
     /// Somebody wants to look.
     Look(Box<dyn FnOnce(&Inside<'_>) + Send>),
-    /// Syslog has been handed the records up to this one.
-    Sent(u64),
-    /// The records up to this one are on the disk, or why they cannot be brought there.
-    OnDisk(Result<u64, String>),
     /// Write down what is left to write, and end.
     Stop(oneshot::Sender<()>),
 }
@@ -141,18 +134,6 @@ impl Handle {
         self.sender.blocking_send(Message::Event(incoming)).map_err(|_| Stopped)
     }
 
-    /// Reports what syslog has been handed; called from the sink's own thread.
-    pub fn sent(&self, seq: u64) {
-        // If the engine has ended, the records are sent once more after the next start: at least once.
-        let _ = self.sender.blocking_send(Message::Sent(seq));
-    }
-
-    /// Reports what has reached the disk; called from the disk's own thread.
-    pub fn on_disk(&self, synced: Result<u64, String>) {
-        // If the engine has ended, nobody waits for it any more.
-        let _ = self.sender.blocking_send(Message::OnDisk(synced));
-    }
-
     /// Ends the engine when everything before this is done.
     pub async fn stop(&self) {
         let (done, wait) = oneshot::channel();
@@ -173,22 +154,22 @@ pub struct Engine {
     pub sessions: mpsc::UnboundedSender<Order>,
     /// What serves syslog.
     pub sink: std_mpsc::Sender<ToSink>,
-    /// What gets commits onto the disk.
-    pub disk: std_mpsc::Sender<ToDisk>,
+    /// What lies under the store.
+    pub disk: Disk,
     /// What looks for things left behind.
     pub surveyor: std_mpsc::Sender<ToSurveyor>,
     /// What tells the bus.
     pub changes: broadcast::Sender<Changed>,
+    /// Where the number of the last record is seen.
+    pub head: watch::Sender<u64>,
     /// What wakes the engine at the next deadline.
     pub deadline: watch::Sender<Option<BootTime>>,
-    /// How far syslog has been served.
-    pub sent: u64,
+    /// How far syslog has been served; the sink moves it.
+    pub sent: Arc<AtomicU64>,
     /// Whether the last commit failed.
     pub failing: bool,
     /// When the daemon started.
     pub started_at: WallTime,
-    /// What has been let in and is not on the disk yet.
-    pub unsynced: Unsynced,
     /// What is told when everybody who waits has an answer.
     pub later: Later,
 }
@@ -197,9 +178,14 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub struct Later {
     records: Vec<Sealed>,
+    /// One of them tells of a decision.
+    urgent: bool,
     changes: Vec<Changed>,
     surveys: Vec<Survey>,
-    onto_the_disk: Option<ToDisk>,
+    /// Something is to be brought onto the disk.
+    onto_the_disk: bool,
+    /// Sessions that were let in with it.
+    let_in: Vec<SessionId>,
 }
 
 /// An event's effects, waiting for the batch to be committed.
@@ -263,19 +249,10 @@ impl Engine {
                         ledger = next;
                         batch.push(Pending { event, pidfd, reply, effects });
                     }
-                    Message::Sent(seq) => self.sent = self.sent.max(seq),
-                    Message::OnDisk(Ok(seq)) => self.unsynced.reached(seq),
-                    Message::OnDisk(Err(problem)) => {
-                        error!("the disk does not take the record; nothing more is let in: {problem}");
-                        let event = Event::NotOnDisk(self.unsynced.fail(&problem));
-                        let (next, effects) = step(ledger, policy.as_deref(), event.clone(), &now);
-                        ledger = next;
-                        batch.push(Pending { event, pidfd: None, reply: None, effects });
-                    }
                     Message::Look(look) => {
                         // Nobody is shown what is not written yet.
                         ledger = self.finish(std::mem::take(&mut batch), ledger, &mut again)?;
-                        let (policy, sent) = (policy.as_ref(), self.sent);
+                        let (policy, sent) = (policy.as_ref(), self.sent.load(Ordering::Relaxed));
                         let started_at = self.started_at;
                         look(&Inside {
                             ledger: &ledger,
@@ -296,7 +273,7 @@ impl Engine {
                 }
             }
             ledger = self.finish(batch, ledger, &mut again)?;
-            self.tell_the_others().await;
+            self.after_the_answers(&mut again).await;
             // The wake-up may have nobody to take it only while the daemon ends.
             let mut due = next_deadline(&ledger, policy.as_deref(), &now);
             if self.failing || !again.is_empty() {
@@ -377,15 +354,10 @@ impl Engine {
         }
         self.later.records.extend(written);
         for pending in batch {
-            let Pending { event, mut pidfd, mut reply, effects } = pending;
+            let Pending { mut pidfd, mut reply, effects, .. } = pending;
             for effect in effects {
                 match effect {
                     Effect::Notify(change) => self.later.changes.push(change),
-                    Effect::Reply(Reply::Gate(Verdict::Allowed)) if opens_a_session(&event) => {
-                        if let Some(reply) = reply.take() {
-                            self.unsynced.open(reply);
-                        }
-                    }
                     effect => self.perform(effect, &mut pidfd, &mut reply),
                 }
             }
@@ -393,19 +365,26 @@ impl Engine {
         Ok(ledger)
     }
 
-    /// Tells those who have no decision to wait for, when those who have are on their way: waking the other threads
-    /// first was measured to cost each sudo a tenth of a millisecond.
-    async fn tell_the_others(&mut self) {
+    /// Brings onto the disk what can be there a little later, and tells those who have no decision to wait for, when those
+    /// who have are on their way: waking other threads first was measured to cost each sudo a tenth of a millisecond, and
+    /// waiting for the disk a whole one. Nothing else is decided before it is done, so a session opens only then.
+    async fn after_the_answers(&mut self, again: &mut VecDeque<Event>) {
         tokio::task::yield_now().await;
-        if let Some(written) = self.later.onto_the_disk.take()
-            && self.disk.send(written).is_err()
+        let let_in = std::mem::take(&mut self.later.let_in);
+        if std::mem::take(&mut self.later.onto_the_disk)
+            && let Err(problem) = self.disk.bring(self.store.sealer())
         {
-            // The thread ends with the engine only; without it no session would open.
-            error!("the disk's thread has ended");
+            error!("the disk does not take the record; whoever was let in with it is ended: {problem}");
+            self.failing = true;
+            again.push_back(Event::NotOnDisk(let_in));
         }
         if !self.later.records.is_empty() {
+            let _ = self.head.send_replace(self.store.head().seq);
             // Without its sink the daemon still decides; the records wait in the store.
-            let _ = self.sink.send(ToSink::Written(std::mem::take(&mut self.later.records)));
+            let _ = self.sink.send(ToSink::Written {
+                records: std::mem::take(&mut self.later.records),
+                urgent: std::mem::take(&mut self.later.urgent),
+            });
         }
         for survey in self.later.surveys.drain(..) {
             if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {
@@ -425,32 +404,31 @@ impl Engine {
         batch: &[Pending],
         ledger: &Ledger,
     ) -> Result<Written, StoreError> {
-        if self.unsynced.has_failed() || self.failing {
+        if self.failing {
             commits.iter_mut().for_each(|commit| commit.durability = Durability::AtOnce);
         }
         let durability = commits.iter().map(|commit| commit.durability).max().unwrap_or_default();
         let written = self.store.commit(std::mem::take(commits), self.kept(ledger))?;
         self.failing = false;
-        let head = self.store.head().seq;
-        match durability {
-            Durability::AtOnce => self.unsynced.reached(head),
-            Durability::BeforeTheSession => {
-                for pending in batch {
-                    let session = pending.effects.iter().find_map(|effect| match effect {
-                        Effect::Watch { session, .. } => Some(session.id),
-                        _ => None,
-                    });
-                    self.unsynced.on_its_way(head, session);
-                }
-                self.later.onto_the_disk = Some(ToDisk { seq: head, key: self.store.sealer().cloned() });
-            }
-            Durability::WithTheNext => {}
+        if durability == Durability::BeforeTheSession {
+            self.later.onto_the_disk = true;
+            let let_in =
+                batch.iter().flat_map(|pending| &pending.effects).filter_map(|effect| match effect {
+                    Effect::Watch { session, .. } => Some(session.id),
+                    _ => None,
+                });
+            self.later.let_in.extend(let_in);
         }
+        self.later.urgent |= durability > Durability::WithTheNext;
         Ok(written)
     }
 
     fn kept(&self, ledger: &Ledger) -> Kept {
-        Kept { highest_wall: ledger.highest_wall, next_session: ledger.next_session, sent: self.sent }
+        Kept {
+            highest_wall: ledger.highest_wall,
+            next_session: ledger.next_session,
+            sent: self.sent.load(Ordering::Relaxed),
+        }
     }
 
     fn perform(
@@ -550,9 +528,4 @@ impl Engine {
             let _ = reply.send(answer);
         }
     }
-}
-
-/// Whether an allowed answer to this event lets the command run.
-fn opens_a_session(event: &Event) -> bool {
-    matches!(event, Event::Knock(knock) if !matches!(knock.stage, Stage::Enter { .. }))
 }

@@ -34,6 +34,8 @@ mod record;
 
 mod seal;
 
+mod report;
+
 mod authority;
 
 mod policy;

@@ -3,7 +3,8 @@
 mod syslog_line;
 
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +18,10 @@ use syslog_line::Rfc5424;
 const SOCKET: &str = "/dev/log";
 /// After a failure it is tried again this much later, or with the next record.
 const RETRY: Duration = Duration::from_secs(1);
+/// Records that tell of no decision wait so long for more to be sent with.
+const GATHER: Duration = Duration::from_millis(50);
+/// More of them are not gathered.
+const MOST_GATHERED: usize = 64;
 /// Records read at a time.
 const PAGE: u64 = 256;
 
@@ -24,47 +29,65 @@ const PAGE: u64 = 256;
 #[derive(Debug, Clone)]
 pub enum ToSink {
     /// These records were written. What the sink has missed it reads from the store.
-    Written(Vec<Sealed>),
+    Written {
+        /// The records.
+        records: Vec<Sealed>,
+        /// They tell of a decision, and are sent at once. Others may wait for more: each message wakes the syslog daemon,
+        /// on a host where somebody waits for a sudo.
+        urgent: bool,
+    },
     /// There are records up to this one in the store.
     Stored(u64),
     /// The enterprise number in the structured data.
     Enterprise(u32),
 }
 
-/// Starts the sink's thread. `report` learns of each record that was handed over; it keeps the cursor.
+/// Starts the sink's thread. `sent` is the last record that was handed over; the thread moves it on.
 ///
 /// # Errors
 /// When no thread can be started.
-pub fn start(
-    store: PathBuf,
-    sent: u64,
-    report: impl Fn(u64) + Send + 'static,
-) -> std::io::Result<mpsc::Sender<ToSink>> {
+pub fn start(store: PathBuf, sent: Arc<AtomicU64>) -> std::io::Result<mpsc::Sender<ToSink>> {
     let (sender, inbox) = mpsc::channel();
     thread::Builder::new().name("audit-syslog".into()).spawn(move || {
         let mut sink = Sink {
             store,
+            written: sent.load(Ordering::Relaxed),
             sent,
-            written: sent,
             enterprise: 32473,
             logger: None,
             reader: None,
             fresh: Vec::new(),
             down: false,
         };
+        // Records that may wait for others wait no longer than this.
+        let mut gathering = false;
         loop {
-            let wait = if sink.sent < sink.written { RETRY } else { Duration::from_secs(3600) };
-            match inbox.recv_timeout(wait) {
+            let wait = match (gathering, sink.reached() < sink.written) {
+                (true, _) => GATHER,
+                (false, true) => RETRY,
+                (false, false) => Duration::from_secs(3600),
+            };
+            let got = inbox.recv_timeout(wait);
+            gathering = false;
+            match got {
                 Ok(ToSink::Stored(seq)) => sink.written = sink.written.max(seq),
-                Ok(ToSink::Written(records)) => {
+                Ok(ToSink::Written { records, urgent }) => {
                     sink.written = records.last().map_or(sink.written, |record| record.seq);
-                    sink.fresh = records;
+                    sink.fresh.extend(records);
+                    if !urgent && !sink.down && sink.fresh.len() < MOST_GATHERED {
+                        gathering = true;
+                        continue;
+                    }
                 }
                 Ok(ToSink::Enterprise(number)) => sink.enterprise = number,
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    // What is not taken now is sent after the next start.
+                    let _ = sink.drain();
+                    return;
+                }
             }
-            if let Err(problem) = sink.drain(&report) {
+            if let Err(problem) = sink.drain() {
                 if !sink.down {
                     warn!("audit records wait for syslog: {problem}");
                 }
@@ -81,7 +104,7 @@ pub fn start(
 
 struct Sink {
     store: PathBuf,
-    sent: u64,
+    sent: Arc<AtomicU64>,
     written: u64,
     enterprise: u32,
     logger: Option<syslog::Logger<syslog::LoggerBackend, Rfc5424>>,
@@ -92,29 +115,35 @@ struct Sink {
 }
 
 impl Sink {
-    fn drain(&mut self, report: &impl Fn(u64)) -> Result<(), String> {
+    /// The last record that was handed over.
+    fn reached(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    fn drain(&mut self) -> Result<(), String> {
         let fresh = std::mem::take(&mut self.fresh);
-        if fresh.first().is_some_and(|first| first.seq == self.sent + 1) {
-            return self.send(&fresh, report);
+        if fresh.first().is_some_and(|first| first.seq == self.reached() + 1) {
+            return self.send(&fresh);
         }
-        while self.sent < self.written {
+        while self.reached() < self.written {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
                 none => none.insert(Reader::open(&self.store).map_err(|error| error.to_string())?),
             };
-            let records = reader.records(self.sent + 1, PAGE).map_err(|error| error.to_string())?;
+            let records = reader
+                .records(self.sent.load(Ordering::Relaxed) + 1, PAGE)
+                .map_err(|error| error.to_string())?;
             if records.is_empty() {
                 // Somebody removed them from the store; the chain says so, and there is nothing to send.
-                self.sent = self.written;
-                report(self.sent);
+                self.sent.store(self.written, Ordering::Relaxed);
                 return Ok(());
             }
-            self.send(&records, report)?;
+            self.send(&records)?;
         }
         Ok(())
     }
 
-    fn send(&mut self, records: &[Sealed], report: &impl Fn(u64)) -> Result<(), String> {
+    fn send(&mut self, records: &[Sealed]) -> Result<(), String> {
         for record in records {
             let logger = match &mut self.logger {
                 Some(logger) => logger,
@@ -125,9 +154,8 @@ impl Sink {
             };
             logger.formatter.enterprise = self.enterprise;
             syslog_line::send(logger, record).map_err(|error| error.to_string())?;
-            self.sent = record.seq;
+            self.sent.store(record.seq, Ordering::Relaxed);
         }
-        report(self.sent);
         Ok(())
     }
 }

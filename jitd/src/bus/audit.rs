@@ -4,21 +4,25 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd as StdFd;
+use std::path::PathBuf;
 
-use jit_proto::chain::Head;
-use jit_proto::dict::{Dict, to_dict, to_dicts};
+use jit_proto::chain::{Head, Sealed};
+use jit_proto::dict::{Dict, from_dict, to_dict, to_dicts};
+use jit_proto::escape::Escaped;
 use jit_proto::seal::SealKey;
+use jit_proto::search::Filter;
 use jit_proto::view::{RecordView, SealView, SealsView, VerifyView};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::Mutex;
 use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 
 use super::{Failure, caller};
 use crate::core::event::{Caller, Command, Done, Event, Reply};
 use crate::core::show::Look;
 use crate::engine::Handle;
-use crate::store::Reader;
+use crate::store::{Index, Reader};
 
 /// No call returns more records than this.
 const MOST_RECORDS: u64 = 1000;
@@ -36,8 +40,13 @@ impl Audit {
 
     /// A reader for a caller who may read, and the chain's end as the engine remembers it.
     async fn reader(&self, caller: Caller) -> Result<(Reader, Head), Failure> {
-        let (path, head) = self
-            .engine
+        let (path, head) = self.store(caller).await?;
+        Ok((Reader::open(&path)?, head))
+    }
+
+    /// Where the records are, for a caller who may read them, and the chain's end as the engine remembers it.
+    async fn store(&self, caller: Caller) -> Result<(PathBuf, Head), Failure> {
+        self.engine
             .look(move |inside| {
                 let policy = inside.policy.map(AsRef::as_ref);
                 let look = Look { ledger: inside.ledger, policy, caller: &caller, now: &inside.now };
@@ -45,10 +54,7 @@ impl Audit {
                 look.reads_audit().then(|| (store.path().to_owned(), store.head().clone()))
             })
             .await?
-            .ok_or_else(|| {
-                Failure::NotAuthorized("only root, operators and auditors read the record".into())
-            })?;
-        Ok((Reader::open(&path)?, head))
+            .ok_or_else(|| Failure::NotAuthorized("only root, operators and auditors read the record".into()))
     }
 }
 
@@ -67,11 +73,44 @@ impl Audit {
         let from = if from_seq == 0 { (head.seq + 1).saturating_sub(limit).max(1) } else { from_seq };
         let read = tokio::task::spawn_blocking(move || reader.records(from, limit));
         let records = read.await.map_err(|error| Failure::Failed(error.to_string()))??;
-        let views: Vec<RecordView> = records
-            .into_iter()
-            .map(|r| RecordView { seq: r.seq, hash: r.hash, seal: r.seal.unwrap_or_default(), line: r.line })
-            .collect();
-        Ok(to_dicts(&views)?)
+        Ok(to_dicts(&views(records))?)
+    }
+
+    #[zbus(out_args("records"))]
+    async fn search(
+        &self,
+        #[zbus(connection)] connection: &Connection,
+        #[zbus(header)] header: Header<'_>,
+        filter: Dict,
+        from_seq: u64,
+        limit: u64,
+    ) -> Result<Vec<Dict>, Failure> {
+        let (path, _) = self.store(caller(connection, &header).await?).await?;
+        let filter: Filter = from_dict(filter)
+            .map_err(|error| Failure::InvalidArgument(Escaped(&error.to_string()).to_string()))?;
+        if filter.host.as_ref().is_some_and(|host| !is_this_host(host)) {
+            return Ok(Vec::new());
+        }
+        let limit = limit.min(MOST_RECORDS);
+        let search = tokio::task::spawn_blocking(move || {
+            if filter.walk == Some(true) {
+                return Reader::open(&path)?.walk(&filter, from_seq, limit);
+            }
+            let mut index = Index::open(&path)?;
+            index.catch_up()?;
+            index.search(&filter, from_seq, limit)
+        });
+        let records = search.await.map_err(|error| Failure::Failed(error.to_string()))??;
+        Ok(to_dicts(&views(records))?)
+    }
+
+    #[zbus(signal)]
+    async fn records_written(emitter: &SignalEmitter<'_>, head_seq: u64) -> zbus::Result<()>;
+
+    /// The name that this host's records are found under.
+    #[zbus(property(emits_changed_signal = "const"))]
+    async fn host(&self) -> String {
+        host_name()
     }
 
     #[zbus(out_args("result"))]
@@ -155,4 +194,22 @@ impl Audit {
         })?;
         Ok(to_dict(&view)?)
     }
+}
+
+fn views(records: Vec<Sealed>) -> Vec<RecordView> {
+    records
+        .into_iter()
+        .map(|r| RecordView { seq: r.seq, hash: r.hash, seal: r.seal.unwrap_or_default(), line: r.line })
+        .collect()
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
+}
+
+/// By its whole name or by the part before the first dot, as people say it.
+fn is_this_host(name: &str) -> bool {
+    let own = host_name();
+    let short = own.split('.').next().unwrap_or_default();
+    !name.is_empty() && (name.eq_ignore_ascii_case(&own) || name.eq_ignore_ascii_case(short))
 }

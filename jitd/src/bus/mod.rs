@@ -4,6 +4,8 @@ mod audit;
 
 mod failure;
 
+mod index;
+
 mod manager;
 
 mod signals;
@@ -12,7 +14,7 @@ use std::thread;
 
 use jit_proto::identity::UserId;
 use jit_proto::names::{BUS_NAME, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use zbus::message::Header;
 use zbus::{Connection, MessageStream, fdo};
@@ -47,6 +49,8 @@ pub struct Front {
     pub behind: Behind,
     /// What changed.
     pub changes: broadcast::Receiver<Changed>,
+    /// The last record's number.
+    pub heads: watch::Receiver<u64>,
 }
 
 /// Serves the bus on a thread of its own: any local user can flood the bus, and must not delay the gate by it.
@@ -83,13 +87,15 @@ pub fn start(
 
 /// Puts the interfaces up and takes the name.
 async fn serve(front: Front) -> zbus::Result<Connection> {
-    let Front { engine, rules, behind, changes } = front;
+    let Front { engine, rules, behind, changes, heads } = front;
     let connection = connect().await?;
     let server = connection.object_server();
     server.at(OBJECT_PATH, manager::Manager::new(engine.clone(), rules)).await?;
-    server.at(OBJECT_PATH, audit::Audit::new(engine)).await?;
+    server.at(OBJECT_PATH, audit::Audit::new(engine.clone())).await?;
     server.at(OBJECT_PATH, Gate::on_bus(behind)).await?;
     tokio::spawn(signals::forward(connection.clone(), changes));
+    tokio::spawn(signals::tell_heads(connection.clone(), heads.clone()));
+    tokio::spawn(index::keep(engine.clone(), heads));
     connection.request_name(BUS_NAME).await?;
     Ok(connection)
 }

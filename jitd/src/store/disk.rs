@@ -1,75 +1,64 @@
-//! Gets what was committed onto the disk, on a thread of its own, moves the seal's key on behind it, and moves the log into
-//! the database.
+//! Gets what was committed onto the disk, moves the seal's key on behind it, and moves the log into the database.
 //!
-//! A commit that is not durable at once is in SQLite's write-ahead log, and so survives the daemon; this thread makes it
-//! survive a power cut (fdatasync(2)) while sudo is on its way to its session stage, and says so. Frames of the log are
-//! chained by checksums (sqlite.org/fileformat.html, "The Write-Ahead Log"): what is cut off is a tail, never a hole.
+//! A commit that is not durable at once is in SQLite's write-ahead log, and so survives the daemon. This makes it survive
+//! a power cut (fdatasync(2)) when those who wait have their answers, while sudo is on its way to its session stage.
+//! Frames of the log are chained by checksums (sqlite.org/fileformat.html, "The Write-Ahead Log"): what is cut off is a
+//! tail, never a hole.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
 
 use jit_proto::seal::Sealer;
 use rusqlite::Connection;
+use tokio::task::JoinHandle;
 use tracing::warn;
 
-use super::Keeper;
+use super::{Keeper, Store};
 
 /// From this length of the log on its content is moved into the database; writing begins anew at its start then.
 const MOST_LOG_BYTES: u64 = 4 << 20;
 
-/// What was committed.
+/// What lies under a store.
 #[derive(Debug)]
-pub struct ToDisk {
-    /// The last record of it.
-    pub seq: u64,
-    /// The key for what follows it, where the record is sealed.
-    pub key: Option<Sealer>,
-}
-
-/// Starts the thread. `report` learns up to which record everything is on the disk and no older key is, or why not.
-///
-/// # Errors
-/// When no thread can be started.
-pub fn start(
-    store: &Path,
+pub struct Disk {
+    store: PathBuf,
+    log: PathBuf,
     keeper: Keeper,
-    report: impl Fn(Result<u64, String>) + Send + 'static,
-) -> io::Result<mpsc::Sender<ToDisk>> {
-    let store = store.to_owned();
-    let mut log = store.clone().into_os_string();
-    log.push("-wal");
-    let log = PathBuf::from(log);
-    let (sender, inbox) = mpsc::channel::<ToDisk>();
-    thread::Builder::new().name("store-disk".into()).spawn(move || {
-        while let Ok(first) = inbox.recv() {
-            // Whatever was committed before this moment is covered by one call.
-            let last = inbox.try_iter().last().unwrap_or(first);
-            report(bring(&log, &keeper, &last).map(|()| last.seq));
-            if let Err(error) = shorten(&store, &log) {
-                warn!("the log of the store is not moved into it yet: {error}");
-            }
-        }
-    })?;
-    Ok(sender)
+    shortening: Option<JoinHandle<()>>,
 }
 
-/// The records first: a key that is ahead of them could not seal what would have to be written anew.
-fn bring(log: &Path, keeper: &Keeper, last: &ToDisk) -> Result<(), String> {
-    let synced = File::open(log).and_then(|log| log.sync_data());
-    synced.map_err(|error| format!("{}: {error}", log.display()))?;
-    last.key.as_ref().map_or(Ok(()), |key| keeper.keep(key)).map_err(|error| error.to_string())
+impl Disk {
+    /// What lies under this store.
+    #[must_use]
+    pub fn under(store: &Store) -> Self {
+        let mut log = store.path().to_owned().into_os_string();
+        log.push("-wal");
+        Self { store: store.path().to_owned(), log: log.into(), keeper: store.keeper(), shortening: None }
+    }
+
+    /// Brings everything that is committed onto the disk, and then the key for what follows it. The records first: a key
+    /// that is ahead of them could not seal what would have to be written anew.
+    ///
+    /// # Errors
+    /// Says what the disk does not take.
+    pub fn bring(&mut self, key: Option<&Sealer>) -> Result<(), String> {
+        let log = File::open(&self.log).and_then(|log| log.sync_data().map(|()| log));
+        let log = log.map_err(|error| format!("{}: {error}", self.log.display()))?;
+        key.map_or(Ok(()), |key| self.keeper.keep(key)).map_err(|error| error.to_string())?;
+        let long = log.metadata().is_ok_and(|meta| meta.len() >= MOST_LOG_BYTES);
+        if long && self.shortening.as_ref().is_none_or(JoinHandle::is_finished) {
+            let store = self.store.clone();
+            self.shortening = Some(tokio::task::spawn_blocking(move || {
+                if let Err(error) = shorten(&store) {
+                    warn!("the log of the store is not moved into it yet: {error}");
+                }
+            }));
+        }
+        Ok(())
+    }
 }
 
 /// A checkpoint that waits for nobody (sqlite.org/pragma.html#pragma_wal_checkpoint, PASSIVE).
-fn shorten(store: &Path, log: &Path) -> Result<(), String> {
-    let length = std::fs::metadata(log).map_err(|error| error.to_string())?.len();
-    if length < MOST_LOG_BYTES {
-        return Ok(());
-    }
-    let connection = Connection::open(store).map_err(|error| error.to_string())?;
-    let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-    moved.map_err(|error| error.to_string())
+fn shorten(store: &Path) -> rusqlite::Result<()> {
+    Connection::open(store)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }

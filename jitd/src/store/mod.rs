@@ -6,6 +6,8 @@ mod key_file;
 
 mod read;
 
+mod search;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 pub use key_file::{Keeper, KeyFileError};
 pub use read::Reader;
+pub use search::{Index, catch_up};
 
 use crate::core::event::{Change, Commit, Durability};
 use crate::core::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};

@@ -6,7 +6,8 @@ use std::time::Duration;
 use std::borrow::Cow;
 
 use jit_proto::chain::{Broken, Head, Sealed, Stored, Verifier, Whole};
-use rusqlite::{Connection, OpenFlags, params};
+use jit_proto::search::Filter;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::StoreError;
 
@@ -41,6 +42,41 @@ impl Reader {
             let mut statement = self.connection.prepare_cached(sql)?;
             let rows = statement.query_map(params![from, limit], sealed)?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn record(&self, seq: u64) -> Result<Option<Sealed>, StoreError> {
+        let read = || {
+            let sql = "SELECT seq, hash, seal, line FROM records WHERE seq = ?1";
+            self.connection.prepare_cached(sql)?.query_row([seq], sealed).optional()
+        };
+        read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
+    }
+
+    /// Up to `limit` records that match, from `from` on, found by reading every one of them.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn walk(&self, filter: &Filter, from: u64, limit: u64) -> Result<Vec<Sealed>, StoreError> {
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let read = || {
+            let sql = "SELECT seq, hash, seal, line FROM records WHERE seq >= ?1 ORDER BY seq";
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut found = Vec::new();
+            let mut rows = statement.query([from])?;
+            while found.len() < most {
+                let Some(row) = rows.next()? else { break };
+                let record = sealed(row)?;
+                if filter.matches(record.seq, &record.line) {
+                    found.push(record);
+                }
+            }
+            Ok(found)
         };
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }

@@ -1,0 +1,15 @@
+//! The one place of jitctl that reads the wall clock: for moments that people count back from now.
+
+use jit_proto::moment::{WallTime, micros, parse_moment};
+
+/// Now.
+#[allow(clippy::disallowed_methods, reason = "the clock is read here and nowhere else")]
+pub(crate) fn now() -> WallTime {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    WallTime(since_epoch.map_or(0, micros))
+}
+
+/// A moment of the command line.
+pub(crate) fn moment(text: &str) -> Result<WallTime, String> {
+    parse_moment(text, now())
+}

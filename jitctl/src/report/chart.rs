@@ -1,0 +1,245 @@
+//! Charts as inline SVG: no script, no colour of their own (the page's style has them), every value readable as text.
+
+use std::fmt::Write as _;
+
+use jit_proto::moment::WallTime;
+
+use super::Moment;
+use super::html::safe;
+
+const HOUR: u64 = 3_600_000_000;
+/// More columns than this are gathered into wider ones.
+const MOST_COLUMNS: usize = 62;
+
+/// A column over time: its label, and how many were allowed and denied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Column {
+    pub(super) label: String,
+    pub(super) allowed: u64,
+    pub(super) denied: u64,
+}
+
+/// Elevations over the period: by minutes, hours or days, or by as many of them as fit.
+pub(super) fn over_time(moments: &[Moment], (since, until): (u64, u64)) -> (Vec<Column>, String) {
+    // Of "2026-11-25 14:30:05": how much of it names a unit, and what of that is shown.
+    let (name, length, shown, step) = match until.saturating_sub(since) / HOUR {
+        0..4 => ("minute", 16, 11, HOUR / 120),
+        4..49 => ("hour", 13, 5, HOUR / 2),
+        _ => ("day", 10, 5, HOUR * 12),
+    };
+    let unit = |at: u64| WallTime(at).to_local().chars().take(length).collect::<String>();
+    let mut units: Vec<String> = Vec::new();
+    // Half units, so that none is jumped over where the clock changes. A century of days is more than enough.
+    for at in (0..73_000).map(|n| since.saturating_add(n * step)).take_while(|at| *at < until) {
+        let label = unit(at);
+        if units.last() != Some(&label) {
+            units.push(label);
+        }
+    }
+    let last = unit(until.saturating_sub(1));
+    if until > since && units.last() != Some(&last) {
+        units.push(last);
+    }
+    let width = units.len().div_ceil(MOST_COLUMNS).max(1);
+    let mut columns: Vec<Column> = units
+        .chunks(width)
+        .map(|units| Column { label: units.first().cloned().unwrap_or_default(), allowed: 0, denied: 0 })
+        .collect();
+    for moment in moments {
+        if let Ok(place) = units.binary_search(&unit(moment.at))
+            && let Some(column) = columns.get_mut(place / width)
+        {
+            if moment.allowed { column.allowed += 1 } else { column.denied += 1 }
+        }
+    }
+    for column in &mut columns {
+        let hour = if name == "hour" { ":00" } else { "" };
+        column.label = format!("{}{hour}", column.label.get(shown..).unwrap_or_default());
+    }
+    let what = if width == 1 { format!("by the {name}") } else { format!("by {width} {name}s") };
+    (columns, what)
+}
+
+/// Elevations by the hour of the day, so that work at odd hours shows.
+pub(super) fn by_hour(moments: &[Moment]) -> Vec<Column> {
+    let mut columns: Vec<Column> =
+        (0..24).map(|hour| Column { label: format!("{hour:02}"), allowed: 0, denied: 0 }).collect();
+    for moment in moments {
+        let hour = WallTime(moment.at).to_local().get(11..13).and_then(|hour| hour.parse::<usize>().ok());
+        if let Some(column) = hour.and_then(|hour| columns.get_mut(hour)) {
+            if moment.allowed { column.allowed += 1 } else { column.denied += 1 }
+        }
+    }
+    columns
+}
+
+/// Columns with allowed below and denied above.
+pub(super) fn columns(name: &str, columns: &[Column]) -> String {
+    const WIDTH: f64 = 440.0;
+    const HEIGHT: f64 = 130.0;
+    const LEFT: f64 = 34.0;
+    const BELOW: f64 = 24.0;
+    let most = columns.iter().map(|column| column.allowed + column.denied).max().unwrap_or(0);
+    let top = round_up(most);
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
+        WIDTH + LEFT + 6.0,
+        HEIGHT + BELOW + 8.0,
+        safe(name)
+    );
+    let y = |value: f64| 8.0 + HEIGHT - HEIGHT * value / (top as f64);
+    for tick in [0, top / 2, top] {
+        let at = y(tick as f64);
+        // Writing to a String cannot fail.
+        let _ = write!(
+            svg,
+            "<line class=\"rule\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{tick}</text>",
+            LEFT + WIDTH,
+            LEFT - 6.0,
+            at + 3.5
+        );
+    }
+    let step = WIDTH / columns.len().max(1) as f64;
+    let bar = (step * 0.72).min(44.0);
+    // The widest label is a day with its hour.
+    let every = columns.len().div_ceil(8).max(1);
+    for (n, column) in columns.iter().enumerate() {
+        let x = LEFT + step * n as f64 + (step - bar) / 2.0;
+        let (allowed, all) = (column.allowed as f64, (column.allowed + column.denied) as f64);
+        let _ = write!(
+            svg,
+            "<g><title>{}: {} allowed, {} denied</title>",
+            safe(&column.label),
+            column.allowed,
+            column.denied
+        );
+        for (class, from, to) in [("allowed", 0.0, allowed), ("denied", allowed, all)] {
+            if to > from {
+                let _ = write!(
+                    svg,
+                    "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{bar:.1}\" height=\"{:.1}\" rx=\"1.5\"/>",
+                    y(to),
+                    y(from) - y(to)
+                );
+            }
+        }
+        svg.push_str("</g>");
+        if n % every == 0 {
+            let _ = write!(
+                svg,
+                "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+                x + bar / 2.0,
+                HEIGHT + 8.0 + 15.0,
+                safe(&column.label)
+            );
+        }
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+/// Horizontal bars: a name, and counts of one or two kinds.
+pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) -> String {
+    const NAMES: f64 = 130.0;
+    const WIDTH: f64 = 290.0;
+    const ROW: f64 = 23.0;
+    let most = rows.iter().map(|(_, counts)| counts.iter().sum::<u64>()).max().unwrap_or(0).max(1);
+    let height = ROW * rows.len() as f64 + 4.0;
+    let mut svg = format!("<svg viewBox=\"0 0 480 {height:.0}\" role=\"img\" aria-label=\"{}\">", safe(name));
+    for (n, (label, counts)) in rows.iter().enumerate() {
+        let y = ROW * n as f64 + 2.0;
+        let shown: String = if label.chars().count() > 20 {
+            label.chars().take(19).chain(['…']).collect()
+        } else {
+            label.clone()
+        };
+        let _ = write!(
+            svg,
+            "<g><title>{}: {}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            safe(label),
+            spoken(counts, kinds),
+            NAMES - 10.0,
+            y + 14.0,
+            safe(&shown)
+        );
+        let mut x = NAMES;
+        for (count, class) in counts.iter().zip(["allowed", "denied"]) {
+            let width = WIDTH * *count as f64 / most as f64;
+            if *count > 0 {
+                let _ = write!(
+                    svg,
+                    "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" rx=\"1.5\"/>",
+                    y + 2.0,
+                    ROW - 6.0
+                );
+            }
+            x += width;
+        }
+        let _ = write!(
+            svg,
+            "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{}</text></g>",
+            x + 6.0,
+            y + 14.0,
+            told(counts, kinds)
+        );
+    }
+    svg.push_str("</svg>");
+    svg
+}
+
+fn told(counts: &[u64; 2], kinds: [&str; 2]) -> String {
+    if kinds[1].is_empty() { counts[0].to_string() } else { format!("{} / {}", counts[0], counts[1]) }
+}
+
+fn spoken(counts: &[u64; 2], kinds: [&str; 2]) -> String {
+    if kinds[1].is_empty() {
+        format!("{} {}", counts[0], kinds[0])
+    } else {
+        format!("{} {}, {} {}", counts[0], kinds[0], counts[1], kinds[1])
+    }
+}
+
+/// The next of 2, 4, 10, 20, 40, 100...: its half is a whole number too.
+fn round_up(most: u64) -> u64 {
+    let mut unit = 1u64;
+    loop {
+        for factor in [2, 4, 10] {
+            let top = unit.saturating_mul(factor);
+            if top >= most {
+                return top;
+            }
+        }
+        unit = unit.saturating_mul(10);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moments(at: impl IntoIterator<Item = u64>) -> Vec<Moment> {
+        at.into_iter().map(|at| Moment { at, user: "alice".into(), allowed: !at.is_multiple_of(2) }).collect()
+    }
+
+    #[test]
+    fn no_elevation_is_lost_on_the_way_into_columns() {
+        for hours in [1, 3, 4, 5, 24, 48, 49, 72, 24 * 30, 24 * 365] {
+            let since = 1_795_305_600_000_000;
+            let until = since + hours * HOUR;
+            let moments = moments((0..97).map(|n| since + n * (until - since) / 97));
+            let (columns, _) = over_time(&moments, (since, until));
+            assert!(columns.len() <= MOST_COLUMNS && !columns.is_empty(), "{hours}");
+            assert_eq!(columns.iter().map(|c| c.allowed + c.denied).sum::<u64>(), 97, "{hours} hours");
+            assert_eq!(by_hour(&moments).iter().map(|c| c.allowed + c.denied).sum::<u64>(), 97);
+        }
+        assert!(over_time(&[], (5, 5)).0.is_empty());
+    }
+
+    #[test]
+    fn an_axis_has_whole_numbers() {
+        for (most, top) in [(0, 2), (1, 2), (3, 4), (5, 10), (11, 20), (99, 100), (101, 200)] {
+            assert_eq!(round_up(most), top);
+        }
+        assert!(round_up(u64::MAX) >= u64::MAX / 2);
+    }
+}

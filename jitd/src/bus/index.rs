@@ -1,0 +1,37 @@
+//! Keeps the index of the record up to date while nobody searches, so that a search has little left to take up.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::warn;
+
+use super::signals::Pause;
+use crate::engine::Handle;
+use crate::store::catch_up;
+
+/// What is written within this time is taken up at once: a sudo is over by then and not slowed down.
+const GATHER: Duration = Duration::from_secs(2);
+
+/// Runs until the engine ends.
+pub(super) async fn keep(engine: Handle, mut heads: watch::Receiver<u64>) {
+    let Ok(path) = engine.look(|inside| inside.store.path().to_owned()).await else { return };
+    let mut failing = false;
+    let mut pause = Pause::of(GATHER);
+    loop {
+        let path = path.clone();
+        // A search does it too, and tells its caller if it cannot; here once is enough.
+        match tokio::task::spawn_blocking(move || catch_up(&path)).await {
+            Ok(Err(problem)) if !failing => {
+                warn!("the index of the record is not up to date: {problem}");
+                failing = true;
+            }
+            Ok(Ok(_)) => failing = false,
+            _ => {}
+        }
+        if heads.changed().await.is_err() {
+            return;
+        }
+        pause.pass().await;
+        heads.mark_unchanged();
+    }
+}

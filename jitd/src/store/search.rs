@@ -1,0 +1,412 @@
+//! Finds records by an index in a file of its own, which holds nothing that the record does not and may be thrown away.
+//!
+//! The index is not written with the records: a decision would wait for pages that no decision needs. Whoever searches
+//! brings it up to date first, and a task does so while nobody searches, so that little is left to be done then. What
+//! it names is compared with the record itself before it is shown; an index of another store, a broken one or one of
+//! another layout is made anew.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jit_proto::chain::Sealed;
+use jit_proto::moment::WallTime;
+use jit_proto::search::Filter;
+use rusqlite::types::Value;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params, params_from_iter};
+use serde::Deserialize;
+
+use super::{Reader, StoreError};
+
+/// Layout of the index; one with another number is made anew.
+const LAYOUT: i64 = 1;
+/// Records taken up in one transaction; whoever else searches waits no longer than for one of these.
+const PAGE: u64 = 2000;
+/// How long somebody waits for another one who brings the index up to date.
+const WAIT: Duration = Duration::from_secs(20);
+
+/// A narrow copy of what is searched for. A person's records are found by the two indexes, which hold all that is
+/// needed to count a day of them; everything else by walking the copy, a tenth of the record's size.
+const TABLES: &str = "
+CREATE TABLE facts (
+    seq INTEGER PRIMARY KEY, time INTEGER, user TEXT, actor TEXT, role TEXT, event TEXT, outcome TEXT,
+    grant_id INTEGER, request INTEGER, session INTEGER
+) STRICT;
+CREATE INDEX facts_of_user  ON facts (user, seq, time);
+CREATE INDEX facts_of_actor ON facts (actor, seq, time);
+CREATE TABLE reached (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, hash TEXT NOT NULL) STRICT;
+";
+
+/// The index beside a store, and the store's records.
+#[derive(Debug)]
+pub struct Index {
+    path: PathBuf,
+    connection: Connection,
+    records: Reader,
+}
+
+/// What of a line goes into the index.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Keys {
+    time: Option<String>,
+    user: Option<String>,
+    actor: Option<String>,
+    role: Option<String>,
+    event: Option<String>,
+    outcome: Option<String>,
+    grant: Option<u64>,
+    request: Option<u64>,
+    session: Option<u64>,
+}
+
+impl Index {
+    /// Opens the index of a store, `search.db` beside it, and makes it if there is none that is of use.
+    ///
+    /// # Errors
+    /// When the store or the index cannot be opened.
+    pub fn open(store: &Path) -> Result<Self, StoreError> {
+        let path = store.with_file_name("search.db");
+        let records = Reader::open(store)?;
+        let opened = match open(&path) {
+            Err(error) if is_unusable(&error) => {
+                // What cannot be removed cannot be opened either, and the error says so.
+                for end in ["", "-wal", "-shm"] {
+                    let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+                }
+                open(&path)
+            }
+            other => other,
+        };
+        match opened {
+            Ok(connection) => Ok(Self { path, connection, records }),
+            Err(error) => Err(StoreError::Sqlite { path, error }),
+        }
+    }
+
+    /// Takes up the records that have been written since; returns the last one's number.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn catch_up(&mut self) -> Result<u64, StoreError> {
+        loop {
+            let (reached, done) = self.take_page()?;
+            if done {
+                return Ok(reached);
+            }
+        }
+    }
+
+    /// Up to `limit` records that match, from `from` on; with `from` 0 the last ones. In the order of their numbers.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn search(&self, filter: &Filter, from: u64, limit: u64) -> Result<Vec<Sealed>, StoreError> {
+        let (sql, values) = query(filter, from);
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let mut found = Vec::new();
+        let mut statement = self.connection.prepare(&sql).map_err(|error| self.sqlite(error))?;
+        let mut rows = statement.query(params_from_iter(values)).map_err(|error| self.sqlite(error))?;
+        while found.len() < most {
+            let Some(row) = rows.next().map_err(|error| self.sqlite(error))? else { break };
+            let seq: u64 = row.get(0).map_err(|error| self.sqlite(error))?;
+            // The index only proposes; what is shown is what the record says.
+            let record = self.records.record(seq)?;
+            found.extend(record.filter(|record| filter.matches(seq, &record.line)));
+        }
+        if from == 0 {
+            found.reverse();
+        }
+        Ok(found)
+    }
+
+    /// One page in one transaction, and whether it was the last one.
+    fn take_page(&mut self) -> Result<(u64, bool), StoreError> {
+        let Self { path, connection, records } = self;
+        let context = |error| StoreError::Sqlite { path: path.clone(), error };
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(context)?;
+        let reached = transaction
+            .query_row("SELECT seq, hash FROM reached", [], |row| {
+                Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?))
+            })
+            .optional()
+            .map_err(context)?;
+        let mut last = 0;
+        if let Some((seq, hash)) = reached {
+            // Only the index of this very record is of use: not of one put back from a copy, or begun anew.
+            if records.record(seq)?.is_some_and(|record| record.hash == hash) {
+                last = seq;
+            } else {
+                transaction.execute_batch("DELETE FROM facts; DELETE FROM reached;").map_err(context)?;
+            }
+        }
+        let page = records.records(last + 1, PAGE)?;
+        {
+            let sql = "INSERT OR REPLACE INTO facts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+            let mut statement = transaction.prepare_cached(sql).map_err(context)?;
+            for record in &page {
+                // A line that somebody has been at is found by its text and by its number.
+                let keys: Keys = serde_json::from_str(&record.line).unwrap_or_default();
+                let time = keys.time.as_deref().and_then(WallTime::from_rfc3339).map(|time| signed(time.0));
+                let numbers = [keys.grant, keys.request, keys.session].map(|number| number.map(signed));
+                let [grant, request, session] = numbers;
+                let Keys { user, actor, role, event, outcome, .. } = keys;
+                let row =
+                    params![record.seq, time, user, actor, role, event, outcome, grant, request, session];
+                statement.execute(row).map_err(context)?;
+            }
+        }
+        if let Some(record) = page.last() {
+            last = record.seq;
+            let sql = "INSERT OR REPLACE INTO reached VALUES (1, ?1, ?2)";
+            transaction.execute(sql, params![record.seq, record.hash]).map_err(context)?;
+        }
+        transaction.commit().map_err(context)?;
+        Ok((last, (page.len() as u64) < PAGE))
+    }
+
+    fn sqlite(&self, error: rusqlite::Error) -> StoreError {
+        StoreError::Sqlite { path: self.path.clone(), error }
+    }
+}
+
+/// Takes up what was written since, on a connection of its own.
+///
+/// # Errors
+/// When that fails; searching then does it.
+pub fn catch_up(store: &Path) -> Result<u64, StoreError> {
+    Index::open(store)?.catch_up()
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let mut connection = Connection::open(path)?;
+    connection.busy_timeout(WAIT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // After a power cut it is made anew if need be.
+    connection.pragma_update(None, "synchronous", "OFF")?;
+    let layout = |connection: &Connection| -> rusqlite::Result<i64> {
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    };
+    if layout(&connection)? != LAYOUT {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Somebody else may have been quicker.
+        if layout(&transaction)? != LAYOUT {
+            transaction.execute_batch("DROP TABLE IF EXISTS facts; DROP TABLE IF EXISTS reached;")?;
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "user_version", LAYOUT)?;
+        }
+        transaction.commit()?;
+    }
+    Ok(connection)
+}
+
+fn is_unusable(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// The numbers that the index proposes, in the order in which they are wanted.
+fn query(filter: &Filter, from: u64) -> (String, Vec<Value>) {
+    let mut values = Vec::new();
+    let mut conditions = Vec::new();
+    let mut hold = |condition: &str, value: Value| {
+        values.push(value);
+        conditions.push(format!("{condition} ?{}", values.len()));
+    };
+    hold("seq >=", Value::Integer(signed(from)));
+    let number = |number: u64| Value::Integer(signed(number));
+    for (condition, wanted) in [
+        ("seq <", filter.before),
+        ("time >=", filter.since),
+        ("time <", filter.until),
+        ("grant_id =", filter.grant),
+        ("request =", filter.request),
+        ("session =", filter.session),
+    ] {
+        if let Some(wanted) = wanted {
+            hold(condition, number(wanted));
+        }
+    }
+    for (condition, wanted) in
+        [("role =", &filter.role), ("event =", &filter.event), ("outcome =", &filter.outcome)]
+    {
+        if let Some(wanted) = wanted {
+            hold(condition, Value::Text(wanted.clone()));
+        }
+    }
+    let conditions = conditions.join(" AND ");
+    let order = if from == 0 { "DESC" } else { "ASC" };
+    let sql = match &filter.user {
+        None => format!("SELECT seq FROM facts WHERE {conditions} ORDER BY seq {order}"),
+        Some(user) => {
+            values.push(Value::Text(user.clone()));
+            let n = values.len();
+            // Two walks along an index that are merged: nothing is gathered first and sorted.
+            format!(
+                "SELECT seq FROM facts WHERE user = ?{n} AND {conditions} \
+                 UNION SELECT seq FROM facts WHERE actor = ?{n} AND {conditions} ORDER BY seq {order}"
+            )
+        }
+    };
+    (sql, values)
+}
+
+/// SQLite's integers are signed; no number or moment here comes near the difference.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Kept, Store};
+    use super::*;
+    use crate::core::event::Commit;
+    use jit_proto::moment::{BootId, BootTime};
+    use jit_proto::record::{Draft, Event, Facts};
+    use proptest::prelude::*;
+
+    const DAY: u64 = 86_400_000_000;
+
+    fn draft(n: u64, user: &str, actor: Option<&str>, event: Event, day: u64) -> Draft {
+        let facts = Facts {
+            user: Some(user.to_owned()),
+            actor: actor.map(str::to_owned),
+            role: Some("ops".into()),
+            grant: Some(n % 5),
+            reason: Some(format!("reason {n}")),
+            ..Facts::default()
+        };
+        Draft { event, wall: WallTime(day * DAY + n), boot: BootTime(n), boot_id: BootId("b".into()), facts }
+    }
+
+    fn write(store: &mut Store, drafts: Vec<Draft>) {
+        let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: 0 };
+        store.commit(vec![Commit { drafts, ..Commit::default() }], kept).unwrap();
+    }
+
+    fn store_with(drafts: Vec<Draft>) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("jit.db")).unwrap();
+        write(&mut store, drafts);
+        (folder, store)
+    }
+
+    fn found(index: &Index, filter: &Filter, from: u64, limit: u64) -> Vec<u64> {
+        index.search(filter, from, limit).unwrap().into_iter().map(|record| record.seq).collect()
+    }
+
+    fn of(user: &str) -> Filter {
+        Filter { user: Some(user.to_owned()), ..Filter::default() }
+    }
+
+    #[test]
+    fn what_was_written_since_is_found_too() {
+        let (_folder, mut store) = store_with(vec![draft(1, "alice", None, Event::AccessAllowed, 1)]);
+        let mut index = Index::open(store.path()).unwrap();
+        assert_eq!(index.catch_up().unwrap(), 1);
+        write(&mut store, vec![draft(2, "bob", Some("alice"), Event::RequestApproved, 1)]);
+        assert_eq!(index.catch_up().unwrap(), 2);
+        assert_eq!(found(&index, &of("alice"), 1, 10), [1, 2]);
+        assert_eq!(found(&index, &of("alice"), 0, 1), [2], "the last one");
+        assert_eq!(found(&index, &of("alice"), 2, 10), [2]);
+    }
+
+    #[test]
+    fn an_index_of_another_record_is_made_anew() {
+        let (folder, store) = store_with(vec![draft(1, "alice", None, Event::AccessAllowed, 1)]);
+        assert_eq!(catch_up(store.path()).unwrap(), 1);
+        drop(store);
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(format!("jit.db{end}")));
+        }
+        let mut store = Store::open(&folder.path().join("jit.db")).unwrap();
+        write(&mut store, vec![draft(1, "carol", None, Event::AccessAllowed, 2)]);
+        let mut index = Index::open(store.path()).unwrap();
+        index.catch_up().unwrap();
+        assert_eq!(found(&index, &of("carol"), 1, 10), [1]);
+        assert_eq!(found(&index, &of("alice"), 1, 10), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_broken_index_is_made_anew() {
+        let (folder, store) = store_with(vec![draft(1, "alice", None, Event::AccessAllowed, 1)]);
+        catch_up(store.path()).unwrap();
+        for end in ["-wal", "-shm"] {
+            let _ = std::fs::remove_file(folder.path().join(format!("search.db{end}")));
+        }
+        std::fs::write(
+            folder.path().join("search.db"),
+            "no database, but long enough to be read as one".repeat(99),
+        )
+        .unwrap();
+        let mut index = Index::open(store.path()).unwrap();
+        index.catch_up().unwrap();
+        assert_eq!(found(&index, &of("alice"), 1, 10), [1]);
+    }
+
+    #[test]
+    fn what_the_record_does_not_say_is_not_shown() {
+        let (_folder, store) = store_with(vec![
+            draft(1, "alice", None, Event::AccessAllowed, 1),
+            draft(2, "alice", None, Event::AccessAllowed, 1),
+        ]);
+        let mut index = Index::open(store.path()).unwrap();
+        index.catch_up().unwrap();
+        let sql = "UPDATE records SET line = replace(line, 'alice', 'mallory') WHERE seq = 1";
+        store.connection.execute(sql, []).unwrap();
+        assert_eq!(found(&index, &of("alice"), 1, 10), [2]);
+        store.connection.execute("DELETE FROM records WHERE seq = 2", []).unwrap();
+        assert_eq!(found(&index, &of("alice"), 1, 10), [] as [u64; 0]);
+    }
+
+    fn a_filter() -> impl Strategy<Value = Filter> {
+        let who = prop::option::of(prop::sample::select(vec!["alice", "bob", "carol"]));
+        let event = prop::option::of(prop::sample::select(vec!["access.allowed", "access.denied"]));
+        let bound = || prop::option::of(0u64..5);
+        let text = prop::option::of(prop::sample::select(vec!["REASON 1", "2", "nothing"]));
+        (who, event, bound(), bound(), bound(), text, prop::option::of(1u64..40)).prop_map(
+            |(user, event, since, until, grant, text, before)| Filter {
+                user: user.map(str::to_owned),
+                event: event.map(str::to_owned),
+                since: since.map(|day| day * DAY),
+                until: until.map(|day| day * DAY),
+                grant,
+                text: text.map(str::to_owned),
+                before,
+                ..Filter::default()
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_index_finds_what_reading_everything_finds(
+            made in prop::collection::vec((0usize..3, prop::option::of(0usize..3), any::<bool>(), 0u64..4), 1..40),
+            filters in prop::collection::vec((a_filter(), 0u64..40, 1u64..50), 1..10),
+        ) {
+            let people = ["alice", "bob", "carol"];
+            let drafts = made.iter().enumerate().map(|(n, (user, actor, allowed, day))| {
+                let event = if *allowed { Event::AccessAllowed } else { Event::AccessDenied };
+                draft(n as u64 + 1, people[*user], actor.map(|actor| people[actor]), event, *day)
+            });
+            let (_folder, store) = store_with(drafts.collect());
+            let mut index = Index::open(store.path()).unwrap();
+            index.catch_up().unwrap();
+            let all = index.records.records(1, 1000).unwrap();
+            for (filter, from, limit) in filters {
+                let matching = all.iter().filter(|r| filter.matches(r.seq, &r.line)).map(|r| r.seq);
+                let expected: Vec<u64> = if from == 0 {
+                    let matching: Vec<u64> = matching.collect();
+                    matching[matching.len().saturating_sub(limit as usize)..].to_vec()
+                } else {
+                    matching.filter(|seq| *seq >= from).take(limit as usize).collect()
+                };
+                prop_assert_eq!(&found(&index, &filter, from, limit), &expected, "{:?}", filter);
+                if from > 0 {
+                    let walked = index.records.walk(&filter, from, limit).unwrap();
+                    prop_assert_eq!(walked.into_iter().map(|record| record.seq).collect::<Vec<_>>(), expected);
+                }
+            }
+        }
+    }
+}
