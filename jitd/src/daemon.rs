@@ -93,6 +93,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         deadline,
         sent,
         failing: false,
+        distrusted: false,
         started_at,
         later: Later::default(),
     };

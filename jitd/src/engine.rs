@@ -168,6 +168,8 @@ pub struct Engine {
     pub sent: Arc<AtomicU64>,
     /// Whether the last commit failed.
     pub failing: bool,
+    /// Whether the disk did not take the last that it was to take a little later. Until it does, every answer waits.
+    pub distrusted: bool,
     /// When the daemon started.
     pub started_at: WallTime,
     /// What is told when everybody who waits has an answer.
@@ -228,13 +230,8 @@ impl Engine {
         let _ = self.sink.send(ToSink::Stored(self.store.head().seq));
         while let Some(first) = inbox.recv().await {
             let now = self.clock.now();
-            let mut batch: Vec<Pending> = Vec::new();
+            let mut batch = self.steps(&mut again, &mut ledger, policy.as_deref(), &now);
             let mut stop = None;
-            for event in again.drain(..) {
-                let (next, effects) = step(ledger, policy.as_deref(), event.clone(), &now);
-                ledger = next;
-                batch.push(Pending { event, pidfd: None, reply: None, effects });
-            }
             let mut message = Some(first);
             while let Some(current) = message.take() {
                 match current {
@@ -276,15 +273,19 @@ impl Engine {
             self.after_the_answers(&mut again).await;
             // The wake-up may have nobody to take it only while the daemon ends.
             let mut due = next_deadline(&ledger, policy.as_deref(), &now);
-            if self.failing || !again.is_empty() {
-                // What is due stays due until it can be written; once a second is often enough to try.
-                let retry = now.boot.after(RETRY);
+            // What is due stays due until it can be written; once a second is often enough to try.
+            let retry = now.boot.after(RETRY);
+            if !again.is_empty() {
+                due = Some(retry);
+            } else if self.failing {
                 due = Some(due.map_or(retry, |due| due.max(retry)));
             }
             let _ = self.deadline.send_replace(due);
             if let Some(done) = stop {
+                let batch = self.steps(&mut again, &mut ledger, policy.as_deref(), &now);
+                ledger = self.finish(batch, ledger, &mut again)?;
                 let written = self.store.commit(Vec::new(), self.kept(&ledger));
-                if let Err(problem) = written {
+                if let Err(problem) = written.and_then(|written| Ok(written.key?)) {
                     error!("the last state before stopping was not written: {problem}");
                 }
                 let _ = done.send(());
@@ -292,6 +293,22 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// What the events come to that could not be written before.
+    fn steps(
+        &self,
+        again: &mut VecDeque<Event>,
+        ledger: &mut Ledger,
+        policy: Option<&Policy>,
+        now: &Now,
+    ) -> Vec<Pending> {
+        let steps = again.drain(..).map(|event| {
+            let (next, effects) = step(std::mem::take(ledger), policy, event.clone(), now);
+            *ledger = next;
+            Pending { event, pidfd: None, reply: None, effects }
+        });
+        steps.collect()
     }
 
     /// Performs what reconciling came to. If that cannot be written there is nothing to go on from.
@@ -371,14 +388,16 @@ impl Engine {
     async fn after_the_answers(&mut self, again: &mut VecDeque<Event>) {
         tokio::task::yield_now().await;
         let let_in = std::mem::take(&mut self.later.let_in);
-        if std::mem::take(&mut self.later.onto_the_disk)
-            && let Err(problem) = self.disk.bring(self.store.sealer())
-        {
-            error!("the disk does not take the record; whoever was let in with it is ended: {problem}");
-            self.failing = true;
-            again.push_back(Event::NotOnDisk(let_in));
+        if std::mem::take(&mut self.later.onto_the_disk) || self.distrusted {
+            let brought = self.disk.bring(self.store.sealer());
+            self.distrusted = brought.is_err();
+            if let Err(problem) = brought {
+                error!("the disk does not take the record; whoever was let in with it is ended: {problem}");
+                again.push_back(Event::NotOnDisk(let_in));
+            }
         }
-        if !self.later.records.is_empty() {
+        // The copies off the host are never ahead of the disk.
+        if !self.distrusted && !self.later.records.is_empty() {
             let _ = self.head.send_replace(self.store.head().seq);
             // Without its sink the daemon still decides; the records wait in the store.
             let _ = self.sink.send(ToSink::Written {
@@ -404,12 +423,12 @@ impl Engine {
         batch: &[Pending],
         ledger: &Ledger,
     ) -> Result<Written, StoreError> {
-        if self.failing {
+        if self.failing || self.distrusted {
             commits.iter_mut().for_each(|commit| commit.durability = Durability::AtOnce);
         }
         let durability = commits.iter().map(|commit| commit.durability).max().unwrap_or_default();
         let written = self.store.commit(std::mem::take(commits), self.kept(ledger))?;
-        self.failing = false;
+        self.failing = written.key.is_err();
         if durability == Durability::BeforeTheSession {
             self.later.onto_the_disk = true;
             let let_in =
@@ -501,7 +520,7 @@ impl Engine {
         let Pending { event, reply, effects, .. } = pending;
         for effect in effects {
             if let Effect::Terminate { session, .. } = &effect
-                && matches!(Effect::why(session), EndedBy::Expired | EndedBy::Parent)
+                && matches!(Effect::why(session), EndedBy::Expired | EndedBy::Parent | EndedBy::Unrecorded)
             {
                 self.perform(effect, &mut None, &mut None);
             }

@@ -183,6 +183,15 @@ pub fn all_pids() -> io::Result<Vec<u32>> {
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
+/// The pid that was given out last in this pid namespace (proc_loadavg(5), field 5).
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn newest_pid() -> io::Result<u32> {
+    let text = slurp("/proc/loadavg")?;
+    text.split_whitespace().last().and_then(|word| word.parse().ok()).ok_or_else(|| odd("loadavg"))
+}
+
 /// A process for a record: pid, start, uid, cgroup, executable, command line. What cannot be read any more is a question
 /// mark.
 #[must_use]

@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::clock::boot_now;
 use crate::core::event::EndReport;
 use crate::core::ledger::MainProcess;
-use crate::core::reaping::{Act, Found, MOST_NAMED, Manner, Reaping, Seen, Sent};
+use crate::core::reaping::{Act, Found, MOST_NAMED, Reaping, Seen, Sent};
 use crate::process;
 use crate::sessions::cgroup::Scope;
 
@@ -36,15 +36,14 @@ pub struct Doomed {
     pub due: BootTime,
 }
 
-/// Ends it. Where it cannot be proven to have ended, the report says that something is left.
-pub async fn end(doomed: &Doomed, manner: Manner) -> EndReport {
-    let mut reaping = Reaping::new(manner);
-    let mut first_signal = None;
+/// Ends it. Where it cannot be proven to have ended, the report says that something is left; then this is called again,
+/// after [`Reaping::again`]. `first_signal` is set when the first signal goes out.
+pub async fn end(doomed: &Doomed, reaping: &mut Reaping, first_signal: &mut Option<Duration>) -> EndReport {
     let mut kill = None;
     let mut act = reaping.next(Seen::Begin { populated: doomed.scope.is_populated() });
     loop {
         if first_signal.is_none() && matches!(act, Act::Signal(_) | Act::KillAll | Act::End(_)) {
-            first_signal = Some(boot_now().since(doomed.due));
+            *first_signal = Some(boot_now().since(doomed.due));
         }
         if kill.is_none() && reaping.kills() {
             kill = Some(boot_now());
@@ -53,7 +52,12 @@ pub async fn end(doomed: &Doomed, manner: Manner) -> EndReport {
             Act::Report(report) => {
                 let now = boot_now();
                 let kill = kill.map(|since| now.since(since));
-                return EndReport { took: now.since(doomed.due), first_signal, kill, ..report };
+                return EndReport {
+                    took: now.since(doomed.due),
+                    first_signal: *first_signal,
+                    kill,
+                    ..report
+                };
             }
             Act::Freeze => {
                 freeze(&doomed.scope).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::clock::wait_until;
 use crate::output;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -50,6 +51,11 @@ impl Disk {
     /// When it is still in use, or cannot be repaired.
     pub fn repair(&self) -> Result<()> {
         run(Command::new("umount").arg(&self.at))?;
+        // Other mount namespaces may have it a moment longer, and as long as they do it is the failed one.
+        wait_until("the disk is let go", LIMIT, || {
+            let used = output::run(Command::new("losetup").arg("--associated").arg(&self.image), b"", LIMIT)?;
+            Ok(used.ok()?.stdout.is_empty())
+        })?;
         let checked = output::run(Command::new("e2fsck").args(["-f", "-y"]).arg(&self.image), b"", LIMIT)?;
         // 0: nothing was wrong; 1: it was repaired (e2fsck(8)).
         if checked.status > 1 {

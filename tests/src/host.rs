@@ -27,7 +27,8 @@ pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 pub const GRACE: Duration = Duration::from_secs(1);
 
 const SETTINGS: &str = include_str!("../host/jitd.toml");
-const ROLES: [(&str, &str); 2] = [
+const ROLES: [(&str, &str); 3] = [
+    ("ends.toml", include_str!("../host/roles.d/ends.toml")),
     ("stories.toml", include_str!("../host/roles.d/stories.toml")),
     ("web-admin.toml", include_str!("../host/roles.d/web-admin.toml")),
 ];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use jit_tests::clock::wait_until;
 use jit_tests::host::{Host, play};
 use jit_tests::login::Login;
 use jit_tests::people::{ALICE, BOB, CAROL, DAVE, MALLORY, OSCAR};
@@ -108,6 +109,27 @@ fn nobody_but_root_calls_the_gate() -> Result<()> {
                 person.run("ls /var/lib/jitd")?.fails()?;
             }
             host.root(&["hostile", "enter", "socket"])?.ok()?;
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// The bus names the process that connected. Once that has ended nobody can tell whether its heir is in a window.
+#[test]
+fn nobody_speaks_for_a_process_that_has_ended() -> Result<()> {
+    for release in [Release::Bookworm, Release::Trixie] {
+        play(&Plan::new(release), |host| {
+            host.install("hostile")?;
+            host.grant(DAVE, "ops", "30m")?;
+            host.login(DAVE)?.run("sudo -n hostile orphan alice ops /var/tmp/answer")?.ok()?;
+            wait_until("there is an answer", LIMIT, || Ok(host.has("/var/tmp/answer")))?;
+            let answer = host.read("/var/tmp/answer")?;
+            // Some buses name a process that has ended, others name none then.
+            let unknown = ["which connected to the bus, cannot be read", "does not say which process calls"];
+            ensure!(unknown.iter().any(|why| answer.contains(why)), "{answer:?}");
+            let grants = host.jitctl(&["grants"])?.to_string();
+            ensure!(!grants.contains("alice"), "{grants}");
             Ok(())
         })?;
     }

@@ -263,6 +263,64 @@ fn who_leaves_the_cgroup_is_found_by_the_tag() -> Result<()> {
     Ok(())
 }
 
+/// It is not forgotten when its sudo ends and its scope is empty, and it is still there when the window ends.
+#[test]
+fn who_leaves_the_cgroup_does_not_outlive_its_sudo_and_the_window() -> Result<()> {
+    for release in [Release::Bookworm, Release::Trixie] {
+        play(&Plan::new(release), |host| {
+            let mut dave = host.login(DAVE)?;
+            for linger in ["0", "1"] {
+                let grant = host.grant(DAVE, "ops", "30m")?.to_string();
+                host.root(&["rm", "-f", "/var/tmp/line", "/var/tmp/moved"])?.ok()?;
+                let lifeline = host.lifeline("/var/tmp/line")?;
+                let stray = "exec 9>/var/tmp/line; echo here >&9; echo 0 > /sys/fs/cgroup/evil/cgroup.procs; \
+                             trap \"\" TERM HUP; echo moved > /var/tmp/moved; while :; do sleep 1; done";
+                host.write("/var/tmp/stray", stray)?;
+                dave.run(&format!(
+                    "sudo -n bash -c 'mkdir -p /sys/fs/cgroup/evil; setsid bash /var/tmp/stray >/dev/null 2>&1 & \
+                     until [ -e /var/tmp/moved ]; do :; done; sleep {linger}'"
+                ))?
+                .ok()?;
+                lifeline.taken(LIMIT)?;
+                // Its sudo has gone; the session has not.
+                wait_until("it is back in a scope", LIMIT, || {
+                    Ok(host.root_sh("grep -hc . /sys/fs/cgroup/jit.slice/jit-*.scope/cgroup.procs")?.status
+                        == 0)
+                })?;
+                ensure!(lifeline.is_held()?, "it has ended before its window");
+                host.root(&["jitctl", "revoke", &grant, "--reason", "a story"])?.ok()?;
+                lifeline.let_go(LIMIT)?;
+                host.no_session_left(LIMIT)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// PID 1 cannot be asked for a scope then, and the end does not wait for it.
+#[test]
+fn the_window_ends_although_the_bus_does_not_answer() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        let mut dave = host.login(DAVE)?;
+        let lifeline = host.lifeline("/var/tmp/line")?;
+        host.grant(DAVE, "ops", "4s")?;
+        let end = end_of(host, DAVE)?;
+        host.root_sh("kill -STOP $(pidof dbus-daemon)")?.ok()?;
+        dave.run(
+            "sudo -n bash -c 'exec 9>/var/tmp/line; echo here >&9; setsid sleep 1000 >/dev/null 2>&1 & :'",
+        )?
+        .ok()?;
+        lifeline.taken(LIMIT)?;
+        let gone = lifeline.let_go(LIMIT)?;
+        host.root_sh("kill -CONT $(pidof dbus-daemon)")?.ok()?;
+        let late = Duration::from_micros(gone.saturating_sub(end));
+        ensure!(gone >= end && late <= GRACE + AND_A_SECOND, "gone {late:?} after the end");
+        host.no_session_left(LIMIT)?;
+        Ok(())
+    })
+}
+
 /// PID 1 holds the deadline too.
 #[test]
 fn the_window_ends_although_jitd_is_dead() -> Result<()> {

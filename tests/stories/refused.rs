@@ -142,6 +142,9 @@ fn a_warm_ticket_is_refused_on_bookworm() -> Result<()> {
 fn the_refusal_names_the_line_to_type() -> Result<()> {
     play(&Plan::new(Release::Trixie).gating(&["sudo", "sudo-i", "su", "doas"]), |host| {
         let mut dave = Shells::of(host, DAVE)?;
+        dave.run("sudo -n true")?.fails()?.says("jit: all of them are listed by: jitctl roles")?;
+        // Not more of them than are named one by one.
+        host.root_sh("rm /etc/jitd/roles.d/ends.toml; systemctl reload jitd.service")?.ok()?;
         for line in ["sudo -n true", "sudo-rs -n true", "doas true"] {
             let output = dave.run(line)?;
             output.fails()?;

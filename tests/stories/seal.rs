@@ -161,6 +161,10 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                 host.root(&["sqlite3", "/root/yesterday/jit.db", "SELECT max(seq) + 1 FROM records"])?;
             let behind = behind.ok()?.line().to_owned();
             named(&store, &behind, "another record was seen elsewhere")?;
+            let anew = sql(host, &format!("SELECT hash FROM records WHERE seq = {behind}"))?;
+            wait_until("rsyslog has the other record", LIMIT, || {
+                Ok(host.read(COPY).unwrap_or_default().contains(&anew))
+            })?;
             named(
                 &verify(host, "", &["--input", COPY])?,
                 &behind,
@@ -270,6 +274,7 @@ fn a_seal_is_begun_once_and_never_from_inside_a_window() -> Result<()> {
         // Where the key cannot be moved on nobody becomes root, and what was begun for them ends.
         host.no_session_left(LIMIT)?;
         host.root_sh("cd /var/lib/jitd; rm seal.key; mkdir seal.key")?.ok()?;
+        host.login(DAVE)?.run("sudo -n true")?.fails()?.says("could not be")?;
         host.login(DAVE)?.run("sudo -n true")?.fails()?.says("the record could not be sealed")?;
         host.no_session_left(LIMIT)?;
         host.root(&["sudo", "-n", "true"])?.ok()?;

@@ -153,6 +153,22 @@ mod tests {
     use jit_proto::escape::is_unsafe;
     use proptest::prelude::*;
 
+    /// The cells of a line, as RFC 4180 reads it.
+    fn cells(line: &str) -> Vec<String> {
+        let mut cells = vec![String::new()];
+        let mut quoted = false;
+        let mut marks = line.chars().peekable();
+        while let Some(mark) = marks.next() {
+            match mark {
+                '"' if quoted && marks.peek() == Some(&'"') => cells.last_mut().unwrap().extend(marks.next()),
+                '"' => quoted = !quoted,
+                ',' if !quoted => cells.push(String::new()),
+                other => cells.last_mut().unwrap().push(other),
+            }
+        }
+        cells
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
@@ -162,7 +178,9 @@ mod tests {
             prop_assert_eq!(rows.matches("\r\n").count(), harmless.matches("\r\n").count());
             for line in rows.split("\r\n") {
                 prop_assert!(!line.chars().any(is_unsafe), "{line:?}");
-                prop_assert!(!line.contains(",=") && !line.contains(",@") && !line.contains(",\"="), "{line:?}");
+                for cell in cells(line) {
+                    prop_assert!(!cell.starts_with(['=', '@']), "{line:?}");
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use jit_proto::chain::Sealed;
 use tracing::{info, warn};
 
 use crate::store::Reader;
+use crate::store::disk::sync;
 use syslog_line::Rfc5424;
 
 /// The local syslog socket (syslog(3)).
@@ -80,7 +81,16 @@ pub fn start(store: PathBuf, sent: Arc<AtomicU64>) -> std::io::Result<mpsc::Send
                     }
                 }
                 Ok(ToSink::Enterprise(number)) => sink.enterprise = number,
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    // What was gathered need not be on the disk yet, and syslog is never to be ahead of that.
+                    if !sink.fresh.is_empty()
+                        && let Err(problem) = sync(&sink.store)
+                    {
+                        warn!("audit records wait for the disk: {problem}");
+                        gathering = true;
+                        continue;
+                    }
+                }
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     // What is not taken now is sent after the next start.
                     let _ = sink.drain();
@@ -130,8 +140,9 @@ impl Sink {
                 Some(reader) => reader,
                 none => none.insert(Reader::open(&self.store).map_err(|error| error.to_string())?),
             };
+            let reached = self.sent.load(Ordering::Relaxed);
             let records = reader
-                .records(self.sent.load(Ordering::Relaxed) + 1, PAGE)
+                .records(reached + 1, PAGE.min(self.written - reached))
                 .map_err(|error| error.to_string())?;
             if records.is_empty() {
                 // Somebody removed them from the store; the chain says so, and there is nothing to send.

@@ -10,9 +10,12 @@ mod manager;
 
 mod signals;
 
+use std::io;
+use std::os::fd::AsFd;
 use std::thread;
+use std::time::Duration;
 
-use jit_proto::identity::UserId;
+use jit_proto::identity::{SessionId, UserId};
 use jit_proto::names::{BUS_NAME, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
@@ -31,12 +34,15 @@ use crate::rules::Rules;
 /// Calls that are looked at behind the bus at once; more wait. NSS may be slow, and any local user may call.
 const MOST_LOOKUPS: usize = 8;
 
+/// Nobody on the bus is waited for longer, PID 1 included.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
 /// Connects to the system bus.
 ///
 /// # Errors
 /// When it is not there.
 pub async fn connect() -> zbus::Result<Connection> {
-    zbus::connection::Builder::address(SYSTEM_BUS_ADDRESS).build().await
+    zbus::connection::Builder::address(SYSTEM_BUS_ADDRESS).method_timeout(ANSWER_LIMIT).build().await
 }
 
 /// What the bus is served with.
@@ -113,17 +119,28 @@ async fn caller(connection: &Connection, header: &Header<'_>) -> Result<Caller, 
     let pid = credentials.pid;
     let looked = tokio::task::spawn_blocking(move || {
         let person = Nss.person(uid)?.ok_or_else(|| format!("uid {uid} has no account on this host"))?;
-        // A caller that has ended meanwhile is judged by its uid alone.
-        let loginuid = pid.and_then(|pid| process::loginuid(pid).ok().flatten());
-        let audit_session = pid.and_then(|pid| process::audit_session(pid).ok().flatten());
-        let cgroup = pid.and_then(|pid| process::cgroup_of(pid).ok().flatten());
-        let scope = cgroup.as_deref().and_then(process::session_in);
+        let pid = pid.ok_or("the bus does not say which process calls")?;
+        let (loginuid, audit_session, scope) = whereabouts(pid)
+            .map_err(|error| format!("process {pid}, which connected to the bus, cannot be read: {error}"))?;
         Ok(Caller { person, loginuid, audit_session, scope })
     });
     looked
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?
         .map_err(|why: String| Failure::NotAuthorized(why))
+}
+
+/// Whose login, which audit session and which elevated session a process belongs to. The bus names the process that
+/// connected; where that has ended, others can still speak through its connection, and nobody knows who they are.
+fn whereabouts(pid: u32) -> io::Result<(Option<UserId>, Option<u32>, Option<SessionId>)> {
+    let pidfd = process::open_pid(pid)?;
+    let loginuid = process::loginuid(pid)?;
+    let audit_session = process::audit_session(pid)?;
+    let scope = process::cgroup_of(pid)?.as_deref().and_then(process::session_in);
+    if process::has_ended(pidfd.as_fd())? {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it has ended"));
+    }
+    Ok((loginuid, audit_session, scope))
 }
 
 /// The pid of a caller that is root.

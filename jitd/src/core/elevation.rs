@@ -137,6 +137,10 @@ fn open(
     }
     opened.state = SessionState::Open { run_as: target.clone() };
     let opened = opened.clone();
+    if turn.ledger.sealed {
+        // Whoever is root in a moment is not to find the key of this record.
+        turn.at_once();
+    }
     if moved {
         turn.then(Effect::Survey(Survey::Opened(Box::new(opened.clone()))));
     }
@@ -270,6 +274,11 @@ enum Own {
 
 fn own_session(turn: &Turn<'_>, knock: &Knock) -> Own {
     let session = session_of(&turn.ledger, &knock.process);
+    if let Some(why) = session.and_then(why_it_ends)
+        && (!knock.is_roots_own() || session.is_some_and(|session| session.main == knock.process.main))
+    {
+        return Own::Refused(why);
+    }
     if knock.is_roots_own() {
         let own = session.filter(|session| session.main == knock.process.main);
         return own.map_or(Own::Root, |session| Own::Session(Box::new(session.clone())));
@@ -285,10 +294,17 @@ fn own_session(turn: &Turn<'_>, knock: &Knock) -> Own {
     if !same {
         return Own::Refused("this call is not the one that its account stage let pass".to_owned());
     }
-    if session.is_ending() {
-        return Own::Refused("the window has closed".to_owned());
-    }
     Own::Session(Box::new(session.clone()))
+}
+
+/// Why a session that is being ended is.
+fn why_it_ends(session: &Session) -> Option<String> {
+    let why = match &session.state {
+        SessionState::Ending { why: EndedBy::Unrecorded, .. } => "it could not be recorded",
+        SessionState::Ending { .. } | SessionState::Ended { .. } => "the window has closed",
+        SessionState::Registered | SessionState::Open { .. } => return None,
+    };
+    Some(why.to_owned())
 }
 
 /// The person who knocks, or why they are nobody.
@@ -340,6 +356,7 @@ fn refuse(turn: &mut Turn<'_>, knock: &Knock, why: &str, lines: Vec<String>) -> 
         ..facts::knock(knock)
     };
     turn.note(What::AccessDenied, facts);
+    turn.soon();
     let lines =
         if lines.is_empty() { vec![format!("jit: {} is refused: {why}.", knock.service)] } else { lines };
     Verdict::Denied(lines)

@@ -156,6 +156,13 @@ impl Reaping {
         }
     }
 
+    /// The same session's end, tried once more: who was counted stays counted.
+    pub fn again(&mut self, manner: Manner) {
+        let report = EndReport { left: 0, ..std::mem::take(&mut self.report) };
+        let counted = std::mem::take(&mut self.counted);
+        *self = Self { counted, report, ..Self::new(manner) };
+    }
+
     /// Whether everything is being killed by now.
     #[must_use]
     pub fn kills(&self) -> bool {

@@ -18,6 +18,10 @@ use crate::readiness::watched;
 const ROOT: &str = "/sys/fs/cgroup";
 /// cgroup.kill empties 5,000 processes in well under a second; after this much something is wrong.
 const KILL_LIMIT: Duration = Duration::from_secs(3);
+/// A mark that the kernel dropped is made up for after this, and then after twice as long each time,
+const SOON: Duration = Duration::from_millis(20);
+/// but at most this.
+const SELDOM: Duration = Duration::from_secs(5);
 
 /// The cgroups of one session's scopes. Usually there is one; while its window is being moved there are two.
 #[derive(Debug, Clone)]
@@ -161,16 +165,22 @@ impl Scope {
         Ok(())
     }
 
-    /// Waits for a key of `cgroup.events`. The kernel marks the file with POLLPRI whenever one changes.
+    /// Waits for a key of `cgroup.events`. The kernel marks the file with POLLPRI whenever one changes, but puts that off
+    /// where it did so less than 10 ms ago, and drops it where the cgroup is removed meanwhile (kernel/cgroup/cgroup.c,
+    /// `cgroup_file_notify`, `cgroup_rm_file`). So it is looked at again without a mark as well, less and less often.
     async fn wait_for(&self, generation: u32, key: &str, value: bool, limit: Duration) -> io::Result<()> {
         let events = self.folder(generation).join("cgroup.events");
         let file = watched(File::open(events)?.into(), Interest::PRIORITY)?;
         let wait = async {
+            let mut look_again = SOON;
             loop {
                 if read_event(file.get_ref(), key)? == value {
                     return Ok(());
                 }
-                file.ready(Interest::PRIORITY).await?.clear_ready();
+                if let Ok(marked) = tokio::time::timeout(look_again, file.ready(Interest::PRIORITY)).await {
+                    marked?.clear_ready();
+                }
+                look_again = look_again.saturating_mul(2).min(SELDOM);
             }
         };
         tokio::time::timeout(limit, wait).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

@@ -10,6 +10,9 @@ use crate::process;
 /// More passes than this mean that something forks faster than it can be moved; the reaper deals with that.
 const MOST_PASSES: usize = 32;
 
+/// So many pids are tried one by one in less time than all of `/proc` is listed in.
+const FEW_PIDS: u32 = 512;
+
 /// What is known about where a session's processes are.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -71,10 +74,27 @@ impl Tree {
         Err(io::Error::other("its processes fork faster than they can be moved"))
     }
 
-    /// Every process with the tag, wherever it is: a walk over all of `/proc`.
-    pub(super) fn tagged_anywhere(&self) -> io::Result<Vec<u32>> {
-        let Some(tag) = self.tag else { return Ok(Vec::new()) };
-        Ok(process::all_pids()?.into_iter().filter(|pid| has_tag(*pid, tag)).collect())
+    /// Looks for processes that went where none of the session was seen, and notes where they are. They were forked
+    /// after the session's first process, so where pids have not begun anew since, only later ones are looked at.
+    pub(super) async fn look_for_strays(&mut self) -> io::Result<()> {
+        let (first, newest) = (self.main.pid, process::newest_pid()?);
+        let Some(tag) = self.tag else { return Ok(()) };
+        if !(first..first.saturating_add(FEW_PIDS)).contains(&newest) {
+            return self.look_everywhere().await;
+        }
+        (first..=newest).filter(|pid| has_tag(*pid, tag)).for_each(|pid| self.saw(pid));
+        Ok(())
+    }
+
+    /// Notes where its processes are: a walk over all of `/proc`, which is not for the thread that answers the gate.
+    pub(super) async fn look_everywhere(&mut self) -> io::Result<()> {
+        let Some(tag) = self.tag else { return Ok(()) };
+        let walk = move || -> io::Result<Vec<u32>> {
+            Ok(process::all_pids()?.into_iter().filter(|pid| has_tag(*pid, tag)).collect())
+        };
+        let found = tokio::task::spawn_blocking(walk).await.map_err(io::Error::other)??;
+        found.into_iter().for_each(|pid| self.saw(pid));
+        Ok(())
     }
 
     fn main_is_outside(&self) -> bool {

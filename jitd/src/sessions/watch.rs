@@ -1,5 +1,7 @@
 //! One session from its first process to its last.
 
+use std::collections::VecDeque;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use crate::clock::boot_now;
 use crate::core::event::{EndReport, Event, Reply, Verdict};
 use crate::core::idle::Verdict as Idle;
 use crate::core::ledger::Session;
-use crate::core::reaping::Manner;
+use crate::core::reaping::{Manner, Reaping};
 use crate::engine::Handle;
 use crate::process;
 use crate::readiness::watched;
@@ -31,6 +33,8 @@ const LEISURE: Duration = Duration::from_millis(50);
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 /// The longest time between two tries to get a session into its scope; the first comes after [`LEISURE`].
 const LONGEST_BETWEEN_TRIES: Duration = Duration::from_secs(5);
+/// An end waits no longer for a scope; the sweep needs none.
+const CONTAIN_LIMIT: Duration = Duration::from_millis(250);
 /// PID 1 takes no shorter time limit than this for what is over already.
 const LEAST_LIMIT: Duration = Duration::from_millis(100);
 
@@ -107,13 +111,20 @@ impl Watch {
             let _ = then.send(Reply::Gate(verdict));
         } else if self.pidfd.is_none() && self.tree.scope.newest().is_none() {
             // Found again after a restart, without its first process: what is left of it can be anywhere.
-            self.look_everywhere();
+            let looked = self.tree.look_everywhere().await;
+            self.note(looked);
         }
+        let mut queue = VecDeque::new();
+        let mut woken = None;
         loop {
-            match self.wait(&mut inbox).await {
+            let now = match woken.take().or_else(|| queue.pop_front().map(Woken::Told)) {
+                Some(now) => now,
+                None => self.wait(&mut inbox).await,
+            };
+            match now {
                 Woken::MainEnded => {
                     self.pidfd = None;
-                    if self.is_over() {
+                    if self.is_over().await {
                         break self.report(EndReport::default()).await;
                     }
                 }
@@ -121,19 +132,23 @@ impl Watch {
                     // Something of it lives elsewhere: another module may have moved it, and PID 1 collects a scope
                     // that is empty. The next try comes at leisure.
                     self.held = None;
-                    if self.is_over() {
+                    if self.is_over().await {
                         break self.report(EndReport::default()).await;
                     }
                 }
                 Woken::Leisure => {
-                    if self.is_over() {
+                    if self.is_over().await {
                         break self.report(EndReport::default()).await;
                     }
-                    if let Err(problem) = self.contain().await {
-                        if self.is_over() {
-                            break self.report(EndReport::default()).await;
+                    match unless_ended(&mut inbox, &mut queue, self.contain()).await {
+                        Err(end) => woken = Some(end),
+                        Ok(Ok(())) => {}
+                        Ok(Err(problem)) => {
+                            if self.is_over().await {
+                                break self.report(EndReport::default()).await;
+                            }
+                            warn!("session {id} is not in its scope yet; its tag holds it: {problem}");
                         }
-                        warn!("session {id} is not in its scope yet; its tag holds it: {problem}");
                     }
                     self.tries = if self.held.is_some() { 0 } else { self.tries + 1 };
                 }
@@ -149,7 +164,9 @@ impl Watch {
                     // Whoever waited for it may have given up.
                     let _ = done.send(());
                 }
-                Woken::Told(ToSession::Prolong(until)) => self.prolong(until).await,
+                Woken::Told(ToSession::Prolong(until)) => {
+                    woken = unless_ended(&mut inbox, &mut queue, self.prolong(until)).await.err();
+                }
                 Woken::Told(ToSession::MindIdleness(idle)) => self.mind_idleness(idle),
                 Woken::Told(ToSession::Terminate { manner, due }) => break self.end(manner, due).await,
                 Woken::Closed => break,
@@ -198,9 +215,17 @@ impl Watch {
         }
     }
 
-    /// Whether nothing is left of it, in its scope or where it was seen.
-    fn is_over(&self) -> bool {
-        self.pidfd.is_none() && !self.tree.scope.is_populated() && self.tree.outside().is_empty()
+    /// Whether nothing is left of it, in its scope or anywhere else.
+    async fn is_over(&mut self) -> bool {
+        let gone = |watch: &Self| {
+            watch.pidfd.is_none() && !watch.tree.scope.is_populated() && watch.tree.outside().is_empty()
+        };
+        if !gone(self) {
+            return false;
+        }
+        let looked = self.tree.look_for_strays().await;
+        self.note(looked);
+        gone(self)
     }
 
     /// Makes the scope and moves everything of the session into it.
@@ -212,21 +237,21 @@ impl Watch {
             return self.tree.gather(generation).map_err(|error| error.to_string());
         }
         // After a restart there is one, and PID 1 says whether it holds it.
-        let newest = self.tree.scope.newest();
-        self.hold(newest.unwrap_or(0), newest.into_iter().collect()).await
+        self.hold(self.tree.scope.newest().unwrap_or(0)).await
     }
 
     /// Has PID 1 hold a scope of this number, and gathers everything in it.
-    async fn hold(&mut self, generation: u32, from: Vec<u32>) -> Result<(), String> {
+    async fn hold(&mut self, generation: u32) -> Result<(), String> {
         let mut pids: Vec<u32> = Vec::new();
         if self.pidfd.is_some() {
             pids.push(self.session.main.pid);
         }
         pids.extend(self.tree.outside());
-        pids.extend(from.into_iter().flat_map(|older| self.tree.scope.pids_of(older)));
+        pids.extend(self.tree.scope.all_pids());
         let mut problem = "none of its processes is there".to_owned();
         for pid in pids {
             let last = self.until.since(boot_now()).max(LEAST_LIMIT);
+            // Whether or not it comes to be, the reaper is to look there.
             self.tree.scope.add(generation);
             match self.systemd.make_scope(self.session.id, generation, pid, last).await {
                 Ok(()) => {
@@ -252,7 +277,7 @@ impl Watch {
     async fn prolong(&mut self, until: BootTime) {
         self.until = until;
         let Some(old) = self.held.take() else { return };
-        if let Err(problem) = self.hold(old + 1, vec![old]).await {
+        if let Err(problem) = self.hold(old + 1).await {
             warn!(
                 "session {} is still held by the limit of its old window, and is tried again: {problem}",
                 self.session.id
@@ -260,10 +285,10 @@ impl Watch {
         }
     }
 
-    fn look_everywhere(&mut self) {
-        match self.tree.tagged_anywhere() {
-            Ok(pids) => pids.into_iter().for_each(|pid| self.tree.saw(pid)),
-            Err(problem) => error!("session {}: /proc cannot be read: {problem}", self.session.id),
+    /// Where `/proc` cannot be read, what is known has to do.
+    fn note(&self, looked: io::Result<()>) {
+        if let Err(problem) = looked {
+            error!("session {}: /proc cannot be read: {problem}", self.session.id);
         }
     }
 
@@ -308,15 +333,17 @@ impl Watch {
     async fn end(&mut self, manner: Manner, due: BootTime) {
         if matches!(manner, Manner::Ask(_)) && !self.tree.scope.is_populated() {
             // What is frozen and ended as a whole leaves the terminal as it was; what is swept up does not.
-            if let Err(problem) = self.contain().await {
+            let contained = tokio::time::timeout(CONTAIN_LIMIT, self.contain()).await;
+            if let Some(problem) = contained.map_or(Some("PID 1 does not answer".to_owned()), Result::err) {
                 debug!("session {} ends without a scope: {problem}", self.session.id);
             }
         }
         let scope = self.tree.scope.clone();
         let doomed = Doomed { scope, tag: self.tree.tag, main: self.session.main, due };
-        let mut manner = manner;
+        let mut reaping = Reaping::new(manner);
+        let mut first_signal = None;
         loop {
-            let report = reaper::end(&doomed, manner).await;
+            let report = reaper::end(&doomed, &mut reaping, &mut first_signal).await;
             if report.left == 0 {
                 return self.report(report).await;
             }
@@ -324,7 +351,7 @@ impl Watch {
             if self.engine.tell(Event::SessionStuck(self.session.id, report)).await.is_err() {
                 return;
             }
-            manner = Manner::Kill;
+            reaping.again(Manner::Kill);
             wait_for(TRY_AGAIN).await;
         }
     }
@@ -333,6 +360,25 @@ impl Watch {
         let report = EndReport { contained: self.contained, ..report };
         if self.engine.tell(Event::SessionGone(self.session.id, report)).await.is_err() {
             debug!("the engine has ended before session {}", self.session.id);
+        }
+    }
+}
+
+/// Does something that waits for others, unless the session is told to end meanwhile. What else it is told comes after.
+async fn unless_ended<T>(
+    inbox: &mut mpsc::UnboundedReceiver<ToSession>,
+    queue: &mut VecDeque<ToSession>,
+    work: impl Future<Output = T>,
+) -> Result<T, Woken> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return Ok(done),
+            told = inbox.recv() => match told {
+                Some(end @ ToSession::Terminate { .. }) => return Err(Woken::Told(end)),
+                Some(other) => queue.push_back(other),
+                None => return Err(Woken::Closed),
+            },
         }
     }
 }

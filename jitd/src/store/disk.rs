@@ -22,7 +22,6 @@ const MOST_LOG_BYTES: u64 = 4 << 20;
 #[derive(Debug)]
 pub struct Disk {
     store: PathBuf,
-    log: PathBuf,
     keeper: Keeper,
     shortening: Option<JoinHandle<()>>,
 }
@@ -31,9 +30,7 @@ impl Disk {
     /// What lies under this store.
     #[must_use]
     pub fn under(store: &Store) -> Self {
-        let mut log = store.path().to_owned().into_os_string();
-        log.push("-wal");
-        Self { store: store.path().to_owned(), log: log.into(), keeper: store.keeper(), shortening: None }
+        Self { store: store.path().to_owned(), keeper: store.keeper(), shortening: None }
     }
 
     /// Brings everything that is committed onto the disk, and then the key for what follows it. The records first: a key
@@ -42,8 +39,7 @@ impl Disk {
     /// # Errors
     /// Says what the disk does not take.
     pub fn bring(&mut self, key: Option<&Sealer>) -> Result<(), String> {
-        let log = File::open(&self.log).and_then(|log| log.sync_data().map(|()| log));
-        let log = log.map_err(|error| format!("{}: {error}", self.log.display()))?;
+        let log = sync(&self.store)?;
         key.map_or(Ok(()), |key| self.keeper.keep(key)).map_err(|error| error.to_string())?;
         let long = log.metadata().is_ok_and(|meta| meta.len() >= MOST_LOG_BYTES);
         if long && self.shortening.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -56,6 +52,17 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// Brings the log of this store onto the disk, and so everything that is committed to it.
+///
+/// # Errors
+/// Names the file that the disk does not take.
+pub fn sync(store: &Path) -> Result<File, String> {
+    let mut path = store.as_os_str().to_owned();
+    path.push("-wal");
+    let log = File::open(&path).and_then(|log| log.sync_data().map(|()| log));
+    log.map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// A checkpoint that waits for nobody (sqlite.org/pragma.html#pragma_wal_checkpoint, PASSIVE).

@@ -10,14 +10,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use jit_proto::names::{BUS_NAME, GATE_INTERFACE, GATE_SOCKET, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
 use jit_tests::clock::rest;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use zbus::connection::Builder;
-use zbus::{Connection, Fd, OwnedFd, Variant, fdo, interface};
+use zbus::{Connection, Fd, Message, OwnedFd, Variant, fdo, interface};
 
-const USAGE: &str = "usage: hostile bus SOCKET COUNT | gate HOW | enter socket|bus | setcap FILE";
+const USAGE: &str =
+    "usage: hostile bus SOCKET COUNT | gate HOW | enter socket|bus | orphan USER ROLE FILE | setcap FILE";
 
 /// What the gate answers besides the outcome.
 type More = HashMap<String, Variant<'static>>;
@@ -28,6 +29,7 @@ fn main() -> Result<()> {
         ["bus", socket, count] => fake_bus(Path::new(socket), Path::new(count)),
         ["gate", how] => fake_gate(how),
         ["enter", way] => block_on(enter(way)),
+        ["orphan", user, role, file] => grant_as_an_orphan(user, role, file),
         ["setcap", file] => set_capability(Path::new(file)),
         _ => bail!(USAGE),
     }
@@ -38,6 +40,39 @@ fn set_capability(file: &Path) -> Result<()> {
     let words: [u32; 5] = [0x0200_0001, 1 << 7, 0, 0, 0];
     let data: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     rustix::fs::setxattr(file, "security.capability", &data, rustix::fs::XattrFlags::empty())?;
+    Ok(())
+}
+
+/// Connects to the system bus and ends, and leaves the connection to a child that asks for a grant when the process that
+/// the bus knows is no more. What is answered goes into a file.
+fn grant_as_an_orphan(user: &str, role: &str, file: &str) -> Result<()> {
+    let path = SYSTEM_BUS_ADDRESS.strip_prefix("unix:path=").context("an address of another kind")?;
+    let mut bus = UnixStream::connect(path)?;
+    let uid: String =
+        rustix::process::getuid().as_raw().to_string().bytes().map(|b| format!("{b:02x}")).collect();
+    write!(bus, "\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n")?;
+    let hello = Message::method_call("/org/freedesktop/DBus", "Hello")
+        .destination("org.freedesktop.DBus")
+        .interface("org.freedesktop.DBus")
+        .build(&())?;
+    bus.write_all(hello.data())?;
+    // The bus has answered both.
+    let mut come = [0; 4096];
+    ensure!(bus.read(&mut come)? > 0 && come.starts_with(b"OK"), "the bus does not take the handshake");
+    let options: HashMap<&str, Variant<'_>> = HashMap::new();
+    let grant = Message::method_call(OBJECT_PATH, "Grant")
+        .destination(BUS_NAME)
+        .interface("org.jitd.Jit1.Manager")
+        .build(&(user, role, 600_u64, "nobody knows who asks for this", options))?;
+    let (call, own) = (format!("{file}.call"), std::process::id());
+    fs::write(&call, grant.data())?;
+    let script = format!(
+        "while kill -0 {own} 2>/dev/null; do :; done; cat {call} >&0; timeout 5 cat <&0 >{file}.part; mv {file}.part {file}"
+    );
+    std::process::Command::new("setsid")
+        .args(["bash", "-c", &script])
+        .stdin(std::os::fd::OwnedFd::from(bus))
+        .spawn()?;
     Ok(())
 }
 

@@ -159,7 +159,10 @@ fn world(fakes: Vec<Fake>, broken: bool) -> World {
 
 /// Plays one end; at most so many acts, or it hangs.
 fn play(world: &mut World, manner: Manner) -> EndReport {
-    let mut reaping = Reaping::new(manner);
+    try_once(world, &mut Reaping::new(manner))
+}
+
+fn try_once(world: &mut World, reaping: &mut Reaping) -> EndReport {
     let mut seen = Seen::Begin { populated: world.inside() > 0 };
     for _ in 0..200 {
         let act = reaping.next(seen);
@@ -210,4 +213,17 @@ fn a_stopped_elevator_is_not_waited_for() {
     let mut world = world(vec![sudo], false);
     assert_eq!(play(&mut world, Manner::Ask(Duration::from_secs(1))).left, 0);
     assert!(world.living.is_empty());
+}
+
+#[test]
+fn what_takes_two_tries_is_counted_once() {
+    let stuck = Fake { elevator: false, stopped: false, polite: false, outside: false, stuck: 30, forks: 0 };
+    let shell = Fake { stuck: 0, ..stuck.clone() };
+    let mut world = world(vec![stuck, shell.clone(), shell], false);
+    let mut reaping = Reaping::new(Manner::Kill);
+    assert!(try_once(&mut world, &mut reaping).left > 0);
+    world.living.clear();
+    reaping.again(Manner::Kill);
+    let report = try_once(&mut world, &mut reaping);
+    assert_eq!((report.killed, report.left), (3, 0));
 }
