@@ -210,7 +210,7 @@ fn in_a_row(workers: &mut [Worker]) -> Result<[f64; 2]> {
     Ok(most.map(|mut times| quantile(&mut times, 0.5)))
 }
 
-/// Calls of the gate per second, each decision on disk before it is answered.
+/// Calls of the gate per second, each decision on disk before the next is made.
 fn call_the_gate(host: &Host) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     // A refusal is the bare call: connect, decide, commit, answer. What is allowed begins a process and a session each.
@@ -425,7 +425,7 @@ fn table(report: &Value) -> String {
     );
     for gate in report["gate"].as_array().into_iter().flatten() {
         text += &format!(
-            "the gate, {}, {:>2} callers: {:>6} calls/s, each on disk before the answer; the slowest took {:.1} ms\n",
+            "the gate, {}, {:>2} callers: {:>6} calls/s, each on disk before the next is decided; the slowest took {:.1} ms\n",
             gate["answer"].as_str().unwrap_or_default(),
             gate["callers"],
             gate["calls_per_second"],
