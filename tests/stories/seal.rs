@@ -156,15 +156,15 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                 "systemctl stop jitd.service; rm -rf /var/lib/jitd/*; cp -a /root/yesterday/. /var/lib/jitd; systemctl start jitd.service",
             )?;
             verify(host, &key, &["--key", "-"])?.ok()?;
-            let store = verify(host, &key, &["--key", "-", "--input", "/var/log/elsewhere.log", "--store"])?;
             let behind =
                 host.root(&["sqlite3", "/root/yesterday/jit.db", "SELECT max(seq) + 1 FROM records"])?;
             let behind = behind.ok()?.line().to_owned();
-            named(&store, &behind, "another record was seen elsewhere")?;
-            let anew = sql(host, &format!("SELECT hash FROM records WHERE seq = {behind}"))?;
             wait_until("rsyslog has the other record", LIMIT, || {
-                Ok(host.read(COPY).unwrap_or_default().contains(&anew))
+                let anew = sql(host, &format!("SELECT hash FROM records WHERE seq = {behind}"))?;
+                Ok(!anew.is_empty() && host.read(COPY).unwrap_or_default().contains(&anew))
             })?;
+            let store = verify(host, &key, &["--key", "-", "--input", "/var/log/elsewhere.log", "--store"])?;
+            named(&store, &behind, "another record was seen elsewhere")?;
             named(
                 &verify(host, "", &["--input", COPY])?,
                 &behind,
