@@ -125,6 +125,8 @@ impl Store {
         connection.pragma_update(None, "synchronous", "FULL").map_err(context)?;
         // The log is moved into the database by `disk`; this is for the case that it does not get there.
         connection.pragma_update(None, "wal_autocheckpoint", 16_000).map_err(context)?;
+        // In KiB: what is written goes to the ends of few tables.
+        connection.pragma_update(None, "cache_size", -512).map_err(context)?;
         // Under the unit's sandbox /tmp is read-only.
         connection.pragma_update(None, "temp_store", "MEMORY").map_err(context)?;
         let found: i64 =
