@@ -82,7 +82,8 @@ fn told(value: &Value) -> String {
 }
 
 /// A sentence for people: the event, whom it is about, and why.
-fn sentence(record: &Record) -> String {
+#[must_use]
+pub fn sentence(record: &Record) -> String {
     let facts = &record.facts;
     let mut text = record.event.name().to_owned();
     for (word, value) in

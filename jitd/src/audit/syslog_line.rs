@@ -5,6 +5,7 @@ use std::io::Write;
 use jit_proto::chain::Sealed;
 use jit_proto::escape::Escaped;
 use jit_proto::record::{self, Event, Record};
+use jit_proto::render::sentence;
 use serde_json::Value;
 use syslog::{LogFormat, Logger, LoggerBackend};
 use syslog_fmt::v5424::{Config, Formatter, Timestamp};
@@ -144,22 +145,6 @@ fn cut(text: &str, most: usize) -> String {
     }
     let end = escaped.char_indices().map(|(at, _)| at).take_while(|at| *at <= most).last().unwrap_or(0);
     format!("{}...", &escaped[..end])
-}
-
-fn sentence(record: &Record) -> String {
-    let facts = &record.facts;
-    let mut text = record.event.name().to_owned();
-    for (word, value) in
-        [("user", &facts.user), ("role", &facts.role), ("by", &facts.actor), ("as", &facts.run_as)]
-    {
-        if let Some(value) = value {
-            text.push_str(&format!(" {word} {value}"));
-        }
-    }
-    if let Some(detail) = &facts.detail {
-        text.push_str(&format!(": {detail}"));
-    }
-    text
 }
 
 #[cfg(test)]
