@@ -4,7 +4,7 @@
 //! steps, on the system bus inside one `block_on`, the end of the connection included, so that nothing is left for a
 //! helper thread to look after.
 
-use crate::direct;
+use crate::direct::{self, Line};
 use crate::options::Bus;
 use jit_proto::{gate, names};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
@@ -89,8 +89,24 @@ pub(crate) enum Unanswered {
 /// Largest body of an answer that is looked at, in bytes.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
-/// Asks the daemon; takes `deadline` at most.
-pub(crate) fn ask(question: &Question<'_>, bus: Bus, deadline: Duration) -> Result<Answer, Unanswered> {
+/// A way to the daemon, for one question.
+pub(crate) enum Way {
+    /// On the gate's own socket.
+    Direct(Result<Line, Unanswered>),
+    /// Over the system bus, within this time.
+    System(Duration),
+}
+
+/// Knocks at the daemon's door, before the question is put together. The time of the whole hook, `deadline`, begins here.
+pub(crate) fn knock(bus: Bus, deadline: Duration) -> Way {
+    match bus {
+        Bus::Direct => Way::Direct(direct::connect_within(deadline)),
+        Bus::System => Way::System(deadline),
+    }
+}
+
+/// Asks the daemon.
+pub(crate) fn ask(way: Way, question: &Question<'_>) -> Result<Answer, Unanswered> {
     let process = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| Unanswered::Means(e.into()))?;
     let mut options: HashMap<&str, Variant<'_>> = HashMap::new();
     if let Method::Enter { tagged } = question.method {
@@ -99,18 +115,19 @@ pub(crate) fn ask(question: &Question<'_>, bus: Bus, deadline: Duration) -> Resu
     let body =
         (Fd::from(process.as_fd()), question.service, question.user, question.ruser, question.tty, options);
     let method = question.method.to_string();
-    match bus {
-        Bus::Direct => {
+    match way {
+        Way::Direct(line) => {
+            let line = line?;
             let call = Message::method_call(names::OBJECT_PATH, method.as_str())
                 .interface(names::GATE_INTERFACE)
                 .build(&body)
                 .map_err(unanswered)?;
-            let reply = direct::exchange(&call, process.as_fd(), deadline)?;
+            let reply = direct::exchange(&line, &call, process.as_fd())?;
             answer_to(&call, &reply)
         }
         // zruntime's own `block_on` and not zbus's: should another crate's features turn tokio on in zbus, that one
         // would bring tokio's threads, while a connection made outside of a tokio context stays on zruntime.
-        Bus::System => zruntime::block_on(async {
+        Way::System(deadline) => zruntime::block_on(async {
             let runtime = SharedRuntime::current().map_err(Unanswered::Means)?;
             let exchange = Box::pin(async {
                 let connection = connect_to_the_bus().await?;

@@ -27,15 +27,22 @@ use zbus::wire::serialized::{Context, Data};
 /// Largest answer that is read, in bytes.
 const LONGEST: usize = 128 * 1024;
 
-/// Sends the call with this descriptor, and returns the answer.
-pub(crate) fn exchange(
-    call: &Message,
-    passed: BorrowedFd<'_>,
-    limit: Duration,
-) -> Result<Message, Unanswered> {
+/// Connects. The daemon wakes up for it, and listens by the time that the call is ready to be sent.
+pub(crate) fn connect_within(limit: Duration) -> Result<Line, Unanswered> {
     let clock = Deadline::after(limit);
-    let socket = connected()?;
-    send(&socket, call, passed)?;
+    Ok(Line { socket: connected()?, clock })
+}
+
+/// A connection to the daemon, for one call.
+pub(crate) struct Line {
+    socket: OwnedFd,
+    clock: Deadline,
+}
+
+/// Sends the call with this descriptor, and returns the answer.
+pub(crate) fn exchange(line: &Line, call: &Message, passed: BorrowedFd<'_>) -> Result<Message, Unanswered> {
+    let Line { socket, clock } = line;
+    send(socket, call, passed)?;
     let mut come = Vec::with_capacity(1024);
     loop {
         if let Some(length) = whole(&come)? {
@@ -46,9 +53,9 @@ pub(crate) fn exchange(
             return unsafe { Message::from_bytes(data) }
                 .map_err(|error| Unanswered::Nonsense(error.to_string()));
         }
-        wait(&socket, &clock)?;
+        wait(socket, clock)?;
         let mut part = [0; 2048];
-        match recv(&socket, &mut part, RecvFlags::empty()) {
+        match recv(socket, &mut part, RecvFlags::empty()) {
             Ok((0, _)) => {
                 return Err(Unanswered::Connect(io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up")));
             }
@@ -112,13 +119,25 @@ fn is_as_expected(byte: u8, place: usize) -> bool {
     }
 }
 
+/// So long an answer is looked for without going to sleep. It usually comes within this, and waking up a processor that
+/// has gone to sleep meanwhile was measured to take as long as the decision.
+const AWAKE: Duration = Duration::from_millis(1);
+
 fn wait(socket: &OwnedFd, deadline: &Deadline) -> Result<(), Unanswered> {
+    let mut polled = [PollFd::new(socket, PollFlags::IN)];
+    let now_and_here = Timespec { tv_sec: 0, tv_nsec: 0 };
+    while deadline.spent() < AWAKE {
+        if poll(&mut polled, Some(&now_and_here)) == Ok(1) {
+            return Ok(());
+        }
+        // On the one processor of a small machine it is the daemon's turn.
+        std::thread::yield_now();
+    }
     let Some(left) = deadline.left() else { return Err(Unanswered::TimedOut(deadline.limit)) };
     let left = Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(left.subsec_nanos()),
     };
-    let mut polled = [PollFd::new(socket, PollFlags::IN)];
     match poll(&mut polled, Some(&left)) {
         Ok(0) => Err(Unanswered::TimedOut(deadline.limit)),
         // A signal is the program's own affair; what is left of the time is waited for.
@@ -136,6 +155,10 @@ struct Deadline {
 impl Deadline {
     fn after(limit: Duration) -> Self {
         Self { limit, end: now() + limit }
+    }
+
+    fn spent(&self) -> Duration {
+        self.limit.saturating_sub(self.end.saturating_sub(now()))
     }
 
     fn left(&self) -> Option<Duration> {

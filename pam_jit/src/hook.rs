@@ -2,7 +2,7 @@
 //!
 //! Every way out that is not argued for is [`Verdict::Deny`].
 
-use crate::call::{self, Answer, Method, Question, Unanswered};
+use crate::call::{self, Answer, Method, Question, Unanswered, Way};
 use crate::options::{Duty, Options};
 use crate::place::Place;
 use crate::say::{self, Severity};
@@ -59,6 +59,7 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
     if hook.options.duty == Duty::Track {
         return hook.invalid("`track` belongs on the last session line");
     }
+    let way = hook.knock();
     let caller = getuid();
     // root is not tagged, so that a sudo inside a session stays in its parent's audit session.
     let tagged = !caller.is_root()
@@ -74,7 +75,7 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
             }
         };
     // root is never locked out: whoever could reach this as root could also change the stack.
-    hook.ask(Method::Enter { tagged }, || caller.is_root())
+    hook.ask(way, Method::Enter { tagged }, || caller.is_root())
 }
 
 /// Session: `gate` checks again now that the target is known, `track` commits and re-attaches.
@@ -86,7 +87,7 @@ pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict
     let roots_own = || is_roots_own(getuid(), &hook.items.ruser);
     match hook.options.duty {
         Duty::Gate => {
-            let verdict = hook.ask(Method::Recheck, roots_own);
+            let verdict = hook.ask(hook.knock(), Method::Recheck, roots_own);
             let place = (verdict == Verdict::Pass).then(|| Place::now(&hook.items.user)).flatten();
             if let Some(place) = place {
                 place.keep(pamh);
@@ -97,7 +98,7 @@ pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict
             hook.debug(format_args!("{}: nothing has moved", Method::Track));
             Verdict::Pass
         }
-        Duty::Track => hook.ask(Method::Track, roots_own),
+        Duty::Track => hook.ask(hook.knock(), Method::Track, roots_own),
     }
 }
 
@@ -146,8 +147,12 @@ impl<'a> Hook<'a> {
         }
     }
 
+    fn knock(&self) -> Way {
+        call::knock(self.options.bus, self.options.timeout)
+    }
+
     /// Asks the daemon and settles. `root_passes` is looked at only where there is no answer.
-    fn ask(&self, method: Method, root_passes: impl FnOnce() -> bool) -> Verdict {
+    fn ask(&self, way: Way, method: Method, root_passes: impl FnOnce() -> bool) -> Verdict {
         let items = &self.items;
         let question = Question {
             method,
@@ -156,7 +161,7 @@ impl<'a> Hook<'a> {
             ruser: &items.ruser,
             tty: &items.tty,
         };
-        match call::ask(&question, self.options.bus, self.options.timeout) {
+        match call::ask(way, &question) {
             Ok(Answer::Allowed) => {
                 self.debug(format_args!("{method}: allowed"));
                 Verdict::Pass
