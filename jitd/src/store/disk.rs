@@ -15,14 +15,17 @@ use tracing::warn;
 
 use super::{Keeper, Store};
 
-/// From this length of the log on its content is moved into the database; writing begins anew at its start then.
-const MOST_LOG_BYTES: u64 = 4 << 20;
+/// After so many times the log's content is moved into the database, and writing begins anew at its start: some 4 MB.
+/// The file's length tells nothing, since it stays what it was at its longest.
+const MOST_BROUGHT: u32 = 256;
 
 /// What lies under a store.
 #[derive(Debug)]
 pub struct Disk {
     store: PathBuf,
     keeper: Keeper,
+    /// How often something was brought since the log was moved into the database.
+    brought: u32,
     shortening: Option<JoinHandle<()>>,
 }
 
@@ -30,7 +33,7 @@ impl Disk {
     /// What lies under this store.
     #[must_use]
     pub fn under(store: &Store) -> Self {
-        Self { store: store.path().to_owned(), keeper: store.keeper(), shortening: None }
+        Self { store: store.path().to_owned(), keeper: store.keeper(), brought: 0, shortening: None }
     }
 
     /// Brings everything that is committed onto the disk, and then the key for what follows it. The records first: a key
@@ -39,10 +42,11 @@ impl Disk {
     /// # Errors
     /// Says what the disk does not take.
     pub fn bring(&mut self, key: Option<&Sealer>) -> Result<(), String> {
-        let log = sync(&self.store)?;
+        sync(&self.store)?;
         key.map_or(Ok(()), |key| self.keeper.keep(key)).map_err(|error| error.to_string())?;
-        let long = log.metadata().is_ok_and(|meta| meta.len() >= MOST_LOG_BYTES);
-        if long && self.shortening.as_ref().is_none_or(JoinHandle::is_finished) {
+        self.brought += 1;
+        if self.brought >= MOST_BROUGHT && self.shortening.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.brought = 0;
             let store = self.store.clone();
             self.shortening = Some(tokio::task::spawn_blocking(move || {
                 if let Err(error) = shorten(&store) {
@@ -58,10 +62,10 @@ impl Disk {
 ///
 /// # Errors
 /// Names the file that the disk does not take.
-pub fn sync(store: &Path) -> Result<File, String> {
+pub fn sync(store: &Path) -> Result<(), String> {
     let mut path = store.as_os_str().to_owned();
     path.push("-wal");
-    let log = File::open(&path).and_then(|log| log.sync_data().map(|()| log));
+    let log = File::open(&path).and_then(|log| log.sync_data());
     log.map_err(|error| format!("{}: {error}", path.display()))
 }
 
