@@ -10,6 +10,7 @@ use jit_proto::chain::Sealed;
 use jit_proto::identity::SessionId;
 use jit_proto::moment::{BootTime, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tracing::error;
 
 use crate::audit::ToSink;
@@ -29,6 +30,11 @@ use crate::terminal;
 const MOST_IN_A_BATCH: usize = 128;
 /// After a commit that failed, what is due is tried again this much later.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Records and changes are told to syslog and to the bus so long after the first of them, or a little later: a sudo that
+/// runs nothing is over by then, and was measured to be slowed down by those who are woken for it. Whoever became root
+/// by it needs most of that to get there; what they could stop is in the store and on the disk.
+const LEISURE: Duration = Duration::from_millis(10);
 
 /// A call waits so long for what another module moved to be moved back.
 const GATHER_LIMIT: Duration = Duration::from_secs(1);
@@ -180,12 +186,18 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub struct Later {
     records: Vec<Sealed>,
-    /// One of them tells of a decision.
+    /// So many of them, the first ones, are on the disk.
+    on_the_disk: usize,
+    /// One of those tells of a decision.
     urgent: bool,
     changes: Vec<Changed>,
+    /// Since when something is to be told.
+    since: Option<Instant>,
     surveys: Vec<Survey>,
     /// Something is to be brought onto the disk.
     onto_the_disk: bool,
+    /// The last commit is there.
+    at_once: bool,
     /// Sessions that were let in with it.
     let_in: Vec<SessionId>,
 }
@@ -228,7 +240,7 @@ impl Engine {
         let mut again: VecDeque<Event> = VecDeque::new();
         self.start(after_start, &ledger)?;
         let _ = self.sink.send(ToSink::Stored(self.store.head().seq));
-        while let Some(first) = inbox.recv().await {
+        while let Some(first) = self.next(&mut inbox).await {
             let now = self.clock.now();
             let mut batch = self.steps(&mut again, &mut ledger, policy.as_deref(), &now);
             let mut stop = None;
@@ -288,11 +300,25 @@ impl Engine {
                 if let Err(problem) = written.and_then(|written| Ok(written.key?)) {
                     error!("the last state before stopping was not written: {problem}");
                 }
+                self.later.on_the_disk = self.later.records.len();
+                self.tell();
                 let _ = done.send(());
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// The next message; what there is to tell is told meanwhile, when its time has come.
+    async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Option<Message> {
+        while let Some(since) = self.later.since {
+            // Nothing is decided by this clock.
+            match tokio::time::timeout_at(since + LEISURE, inbox.recv()).await {
+                Ok(message) => return message,
+                Err(_) => self.tell(),
+            }
+        }
+        inbox.recv().await
     }
 
     /// What the events come to that could not be written before.
@@ -370,6 +396,9 @@ impl Engine {
             }
         }
         self.later.records.extend(written);
+        if std::mem::take(&mut self.later.at_once) {
+            self.later.on_the_disk = self.later.records.len();
+        }
         for pending in batch {
             let Pending { mut pidfd, mut reply, effects, .. } = pending;
             for effect in effects {
@@ -382,32 +411,51 @@ impl Engine {
         Ok(ledger)
     }
 
-    /// Brings onto the disk what can be there a little later, and tells those who have no decision to wait for, when those
-    /// who have are on their way: waking other threads first was measured to cost each sudo a tenth of a millisecond, and
-    /// waiting for the disk a whole one. Nothing else is decided before it is done, so a session opens only then.
+    /// Brings onto the disk what can be there a little later, when those who wait for a decision are on their way: waiting
+    /// for the disk was measured to cost each sudo a millisecond. Nothing else is decided before it is done, so a session
+    /// opens only then.
     async fn after_the_answers(&mut self, again: &mut VecDeque<Event>) {
         tokio::task::yield_now().await;
         let let_in = std::mem::take(&mut self.later.let_in);
         if std::mem::take(&mut self.later.onto_the_disk) || self.distrusted {
             let brought = self.disk.bring(self.store.sealer());
             self.distrusted = brought.is_err();
-            if let Err(problem) = brought {
-                error!("the disk does not take the record; whoever was let in with it is ended: {problem}");
-                again.push_back(Event::NotOnDisk(let_in));
+            match brought {
+                Ok(()) => self.later.on_the_disk = self.later.records.len(),
+                Err(problem) => {
+                    error!(
+                        "the disk does not take the record; whoever was let in with it is ended: {problem}"
+                    );
+                    again.push_back(Event::NotOnDisk(let_in));
+                }
             }
-        }
-        // The copies off the host are never ahead of the disk.
-        if !self.distrusted && !self.later.records.is_empty() {
-            let _ = self.head.send_replace(self.store.head().seq);
-            // Without its sink the daemon still decides; the records wait in the store.
-            let _ = self.sink.send(ToSink::Written {
-                records: std::mem::take(&mut self.later.records),
-                urgent: std::mem::take(&mut self.later.urgent),
-            });
         }
         for survey in self.later.surveys.drain(..) {
             if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {
                 error!("nobody surveys what sessions leave behind: the surveyor has ended");
+            }
+        }
+        let something = !self.later.records.is_empty() || !self.later.changes.is_empty();
+        self.later.since = something.then(|| self.later.since.unwrap_or_else(Instant::now));
+        if self.later.since.is_some_and(|since| since.elapsed() >= LEISURE) {
+            self.tell();
+        }
+    }
+
+    /// Tells syslog and the bus.
+    fn tell(&mut self) {
+        self.later.since = None;
+        // The copies off the host are never ahead of the disk.
+        if !self.distrusted && !self.later.records.is_empty() {
+            let _ = self.head.send_replace(self.store.head().seq);
+            let mut records = std::mem::take(&mut self.later.records);
+            let others = records.split_off(std::mem::take(&mut self.later.on_the_disk));
+            let urgent = std::mem::take(&mut self.later.urgent);
+            for (records, urgent) in [(records, urgent), (others, false)] {
+                if !records.is_empty() {
+                    // Without its sink the daemon still decides; the records wait in the store.
+                    let _ = self.sink.send(ToSink::Written { records, urgent });
+                }
             }
         }
         for change in self.later.changes.drain(..) {
@@ -438,6 +486,7 @@ impl Engine {
                 });
             self.later.let_in.extend(let_in);
         }
+        self.later.at_once = durability == Durability::AtOnce;
         self.later.urgent |= durability > Durability::WithTheNext;
         Ok(written)
     }
