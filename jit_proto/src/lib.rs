@@ -28,4 +28,6 @@ pub mod sighting;
 
 pub mod search;
 
+pub mod message_id;
+
 pub mod render;

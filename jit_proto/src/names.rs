@@ -20,6 +20,8 @@ pub const GATE_SOCKET: &str = "/run/jitd/gate.sock";
 /// Address of the system bus. A constant: zbus would otherwise believe `DBUS_SYSTEM_BUS_ADDRESS`, which
 /// an unprivileged caller of su, doas and sudo-rs controls.
 pub const SYSTEM_BUS_ADDRESS: &str = "unix:path=/run/dbus/system_bus_socket";
+/// The name of the sign of life that goes out with the records: no record itself, it names the last one.
+pub const HEARTBEAT: &str = "daemon.heartbeat";
 /// Slice that holds every session's scope.
 pub const SLICE: &str = "jit.slice";
 

@@ -58,6 +58,14 @@ events! {
     PolicyRefused = "policy.refused", Warning;
     /// The wall clock was set while it mattered.
     ClockStepped = "clock.stepped", Warning;
+    /// A PAM stack that should ask jitd does not.
+    StackBroken = "stack.broken", Alert;
+    /// It does again.
+    StackRestored = "stack.restored", Notice;
+    /// A place that records go to takes none.
+    SinkDown = "sink.down", Error;
+    /// It takes them again, and has taken all that waited.
+    SinkBack = "sink.back", Notice;
     /// Somebody asked for a role.
     RequestMade = "request.made", Info;
     /// One person said yes.
@@ -224,6 +232,9 @@ pub struct Facts {
     /// SHA-256 of the policy, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// A place that records go to: `syslog`, `journal`, `json-lines`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
     /// Which key a seal begins with, without the key: 16 hexadecimal digits ([`crate::seal::SealKey::id`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal_key: Option<String>,

@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::chain::{Broken, Head, Sealed, hash_from_hex};
+use crate::chain::{Broken, Head, Sealed, Stored, hash_from_hex};
+use crate::names::HEARTBEAT;
 use crate::seal::{FirstKey, SealWalk, Span};
 
 /// What a line of a file is.
@@ -19,6 +21,15 @@ pub enum Line {
     Record(Sealed),
     /// What a syslog message keeps of one.
     Sighting(Sighting),
+    /// A head that a sign of life names: this record was the last one then.
+    Head {
+        /// The host that the message names; empty if none.
+        host: String,
+        /// Number.
+        seq: u64,
+        /// Hash.
+        hash: [u8; 32],
+    },
     /// Something of somebody else.
     Other,
 }
@@ -54,13 +65,27 @@ struct Export<'a> {
     line: Option<String>,
 }
 
+/// A record as one line of an export, without a newline. The stored line stands in it byte for byte, so that its hash can
+/// be checked from what is written. One that somebody has been at is the text it is, and the line stays JSON.
+#[must_use]
+pub fn exported(record: Stored<'_>) -> String {
+    let Stored { seq, hash, seal, line } = record;
+    let hash = Value::from(hash);
+    let seal = seal.map(|seal| format!(",\"seal\":{}", Value::from(seal))).unwrap_or_default();
+    if !line.contains(['\n', '\r']) && serde_json::from_str::<IgnoredAny>(line).is_ok() {
+        format!("{{\"seq\":{seq},\"hash\":{hash}{seal},\"record\":{line}}}")
+    } else {
+        format!("{{\"seq\":{seq},\"hash\":{hash}{seal},\"record\":null,\"line\":{}}}", Value::from(line))
+    }
+}
+
 /// Reads a line of an export or of a collector's file: JSON, or the text of RFC 5424 with whatever a traditional
 /// format has put in front of it.
 #[must_use]
 pub fn read(line: &str) -> Line {
     let line = line.trim();
     if !line.starts_with('{') {
-        return from_text(line).map_or(Line::Other, Line::Sighting);
+        return from_text(line).unwrap_or(Line::Other);
     }
     if let Ok(export) = serde_json::from_str::<Export<'_>>(line) {
         let whole = export.record.map(RawValue::get).filter(|record| record.starts_with('{'));
@@ -69,11 +94,11 @@ pub fn read(line: &str) -> Line {
         }
     }
     let Ok(json) = serde_json::from_str::<Value>(line) else { return Line::Other };
-    from_json(&json, "", "").map_or(Line::Other, Line::Sighting)
+    from_json(&json, "", "").unwrap_or(Line::Other)
 }
 
 /// `... HOST jitd PID EVENT [jit@NUMBER seq="..." hash="..." prev="..." ...] ...`
-fn from_text(line: &str) -> Option<Sighting> {
+fn from_text(line: &str) -> Option<Line> {
     let (before, rest) = line.split_once(" [jit@")?;
     let mut words = before.split_whitespace().rev();
     let (event, _pid, program) = (words.next()?, words.next()?, words.next()?);
@@ -107,16 +132,21 @@ fn from_text(line: &str) -> Option<Sighting> {
             break;
         }
     }
-    found.sighting(host, event)
+    found.line(host, event)
 }
 
 /// An object with the three values, wherever it is; or a text that is a message. `host` and `event` are what the
 /// objects around it say.
-fn from_json(json: &Value, host: &str, event: &str) -> Option<Sighting> {
+fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
     match json {
-        Value::String(text) => from_text(text).map(|sighting| Sighting {
-            host: if sighting.host.is_empty() { host.to_owned() } else { sighting.host.clone() },
-            ..sighting
+        Value::String(text) => from_text(text).map(|line| match line {
+            Line::Sighting(sighting) if sighting.host.is_empty() => {
+                Line::Sighting(Sighting { host: host.to_owned(), ..sighting })
+            }
+            Line::Head { host: none, seq, hash } if none.is_empty() => {
+                Line::Head { host: host.to_owned(), seq, hash }
+            }
+            line => line,
         }),
         Value::Array(items) => items.iter().find_map(|item| from_json(item, host, event)),
         Value::Object(map) => {
@@ -136,7 +166,7 @@ fn from_json(json: &Value, host: &str, event: &str) -> Option<Sighting> {
                     _ => {}
                 }
             }
-            let own = found.sighting(&host, &event);
+            let own = found.line(&host, &event);
             own.or_else(|| map.values().find_map(|value| from_json(value, &host, &event)))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
@@ -163,9 +193,13 @@ impl Found {
         }
     }
 
-    fn sighting(self, host: &str, event: &str) -> Option<Sighting> {
+    fn line(self, host: &str, event: &str) -> Option<Line> {
+        let (seq, hash) = (self.seq?, self.hash?);
+        if event == HEARTBEAT {
+            return Some(Line::Head { host: host.to_owned(), seq, hash });
+        }
         let (host, event) = (host.to_owned(), event.to_owned());
-        Some(Sighting { host, seq: self.seq?, hash: self.hash?, prev: self.prev?, seal: self.seal, event })
+        Some(Line::Sighting(Sighting { host, seq, hash, prev: self.prev?, seal: self.seal, event }))
     }
 }
 

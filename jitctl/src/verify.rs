@@ -220,16 +220,18 @@ impl Inputs {
                 }
                 self.record(&record);
             }
-            Line::Sighting(sighting) => {
-                if !self.asked.is_empty() && !self.asked.contains(&sighting.host) {
-                    return Ok(());
+            Line::Head { host, seq, hash } => {
+                if self.is_of_the_host(&host)? {
+                    let known = *self.known.entry(seq).or_insert(hash);
+                    if known != hash && self.broken.is_none() {
+                        let problem = "a sign of life names another record under this number".to_owned();
+                        self.broken = Some((Source::Messages, Broken { seq, problem }));
+                    }
                 }
-                self.hosts.insert(sighting.host.clone());
-                if self.asked.is_empty() && self.hosts.len() > 1 {
-                    let hosts: Vec<String> =
-                        self.hosts.iter().map(|host| Escaped(host).to_string()).collect();
-                    let hosts = hosts.join(", ");
-                    return Err(usage(&format!("there are messages of several hosts, {hosts}: say --host")));
+            }
+            Line::Sighting(sighting) => {
+                if !self.is_of_the_host(&sighting.host)? {
+                    return Ok(());
                 }
                 self.messages += 1;
                 if self.broken.is_none()
@@ -240,6 +242,20 @@ impl Inputs {
             }
         }
         Ok(())
+    }
+
+    /// Whether a message is of the host that was asked for; without one, all have to be of one.
+    fn is_of_the_host(&mut self, host: &str) -> Result<bool, Failure> {
+        if !self.asked.is_empty() && !self.asked.iter().any(|asked| asked == host) {
+            return Ok(false);
+        }
+        self.hosts.insert(host.to_owned());
+        if self.asked.is_empty() && self.hosts.len() > 1 {
+            let hosts: Vec<String> = self.hosts.iter().map(|host| Escaped(host).to_string()).collect();
+            let hosts = hosts.join(", ");
+            return Err(usage(&format!("there are messages of several hosts, {hosts}: say --host")));
+        }
+        Ok(true)
     }
 
     fn record(&mut self, record: &Sealed) {

@@ -17,9 +17,9 @@ use jit_proto::seal::{FirstKey, SealKey};
 use jit_proto::sighting::{Line, read};
 use jitd::clock::Stopwatch;
 use jitd::core::event::{Commit, Durability};
-use jitd::store::{Kept, Reader, Store};
+use jitd::store::{Kept, Reader, Sent, Store};
 
-const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: 0 };
+const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
 const COMMITS: usize = 500;
 const ROUNDS: usize = 3;
 

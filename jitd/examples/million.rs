@@ -17,7 +17,7 @@ use jit_proto::moment::{BootId, BootTime, WallTime};
 use jit_proto::record::{Draft, Event, Facts};
 use jit_proto::search::Filter;
 use jitd::core::event::{Commit, Durability};
-use jitd::store::{Index, Kept, Reader, Store, catch_up};
+use jitd::store::{Index, Kept, Reader, Sent, Store, catch_up};
 
 /// 2026-01-01 in UTC.
 const BEGIN: u64 = 1_767_225_600_000_000;
@@ -160,7 +160,7 @@ fn draft(n: u64, records: u64) -> Draft {
 }
 
 fn commit(store: &mut Store, drafts: Vec<Draft>, durable: bool) {
-    let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: 0 };
+    let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
     let durability = if durable { Durability::AtOnce } else { Durability::WithTheNext };
     store.commit(vec![Commit { durability, drafts, ..Commit::default() }], kept).unwrap();
 }

@@ -39,6 +39,21 @@ pub fn boot_now() -> BootTime {
     BootTime(micros_of(ClockId::Boottime))
 }
 
+/// Lets a span go by, on the runtime's clock, which stands still while the machine sleeps: nothing is decided by it.
+pub async fn pause(span: std::time::Duration) {
+    // An `interval` and not a `sleep`, whose first tick is at once.
+    let mut ticks = tokio::time::interval(span.max(std::time::Duration::from_millis(1)));
+    ticks.tick().await;
+    ticks.tick().await;
+}
+
+/// The same, but no longer than until the span is another one.
+pub async fn pause_as_said(span: &mut tokio::sync::watch::Receiver<std::time::Duration>) {
+    let now = *span.borrow_and_update();
+    // Its owner's end is noticed by whoever waits here, with the next thing it does.
+    let _ = tokio::time::timeout(now, span.changed()).await;
+}
+
 /// Days since 1970-01-01, as shadow(5) counts them.
 #[must_use]
 pub fn today() -> u64 {

@@ -2,8 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::audit::{Cursors, Sinks};
 use crate::bus::Front;
 use crate::clock::Clock;
 use crate::core::event::Event;
@@ -25,7 +24,7 @@ use crate::sessions::systemd::Systemd;
 use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::survey::ToSurveyor;
-use crate::{alarm, audit, bus, gate, sessions, sockets, survey};
+use crate::{alarm, audit, bus, gate, sessions, sockets, stacks, survey};
 
 /// Where the policy is.
 pub(crate) const POLICY: &str = "/etc/jitd";
@@ -55,7 +54,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         std::fs::set_permissions(folder, private).with_context(|| folder.display().to_string())?;
     }
     let store = Store::open(path)?;
-    let sent = store.sent()?;
+    let cursors = Cursors::at(store.sent()?);
     let stored = store.ledger()?;
     let were_open: Vec<_> = stored.sessions.values().cloned().collect();
     let (ledger, mut after_start) = reconcile(stored, &sessions::scopes(), &clock.now());
@@ -74,8 +73,8 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let (deadline, deadlines) = watch::channel(None);
     let (changes, changed) = broadcast::channel(1024);
     let (head, heads) = watch::channel(store.head().seq);
-    let sent = Arc::new(AtomicU64::new(sent));
-    let sink = audit::start(path.to_owned(), Arc::clone(&sent)).context("the audit sink")?;
+    let sinks = Sinks::start(path, cursors, &engine, &clock).context("the audit sinks")?;
+    let (heartbeat, interval) = watch::channel(Settings::default().sinks.heartbeat);
     let disk = Disk::under(&store);
     let folder = path.parent().unwrap_or(path);
     let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
@@ -85,13 +84,13 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         store,
         clock: clock.clone(),
         sessions: orders,
-        sink,
+        sinks,
         disk,
         surveyor: surveyor.clone(),
         changes,
         head,
+        heartbeat,
         deadline,
-        sent,
         failing: false,
         distrusted: false,
         started_at,
@@ -120,6 +119,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     engine.tell(Event::Started { version: env!("CARGO_PKG_VERSION") }).await?;
     if rules.reload(&engine).await?.is_err() {
         warn!("without a valid policy nobody but root is let through");
+        engine.look(|inside| inside.sinks.go_without_policy()).await?;
         // Sessions that are still open are surveyed all the same.
         let _ = surveyor.send(ToSurveyor::Paths(Settings::default().setuid_paths));
     }
@@ -134,6 +134,8 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     info!("ready");
     tokio::spawn(watchdog(engine.clone()));
+    tokio::spawn(audit::beat(engine.clone(), interval.clone()));
+    tokio::spawn(stacks::watch(engine.clone(), interval));
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

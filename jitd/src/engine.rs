@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::error;
 
-use crate::audit::ToSink;
+use crate::audit::{Sinks, ToSink};
 use crate::clock::Clock;
 use crate::core::event::{Changed, Commit, Durability, Effect, Event, Refusal, Reply, Survey, Verdict};
 use crate::core::ledger::{EndedBy, Ledger};
@@ -67,8 +66,8 @@ pub struct Inside<'a> {
     pub policy: Option<&'a Arc<Policy>>,
     /// What is closed, and the record.
     pub store: &'a Store,
-    /// How far syslog has been served.
-    pub sent: u64,
+    /// Where the records go.
+    pub sinks: &'a Sinks,
     /// When the daemon started.
     pub started_at: WallTime,
     /// The time.
@@ -131,6 +130,13 @@ impl Handle {
         answer.await.map_err(|_| Stopped)
     }
 
+    /// Sends an event that nobody waits for, from a thread that cannot wait either. False if it was not taken.
+    #[must_use]
+    pub fn tell_at_once(&self, event: Event) -> bool {
+        let incoming = Box::new(Incoming { event, pidfd: None, reply: None });
+        self.sender.try_send(Message::Event(incoming)).is_ok()
+    }
+
     /// Sends an event that nobody waits for, from a thread of its own.
     ///
     /// # Errors
@@ -158,8 +164,8 @@ pub struct Engine {
     pub clock: Clock,
     /// What watches and ends sessions.
     pub sessions: mpsc::UnboundedSender<Order>,
-    /// What serves syslog.
-    pub sink: std_mpsc::Sender<ToSink>,
+    /// Where the records go.
+    pub sinks: Sinks,
     /// What lies under the store.
     pub disk: Disk,
     /// What looks for things left behind.
@@ -168,10 +174,10 @@ pub struct Engine {
     pub changes: broadcast::Sender<Changed>,
     /// Where the number of the last record is seen.
     pub head: watch::Sender<u64>,
+    /// How often a sign of life goes out.
+    pub heartbeat: watch::Sender<Duration>,
     /// What wakes the engine at the next deadline.
     pub deadline: watch::Sender<Option<BootTime>>,
-    /// How far syslog has been served; the sink moves it.
-    pub sent: Arc<AtomicU64>,
     /// Whether the last commit failed.
     pub failing: bool,
     /// Whether the disk did not take the last that it was to take a little later. Until it does, every answer waits.
@@ -239,7 +245,7 @@ impl Engine {
         let mut policy: Option<Arc<Policy>> = None;
         let mut again: VecDeque<Event> = VecDeque::new();
         self.start(after_start, &ledger)?;
-        let _ = self.sink.send(ToSink::Stored(self.store.head().seq));
+        self.sinks.tell(&ToSink::Stored(self.store.head().seq));
         while let Some(first) = self.next(&mut inbox).await {
             let now = self.clock.now();
             let mut batch = self.steps(&mut again, &mut ledger, policy.as_deref(), &now);
@@ -249,11 +255,16 @@ impl Engine {
                 match current {
                     Message::Event(incoming) => {
                         if let Event::PolicyLoaded(new, _) = &incoming.event {
-                            let _ = self.sink.send(ToSink::Enterprise(new.settings.syslog_enterprise));
+                            self.heartbeat.send_replace(new.settings.sinks.heartbeat);
+                            self.sinks.tell(&ToSink::Settings(Arc::new(new.settings.sinks.clone())));
                             let _ = self.surveyor.send(ToSurveyor::Paths(new.settings.setuid_paths.clone()));
                             policy = Some(Arc::clone(new));
                         }
-                        let Incoming { event, pidfd, reply } = *incoming;
+                        let Incoming { mut event, pidfd, reply } = *incoming;
+                        if let Event::Knock(knock) = &mut event {
+                            let waits = self.sinks.cursors.syslog.waiting_since();
+                            knock.unforwarded = waits.map(|since| now.boot.since(since));
+                        }
                         let (next, effects) = step(ledger, policy.as_deref(), event.clone(), &now);
                         ledger = next;
                         batch.push(Pending { event, pidfd, reply, effects });
@@ -261,13 +272,12 @@ impl Engine {
                     Message::Look(look) => {
                         // Nobody is shown what is not written yet.
                         ledger = self.finish(std::mem::take(&mut batch), ledger, &mut again)?;
-                        let (policy, sent) = (policy.as_ref(), self.sent.load(Ordering::Relaxed));
-                        let started_at = self.started_at;
+                        let (policy, started_at) = (policy.as_ref(), self.started_at);
                         look(&Inside {
                             ledger: &ledger,
                             policy,
                             store: &self.store,
-                            sent,
+                            sinks: &self.sinks,
                             started_at,
                             now: now.clone(),
                         });
@@ -297,11 +307,16 @@ impl Engine {
                 let batch = self.steps(&mut again, &mut ledger, policy.as_deref(), &now);
                 ledger = self.finish(batch, ledger, &mut again)?;
                 let written = self.store.commit(Vec::new(), self.kept(&ledger));
+                self.later.on_the_disk = self.later.records.len();
                 if let Err(problem) = written.and_then(|written| Ok(written.key?)) {
                     error!("the last state before stopping was not written: {problem}");
                 }
-                self.later.on_the_disk = self.later.records.len();
                 self.tell();
+                // So that the last records do not come again after the start.
+                self.sinks.finish().await;
+                if let Err(problem) = self.store.commit(Vec::new(), self.kept(&ledger)) {
+                    error!("how far the sinks have got was not written: {problem}");
+                }
                 let _ = done.send(());
                 return Ok(());
             }
@@ -453,8 +468,7 @@ impl Engine {
             let urgent = std::mem::take(&mut self.later.urgent);
             for (records, urgent) in [(records, urgent), (others, false)] {
                 if !records.is_empty() {
-                    // Without its sink the daemon still decides; the records wait in the store.
-                    let _ = self.sink.send(ToSink::Written { records, urgent });
+                    self.sinks.tell(&ToSink::Written { records: records.into(), urgent });
                 }
             }
         }
@@ -495,7 +509,7 @@ impl Engine {
         Kept {
             highest_wall: ledger.highest_wall,
             next_session: ledger.next_session,
-            sent: self.sent.load(Ordering::Relaxed),
+            sent: self.sinks.cursors.sent(),
         }
     }
 

@@ -32,6 +32,8 @@ mod traces;
 
 mod record;
 
+mod forwarding;
+
 mod seal;
 
 mod report;

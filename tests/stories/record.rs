@@ -81,7 +81,7 @@ fn whoever_has_been_at_the_record_is_found_out() -> Result<()> {
                         .to_owned(),
                     seq => seq.to_string(),
                 };
-                host.root(&["sqlite3", "/var/lib/jitd/jit.db", sql])?.ok()?;
+                host.root(&["sqlite3", "-cmd", ".timeout 5000", "/var/lib/jitd/jit.db", sql])?.ok()?;
                 for moment in ["while jitd runs", "after a restart of jitd"] {
                     let found = carol.run("jitctl audit verify")?;
                     found
@@ -114,7 +114,7 @@ fn a_tail_cut_off_together_with_the_known_head_shows_while_jitd_runs() -> Result
             "DELETE FROM records WHERE seq > 9; UPDATE {0} SET {1} = 9, {2} = (SELECT hash FROM records WHERE seq = 9)",
             state.0, state.1, state.2
         );
-        host.root(&["sqlite3", "/var/lib/jitd/jit.db", &sql])?.ok()?;
+        host.root(&["sqlite3", "-cmd", ".timeout 5000", "/var/lib/jitd/jit.db", &sql])?.ok()?;
         host.login(CAROL)?.run("jitctl audit verify")?.exits(7)?.says("record 10")?;
         Ok(())
     })

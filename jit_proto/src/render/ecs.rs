@@ -32,6 +32,10 @@ fn entry(event: Event) -> Entry {
             of("event", &["configuration"], &["change"], Success)
         }
         Event::AuditUnsealed => of("alert", &["configuration"], &["change"], Failure),
+        Event::StackBroken => of("alert", &["configuration"], &["change"], Failure),
+        Event::StackRestored => of("event", &["configuration"], &["change"], Success),
+        Event::SinkDown => of("event", &["configuration"], &["info"], Failure),
+        Event::SinkBack => of("event", &["configuration"], &["info"], Success),
         Event::RequestMade => of("event", &["iam"], &["user", "info"], Success),
         Event::RequestApproved => of("event", &["iam"], &["admin", "info"], Success),
         Event::RequestDenied => of("event", &["iam"], &["admin", "info"], Success),

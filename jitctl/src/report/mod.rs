@@ -468,6 +468,10 @@ impl Gathered {
             | Event::PolicyLoaded
             | Event::PolicyRefused
             | Event::ClockStepped
+            | Event::StackBroken
+            | Event::StackRestored
+            | Event::SinkDown
+            | Event::SinkBack
             | Event::AuditSealed
             | Event::AuditResealed
             | Event::AuditUnsealed => self.changes.push(Change {
@@ -679,6 +683,8 @@ fn attention(report: &Report) -> Vec<String> {
     for (event, what) in [
         (Event::PolicyRefused, "A policy was not accepted"),
         (Event::ClockStepped, "The clock was set"),
+        (Event::StackBroken, "A PAM stack does not ask"),
+        (Event::SinkDown, "Records were not forwarded"),
         (Event::AuditUnsealed, "The record lost its seal"),
     ] {
         let count = report.figure(event);

@@ -1,172 +1,151 @@
-//! Hands the audit records to the local syslog socket, in order, at least once.
+//! Where the audit records go: the local syslog socket, the journal, a file of JSON lines.
+//!
+//! Each sink has a thread, a connection and a cursor of its own, so that none waits for another.
+
+mod outbox;
+
+mod syslog;
 
 mod syslog_line;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod in_flight;
+
+mod journal;
+
+mod json_lines;
+
+mod heartbeat;
+
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::thread;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jit_proto::chain::Sealed;
-use tracing::{info, warn};
+use tracing::{error, warn};
 
-use crate::store::Reader;
-use crate::store::disk::sync;
-use syslog_line::Rfc5424;
+pub use crate::core::event::SinkName;
+pub use crate::core::policy::SinkSettings;
+pub use heartbeat::{Heartbeat, beat};
+pub use outbox::Reached;
 
-/// The local syslog socket (syslog(3)).
-const SOCKET: &str = "/dev/log";
-/// After a failure it is tried again this much later, or with the next record.
-const RETRY: Duration = Duration::from_secs(1);
-/// Records that tell of no decision wait so long for more to be sent with.
-const GATHER: Duration = Duration::from_millis(50);
-/// More of them are not gathered.
-const MOST_GATHERED: usize = 64;
-/// Records read at a time.
-const PAGE: u64 = 256;
+use crate::clock::{Clock, boot_now};
+use crate::engine::Handle;
+use crate::store::Sent;
+use outbox::Carrier;
 
-/// What the sink is told.
+/// At the end of the daemon a sink that is slow is not waited for longer than this; the rest is sent after the start.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// What a sink is told.
 #[derive(Debug, Clone)]
 pub enum ToSink {
     /// These records were written. What the sink has missed it reads from the store.
     Written {
         /// The records.
-        records: Vec<Sealed>,
+        records: Arc<[Sealed]>,
         /// They tell of a decision, and are sent at once. Others may wait for more: each message wakes the syslog daemon,
         /// on a host where somebody waits for a sudo.
         urgent: bool,
     },
     /// There are records up to this one in the store.
     Stored(u64),
-    /// The enterprise number in the structured data.
-    Enterprise(u32),
+    /// What the policy says about sinks.
+    Settings(Arc<SinkSettings>),
+    /// A sign of life, behind the records that it names.
+    Beat(Arc<Heartbeat>),
 }
 
-/// Starts the sink's thread. `sent` is the last record that was handed over; the thread moves it on.
-///
-/// # Errors
-/// When no thread can be started.
-pub fn start(store: PathBuf, sent: Arc<AtomicU64>) -> std::io::Result<mpsc::Sender<ToSink>> {
-    let (sender, inbox) = mpsc::channel();
-    thread::Builder::new().name("audit-syslog".into()).spawn(move || {
-        let mut sink = Sink {
-            store,
-            written: sent.load(Ordering::Relaxed),
-            sent,
-            enterprise: 32473,
-            logger: None,
-            reader: None,
-            fresh: Vec::new(),
-            down: false,
-        };
-        // Records that may wait for others wait no longer than this.
-        let mut gathering = false;
-        loop {
-            let wait = match (gathering, sink.reached() < sink.written) {
-                (true, _) => GATHER,
-                (false, true) => RETRY,
-                (false, false) => Duration::from_secs(3600),
-            };
-            let got = inbox.recv_timeout(wait);
-            gathering = false;
-            match got {
-                Ok(ToSink::Stored(seq)) => sink.written = sink.written.max(seq),
-                Ok(ToSink::Written { records, urgent }) => {
-                    sink.written = records.last().map_or(sink.written, |record| record.seq);
-                    sink.fresh.extend(records);
-                    if !urgent && !sink.down && sink.fresh.len() < MOST_GATHERED {
-                        gathering = true;
-                        continue;
-                    }
-                }
-                Ok(ToSink::Enterprise(number)) => sink.enterprise = number,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    // What was gathered need not be on the disk yet, and syslog is never to be ahead of that.
-                    if !sink.fresh.is_empty()
-                        && let Err(problem) = sync(&sink.store)
-                    {
-                        warn!("audit records wait for the disk: {problem}");
-                        gathering = true;
-                        continue;
-                    }
-                }
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    // What is not taken now is sent after the next start.
-                    let _ = sink.drain();
-                    return;
-                }
-            }
-            if let Err(problem) = sink.drain() {
-                if !sink.down {
-                    warn!("audit records wait for syslog: {problem}");
-                }
-                sink.down = true;
-                sink.logger = None;
-            } else if sink.down {
-                info!("syslog takes audit records again");
-                sink.down = false;
-            }
-        }
-    })?;
-    Ok(sender)
+/// How far each sink has got.
+#[derive(Debug, Clone)]
+pub struct Cursors {
+    /// The local syslog socket.
+    pub syslog: Arc<Reached>,
+    /// The journal.
+    pub journal: Arc<Reached>,
+    /// The file of JSON lines.
+    pub json_lines: Arc<Reached>,
 }
 
-struct Sink {
-    store: PathBuf,
-    sent: Arc<AtomicU64>,
-    written: u64,
-    enterprise: u32,
-    logger: Option<syslog::Logger<syslog::LoggerBackend, Rfc5424>>,
-    reader: Option<Reader>,
-    /// The newest records, so that they need not be read back.
-    fresh: Vec<Sealed>,
-    down: bool,
-}
-
-impl Sink {
-    /// The last record that was handed over.
-    fn reached(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+impl Cursors {
+    /// Sinks that have got so far.
+    #[must_use]
+    pub fn at(sent: Sent) -> Self {
+        let Sent { syslog, journal, json_lines } = sent;
+        let at = |seq| Arc::new(Reached::at(seq));
+        Self { syslog: at(syslog), journal: at(journal), json_lines: at(json_lines) }
     }
 
-    fn drain(&mut self) -> Result<(), String> {
-        let fresh = std::mem::take(&mut self.fresh);
-        if fresh.first().is_some_and(|first| first.seq == self.reached() + 1) {
-            return self.send(&fresh);
+    /// How far each sink has got, to be kept.
+    #[must_use]
+    pub fn sent(&self) -> Sent {
+        let Self { syslog, journal, json_lines } = self;
+        Sent { syslog: syslog.seq(), journal: journal.seq(), json_lines: json_lines.seq() }
+    }
+}
+
+/// All sinks.
+#[derive(Debug)]
+pub struct Sinks {
+    inboxes: Vec<mpsc::Sender<ToSink>>,
+    threads: Vec<JoinHandle<()>>,
+    /// How far each has got.
+    pub cursors: Cursors,
+}
+
+impl Sinks {
+    /// Starts the sinks' threads.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(store: &Path, cursors: Cursors, engine: &Handle, clock: &Clock) -> io::Result<Self> {
+        let all: [(SinkName, Box<dyn Carrier>, &Arc<Reached>); 3] = [
+            (SinkName::Syslog, Box::new(syslog::Syslog::new()), &cursors.syslog),
+            (SinkName::Journal, Box::new(journal::Journal::new()), &cursors.journal),
+            (SinkName::JsonLines, Box::new(json_lines::JsonLines::new()), &cursors.json_lines),
+        ];
+        let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
+        for (name, carrier, reached) in all {
+            let (store, reached) = (PathBuf::from(store), Arc::clone(reached));
+            let (inbox, thread) =
+                outbox::start(name, carrier, store, reached, engine.clone(), clock.clone())?;
+            inboxes.push(inbox);
+            threads.push(thread);
         }
-        while self.reached() < self.written {
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                none => none.insert(Reader::open(&self.store).map_err(|error| error.to_string())?),
-            };
-            let reached = self.sent.load(Ordering::Relaxed);
-            let records = reader
-                .records(reached + 1, PAGE.min(self.written - reached))
-                .map_err(|error| error.to_string())?;
-            if records.is_empty() {
-                // Somebody removed them from the store; the chain says so, and there is nothing to send.
-                self.sent.store(self.written, Ordering::Relaxed);
-                return Ok(());
-            }
-            self.send(&records)?;
-        }
-        Ok(())
+        Ok(Self { inboxes, threads, cursors })
     }
 
-    fn send(&mut self, records: &[Sealed]) -> Result<(), String> {
-        for record in records {
-            let logger = match &mut self.logger {
-                Some(logger) => logger,
-                none => {
-                    let format = Rfc5424::new(self.enterprise);
-                    none.insert(syslog::unix_custom(format, SOCKET).map_err(|error| error.to_string())?)
-                }
-            };
-            logger.formatter.enterprise = self.enterprise;
-            syslog_line::send(logger, record).map_err(|error| error.to_string())?;
-            self.sent.store(record.seq, Ordering::Relaxed);
+    /// Tells every sink.
+    pub fn tell(&self, message: &ToSink) {
+        let Cursors { syslog, journal, json_lines } = &self.cursors;
+        for (inbox, reached) in self.inboxes.iter().zip([syslog, journal, json_lines]) {
+            if inbox.send(message.clone()).is_err() {
+                // The records wait in the store, and nobody comes to fetch them.
+                error!("a sink's thread has ended");
+                reached.waits_since(boot_now());
+            }
         }
-        Ok(())
+    }
+
+    /// Without a policy records go where they go by default. A file is not begun, and none is skipped: whether there is to
+    /// be one is not known.
+    pub fn go_without_policy(&self) {
+        let settings = ToSink::Settings(Arc::new(SinkSettings::default()));
+        for inbox in self.inboxes.iter().take(2) {
+            // Whoever has ended is told of where the records are.
+            let _ = inbox.send(settings.clone());
+        }
+    }
+
+    /// Lets the sinks send what they were told, and ends them.
+    pub async fn finish(&mut self) {
+        self.inboxes.clear();
+        let threads = std::mem::take(&mut self.threads);
+        let ended =
+            tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| drop(thread.join())));
+        if tokio::time::timeout(LAST_WAIT, ended).await.is_err() {
+            warn!("a sink is still busy; what it has not taken is sent after the next start");
+        }
     }
 }

@@ -4,12 +4,15 @@ use std::io::Write;
 
 use jit_proto::chain::Sealed;
 use jit_proto::escape::Escaped;
+use jit_proto::names::HEARTBEAT;
 use jit_proto::record::{self, Event, Record};
 use jit_proto::render::sentence;
 use serde_json::Value;
 use syslog::{LogFormat, Logger, LoggerBackend};
 use syslog_fmt::v5424::{Config, Formatter, Timestamp};
 use syslog_fmt::{Facility, Severity};
+
+use super::Heartbeat;
 
 /// A value longer than this is cut; the store keeps it whole.
 const MOST_VALUE_BYTES: usize = 256;
@@ -86,6 +89,24 @@ impl Rfc5424 {
     }
 }
 
+impl Rfc5424 {
+    fn heartbeat(&self, heartbeat: &Heartbeat) -> std::io::Result<Vec<u8>> {
+        let mut line = Vec::with_capacity(512);
+        let (id, time) = (format!("jit@{}", self.enterprise), heartbeat.at.to_rfc3339());
+        let facts = heartbeat.facts();
+        let params: Vec<(&str, &str)> = facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.formatter.write_with_data(
+            &mut line,
+            Severity::Info,
+            Timestamp::PreformattedStr(&time),
+            heartbeat.text().as_bytes(),
+            Some(HEARTBEAT),
+            vec![(id.as_str(), params)],
+        )?;
+        Ok(line)
+    }
+}
+
 impl LogFormat<&[u8]> for Rfc5424 {
     fn format<W: Write>(&self, writer: &mut W, _: syslog::Severity, line: &[u8]) -> syslog::Result<()> {
         // One datagram is one message; a short write does not happen on a datagram socket (unix(7)).
@@ -100,6 +121,14 @@ pub(super) fn send(logger: &mut Logger<LoggerBackend, Rfc5424>, sealed: &Sealed)
     let severity = record.as_ref().map_or(Severity::Warning, |record| severity_of(record.event));
     // The severity is in the line; the crate's own is for its own formats.
     logger.info(logger.formatter.line(severity, sealed, record.as_ref())?.as_slice())
+}
+
+/// Sends a sign of life.
+pub(super) fn send_heartbeat(
+    logger: &mut Logger<LoggerBackend, Rfc5424>,
+    heartbeat: &Heartbeat,
+) -> syslog::Result<()> {
+    logger.info(logger.formatter.heartbeat(heartbeat)?.as_slice())
 }
 
 fn severity_of(event: Event) -> Severity {

@@ -331,7 +331,7 @@ impl Manager {
                 grants: look.ledger.grants.len() as u64,
                 sessions: look.ledger.sessions.len() as u64,
                 records,
-                unsent: records.saturating_sub(inside.sent),
+                unsent: records.saturating_sub(inside.sinks.cursors.syslog.seq()),
                 user: account.name.clone(),
                 held: look.ledger.held_by(account.uid).map(|grant| look.grant(grant)).collect(),
                 asked: own.map(|request| look.request(request)).collect(),

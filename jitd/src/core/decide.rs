@@ -1,6 +1,9 @@
 //! Whether somebody may pass the gate: the union of their live grants, looked at again on every call.
 
+use std::time::Duration;
+
 use jit_proto::identity::{GrantId, RequestId, RoleName};
+use jit_proto::moment::spoken;
 
 use super::ledger::{Grant, Ledger};
 use super::people::{Account, Person};
@@ -16,6 +19,8 @@ pub struct Access<'a> {
     pub service: &'a str,
     /// Whom they want to become; not known yet in the account stage.
     pub target: Option<&'a Account>,
+    /// How long the oldest record waits for syslog, while that takes none.
+    pub unforwarded: Option<Duration>,
 }
 
 /// The answer. There is one way to be allowed, and it names the grant.
@@ -42,6 +47,8 @@ pub enum Denial {
     OtherService,
     /// There is a window, but not for becoming this user.
     OtherTarget(String),
+    /// The records of what happened are not forwarded, and the policy asks for that.
+    NotForwarded(Duration),
 }
 
 /// Decides.
@@ -53,19 +60,27 @@ pub fn decide(ledger: &Ledger, policy: Option<&Policy>, access: &Access<'_>, now
     let live: Vec<&Grant> = ledger.held_by(uid).filter(|grant| !grant.ends.has_passed(now)).collect();
     let in_policy = live.iter().filter_map(|grant| Some((*grant, policy.roles.get(&grant.role)?)));
     let for_service: Vec<_> = in_policy.filter(|(_, role)| role.services.contains(access.service)).collect();
-    let for_target = for_service.iter().filter(|(_, role)| covers(role, access));
-    match for_target.max_by_key(|(grant, _)| grant.ends.remaining(now)) {
-        Some((grant, _)) => Decision::Allowed(grant.id),
-        None if live.is_empty() => {
-            Decision::Denied(Denial::NoWindow { pending: pending_of(ledger, access, now) })
-        }
-        None if for_service.is_empty() => Decision::Denied(Denial::OtherService),
-        None => {
-            Decision::Denied(Denial::OtherTarget(access.target.map_or(String::new(), |t| t.name.clone())))
-        }
+    let for_target: Vec<_> = for_service.iter().filter(|(_, role)| covers(role, access)).collect();
+    let limit = policy.settings.sinks.require_forwarding_within;
+    let overdue = access.unforwarded.filter(|waits| limit.is_some_and(|limit| *waits > limit));
+    let recorded = for_target.iter().filter(|(_, role)| overdue.is_none() || role.without_forwarding);
+    match (recorded.max_by_key(|(grant, _)| grant.ends.remaining(now)), overdue) {
+        (Some((grant, _)), _) => Decision::Allowed(grant.id),
+        (None, Some(waits)) if !for_target.is_empty() => Decision::Denied(Denial::NotForwarded(waits)),
+        (None, _) => Decision::Denied(why_not(ledger, access, now, &live, for_service.is_empty())),
     }
 }
 
+/// Why no window lets somebody through.
+fn why_not(ledger: &Ledger, access: &Access<'_>, now: &Now, live: &[&Grant], other_service: bool) -> Denial {
+    if live.is_empty() {
+        Denial::NoWindow { pending: pending_of(ledger, access, now) }
+    } else if other_service {
+        Denial::OtherService
+    } else {
+        Denial::OtherTarget(access.target.map_or(String::new(), |target| target.name.clone()))
+    }
+}
 /// Whether a role lets somebody do this.
 #[must_use]
 pub fn covers(role: &Role, access: &Access<'_>) -> bool {
@@ -100,6 +115,9 @@ impl Denial {
             }
             Self::OtherService => "no open window covers this service".to_owned(),
             Self::OtherTarget(name) => format!("no open window lets this person become {name}"),
+            Self::NotForwarded(waits) => {
+                format!("the audit record has not been forwarded for {}", spoken(*waits))
+            }
         }
     }
 
@@ -112,6 +130,16 @@ impl Denial {
             Self::NoPolicy => {
                 lines.push(format!("jit: {service} is refused: jitd has no valid policy on this host."));
                 lines.push("jit: the administrator can see why with: jitctl policy check".to_owned());
+                return lines;
+            }
+            Self::NotForwarded(waits) => {
+                lines.push(format!(
+                    "jit: {service} is refused: the audit record of this host has not been forwarded for {}.",
+                    spoken(*waits)
+                ));
+                lines.push(
+                    "jit: no audit, no sudo; the administrator can see why with: jitctl status".to_owned(),
+                );
                 return lines;
             }
             Self::NoWindow { .. } => {

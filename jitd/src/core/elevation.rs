@@ -28,7 +28,8 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
         Err(why) => return refuse(turn, knock, &why, Vec::new()),
     };
     turn.look_at_holder(person);
-    let access = Access { person, service: &knock.service, target: None };
+    let unforwarded = knock.unforwarded;
+    let access = Access { person, service: &knock.service, target: None, unforwarded };
     let grant = match decide(&turn.ledger, turn.policy, &access, turn.now) {
         Decision::Allowed(grant) => grant,
         Decision::Denied(denial) => {
@@ -102,7 +103,8 @@ fn recheck_as(
     target: &Account,
     person: &Person,
 ) -> Verdict {
-    let access = Access { person, service: &session.service, target: Some(target) };
+    let unforwarded = knock.unforwarded;
+    let access = Access { person, service: &session.service, target: Some(target), unforwarded };
     match decide(&turn.ledger, turn.policy, &access, turn.now) {
         Decision::Denied(denial) => {
             let lines = denial.lines(turn.policy, &access);

@@ -79,7 +79,12 @@ impl Turn<'_> {
             .filter(|session| {
                 let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
                 let person = holder_of(session);
-                let access = Access { person: &person, service: &session.service, target: session.run_as() };
+                let access = Access {
+                    person: &person,
+                    service: &session.service,
+                    target: session.run_as(),
+                    unforwarded: None,
+                };
                 role.is_none_or(|role| !covers(role, &access))
             })
             .map(|session| session.id)

@@ -1,6 +1,7 @@
 //! What can happen, what has to be done about it, and what is answered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,6 +57,10 @@ pub enum Event {
     SessionIdledOut(SessionId),
     /// A logind session has ended.
     LoginGone(String),
+    /// A sink takes no records any more, or takes them again.
+    Sink(SinkName, SinkChange),
+    /// What is wrong with the PAM stack of each service that a role opens; `None` where nothing is.
+    Stacks(BTreeMap<String, Option<String>>),
     /// Places where privilege is kept have changed while these grants had sessions open.
     LeftBehind {
         /// The grants.
@@ -65,6 +70,39 @@ pub enum Event {
         /// What the survey cost.
         detail: String,
     },
+}
+
+/// A place that records go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SinkName {
+    /// The local syslog socket.
+    Syslog,
+    /// The journal, with fields of its own.
+    Journal,
+    /// A file of JSON lines.
+    JsonLines,
+}
+
+impl fmt::Display for SinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Syslog => "syslog",
+            Self::Journal => "journal",
+            Self::JsonLines => "json-lines",
+        })
+    }
+}
+
+/// What became of a sink.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkChange {
+    /// It takes nothing.
+    Down {
+        /// Why.
+        problem: String,
+    },
+    /// It takes records again, and has taken all that waited.
+    Back,
 }
 
 /// A grant as it is remembered when the ledger knows it no more.
@@ -95,6 +133,8 @@ pub struct Knock {
     pub ruser: Named,
     /// PAM_TTY; empty if none.
     pub tty: String,
+    /// How long the oldest record waits that syslog takes not; the engine knows.
+    pub unforwarded: Option<Duration>,
 }
 
 impl Knock {

@@ -1,6 +1,6 @@
 //! All open requests, live grants and open sessions, in memory; what is closed is in the store only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
@@ -27,6 +27,8 @@ pub struct Ledger {
     pub grants: BTreeMap<GrantId, Grant>,
     /// Open sessions.
     pub sessions: BTreeMap<SessionId, Session>,
+    /// PAM services whose stack is known not to ask. Not in the store: a start looks afresh.
+    pub broken_stacks: BTreeSet<String>,
 }
 
 impl Default for Ledger {
@@ -39,6 +41,7 @@ impl Default for Ledger {
             requests: BTreeMap::new(),
             grants: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            broken_stacks: BTreeSet::new(),
         }
     }
 }

@@ -37,8 +37,8 @@ pub struct Settings {
     pub operators: People,
     /// Who may read the audit record.
     pub auditors: People,
-    /// Private enterprise number in the structured data of syslog messages (RFC 5424 section 7.2.2).
-    pub syslog_enterprise: u32,
+    /// Where the audit records go.
+    pub sinks: SinkSettings,
     /// Below these paths, files that give privilege to whoever runs them are looked for.
     pub setuid_paths: Vec<PathBuf>,
 }
@@ -52,10 +52,46 @@ impl Default for Settings {
             warn_before: vec![Duration::from_secs(300), Duration::from_secs(60)],
             operators: People::default(),
             auditors: People::default(),
-            syslog_enterprise: 32473,
+            sinks: SinkSettings::default(),
             setuid_paths: ["/usr", "/opt", "/etc", "/srv", "/root", "/var/tmp", "/tmp", "/dev/shm", "/home"]
                 .map(PathBuf::from)
                 .to_vec(),
+        }
+    }
+}
+
+/// Where the audit records go, and what is asked of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkSettings {
+    /// The socket of the syslog daemon.
+    pub syslog_socket: PathBuf,
+    /// Private enterprise number in the structured data of syslog messages (RFC 5424 section 7.2.2).
+    pub syslog_enterprise: u32,
+    /// Whether they go to the journal, with fields of their own.
+    pub journal: bool,
+    /// Whether they go into a file of JSON lines.
+    pub json_lines: bool,
+    /// Bytes after which that file gets the next name.
+    pub json_lines_max_size: u64,
+    /// How many of those are kept.
+    pub json_lines_keep: u32,
+    /// A sign of life goes out so often.
+    pub heartbeat: Duration,
+    /// While a record waits for syslog longer than this, nobody is let through.
+    pub require_forwarding_within: Option<Duration>,
+}
+
+impl Default for SinkSettings {
+    fn default() -> Self {
+        Self {
+            syslog_socket: PathBuf::from("/dev/log"),
+            syslog_enterprise: 32473,
+            journal: true,
+            json_lines: false,
+            json_lines_max_size: 64 << 20,
+            json_lines_keep: 8,
+            heartbeat: Duration::from_secs(60),
+            require_forwarding_within: None,
         }
     }
 }
@@ -91,6 +127,8 @@ pub struct Role {
     pub idle_timeout: Option<Duration>,
     /// A session ends with the login that it came from.
     pub end_with_login: bool,
+    /// Whether it opens although the records are not forwarded as the policy asks: for emergencies.
+    pub without_forwarding: bool,
     /// What becomes of sessions when the window closes.
     pub on_expiry: OnExpiry,
 }

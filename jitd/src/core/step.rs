@@ -1,5 +1,6 @@
 //! One event, one step: the ledger moves on, and effects say what has to be done.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jit_proto::identity::{RequestId, SessionId};
@@ -7,7 +8,7 @@ use jit_proto::moment::BootTime;
 use jit_proto::record::{Draft, Event as What, Facts};
 use jit_proto::seal::SealKey;
 
-use super::event::{Change, Changed, Commit, Durability, Effect, Event, Reply, Stage};
+use super::event::{Change, Changed, Commit, Durability, Effect, Event, Reply, SinkChange, SinkName, Stage};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, RequestState, Session, SessionState};
 use super::policy::{Policy, Settings};
@@ -62,6 +63,8 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
             let due = turn.now.boot;
             turn.end_session(id, EndedBy::Idle, due);
         }
+        Event::Sink(name, change) => turn.sink(name, change),
+        Event::Stacks(found) => turn.stacks(found),
         Event::LoginGone(login) => elevation::login_gone(&mut turn, &login),
         Event::LeftBehind { held, findings, detail } => {
             elevation::left_behind(&mut turn, &held, &findings, &detail);
@@ -124,6 +127,36 @@ impl<'a> Turn<'a> {
         let now = self.now;
         let draft = Draft { event, wall: now.wall, boot: now.boot, boot_id: now.boot_id.clone(), facts };
         self.commit.drafts.push(draft);
+    }
+
+    /// Writes down what became of a sink.
+    fn sink(&mut self, name: SinkName, change: SinkChange) {
+        let sink = Some(name.to_string());
+        match change {
+            SinkChange::Down { problem } => {
+                self.note(What::SinkDown, Facts { sink, ..facts::detail(problem) });
+            }
+            SinkChange::Back => self.note(What::SinkBack, Facts { sink, ..Facts::default() }),
+        }
+    }
+
+    /// Writes down which stacks have begun, or ceased, not to ask.
+    fn stacks(&mut self, found: BTreeMap<String, Option<String>>) {
+        for (service, problem) in found {
+            let known = self.ledger.broken_stacks.contains(&service);
+            let facts = Facts { service: Some(service.clone()), detail: problem.clone(), ..Facts::default() };
+            match problem {
+                Some(_) if !known => {
+                    self.note(What::StackBroken, facts);
+                    self.ledger.broken_stacks.insert(service);
+                }
+                None if known => {
+                    self.note(What::StackRestored, facts);
+                    self.ledger.broken_stacks.remove(&service);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Begins a seal behind this step's records.

@@ -308,7 +308,8 @@ pub(super) fn next_moments<'a>(
 /// The longest live grant of the session's holder that lets it be what it is.
 fn covering(ledger: &Ledger, policy: Option<&Policy>, session: &Session, now: &Now) -> Option<GrantId> {
     let person = holder_of(session);
-    let access = Access { person: &person, service: &session.service, target: session.run_as() };
+    let access =
+        Access { person: &person, service: &session.service, target: session.run_as(), unforwarded: None };
     match decide(ledger, policy, &access, now) {
         Decision::Allowed(grant) => Some(grant),
         Decision::Denied(_) => None,

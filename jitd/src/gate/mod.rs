@@ -117,6 +117,7 @@ impl Behind {
             ruser: self.lookup.named(&said.ruser).await?,
             service: said.service,
             tty: said.tty,
+            unforwarded: None,
         })
     }
 }

@@ -15,6 +15,13 @@ pub(super) struct SettingsFile {
     pub(super) operators: Vec<Spanned<String>>,
     pub(super) auditors: Vec<Spanned<String>>,
     pub(super) syslog_enterprise: Option<u32>,
+    pub(super) syslog_socket: Option<Spanned<String>>,
+    pub(super) journal: Option<bool>,
+    pub(super) json_lines: Option<bool>,
+    pub(super) json_lines_max_size: Option<Spanned<String>>,
+    pub(super) json_lines_keep: Option<Spanned<u32>>,
+    pub(super) heartbeat: Option<Spanned<String>>,
+    pub(super) require_forwarding_within: Option<Spanned<String>>,
     pub(super) setuid_paths: Option<Vec<Spanned<String>>>,
 }
 
@@ -45,6 +52,8 @@ pub(super) struct RoleTable {
     pub(super) idle_timeout: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) end_with_login: bool,
+    #[serde(default)]
+    pub(super) without_forwarding: bool,
     pub(super) on_expiry: Option<Spanned<OnExpiryWord>>,
     pub(super) on_expiry_limit: Option<Spanned<String>>,
     pub(super) approval: ApprovalTable,

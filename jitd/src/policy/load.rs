@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jit_proto::identity::{RoleName, UserId};
-use jit_proto::moment::{WallTime, parse_span, spoken};
+use jit_proto::moment::{WallTime, parse_size, parse_span, spoken};
 use jit_proto::view::ProblemView;
 use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
@@ -18,11 +18,16 @@ use toml::Spanned;
 
 use super::file::{OnExpiryWord, RoleTable, RolesFile, SettingsFile};
 use crate::core::people::People;
-use crate::core::policy::{OnExpiry, Policy, Role, RunAs, Settings, TicketRule};
+use crate::core::policy::{OnExpiry, Policy, Role, RunAs, Settings, SinkSettings, TicketRule};
 use crate::people::Directory;
 
 /// No policy file is larger.
 const MOST_BYTES: u64 = 1 << 20;
+
+/// A sign of life comes no more often.
+const LEAST_HEARTBEAT: Duration = Duration::from_secs(1);
+/// A file of JSON lines may become at least as large, in bytes.
+const LEAST_FILE: u64 = 64 << 10;
 
 /// Reads the policy under `root` (`/etc/jitd`).
 ///
@@ -227,8 +232,49 @@ impl Loader<'_> {
             warn_before: self.warn_before(source, file.warn_before.as_deref(), standard.warn_before),
             operators: self.people(source, "operators", &file.operators),
             auditors: self.people(source, "auditors", &file.auditors),
-            syslog_enterprise: file.syslog_enterprise.unwrap_or(standard.syslog_enterprise),
+            sinks: self.sinks(source, &file, standard.sinks),
             setuid_paths: self.paths(source, "setuid_paths", file.setuid_paths, standard.setuid_paths),
+        }
+    }
+
+    fn sinks(&mut self, source: &Source, file: &SettingsFile, standard: SinkSettings) -> SinkSettings {
+        let socket = file.syslog_socket.clone().map(|socket| vec![socket]);
+        let sockets = self.paths(source, "syslog_socket", socket, vec![standard.syslog_socket.clone()]);
+        let size = file.json_lines_max_size.as_ref();
+        let keep = file.json_lines_keep.as_ref();
+        if let Some(none) = keep.filter(|keep| *keep.get_ref() == 0) {
+            let message = "at least one file has to be kept beside the one that is written".to_owned();
+            self.problem(source, none.span(), "json_lines_keep", message);
+        }
+        let heartbeat = self.span(source, "heartbeat", file.heartbeat.as_ref(), standard.heartbeat);
+        if let Some(written) = file.heartbeat.as_ref().filter(|_| heartbeat < LEAST_HEARTBEAT) {
+            let message = format!("{} is less than {}", spoken(heartbeat), spoken(LEAST_HEARTBEAT));
+            self.problem(source, written.span(), "heartbeat", message);
+        }
+        let within = file.require_forwarding_within.as_ref();
+        SinkSettings {
+            syslog_socket: sockets.into_iter().next().unwrap_or(standard.syslog_socket),
+            syslog_enterprise: file.syslog_enterprise.unwrap_or(standard.syslog_enterprise),
+            journal: file.journal.unwrap_or(standard.journal),
+            json_lines: file.json_lines.unwrap_or(standard.json_lines),
+            json_lines_max_size: size.map_or(standard.json_lines_max_size, |size| {
+                let least = LEAST_FILE;
+                let read = parse_size(size.get_ref()).and_then(|bytes| {
+                    if bytes < least {
+                        Err(format!("{:?} is less than 64K", size.get_ref()))
+                    } else {
+                        Ok(bytes)
+                    }
+                });
+                read.unwrap_or_else(|message| {
+                    self.problem(source, size.span(), "json_lines_max_size", message);
+                    standard.json_lines_max_size
+                })
+            }),
+            json_lines_keep: keep.map_or(standard.json_lines_keep, |keep| *keep.get_ref()),
+            heartbeat,
+            require_forwarding_within: within
+                .map(|within| self.span(source, "require_forwarding_within", Some(within), Duration::ZERO)),
         }
     }
 
@@ -315,6 +361,7 @@ impl Loader<'_> {
             unused_for,
             idle_timeout,
             end_with_login: role.end_with_login,
+            without_forwarding: role.without_forwarding,
             on_expiry,
         })
     }

@@ -165,3 +165,23 @@ fn paths_for_privileged_files_go_straight_down_from_the_root() {
         check(&settings, EXAMPLE, 2, "setuid_paths", "is no path that begins at /");
     }
 }
+
+#[test]
+fn each_mistake_about_sinks_is_named() {
+    check("journal = true\nheartbeat = \"100ms\"", EXAMPLE, 2, "heartbeat", "is less than 1s");
+    check("json_lines_keep = 0", EXAMPLE, 1, "json_lines_keep", "at least one file");
+    check("json_lines_max_size = \"1K\"", EXAMPLE, 1, "json_lines_max_size", "less than 64K");
+    check("json_lines_max_size = \"64\"", EXAMPLE, 1, "json_lines_max_size", "is no size");
+    check("syslog_socket = \"dev/log\"", EXAMPLE, 1, "syslog_socket", "is no path");
+    check("require_forwarding_within = \"soon\"", EXAMPLE, 1, "require_forwarding_within", "is no duration");
+}
+
+#[test]
+fn nobody_is_refused_for_records_that_wait_unless_the_settings_say_so() {
+    let sinks = |settings| loaded(settings, &[("web.toml", EXAMPLE)], |_| {}).unwrap().settings.sinks;
+    assert_eq!(sinks("").require_forwarding_within, None);
+    let set = sinks("require_forwarding_within = \"5m\"\njson_lines = true\nsyslog_enterprise = 7");
+    assert_eq!(set.require_forwarding_within, Some(Duration::from_secs(300)));
+    assert!(set.json_lines && set.journal);
+    assert_eq!(set.syslog_enterprise, 7);
+}

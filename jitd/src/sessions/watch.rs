@@ -16,7 +16,7 @@ use super::ToSession;
 use super::idle::Activity;
 use super::systemd::{ScopeError, Systemd};
 use super::tree::Tree;
-use crate::clock::boot_now;
+use crate::clock::{boot_now, pause};
 use crate::core::event::{EndReport, Event, Reply, Verdict};
 use crate::core::idle::Verdict as Idle;
 use crate::core::ledger::Session;
@@ -197,11 +197,11 @@ impl Watch {
             if contained {
                 std::future::pending().await
             }
-            wait_for(LEISURE.saturating_mul(1 << self.tries.min(10)).min(LONGEST_BETWEEN_TRIES)).await;
+            pause(LEISURE.saturating_mul(1 << self.tries.min(10)).min(LONGEST_BETWEEN_TRIES)).await;
         };
         let activity = async {
             match &self.activity {
-                Some(activity) => wait_for(activity.next()).await,
+                Some(activity) => pause(activity.next()).await,
                 None => std::future::pending().await,
             }
         };
@@ -352,7 +352,7 @@ impl Watch {
                 return;
             }
             reaping.again(Manner::Kill);
-            wait_for(TRY_AGAIN).await;
+            pause(TRY_AGAIN).await;
         }
     }
 
@@ -381,12 +381,4 @@ async fn unless_ended<T>(
             },
         }
     }
-}
-
-/// Lets a span go by, on the runtime's clock: nothing is decided by it, only looked at again.
-async fn wait_for(span: Duration) {
-    // An `interval` and not a `sleep`, whose first tick is at once.
-    let mut ticks = tokio::time::interval(span.max(Duration::from_millis(1)));
-    ticks.tick().await;
-    ticks.tick().await;
 }

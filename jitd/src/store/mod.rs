@@ -93,8 +93,24 @@ pub struct Kept {
     pub highest_wall: WallTime,
     /// The next session's number.
     pub next_session: u64,
-    /// How far syslog has been served.
-    pub sent: u64,
+    /// How far each sink has got.
+    pub sent: Sent,
+}
+
+/// The last record that each sink has taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The local syslog socket.
+    pub syslog: u64,
+    /// The journal.
+    pub journal: u64,
+    /// The file of JSON lines.
+    pub json_lines: u64,
+}
+
+impl Sent {
+    /// No sink has taken anything.
+    pub const NOTHING: Self = Self { syslog: 0, journal: 0, json_lines: 0 };
 }
 
 /// The database, and the end of the chain in it.
@@ -289,8 +305,8 @@ impl Store {
         // One row, one page: what every commit writes beside its records.
         transaction
             .prepare_cached(
-                "INSERT OR REPLACE INTO state (id, head_seq, head_hash, highest_wall, next_session, sent, seal_first)
-                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT OR REPLACE INTO state (id, head_seq, head_hash, highest_wall, next_session, seal_first, sent,
+                 sent_journal, sent_json_lines) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )
             .and_then(|mut statement| {
                 let Kept { highest_wall, next_session, sent } = kept;
@@ -300,8 +316,10 @@ impl Store {
                     head.hash,
                     highest_wall.0,
                     next_session,
-                    sent,
-                    seal_first
+                    seal_first,
+                    sent.syslog,
+                    sent.journal,
+                    sent.json_lines
                 ])
             })
             .map_err(context)?;
@@ -354,15 +372,18 @@ impl Store {
         Ok(ledger)
     }
 
-    /// The last record that syslog was handed.
+    /// The last record that each sink has taken.
     ///
     /// # Errors
     /// Whatever SQLite says.
-    pub fn sent(&self) -> Result<u64, StoreError> {
+    pub fn sent(&self) -> Result<Sent, StoreError> {
+        let read = |row: &rusqlite::Row<'_>| {
+            Ok(Sent { syslog: row.get(0)?, journal: row.get(1)?, json_lines: row.get(2)? })
+        };
         self.connection
-            .query_row("SELECT sent FROM state", [], |row| row.get(0))
+            .query_row("SELECT sent, sent_journal, sent_json_lines FROM state", [], read)
             .optional()
-            .map(|sent| sent.unwrap_or(0))
+            .map(Option::unwrap_or_default)
             .map_err(|error| self.sqlite(error))
     }
 
@@ -433,8 +454,8 @@ CREATE TABLE IF NOT EXISTS records  (
 ) STRICT;
 CREATE TABLE IF NOT EXISTS state (
     id INTEGER PRIMARY KEY CHECK (id = 1), head_seq INTEGER NOT NULL, head_hash TEXT NOT NULL,
-    highest_wall INTEGER NOT NULL, next_session INTEGER NOT NULL, sent INTEGER NOT NULL,
-    seal_first INTEGER NOT NULL
+    highest_wall INTEGER NOT NULL, next_session INTEGER NOT NULL, seal_first INTEGER NOT NULL,
+    sent INTEGER NOT NULL, sent_journal INTEGER NOT NULL, sent_json_lines INTEGER NOT NULL
 ) STRICT;
 ";
 

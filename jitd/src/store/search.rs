@@ -258,7 +258,7 @@ fn signed(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kept, Store};
+    use super::super::{Kept, Sent, Store};
     use super::*;
     use crate::core::event::Commit;
     use jit_proto::moment::{BootId, BootTime};
@@ -280,7 +280,7 @@ mod tests {
     }
 
     fn write(store: &mut Store, drafts: Vec<Draft>) {
-        let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: 0 };
+        let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
         store.commit(vec![Commit { drafts, ..Commit::default() }], kept).unwrap();
     }
 

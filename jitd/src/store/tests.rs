@@ -16,7 +16,7 @@ fn draft(n: u64) -> Draft {
 }
 
 fn kept(wall: u64) -> Kept {
-    Kept { highest_wall: WallTime(wall), next_session: 1, sent: 0 }
+    Kept { highest_wall: WallTime(wall), next_session: 1, sent: Sent::NOTHING }
 }
 
 fn durable(drafts: Vec<Draft>) -> Commit {

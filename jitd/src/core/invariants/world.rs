@@ -320,6 +320,7 @@ impl World {
             service: "sudo".into(),
             user,
             ruser: Named::Account(account(who)),
+            unforwarded: None,
             tty: String::new(),
         };
         self.event(Event::Knock(Box::new(knock)));
@@ -476,6 +477,7 @@ fn policy() -> Policy {
         unused_for: (!two).then_some(WINDOW / 3),
         idle_timeout: None,
         end_with_login: two,
+        without_forwarding: false,
         on_expiry: if two { OnExpiry::Terminate } else { OnExpiry::DenyNew { at_most: LINGER } },
     };
     let operators = People { users: BTreeSet::from([OPERATOR]), ..People::default() };

@@ -1,0 +1,213 @@
+//! The journal, with a field for each fact (systemd.journal-fields(7)).
+//!
+//! The protocol is a datagram of fields, each with its length where its value may hold a newline, as systemd documents it
+//! in "Native Journal Protocol". journald's socket belongs to PID 1, so that a restart of journald loses nothing.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+use jit_proto::chain::Sealed;
+use jit_proto::escape::Escaped;
+use jit_proto::message_id;
+use jit_proto::record::Record;
+use jit_proto::render::sentence;
+use serde_json::Value;
+
+use super::in_flight::Receiver;
+use super::outbox::{Carrier, Stopped};
+use super::syslog::LONGEST_SEND;
+use super::{Heartbeat, SinkSettings};
+
+/// Where journald listens (systemd-journald.service(8)).
+const SOCKET: &str = "/run/systemd/journal/socket";
+/// A value longer than this is cut; the store keeps it whole.
+const MOST_VALUE_BYTES: usize = 16 * 1024;
+/// authpriv (RFC 5424 section 6.2.1).
+const FACILITY: &str = "10";
+
+/// Sends native messages.
+pub(super) struct Journal {
+    line: Option<(UnixDatagram, Receiver)>,
+}
+
+impl Journal {
+    pub(super) fn new() -> Self {
+        Self { line: None }
+    }
+
+    fn send(&mut self, message: &[u8]) -> Result<(), Stopped> {
+        let line = match self.line.take() {
+            Some(line) => line,
+            None => connect().map_err(stopped)?,
+        };
+        let (socket, _) = self.line.insert(line);
+        socket.send(message).map(drop).map_err(stopped)
+    }
+}
+
+fn stopped(error: std::io::Error) -> Stopped {
+    match error.kind() {
+        // The time for one message is over.
+        std::io::ErrorKind::WouldBlock => Stopped::Full(format!("{SOCKET}: its queue is full")),
+        _ => Stopped::Lost(format!("{SOCKET}: {error}")),
+    }
+}
+
+fn connect() -> std::io::Result<(UnixDatagram, Receiver)> {
+    let receiver = Receiver::at(Path::new(SOCKET))?;
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(SOCKET)?;
+    socket.set_write_timeout(Some(LONGEST_SEND))?;
+    Ok((socket, receiver))
+}
+
+impl Carrier for Journal {
+    fn set(&mut self, settings: &SinkSettings) -> bool {
+        settings.journal
+    }
+
+    fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
+        self.send(&message(sealed))
+    }
+
+    fn arrived(&mut self) -> Result<bool, Stopped> {
+        match &self.line {
+            Some((socket, receiver)) => receiver.has_read_all(socket).map_err(Stopped::Lost),
+            None => Ok(true),
+        }
+    }
+
+    fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped> {
+        let mut fields = Fields::default();
+        fields.common(heartbeat.text(), "6", jit_proto::names::HEARTBEAT);
+        for (name, value) in heartbeat.facts() {
+            fields.put(&format!("JIT_{}", name.to_uppercase()), &value);
+        }
+        self.send(&fields.0)
+    }
+
+    fn reset(&mut self) {
+        self.line = None;
+    }
+}
+
+/// The fields of one record.
+fn message(sealed: &Sealed) -> Vec<u8> {
+    let mut fields = Fields::default();
+    match serde_json::from_str::<Record>(&sealed.line) {
+        Ok(record) => {
+            let priority = (record.event.severity() as u8).to_string();
+            fields.common(sentence(&record), &priority, record.event.name());
+            fields.put("JIT_PREV", &record.prev);
+            fields.put("JIT_TIME", &record.time);
+            if let Some(pid) = record.facts.pid {
+                fields.put("OBJECT_PID", &pid.to_string());
+            }
+            if let Ok(Value::Object(facts)) = serde_json::to_value(&record.facts) {
+                for (name, value) in facts {
+                    fields.put(&format!("JIT_{}", name.to_uppercase()), &text_of(value));
+                }
+            }
+        }
+        Err(_) => fields.common("a stored record cannot be read".to_owned(), "4", "record.unreadable"),
+    }
+    fields.put("JIT_SEQ", &sealed.seq.to_string());
+    fields.put("JIT_HASH", &sealed.hash);
+    if let Some(seal) = &sealed.seal {
+        fields.put("JIT_SEAL", seal);
+    }
+    fields.0
+}
+
+fn text_of(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        Value::Array(items) => {
+            let lines: Vec<String> = items.into_iter().map(text_of).collect();
+            lines.join("\n")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A message in the making.
+#[derive(Default)]
+struct Fields(Vec<u8>);
+
+impl Fields {
+    fn common(&mut self, text: String, priority: &str, event: &str) {
+        self.put("MESSAGE", &Escaped(&text).to_string());
+        self.put("MESSAGE_ID", &message_id::of(event));
+        self.put("PRIORITY", priority);
+        self.put("SYSLOG_FACILITY", FACILITY);
+        self.put("SYSLOG_IDENTIFIER", "jitd");
+        self.put("JIT_EVENT", event);
+    }
+
+    /// The form with a length takes any value, so that no value can look like another field.
+    fn put(&mut self, name: &str, value: &str) {
+        let end = value.char_indices().map(|(at, _)| at).take_while(|at| *at <= MOST_VALUE_BYTES).last();
+        let value = if value.len() <= MOST_VALUE_BYTES { value } else { &value[..end.unwrap_or(0)] };
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.push(b'\n');
+        self.0.extend_from_slice(&(value.len() as u64).to_le_bytes());
+        self.0.extend_from_slice(value.as_bytes());
+        self.0.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_proto::chain::{Head, append};
+    use jit_proto::moment::{BootId, BootTime, WallTime};
+    use jit_proto::record::{Draft, Event, Facts};
+    use std::collections::BTreeMap;
+
+    /// Reads a message as journald does.
+    fn parse(mut message: &[u8]) -> BTreeMap<String, String> {
+        let mut fields = BTreeMap::new();
+        while !message.is_empty() {
+            let end = message.iter().position(|byte| *byte == b'\n').unwrap();
+            let name = String::from_utf8(message[..end].to_vec()).unwrap();
+            let rest = &message[end + 1..];
+            let length = usize::try_from(u64::from_le_bytes(rest[..8].try_into().unwrap())).unwrap();
+            let value = String::from_utf8(rest[8..8 + length].to_vec()).unwrap();
+            assert_eq!(rest[8 + length], b'\n');
+            message = &rest[8 + length + 1..];
+            assert!(fields.insert(name.clone(), value).is_none(), "{name} twice");
+            assert!(
+                name.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+            );
+            assert!(name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_uppercase()), "{name}");
+        }
+        fields
+    }
+
+    #[test]
+    fn a_record_is_fields_and_no_value_makes_another_one() {
+        let facts = Facts {
+            user: Some("alice".into()),
+            reason: Some("x\nMESSAGE_ID=0\nJIT_USER=mallory\x1b[2J".into()),
+            argv: Some(vec!["sh".into(), "y".repeat(3 * MOST_VALUE_BYTES)]),
+            pid: Some(7),
+            ..Facts::default()
+        };
+        let (wall, boot, boot_id) = (WallTime(1_795_328_475_854_724), BootTime(1), BootId("b".into()));
+        let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
+        let sealed = append(&mut Head::default(), draft).unwrap();
+        let fields = parse(&message(&sealed));
+        let is =
+            |name: &str, value: &str| assert_eq!(fields.get(name).map(String::as_str), Some(value), "{name}");
+        is("JIT_USER", "alice");
+        is("JIT_EVENT", "access.denied");
+        is("JIT_SEQ", "1");
+        is("JIT_HASH", &sealed.hash);
+        is("PRIORITY", "4");
+        is("OBJECT_PID", "7");
+        is("MESSAGE_ID", &message_id::of("access.denied"));
+        is("JIT_REASON", "x\nMESSAGE_ID=0\nJIT_USER=mallory\x1b[2J");
+        assert!(!fields["MESSAGE"].chars().any(jit_proto::escape::is_unsafe));
+        assert_eq!(fields["JIT_ARGV"].len(), MOST_VALUE_BYTES);
+    }
+}

@@ -1,0 +1,564 @@
+//! Carries the records from the store to one sink, in order, at least once.
+//!
+//! The audit table is the outbox: what a sink has not taken yet is read from there, also after a restart. A record counts
+//! as taken when its receiver has read it, not when it was sent: what lies in the queue of a receiver that dies is lost
+//! with it, and is sent again.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use jit_proto::chain::Sealed;
+use jit_proto::moment::BootTime;
+use jit_proto::record::Record;
+use tracing::{info, warn};
+
+use super::{Heartbeat, SinkName, SinkSettings, ToSink};
+use crate::clock::{Clock, boot_now};
+use crate::core::event::{Event, SinkChange};
+use crate::engine::Handle;
+use crate::store::Reader;
+use crate::store::disk::sync;
+
+/// After a failure it is tried again this much later, or with the next record.
+const RETRY: Duration = Duration::from_secs(1);
+/// Records that tell of no decision wait so long for more to be sent with.
+const GATHER: Duration = Duration::from_millis(50);
+/// More of them are not gathered.
+const MOST_GATHERED: usize = 64;
+/// Records read at a time.
+const PAGE: u64 = 256;
+/// Whether the receiver has read what was sent is looked at again so much later, and then at growing intervals.
+const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(250)];
+/// A receiver that reads nothing for this long counts as one that is down.
+const DEAF: Duration = Duration::from_secs(5);
+/// A sink that takes nothing for this long is recorded as down: a restart of the syslog daemon is nothing to tell.
+const DOWN_AFTER: Duration = Duration::from_secs(10);
+
+/// Why records do not get to their receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// It is there and takes no more for now: what was sent is with it, and must not be sent again.
+    Full(String),
+    /// The connection is lost, or was never there: what was sent and not read is lost with it.
+    Lost(String),
+}
+
+/// What carries records to one receiver.
+pub(super) trait Carrier: Send {
+    /// Follows the settings. False if the sink is switched off.
+    fn set(&mut self, settings: &SinkSettings) -> bool;
+
+    /// Sends one record.
+    ///
+    /// # Errors
+    /// When it was not taken.
+    fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped>;
+
+    /// Whether everything that was sent has been read by its receiver.
+    ///
+    /// # Errors
+    /// When nobody knows.
+    fn arrived(&mut self) -> Result<bool, Stopped>;
+
+    /// Sends a sign of life.
+    ///
+    /// # Errors
+    /// When it was not taken.
+    fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped>;
+
+    /// Lets go of the connection; the next record makes another one.
+    fn reset(&mut self);
+}
+
+/// How far a sink has got.
+#[derive(Debug, Default)]
+pub struct Reached {
+    seq: AtomicU64,
+    /// Microseconds of the boot clock; 0 if nothing waits.
+    waiting_since: AtomicU64,
+}
+
+impl Reached {
+    /// A sink that has taken everything up to here.
+    #[must_use]
+    pub fn at(seq: u64) -> Self {
+        Self { seq: AtomicU64::new(seq), ..Self::default() }
+    }
+
+    /// The last record that was taken.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq.load(Ordering::Relaxed)
+    }
+
+    /// Nothing was taken since then.
+    pub(super) fn waits_since(&self, since: BootTime) {
+        self.waiting_since.store(since.0.max(1), Ordering::Relaxed);
+    }
+
+    /// When the oldest record was written that it has not taken, while it takes none.
+    #[must_use]
+    pub fn waiting_since(&self) -> Option<BootTime> {
+        Some(self.waiting_since.load(Ordering::Relaxed)).filter(|since| *since > 0).map(BootTime)
+    }
+}
+
+/// Starts a sink's thread.
+///
+/// # Errors
+/// When no thread can be started.
+pub(super) fn start(
+    name: SinkName,
+    carrier: Box<dyn Carrier>,
+    store: PathBuf,
+    reached: Arc<Reached>,
+    engine: Handle,
+    clock: Clock,
+) -> std::io::Result<(mpsc::Sender<ToSink>, JoinHandle<()>)> {
+    let (sender, inbox) = mpsc::channel();
+    let sink = Sink {
+        name,
+        carrier,
+        store,
+        written: reached.seq(),
+        handed: reached.seq(),
+        reached,
+        engine,
+        clock,
+        reader: None,
+        fresh: Vec::new(),
+        heartbeat: None,
+        on: None,
+        looked: 0,
+        unread_since: None,
+        trouble: None,
+        told: false,
+    };
+    let thread = thread::Builder::new().name(format!("audit-{name}")).spawn(move || sink.run(&inbox))?;
+    Ok((sender, thread))
+}
+
+struct Sink {
+    name: SinkName,
+    carrier: Box<dyn Carrier>,
+    store: PathBuf,
+    /// The last record there is.
+    written: u64,
+    /// The last record that was sent.
+    handed: u64,
+    reached: Arc<Reached>,
+    engine: Handle,
+    clock: Clock,
+    reader: Option<Reader>,
+    /// The newest records, so that they need not be read back.
+    fresh: Vec<Sealed>,
+    /// The last sign of life that was not sent yet: it has to come after the records it names.
+    heartbeat: Option<Arc<Heartbeat>>,
+    /// Whether the settings switch it on; not known before they were read.
+    on: Option<bool>,
+    /// How often it was looked whether the receiver has read.
+    looked: u32,
+    /// Since when the receiver has not read what it was sent.
+    unread_since: Option<BootTime>,
+    /// Why nothing is taken.
+    trouble: Option<String>,
+    /// That has been recorded.
+    told: bool,
+}
+
+impl Sink {
+    fn run(mut self, inbox: &mpsc::Receiver<ToSink>) {
+        // Records that may wait for others wait no longer than this.
+        let mut gathering = false;
+        loop {
+            let got = inbox.recv_timeout(self.wait(gathering));
+            gathering = false;
+            match got {
+                Ok(ToSink::Stored(seq)) => self.written = self.written.max(seq),
+                Ok(ToSink::Written { records, urgent }) => {
+                    self.written = records.last().map_or(self.written, |record| record.seq);
+                    if self.on == Some(true) {
+                        self.fresh.extend(records.iter().cloned());
+                    }
+                    if !urgent && self.trouble.is_none() && self.fresh.len() < MOST_GATHERED {
+                        gathering = true;
+                        continue;
+                    }
+                }
+                Ok(ToSink::Settings(settings)) => self.on = Some(self.carrier.set(&settings)),
+                Ok(ToSink::Beat(heartbeat)) => self.heartbeat = Some(heartbeat),
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    // What was gathered need not be on the disk yet, and no copy is ever to be ahead of that.
+                    if !self.fresh.is_empty()
+                        && let Err(problem) = sync(&self.store)
+                    {
+                        warn!("audit records wait for the disk: {problem}");
+                        gathering = true;
+                        continue;
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    // What is not taken now is sent after the next start.
+                    self.go_on();
+                    return;
+                }
+            }
+            self.go_on();
+        }
+    }
+
+    fn wait(&self, gathering: bool) -> Duration {
+        let [soon, late] = LOOK_AGAIN;
+        if gathering {
+            GATHER
+        } else if self.trouble.is_some() {
+            RETRY
+        } else if self.handed > self.reached.seq() {
+            soon.saturating_mul(1 << self.looked.min(10)).min(late)
+        } else {
+            Duration::from_secs(3600)
+        }
+    }
+
+    /// Sends what there is to send, and sees how far it got.
+    fn go_on(&mut self) {
+        let Some(on) = self.on else { return };
+        if !on {
+            // What was written while it was switched off is not for it.
+            self.fresh.clear();
+            self.handed = self.written;
+            self.take(self.written);
+            return;
+        }
+        let gone_well = self.drain().and_then(|()| self.settle());
+        match gone_well {
+            Ok(()) => self.is_well(),
+            Err(stopped) => self.is_in_trouble(stopped),
+        }
+    }
+
+    /// Sends what was not sent yet.
+    fn drain(&mut self) -> Result<(), Stopped> {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh.first().is_some_and(|first| first.seq == self.handed + 1) {
+            return self.send(&fresh);
+        }
+        while self.handed < self.written {
+            let reader = match &mut self.reader {
+                Some(reader) => reader,
+                none => {
+                    none.insert(Reader::open(&self.store).map_err(|error| Stopped::Full(error.to_string()))?)
+                }
+            };
+            let records = reader.records(self.handed + 1, PAGE.min(self.written - self.handed));
+            let records = records.map_err(|error| Stopped::Full(error.to_string()))?;
+            if records.is_empty() {
+                // Somebody removed them from the store; the chain says so, and there is nothing to send.
+                self.handed = self.written;
+                return Ok(());
+            }
+            self.send(&records)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, records: &[Sealed]) -> Result<(), Stopped> {
+        for record in records {
+            self.carrier.carry(record)?;
+            self.handed = record.seq;
+            self.looked = 0;
+        }
+        Ok(())
+    }
+
+    /// Counts as taken what was read.
+    fn settle(&mut self) -> Result<(), Stopped> {
+        if self.carrier.arrived()? {
+            self.unread_since = None;
+            self.take(self.handed);
+            if let Some(heartbeat) = self.heartbeat.take_if(|heartbeat| heartbeat.seq <= self.handed) {
+                self.carrier.beat(&heartbeat)?;
+            }
+            return Ok(());
+        }
+        self.looked += 1;
+        let now = boot_now();
+        let since = *self.unread_since.get_or_insert(now);
+        if now.since(since) > DEAF {
+            return Err(Stopped::Full("it does not read what it is sent".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn take(&self, seq: u64) {
+        self.reached.seq.store(seq, Ordering::Relaxed);
+    }
+
+    fn is_well(&mut self) {
+        if self.handed > self.reached.seq() {
+            // What was sent has to be read before anything is said to be well.
+            return;
+        }
+        self.reached.waiting_since.store(0, Ordering::Relaxed);
+        if self.trouble.take().is_some() {
+            info!("{} takes audit records again", self.name);
+        }
+        if self.told && self.engine.tell_at_once(Event::Sink(self.name, SinkChange::Back)) {
+            self.told = false;
+        }
+    }
+
+    fn is_in_trouble(&mut self, stopped: Stopped) {
+        let problem = match stopped {
+            Stopped::Full(problem) => problem,
+            Stopped::Lost(problem) => {
+                self.carrier.reset();
+                // What was sent and not read comes again.
+                self.handed = self.reached.seq();
+                self.unread_since = None;
+                problem
+            }
+        };
+        if self.trouble.is_none() {
+            warn!("audit records wait for {}: {problem}", self.name);
+        }
+        let since = match self.reached.waiting_since() {
+            Some(since) => since,
+            None if self.reached.seq() < self.written => {
+                let since = self.oldest_written_at();
+                self.reached.waits_since(since);
+                since
+            }
+            None => boot_now(),
+        };
+        if !self.told && boot_now().since(since) >= DOWN_AFTER {
+            self.told = self
+                .engine
+                .tell_at_once(Event::Sink(self.name, SinkChange::Down { problem: problem.clone() }));
+        }
+        self.trouble = Some(problem);
+    }
+
+    /// When the oldest record was written that is not taken, on this boot's clock. What an earlier boot has left
+    /// waits since now: that clock counts from the boot.
+    fn oldest_written_at(&mut self) -> BootTime {
+        let (now, next) = (boot_now(), self.reached.seq() + 1);
+        let oldest = match &mut self.reader {
+            Some(reader) => reader.records(next, 1),
+            none => Reader::open(&self.store).and_then(|reader| none.insert(reader).records(next, 1)),
+        };
+        let oldest = oldest.ok().and_then(|records| records.into_iter().next());
+        let record = oldest.and_then(|sealed| serde_json::from_str::<Record>(&sealed.line).ok());
+        let of_this_boot = record.filter(|record| record.boot_id == self.clock.now().boot_id.0);
+        of_this_boot.map_or(now, |record| BootTime(record.boot_us).min(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::sync::{Mutex, PoisonError};
+
+    use jit_proto::moment::{BootId, WallTime};
+    use jit_proto::record::{Draft, Event as What, Facts};
+
+    use crate::core::event::Commit;
+    use crate::store::{Kept, Sent, Store};
+
+    /// A receiver that misbehaves.
+    #[derive(Default)]
+    struct World {
+        queue: VecDeque<u64>,
+        read: Vec<u64>,
+        /// It takes this many more and then has a full queue.
+        room: Option<usize>,
+        /// It has ended, with what was in its queue.
+        dead: bool,
+        beats: Vec<u64>,
+        connections: u32,
+    }
+
+    impl World {
+        fn reads(&mut self, count: usize) {
+            let count = count.min(self.queue.len());
+            self.read.extend(self.queue.drain(..count));
+        }
+
+        fn dies(&mut self) {
+            self.queue.clear();
+            self.dead = true;
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Fake(Arc<Mutex<World>>);
+
+    impl Fake {
+        fn world(&self) -> std::sync::MutexGuard<'_, World> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    impl Carrier for Fake {
+        fn set(&mut self, settings: &SinkSettings) -> bool {
+            settings.journal
+        }
+
+        fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
+            let mut world = self.world();
+            if world.dead {
+                return Err(Stopped::Lost("dead".to_owned()));
+            }
+            if let Some(room) = &mut world.room {
+                *room = room.checked_sub(1).ok_or_else(|| Stopped::Full("full".to_owned()))?;
+            }
+            world.queue.push_back(sealed.seq);
+            Ok(())
+        }
+
+        fn arrived(&mut self) -> Result<bool, Stopped> {
+            let world = self.world();
+            if world.dead { Err(Stopped::Lost("dead".to_owned())) } else { Ok(world.queue.is_empty()) }
+        }
+
+        fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped> {
+            self.world().beats.push(heartbeat.seq);
+            Ok(())
+        }
+
+        fn reset(&mut self) {
+            self.world().connections += 1;
+        }
+    }
+
+    fn with_records(count: u64, test: impl FnOnce(&mut Sink, &Fake)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jit.db");
+        let mut store = Store::open(&path).unwrap();
+        let clock = Clock::of_this_boot().unwrap();
+        let draft = |n: u64| Draft {
+            event: What::AccessDenied,
+            wall: WallTime(n),
+            boot: BootTime(n),
+            boot_id: BootId("another".into()),
+            facts: Facts::default(),
+        };
+        let drafts = (1..=count).map(draft).collect();
+        let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
+        store.commit(vec![Commit { drafts, ..Commit::default() }], kept).unwrap();
+        let (engine, _inbox) = Handle::new();
+        let fake = Fake::default();
+        let mut sink = Sink {
+            name: SinkName::Syslog,
+            carrier: Box::new(fake.clone()),
+            store: path,
+            written: count,
+            handed: 0,
+            reached: Arc::new(Reached::at(0)),
+            engine,
+            clock,
+            reader: None,
+            fresh: Vec::new(),
+            heartbeat: None,
+            on: Some(true),
+            looked: 0,
+            unread_since: None,
+            trouble: None,
+            told: false,
+        };
+        test(&mut sink, &fake);
+    }
+
+    #[test]
+    fn what_a_receiver_takes_to_its_grave_comes_again_and_nothing_else_does() {
+        with_records(9, |sink, fake| {
+            sink.go_on();
+            assert_eq!(sink.reached.seq(), 0, "sent is not read");
+            fake.world().reads(4);
+            sink.go_on();
+            assert_eq!(sink.reached.seq(), 0, "a part is not all");
+            fake.world().reads(5);
+            sink.go_on();
+            assert_eq!(sink.reached.seq(), 9);
+        });
+        with_records(9, |sink, fake| {
+            sink.go_on();
+            fake.world().reads(4);
+            fake.world().dies();
+            sink.go_on();
+            assert!(sink.reached.waiting_since().is_some() && sink.trouble.is_some());
+            fake.world().dead = false;
+            sink.go_on();
+            fake.world().reads(9);
+            sink.go_on();
+            assert_eq!(sink.reached.seq(), 9);
+            assert_eq!(sink.reached.waiting_since(), None);
+            let read = fake.world().read.clone();
+            assert_eq!(read[..4], [1, 2, 3, 4]);
+            assert_eq!(read[4..], [1, 2, 3, 4, 5, 6, 7, 8, 9], "in order, and none missing");
+        });
+    }
+
+    #[test]
+    fn a_full_queue_is_waited_for_and_gets_nothing_twice() {
+        with_records(9, |sink, fake| {
+            fake.world().room = Some(3);
+            for _ in 0..5 {
+                sink.go_on();
+            }
+            assert!(sink.reached.waiting_since().is_some(), "nobody reads, and that shows");
+            assert_eq!(fake.world().connections, 0);
+            fake.world().room = None;
+            fake.world().reads(3);
+            sink.go_on();
+            fake.world().reads(9);
+            sink.go_on();
+            assert_eq!(fake.world().read, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+            assert_eq!(sink.reached.waiting_since(), None);
+        });
+    }
+
+    #[test]
+    fn a_sign_of_life_comes_after_the_records_that_it_names() {
+        with_records(2, |sink, fake| {
+            let beat = |seq| {
+                Arc::new(Heartbeat {
+                    at: WallTime(1),
+                    seq,
+                    hash: String::new(),
+                    grants: 0,
+                    sessions: 0,
+                    daemon: String::new(),
+                    policy: String::new(),
+                    every: Duration::from_secs(60),
+                })
+            };
+            sink.heartbeat = Some(beat(2));
+            sink.go_on();
+            assert_eq!(fake.world().beats, [0; 0]);
+            fake.world().reads(2);
+            sink.go_on();
+            assert_eq!(fake.world().beats, [2]);
+            sink.heartbeat = Some(beat(3));
+            sink.go_on();
+            assert_eq!(fake.world().beats, [2], "record 3 was not sent yet");
+        });
+    }
+
+    #[test]
+    fn nothing_is_skipped_before_the_settings_are_known_and_everything_while_it_is_off() {
+        with_records(3, |sink, fake| {
+            sink.on = None;
+            sink.go_on();
+            assert_eq!((sink.reached.seq(), sink.handed), (0, 0));
+            sink.on = Some(sink.carrier.set(&SinkSettings { journal: false, ..SinkSettings::default() }));
+            sink.go_on();
+            assert_eq!(sink.reached.seq(), 3);
+            assert!(fake.world().queue.is_empty());
+        });
+    }
+}

@@ -1,0 +1,124 @@
+//! The local syslog socket, one datagram a record.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jit_proto::chain::Sealed;
+use syslog::{Logger, LoggerBackend};
+
+use super::in_flight::Receiver;
+use super::outbox::{Carrier, Stopped};
+use super::syslog_line::{self, Rfc5424};
+use super::{Heartbeat, SinkSettings};
+
+/// A receiver whose queue stays full for this long counts as one that takes nothing.
+pub(super) const LONGEST_SEND: Duration = Duration::from_secs(5);
+
+/// Sends RFC 5424 messages.
+pub(super) struct Syslog {
+    socket: PathBuf,
+    enterprise: u32,
+    line: Option<Line>,
+}
+
+/// A connection, and who was at its other end when it was made.
+struct Line {
+    logger: Logger<LoggerBackend, Rfc5424>,
+    receiver: Receiver,
+}
+
+impl Syslog {
+    pub(super) fn new() -> Self {
+        let SinkSettings { syslog_socket, syslog_enterprise, .. } = SinkSettings::default();
+        Self { socket: syslog_socket, enterprise: syslog_enterprise, line: None }
+    }
+
+    fn logger(&mut self) -> Result<&mut Logger<LoggerBackend, Rfc5424>, Stopped> {
+        let line = match self.line.take() {
+            Some(line) => line,
+            None => self.connect().map_err(|error| self.lost(&error))?,
+        };
+        Ok(&mut self.line.insert(line).logger)
+    }
+
+    fn lost(&self, error: &impl fmt::Display) -> Stopped {
+        Stopped::Lost(format!("{}: {error}", self.socket.display()))
+    }
+
+    fn sent(&self, sent: syslog::Result<()>) -> Result<(), Stopped> {
+        let Err(error) = sent else { return Ok(()) };
+        match io_error(&error).map(io::Error::kind) {
+            // The time for one message is over: its queue is full.
+            Some(io::ErrorKind::WouldBlock) => {
+                Err(Stopped::Full(format!("{}: its queue is full", self.socket.display())))
+            }
+            _ => Err(self.lost(&innermost(&error))),
+        }
+    }
+
+    fn connect(&self) -> Result<Line, String> {
+        let receiver = Receiver::at(&self.socket).map_err(|error| error.to_string())?;
+        let logger = syslog::unix_custom(Rfc5424::new(self.enterprise), &self.socket);
+        let logger = logger.map_err(|error| innermost(&error))?;
+        if let LoggerBackend::Unix(socket) = &logger.backend {
+            socket.set_write_timeout(Some(LONGEST_SEND)).map_err(|error| error.to_string())?;
+        }
+        Ok(Line { logger, receiver })
+    }
+}
+
+impl Carrier for Syslog {
+    fn set(&mut self, settings: &SinkSettings) -> bool {
+        if self.socket != settings.syslog_socket || self.enterprise != settings.syslog_enterprise {
+            self.socket.clone_from(&settings.syslog_socket);
+            self.enterprise = settings.syslog_enterprise;
+            self.line = None;
+        }
+        true
+    }
+
+    fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
+        let sent = syslog_line::send(self.logger()?, sealed);
+        self.sent(sent)
+    }
+
+    fn arrived(&mut self) -> Result<bool, Stopped> {
+        match &self.line {
+            Some(Line { logger: Logger { backend: LoggerBackend::Unix(socket), .. }, receiver }) => {
+                receiver.has_read_all(socket).map_err(Stopped::Lost)
+            }
+            Some(_) => Err(Stopped::Lost("no datagram socket".to_owned())),
+            None => Ok(true),
+        }
+    }
+
+    fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped> {
+        let sent = syslog_line::send_heartbeat(self.logger()?, heartbeat);
+        self.sent(sent)
+    }
+
+    fn reset(&mut self) {
+        self.line = None;
+    }
+}
+
+fn io_error(error: &syslog::Error) -> Option<&io::Error> {
+    let mut inner: &dyn std::error::Error = error;
+    loop {
+        match inner.downcast_ref::<io::Error>() {
+            Some(found) => return Some(found),
+            None => inner = inner.source()?,
+        }
+    }
+}
+
+/// What the crate's errors are about.
+fn innermost(error: &syslog::Error) -> String {
+    let mut inner: &dyn std::error::Error = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
