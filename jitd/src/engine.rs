@@ -30,10 +30,10 @@ const MOST_IN_A_BATCH: usize = 128;
 /// After a commit that failed, what is due is tried again this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Records and changes are told to syslog and to the bus so long after the first of them, or a little later: a sudo that
+/// Records and changes are told to the sinks, to the surveyor and to the bus so long after the first of them, or a little later: a sudo that
 /// runs nothing is over by then, and was measured to be slowed down by those who are woken for it. Whoever became root
 /// by it needs most of that to get there; what they could stop is in the store and on the disk.
-const LEISURE: Duration = Duration::from_millis(10);
+pub const LEISURE: Duration = Duration::from_millis(10);
 
 /// A call waits so long for what another module moved to be moved back.
 const GATHER_LIMIT: Duration = Duration::from_secs(1);
@@ -445,19 +445,15 @@ impl Engine {
                 }
             }
         }
-        for survey in self.later.surveys.drain(..) {
-            if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {
-                error!("nobody surveys what sessions leave behind: the surveyor has ended");
-            }
-        }
-        let something = !self.later.records.is_empty() || !self.later.changes.is_empty();
-        self.later.since = something.then(|| self.later.since.unwrap_or_else(Instant::now));
+        let Later { records, changes, surveys, .. } = &self.later;
+        let nothing = records.is_empty() && changes.is_empty() && surveys.is_empty();
+        self.later.since = (!nothing).then(|| self.later.since.unwrap_or_else(Instant::now));
         if self.later.since.is_some_and(|since| since.elapsed() >= LEISURE) {
             self.tell();
         }
     }
 
-    /// Tells syslog and the bus.
+    /// Tells the sinks, the surveyor and the bus.
     fn tell(&mut self) {
         self.later.since = None;
         // The copies off the host are never ahead of the disk.
@@ -470,6 +466,11 @@ impl Engine {
                 if !records.is_empty() {
                     self.sinks.tell(&ToSink::Written { records: records.into(), urgent });
                 }
+            }
+        }
+        for survey in self.later.surveys.drain(..) {
+            if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {
+                error!("nobody surveys what sessions leave behind: the surveyor has ended");
             }
         }
         for change in self.later.changes.drain(..) {

@@ -27,7 +27,7 @@ use tracing::{debug, error, info, warn};
 use crate::clock::{Clock, CpuTime, Stopwatch};
 use crate::core::event::{Event, Survey};
 use crate::core::ledger::Session;
-use crate::engine::Handle;
+use crate::engine::{Handle, LEISURE};
 use course::{Course, Do};
 use kept::Kept;
 use snapshot::{Snapshot, lines};
@@ -90,6 +90,10 @@ pub fn start(
     })?;
     Ok(sender)
 }
+
+/// What was found is judged so much later: whose session began while it was looked is known by then, although the engine
+/// tells of it at leisure.
+const SETTLE: Duration = LEISURE.saturating_mul(5);
 
 struct Surveyor {
     course: Course,
@@ -201,6 +205,10 @@ impl Surveyor {
         let sender = self.sender.clone();
         let started = thread::Builder::new().name("survey-walk".into()).spawn(move || {
             let walked = catch_unwind(AssertUnwindSafe(|| look(boot_id, &paths)));
+            let looked = Stopwatch::start();
+            while looked.elapsed() < SETTLE {
+                thread::park_timeout(SETTLE);
+            }
             // The surveyor is gone only when the daemon ends.
             let _ = sender.send(ToSurveyor::Walked(walked.ok().map(Box::new)));
         });
