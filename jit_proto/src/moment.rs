@@ -125,6 +125,81 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     Ok(span)
 }
 
+/// Reads how long something is kept: `6y`, `18mo`, `90d`, `12w`, or several of these. A year counts as 366 days and a
+/// month as 31, so that nothing goes before its time by the calendar.
+///
+/// # Errors
+/// Says in one sentence what is wrong with the text. `m` is refused, which elsewhere is a minute.
+pub fn parse_keeping(text: &str) -> Result<Duration, String> {
+    const DAY: u64 = 24 * 3600;
+    let unreadable =
+        || format!("{text:?} is no time to keep something; write for example \"6y\", \"18mo\" or \"90d\"");
+    let mut seconds: u64 = 0;
+    let mut rest = text.trim();
+    if rest.is_empty() {
+        return Err(unreadable());
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        let (number, behind) = rest.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| unreadable())?;
+        let behind = behind.trim_start();
+        let letters = behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len());
+        let (unit, behind) = behind.split_at(letters);
+        let days = match unit {
+            "y" | "year" | "years" => 366,
+            "mo" | "month" | "months" => 31,
+            "w" | "week" | "weeks" => 7,
+            "d" | "day" | "days" => 1,
+            "m" | "min" | "M" => {
+                return Err(format!(
+                    "{text:?}: m could be minutes or months; write \"{number}mo\" for months"
+                ));
+            }
+            _ => return Err(unreadable()),
+        };
+        seconds = number
+            .checked_mul(days * DAY)
+            .and_then(|more| seconds.checked_add(more))
+            .ok_or_else(unreadable)?;
+        rest = behind.trim_start();
+    }
+    if seconds > 100 * 366 * DAY {
+        return Err(format!("{text:?} is more than a hundred years; \"forever\" is how to say that"));
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+/// How old something is or how long it is kept, for people: in days, and in hours below that.
+#[must_use]
+pub fn in_days(span: Duration) -> String {
+    match span.as_secs() / (24 * 3600) {
+        0 => spoken(span),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    }
+}
+
+/// Reads a size such as `512M`, `2G` or `2GiB`: powers of 1,024, and always with a unit.
+///
+/// # Errors
+/// Says in one sentence what is wrong with the text.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let unreadable = || format!("{text:?} is no size; write for example \"512M\" or \"2G\"");
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(unreadable)?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| unreadable())?;
+    let shift = match unit.trim_start() {
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        _ => return Err(unreadable()),
+    };
+    number.checked_mul(1 << shift).ok_or_else(unreadable)
+}
+
 /// Reads a moment as people write it: RFC 3339, `2026-11-25`, `2026-11-25 14:30`, `today`, `yesterday`, `now`, or a
 /// span back from now such as `2h`, `2h ago` or `7 days ago`. A day stands for its beginning in the local time zone.
 ///
@@ -206,6 +281,31 @@ mod tests {
         }
         assert_eq!(spoken(Duration::from_secs(5400)), "1h 30m");
         assert_eq!(spoken(Duration::ZERO), "0s");
+    }
+
+    #[test]
+    fn what_is_kept_is_counted_in_whole_days_and_never_in_minutes() {
+        let days = |days: u64| Ok(Duration::from_secs(days * 24 * 3600));
+        for (text, kept) in
+            [("6y", 2196), ("18mo", 558), ("1y 6mo", 552), ("90d", 90), ("12w", 84), (" 2 years ", 732)]
+        {
+            assert_eq!(parse_keeping(text), days(kept), "{text}");
+        }
+        let minutes = parse_keeping("18m").unwrap_err();
+        assert!(minutes.contains("\"18mo\""), "{minutes}");
+        for bad in ["", "6", "y", "6h", "-6y", "6.5y", "6y!", "101y", "99999999999999999999y", "forever"] {
+            assert!(parse_keeping(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(in_days(Duration::from_secs(49 * 3600)), "2 days");
+    }
+
+    #[test]
+    fn a_size_has_a_unit() {
+        assert_eq!(parse_size("512M"), Ok(512 << 20));
+        assert_eq!(parse_size(" 2 GiB "), Ok(2 << 30));
+        for bad in ["", "512", "M", "2GB", "-2G", "99999999T", "1.5G"] {
+            assert!(parse_size(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

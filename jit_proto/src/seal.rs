@@ -343,7 +343,15 @@ impl SealWalk {
                 let fits = hex::encode_to_slice(sealer.seal_next(hash), &mut expected).is_ok()
                     && seal.as_bytes() == expected;
                 if !fits {
-                    return Err("its seal does not fit: it was changed after it was sealed".to_owned());
+                    // Where another seal began can be among records that were pruned.
+                    return Err(match self.walked {
+                        true => "its seal does not fit: it was changed after it was sealed".to_owned(),
+                        false => format!(
+                            "its seal does not fit the key given, which seals from {} on: it was changed after it was \
+                             sealed, or another seal began before it, whose key has to be given as well",
+                            sealer.first
+                        ),
+                    });
                 }
                 self.state = State::Since(sealer.first);
                 Cover::Fits
@@ -421,7 +429,7 @@ impl SealWalk {
 }
 
 /// The event of a line, without reading all of it: what stands before it are numbers, a time and ids.
-fn event_of(line: &str) -> Option<&str> {
+pub(crate) fn event_of(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("\"event\":\"")?;
     rest.split_once('"').map(|(event, _)| event)
 }

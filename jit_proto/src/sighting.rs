@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::chain::{Broken, Head, Sealed, hash_from_hex};
+use crate::chain::{Broken, Head, Sealed, Stored, hash_from_hex};
 use crate::seal::{FirstKey, SealWalk, Span};
 
 /// What a line of a file is.
@@ -52,6 +53,20 @@ struct Export<'a> {
     /// In place of a record that is no JSON any more.
     #[serde(default)]
     line: Option<String>,
+}
+
+/// A record as one line of an export, without a newline. The stored line stands in it byte for byte, so that its hash can
+/// be checked from what is written. One that somebody has been at is the text it is, and the line stays JSON.
+#[must_use]
+pub fn exported(record: Stored<'_>) -> String {
+    let Stored { seq, hash, seal, line } = record;
+    let hash = Value::from(hash);
+    let seal = seal.map(|seal| format!(",\"seal\":{}", Value::from(seal))).unwrap_or_default();
+    if !line.contains(['\n', '\r']) && serde_json::from_str::<IgnoredAny>(line).is_ok() {
+        format!("{{\"seq\":{seq},\"hash\":{hash}{seal},\"record\":{line}}}")
+    } else {
+        format!("{{\"seq\":{seq},\"hash\":{hash}{seal},\"record\":null,\"line\":{}}}", Value::from(line))
+    }
 }
 
 /// Reads a line of an export or of a collector's file: JSON, or the text of RFC 5424 with whatever a traditional

@@ -1,11 +1,12 @@
 //! Views as JSON for scripts: moments become RFC 3339, and no character gets through raw that a terminal could be
 //! fooled with.
 
+use jit_proto::chain::Stored;
 use jit_proto::escape::spelled_out_json as spelled_out;
 use jit_proto::moment::WallTime;
+use jit_proto::sighting::exported;
 use jit_proto::view::RecordView;
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 /// A view as one document of several lines.
@@ -22,19 +23,8 @@ pub(crate) fn document<T: Serialize>(view: &T) -> Result<String, serde_json::Err
 /// is printed; on a terminal the characters that could fool it are spelled out, which JSON holds for the same.
 pub(crate) fn record(record: &RecordView, terminal: bool) -> String {
     let RecordView { seq, hash, seal, line } = record;
-    let hash = Value::from(hash.as_str());
-    let seal =
-        if seal.is_empty() { String::new() } else { format!(",\"seal\":{}", Value::from(seal.as_str())) };
-    let whole = !line.contains(['\n', '\r']) && serde_json::from_str::<IgnoredAny>(line).is_ok();
-    let text = if whole {
-        format!("{{\"seq\":{seq},\"hash\":{hash}{seal},\"record\":{line}}}")
-    } else {
-        // Somebody has been at it. It is shown as the text it is, and every line printed stays JSON.
-        format!(
-            "{{\"seq\":{seq},\"hash\":{hash}{seal},\"record\":null,\"line\":{}}}",
-            Value::from(line.as_str())
-        )
-    };
+    let seal = (!seal.is_empty()).then_some(seal.as_str());
+    let text = exported(Stored { seq: *seq, hash, seal, line });
     if terminal { spelled_out(&text) } else { text }
 }
 

@@ -32,6 +32,7 @@ fn entry(event: Event) -> Entry {
             of("event", &["configuration"], &["change"], Success)
         }
         Event::AuditUnsealed => of("alert", &["configuration"], &["change"], Failure),
+        Event::AuditPruned => of("event", &["configuration"], &["deletion"], Success),
         Event::RequestMade => of("event", &["iam"], &["user", "info"], Success),
         Event::RequestApproved => of("event", &["iam"], &["admin", "info"], Success),
         Event::RequestDenied => of("event", &["iam"], &["admin", "info"], Success),
