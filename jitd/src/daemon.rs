@@ -25,7 +25,7 @@ use crate::sessions::systemd::Systemd;
 use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::survey::ToSurveyor;
-use crate::{alarm, audit, bus, gate, sessions, sockets, survey};
+use crate::{alarm, audit, bus, gate, retention, sessions, sockets, survey};
 
 /// Where the policy is.
 pub(crate) const POLICY: &str = "/etc/jitd";
@@ -77,6 +77,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let sent = Arc::new(AtomicU64::new(sent));
     let sink = audit::start(path.to_owned(), Arc::clone(&sent)).context("the audit sink")?;
     let disk = Disk::under(&store);
+    let retention = retention::start(path.to_owned(), engine.clone()).context("the retention's thread")?;
     let folder = path.parent().unwrap_or(path);
     let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the surveyor")?;
@@ -88,6 +89,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         sink,
         disk,
         surveyor: surveyor.clone(),
+        retention,
         changes,
         head,
         deadline,

@@ -22,6 +22,8 @@ pub mod survey;
 
 pub mod audit;
 
+pub mod retention;
+
 pub mod bus;
 
 pub mod rules;

@@ -16,6 +16,9 @@ pub(super) struct SettingsFile {
     pub(super) auditors: Vec<Spanned<String>>,
     pub(super) syslog_enterprise: Option<u32>,
     pub(super) setuid_paths: Option<Vec<Spanned<String>>>,
+    pub(super) retention: Option<Spanned<String>>,
+    pub(super) retention_size: Option<Spanned<String>>,
+    pub(super) archive: Option<Spanned<String>>,
 }
 
 /// `roles.d/*.toml`.

@@ -65,6 +65,17 @@ pub fn sync(store: &Path) -> Result<File, String> {
     log.map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Moves the log of this store into it if it has become long.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn shorten_if_long(store: &Path) -> rusqlite::Result<()> {
+    let mut log = store.as_os_str().to_owned();
+    log.push("-wal");
+    let long = std::fs::metadata(log).is_ok_and(|meta| meta.len() >= MOST_LOG_BYTES);
+    if long { shorten(store) } else { Ok(()) }
+}
+
 /// A checkpoint that waits for nobody (sqlite.org/pragma.html#pragma_wal_checkpoint, PASSIVE).
 fn shorten(store: &Path) -> rusqlite::Result<()> {
     Connection::open(store)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
