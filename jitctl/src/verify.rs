@@ -11,7 +11,7 @@ use std::path::Path;
 use jit_proto::chain::{Broken, Head, Sealed, Stored, Verifier, hash_from_hex};
 use jit_proto::escape::Escaped;
 use jit_proto::names::error;
-use jit_proto::seal::{FirstKey, Span};
+use jit_proto::seal::FirstKey;
 use jit_proto::sighting::{Followed, Line, Trail, read};
 use jit_proto::view::{SealsView, VerifyView};
 use serde::Serialize;
@@ -47,7 +47,7 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
         for path in &input {
             inputs.take(path)?;
         }
-        inputs.finish(&mut found, &mut known)?;
+        inputs.finish(store, &mut found, &mut known)?;
     }
     if found.broken.is_none() && (input.is_empty() || store) {
         walk_store(&keys, known, &mut found).await?;
@@ -73,29 +73,13 @@ enum Source {
 }
 
 impl Found {
-    fn whole(&mut self, source: Source, first: u64, head: Head, seals: &[Span]) {
-        let view = VerifyView {
-            whole: true,
-            records: head.seq,
-            head: head.hash,
-            bad_seq: 0,
-            problem: String::new(),
-            first,
-            seals: seals.iter().map(SealsView::from).collect(),
-        };
+    fn whole(&mut self, source: Source, view: VerifyView) {
         self.parts.push((source, view));
     }
 
     fn broken(&mut self, source: Source, first: u64, last: u64, broken: Broken) {
-        let view = VerifyView {
-            whole: false,
-            records: last,
-            head: String::new(),
-            bad_seq: broken.seq,
-            problem: broken.problem,
-            first,
-            seals: Vec::new(),
-        };
+        let Broken { seq: bad_seq, problem } = broken;
+        let view = VerifyView { records: last, bad_seq, problem, first, ..VerifyView::default() };
         self.broken.get_or_insert((source, view));
     }
 
@@ -122,11 +106,30 @@ impl Found {
         for (source, view) in self.parts.iter().chain(&self.broken) {
             output.text(&told(*source, view, self.repeated))?;
         }
+        output.text(&self.joined())?;
         let sources: BTreeSet<u8> = self.parts.iter().map(|(source, _)| *source as u8).collect();
         if exit == Exit::Done && sources.len() > 1 {
             output.text("where they tell of the same records, they agree\n")?;
         }
         Ok(exit)
+    }
+}
+
+impl Found {
+    /// How an export goes on in the store, which need not begin with the first record any more.
+    fn joined(&self) -> String {
+        let of = |wanted| self.parts.iter().find(|(source, _)| *source == wanted).map(|(_, view)| view);
+        let (Some(export), Some(store)) = (of(Source::Export), of(Source::Store)) else {
+            return String::new();
+        };
+        let (from, end, next, to) = (export.first, export.records, store.first, store.records);
+        match () {
+            () if from >= next => String::new(),
+            () if end + 1 < next => {
+                format!("records {} to {} are neither in the export nor in the store\n", end + 1, next - 1)
+            }
+            () => format!("the export goes on in the store: records {from} to {to} are whole and linked\n"),
+        }
     }
 }
 
@@ -250,8 +253,8 @@ impl Inputs {
         }
     }
 
-    /// Says what was found, and leaves in `known` what the store is to be compared with.
-    fn finish(self, found: &mut Found, known: &mut Heads) -> Result<(), Failure> {
+    /// Says what was found, and leaves in `known` what the store is to be compared with, if it is.
+    fn finish(self, store: bool, found: &mut Found, known: &mut Heads) -> Result<(), Failure> {
         let exports = !self.exported.is_empty();
         if !exports && self.messages == 0 && self.broken.is_none() {
             return Err(Failure::new(Exit::Failed, error::FAILED, "there is no record in the input"));
@@ -266,7 +269,7 @@ impl Inputs {
         }
         if exports {
             match self.chain.finish(None) {
-                Ok(whole) => found.whole(Source::Export, whole.first, whole.head, &whole.seals),
+                Ok(whole) => found.whole(Source::Export, whole.into()),
                 Err(broken) => {
                     found.broken(Source::Export, first, last, broken);
                     return Ok(());
@@ -279,8 +282,13 @@ impl Inputs {
             match self.trail.finish(&heads) {
                 Ok(Followed { first, head, repeated, seals, seen }) => {
                     found.repeated = repeated;
-                    let reached = head.seq;
-                    found.whole(Source::Messages, first, head, &seals);
+                    // What goes on in the store is missed there, if it is missing.
+                    let reached = if store { 0 } else { head.seq };
+                    let Head { seq: records, hash: head } = head;
+                    let seals = seals.iter().map(SealsView::from).collect();
+                    let view =
+                        VerifyView { whole: true, records, head, first, seals, ..VerifyView::default() };
+                    found.whole(Source::Messages, view);
                     if exports && let Some(broken) = differs(&seen, &self.exported, reached) {
                         found.broken(Source::Export, broken.0, broken.1, broken.2);
                         return Ok(());
@@ -341,7 +349,7 @@ async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Found) -> Resul
     }
     let (first, last) = (verifier.first(), verifier.head().seq);
     match verifier.finish(Some(&head)) {
-        Ok(whole) => found.whole(Source::Store, whole.first, whole.head, &whole.seals),
+        Ok(whole) => found.whole(Source::Store, whole.into()),
         Err(broken) => found.broken(Source::Store, first, last, broken),
     }
     Ok(())
@@ -402,7 +410,7 @@ mod tests {
         let mut inputs = Inputs::new(&[], &Heads::new(), hosts);
         lines.iter().try_for_each(|line| inputs.line(line))?;
         let mut found = Found::default();
-        inputs.finish(&mut found, &mut Heads::new())?;
+        inputs.finish(false, &mut found, &mut Heads::new())?;
         Ok(found)
     }
 
