@@ -34,6 +34,8 @@ mod record;
 
 mod seal;
 
+mod retention;
+
 mod report;
 
 mod authority;
