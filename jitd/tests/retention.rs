@@ -335,6 +335,24 @@ fn settings_that_changed_meanwhile_let_nothing_go() {
     assert!(effects.is_empty(), "{effects:?}");
 }
 
+#[test]
+fn nothing_of_what_went_is_left_in_the_file() {
+    let mut world = World::new();
+    world.write(50);
+    let facts =
+        Facts { reason: Some("a reason nobody is to read in seven years".into()), ..Facts::default() };
+    world.commit(Commit { drafts: vec![draft(51, What::RequestMade, facts)], ..Commit::default() });
+    world.write(500);
+    let holds = |path: &Path| {
+        let database = rusqlite::Connection::open(path).unwrap();
+        database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        String::from_utf8_lossy(&fs::read(path).unwrap()).contains("nobody is to read")
+    };
+    assert!(holds(&world.path()));
+    world.prune(End::Never).unwrap().unwrap();
+    assert!(!holds(&world.path()));
+}
+
 /// As the engine asks for it, beside what it does for others; a bound on it is for a machine that does nothing else.
 #[test]
 fn a_few_are_taken_at_a_time() {
