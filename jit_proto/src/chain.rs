@@ -138,6 +138,13 @@ impl Verifier {
         self
     }
 
+    /// What comes behind the end of this walk is walked elsewhere, as the store behind its archive.
+    #[must_use]
+    pub fn going_on(mut self) -> Self {
+        self.seals.go_on();
+        self
+    }
+
     /// Compares with records that were seen elsewhere: number and hash.
     #[must_use]
     pub fn knowing(mut self, known: BTreeMap<u64, [u8; 32]>) -> Self {

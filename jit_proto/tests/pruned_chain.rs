@@ -197,6 +197,20 @@ fn the_beginning_follows_what_was_seen_elsewhere() {
 }
 
 #[test]
+fn a_seal_that_begins_behind_a_part_is_missed_only_where_nothing_follows() {
+    let (chain, _) = Chain::of(10);
+    let later = FirstKey { first: 30, key: SealKey::taking(&mut [8; 32]) };
+    let walk = |verifier: Verifier| {
+        let mut verifier = verifier.from_anywhere();
+        chain.records.iter().for_each(|record| verifier.feed(record.as_stored()).unwrap());
+        verifier.finish(None)
+    };
+    let verifier = || Verifier::default().with_keys(vec![later.clone()]);
+    assert_eq!(walk(verifier()).unwrap_err().seq, 11);
+    assert_eq!(walk(verifier().going_on()).unwrap().head.seq, 10);
+}
+
+#[test]
 fn a_part_needs_no_explanation() {
     let (mut chain, _) = Chain::of(10);
     chain.take_up_to(4);

@@ -41,9 +41,13 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
         keys.extend(keys_in(path)?);
     }
     let mut found = Found::default();
+    let heads: Vec<u64> = head.iter().map(|(seq, _)| *seq).collect();
     let mut known: Heads = head.into_iter().collect();
     if !input.is_empty() {
         let mut inputs = Inputs::new(&keys, &known, host);
+        if store {
+            inputs = inputs.going_on();
+        }
         for path in &input {
             inputs.take(path)?;
         }
@@ -52,7 +56,16 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
     if found.broken.is_none() && (input.is_empty() || store) {
         walk_store(&keys, known, &mut found).await?;
     }
-    found.tell(output)
+    let exit = found.tell(output)?;
+    match found.not_compared(&heads) {
+        Some(seq) if exit == Exit::Done => {
+            let message = format!(
+                "record {seq} could not be compared: it has left what was read; give the archive's file with --input"
+            );
+            Err(Failure::new(Exit::Failed, error::FAILED, &message))
+        }
+        _ => Ok(exit),
+    }
 }
 
 /// What was found, one after the other; it ends with the first thing that is wrong.
@@ -116,6 +129,12 @@ impl Found {
 }
 
 impl Found {
+    /// The first of these records that is in nothing that was read, nor the `prev` of anything.
+    fn not_compared(&self, heads: &[u64]) -> Option<u64> {
+        let read = |seq: u64| self.parts.iter().any(|(_, part)| part.first <= seq + 1 && seq <= part.records);
+        heads.iter().copied().find(|seq| !read(*seq))
+    }
+
     /// How an export goes on in the store, which need not begin with the first record any more.
     fn joined(&self) -> String {
         let of = |wanted| self.parts.iter().find(|(source, _)| *source == wanted).map(|(_, view)| view);
@@ -199,6 +218,11 @@ impl Inputs {
             messages: 0,
             broken: None,
         }
+    }
+
+    /// The store is read behind them: a seal that is to begin may begin there.
+    fn going_on(self) -> Self {
+        Self { trail: self.trail.going_on(), chain: self.chain.going_on(), ..self }
     }
 
     fn take(&mut self, path: &Path) -> Result<(), Failure> {
@@ -466,6 +490,33 @@ mod tests {
         assert_eq!(look_at(&both, &[]).err().unwrap().exit, Exit::Usage);
         assert!(look_at(&both, &["web2"]).unwrap().broken.is_none());
         assert_eq!(look_at(&both, &["web3"]).err().unwrap().exit, Exit::Failed);
+    }
+
+    #[test]
+    fn an_archive_and_a_store_are_told_as_one_where_they_meet() {
+        let part = |first, records| VerifyView { whole: true, first, records, ..VerifyView::default() };
+        let found = |export, store| {
+            let parts = vec![(Source::Export, export), (Source::Store, store)];
+            Found { parts, ..Found::default() }
+        };
+        assert!(found(part(1, 9), part(10, 20)).joined().contains("records 1 to 20 are whole and linked"));
+        assert!(found(part(1, 12), part(10, 20)).joined().contains("records 1 to 20"));
+        assert!(found(part(1, 7), part(10, 20)).joined().contains("records 8 to 9 are neither"));
+        assert_eq!(found(part(1, 20), part(1, 20)).joined(), "");
+        let apart = found(part(3, 5), part(10, 20));
+        assert_eq!(apart.not_compared(&[2, 4, 9, 15]), None, "9 is the prev of 10");
+        assert_eq!(apart.not_compared(&[15, 7, 1]), Some(7));
+    }
+
+    #[test]
+    fn what_the_messages_tell_of_may_go_on_in_the_store() {
+        let (export, messages) = record_of("alice", 9);
+        let mut inputs = Inputs::new(&[], &Heads::new(), Vec::new());
+        let lines = [export[..5].to_vec(), messages].concat();
+        lines.iter().try_for_each(|line| inputs.line(line)).unwrap();
+        let (mut found, mut known) = (Found::default(), Heads::new());
+        inputs.finish(true, &mut found, &mut known).unwrap();
+        assert!(found.broken.is_none() && known.len() == 9, "the store is compared with all nine");
     }
 
     #[test]
