@@ -191,6 +191,8 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     // After a power cut it is made anew if need be.
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -512)?;
+    // Under the unit's sandbox /tmp is read-only.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     let layout = |connection: &Connection| -> rusqlite::Result<i64> {
         connection.pragma_query_value(None, "user_version", |row| row.get(0))
     };
