@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
+use crate::pruned::{Removal, RemovalWalk};
 use crate::record::{Draft, Record};
-use crate::seal::{FirstKey, SealWalk, Span};
+use crate::seal::{FirstKey, SealWalk, Span, event_of};
 
 /// Keeps these hashes apart from any other SHA-256 over the same bytes.
 const DOMAIN: &[u8] = b"jitd-audit-record-v1\0";
@@ -110,7 +111,7 @@ pub fn hash_from_hex(text: &str) -> Option<[u8; 32]> {
     (lower && hex::decode_to_slice(text, &mut hash).is_ok()).then_some(hash)
 }
 
-/// Walks a chain from its first record.
+/// Walks a chain from its first record, or from a later one if the chain itself says that those before it were removed.
 #[derive(Debug, Default)]
 pub struct Verifier {
     head: Head,
@@ -119,6 +120,7 @@ pub struct Verifier {
     anywhere: bool,
     known: BTreeMap<u64, [u8; 32]>,
     seals: SealWalk,
+    removals: RemovalWalk,
 }
 
 impl Verifier {
@@ -136,6 +138,13 @@ impl Verifier {
         self
     }
 
+    /// What comes behind the end of this walk is walked elsewhere, as the store behind its archive.
+    #[must_use]
+    pub fn going_on(mut self) -> Self {
+        self.seals.go_on();
+        self
+    }
+
     /// Compares with records that were seen elsewhere: number and hash.
     #[must_use]
     pub fn knowing(mut self, known: BTreeMap<u64, [u8; 32]>) -> Self {
@@ -150,7 +159,8 @@ impl Verifier {
     pub fn feed(&mut self, stored: Stored<'_>) -> Result<(), Broken> {
         let Stored { seq, hash, seal, line } = stored;
         let broken = |seq, problem: &str| Err(Broken { seq, problem: problem.to_owned() });
-        let begins = self.anywhere && self.first.is_none() && seq > 0;
+        // Whether something explains a beginning with another record than the first shows when the walk is over.
+        let begins = self.first.is_none() && seq > 1;
         let expected = if begins { seq } else { self.head.seq + 1 };
         if seq > expected {
             return broken(expected, &format!("missing; the next one there is record {seq}"));
@@ -185,7 +195,18 @@ impl Verifier {
         if self.known.get(&seq).is_some_and(|known| *known != digest) {
             return broken(seq, "another record was seen elsewhere: this one was written later in its place");
         }
+        if begins {
+            let prev = prev_of(line);
+            if let Some(known) = self.known.get(&(seq - 1))
+                && prev != Some(*known)
+            {
+                return broken(seq, "it does not follow the record before it, which was seen elsewhere");
+            }
+            self.removals.begin_behind(prev);
+        }
         self.seals.step(seq, &digest, seal, Some(line)).map_err(|problem| Broken { seq, problem })?;
+        let event = event_of(line).unwrap_or_default();
+        self.removals.step(event, line).map_err(|problem| Broken { seq, problem })?;
         self.head.seq = seq;
         self.head.hash.clear();
         self.head.hash.push_str(hash);
@@ -214,7 +235,8 @@ impl Verifier {
     /// Ends the walk and compares with a head known from elsewhere.
     ///
     /// # Errors
-    /// When the chain is shorter than that head, or ends differently; or a seal that should be there is not.
+    /// When the chain is shorter than that head, or ends differently; when a seal that should be there is not; when
+    /// nothing in the chain says why its beginning is not there.
     pub fn finish(mut self, known: Option<&Head>) -> Result<Whole, Broken> {
         let last = self.head.seq;
         let seen = self.known.last_key_value().map_or(0, |(seq, _)| *seq);
@@ -227,8 +249,11 @@ impl Verifier {
             let problem = "the chain ends in another record than the one that was written".to_owned();
             return Err(Broken { seq: last, problem });
         }
-        let seals = self.seals.finish(last).map_err(|(seq, problem)| Broken { seq, problem })?;
-        Ok(Whole { first: self.first.unwrap_or(0), head: self.head, seals })
+        let first = self.first.unwrap_or(0);
+        let broken = |(seq, problem)| Broken { seq, problem };
+        let (pruned, doubts) = self.removals.finish(first, self.anywhere).map_err(broken)?;
+        let seals = self.seals.finish(last).map_err(broken)?;
+        Ok(Whole { first, head: self.head, seals, pruned, doubts })
     }
 
     /// How far the chain is whole.
@@ -253,6 +278,10 @@ pub struct Whole {
     pub head: Head,
     /// How its records are sealed.
     pub seals: Vec<Span>,
+    /// What says that those before the first record were removed, where it is not the chain's very first.
+    pub pruned: Option<Removal>,
+    /// What there is to doubt about removals: sentences for people.
+    pub doubts: Vec<String>,
 }
 
 /// Walks all of them; a shorthand for tests and small exports.
@@ -268,6 +297,12 @@ pub fn verify<'a>(
         verifier.feed(record.as_stored())?;
     }
     verifier.finish(known).map(|whole| whole.head)
+}
+
+/// What a line that begins as it should names as the hash of the record before it.
+fn prev_of(line: &str) -> Option<[u8; 32]> {
+    let (_, rest) = line.split_once(",\"prev\":\"")?;
+    hash_from_hex(rest.get(..64)?)
 }
 
 fn hash_of(line: &str) -> [u8; 32] {

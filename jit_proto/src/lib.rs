@@ -22,6 +22,8 @@ pub mod record;
 
 pub mod seal;
 
+pub mod pruned;
+
 pub mod chain;
 
 pub mod sighting;

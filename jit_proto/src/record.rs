@@ -120,6 +120,8 @@ events! {
     AuditResealed = "audit.resealed", Alert;
     /// From this record on, it is not sealed any more: the seal's key is lost, or does not fit the store.
     AuditUnsealed = "audit.unsealed", Alert;
+    /// Old records were removed from the store: those up to a number, by a limit in the settings.
+    AuditPruned = "audit.pruned", Notice;
 }
 
 /// What is known about an event. What does not apply is left out of the line.
@@ -238,6 +240,24 @@ pub struct Facts {
     /// Which key a seal begins with, without the key: 16 hexadecimal digits ([`crate::seal::SealKey::id`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal_key: Option<String>,
+    /// The first of the records that were removed from the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_from: Option<u64>,
+    /// The last of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_to: Option<u64>,
+    /// The last one's hash, in hex: the `prev` of the first record kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_hash: Option<String>,
+    /// Time of the youngest of them, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_newest: Option<String>,
+    /// The limit by which they were removed: `retention` or `retention_size` ([`crate::pruned::Limit`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_by: Option<String>,
+    /// The retention then in force, in seconds; left out where records were kept for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention_seconds: Option<u64>,
     /// What else there is to say, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

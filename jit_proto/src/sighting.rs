@@ -219,6 +219,13 @@ impl Trail {
         Self { seals: SealWalk::with(keys), ..Self::default() }
     }
 
+    /// What comes behind its end is looked at elsewhere.
+    #[must_use]
+    pub fn going_on(mut self) -> Self {
+        self.seals.go_on();
+        self
+    }
+
     /// Takes the next one. A record may come again: after an interruption it is sent a second time.
     ///
     /// # Errors

@@ -225,7 +225,7 @@ pub struct RecordView {
 }
 
 /// What a verification of the chain found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyView {
     /// Whether every record is whole and in its place.
     pub whole: bool,
@@ -243,6 +243,40 @@ pub struct VerifyView {
     /// How the records are sealed, as far as they are whole; empty where something is wrong.
     #[serde(default)]
     pub seals: Vec<SealsView>,
+    /// The record that says that those before the first one were removed; 0 where none had to.
+    #[serde(default)]
+    pub pruned_by_record: u64,
+    /// The last record that it says was removed.
+    #[serde(default)]
+    pub pruned_to: u64,
+    /// What there is to doubt about removals: sentences for people.
+    #[serde(default)]
+    pub doubts: Vec<String>,
+}
+
+impl VerifyView {
+    /// How many records are whole.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        (self.records + 1).saturating_sub(self.first.max(1))
+    }
+}
+
+impl From<crate::chain::Whole> for VerifyView {
+    fn from(whole: crate::chain::Whole) -> Self {
+        let pruned = whole.pruned.as_ref();
+        Self {
+            whole: true,
+            records: whole.head.seq,
+            first: whole.first,
+            seals: whole.seals.iter().map(SealsView::from).collect(),
+            pruned_by_record: pruned.map_or(0, |removal| removal.seq),
+            pruned_to: pruned.map_or(0, |removal| removal.to),
+            head: whole.head.hash,
+            doubts: whole.doubts,
+            ..Self::default()
+        }
+    }
 }
 
 /// Records that are sealed alike.

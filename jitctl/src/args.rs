@@ -236,7 +236,7 @@ pub(crate) struct VerifyArgs {
     /// Check the seals as well, with the first key as audit seal printed it; - is stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Vec<PathBuf>,
-    /// Read these instead of the store, oldest first: what audit show --json printed, or a collector's lines (syslog or JSON); - is stdin
+    /// Read these instead of the store, oldest first: files of the archive, what audit show --json printed, or a collector's lines (syslog or JSON); - is stdin
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) input: Vec<PathBuf>,
     /// Read the store as well, and compare it with the input

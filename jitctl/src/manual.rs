@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 const DATE: &str = "2026-11-25";
 
 /// What somebody would type, and why.
-const EXAMPLES: [(&str, &str); 16] = [
+const EXAMPLES: [(&str, &str); 17] = [
     (
         "Ask for a role and come back when it is decided:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
@@ -48,6 +48,10 @@ const EXAMPLES: [(&str, &str); 16] = [
     (
         "Check the seals, and compare the store with what the collector has kept:",
         "jitctl audit verify --key /media/safe/web1.key --input web1.log --store",
+    ),
+    (
+        "Check all there ever was, where old records have gone into the archive:",
+        "jitctl audit verify --input /var/lib/jitd/archive/*.jsonl --store",
     ),
     (
         "Find what somebody did on a day, or how often something happened:",

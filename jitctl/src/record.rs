@@ -5,6 +5,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use jit_proto::moment::WallTime;
 use jit_proto::names::error;
 use jit_proto::record::Record;
 use jit_proto::render::{Origin, cef, csv, ecs, ocsf};
@@ -39,6 +40,9 @@ pub(crate) async fn show(last: Option<u64>, from: Option<u64>, output: &Output) 
             (head.saturating_sub(last).saturating_add(1), Some(last))
         }
     };
+    if from.is_some() {
+        tell_beginning(&daemon, next, None, output).await?;
+    }
     let mut left = most.unwrap_or(u64::MAX);
     let mut none = true;
     while left > 0 && !output.is_reader_gone() {
@@ -59,6 +63,7 @@ pub(crate) async fn show(last: Option<u64>, from: Option<u64>, output: &Output) 
 pub(crate) async fn search(args: SearchArgs, output: &Output) -> Result<(), Failure> {
     let daemon = Daemon::reach_for_search().await?;
     let filter = args.filter();
+    tell_beginning(&daemon, 1, args.since, output).await?;
     let mut count = 0;
     if let Some(limit) = args.limit {
         let records = last_of(&daemon, filter, limit).await?;
@@ -82,6 +87,27 @@ pub(crate) async fn search(args: SearchArgs, output: &Output) -> Result<(), Fail
         output.view(&serde_json::json!({ "count": count }), |_| format!("{count}\n"))?;
     } else if count == 0 {
         output.talk("no audit record matches");
+    }
+    Ok(())
+}
+
+/// Says if what is asked for begins before the record does, because old records were removed.
+async fn tell_beginning(
+    daemon: &Daemon,
+    from: u64,
+    since: Option<WallTime>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let Some(first) = daemon.read(1, 1).await?.into_iter().next() else { return Ok(()) };
+    let written_at = serde_json::from_str::<Record>(&first.line).ok();
+    let written_at = written_at.and_then(|record| WallTime::from_rfc3339(&record.time));
+    let later = since.zip(written_at).is_some_and(|(since, first)| since >= first);
+    if first.seq > from.max(1) && !later {
+        let since = written_at.map(|at| format!(" of {}", at.to_local())).unwrap_or_default();
+        output.talk(&format!(
+            "the record begins with {}{since}: earlier ones were removed (jitctl audit verify says by what)",
+            first.seq
+        ));
     }
     Ok(())
 }
@@ -159,6 +185,9 @@ pub(crate) async fn follow(args: FollowArgs, output: &Output) -> Result<Exit, Fa
         Some(from) => from,
         None => head_of(&daemon).await?.saturating_add(1),
     };
+    if let Some(from) = args.from {
+        tell_beginning(&daemon, from, None, output).await?;
+    }
     let mut absence = Absence::default();
     while !output.is_reader_gone() {
         match daemon.read(next, MOST_RECORDS).await {
@@ -210,6 +239,7 @@ pub(crate) async fn export(args: ExportArgs, output: &Output) -> Result<Exit, Fa
         walk: bounded.then_some(true),
         ..Filter::default()
     };
+    tell_beginning(&daemon, args.from.unwrap_or(1), args.since, output).await?;
     let mut to = Target::of(args.output.as_deref(), output)?;
     if args.format == ExportFormat::Csv {
         to.put(&format!("{}\r\n", csv::heading()))?;

@@ -230,6 +230,8 @@ mod tests {
             problem: text.into(),
             first: 1,
             seals: vec![SealsView { from: 1, to: 2, cover: text.into() }],
+            doubts: vec![text.into()],
+            ..VerifyView::default()
         };
         let whole = VerifyView { whole: true, bad_seq: 0, ..broken.clone() };
         let fact = serde_json::Value::from(text);

@@ -11,7 +11,7 @@ use std::path::Path;
 use jit_proto::chain::{Broken, Head, Sealed, Stored, Verifier, hash_from_hex};
 use jit_proto::escape::Escaped;
 use jit_proto::names::error;
-use jit_proto::seal::{FirstKey, Span};
+use jit_proto::seal::FirstKey;
 use jit_proto::sighting::{Followed, Line, Trail, read};
 use jit_proto::view::{SealsView, VerifyView};
 use serde::Serialize;
@@ -41,18 +41,31 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
         keys.extend(keys_in(path)?);
     }
     let mut found = Found::default();
+    let heads: Vec<u64> = head.iter().map(|(seq, _)| *seq).collect();
     let mut known: Heads = head.into_iter().collect();
     if !input.is_empty() {
         let mut inputs = Inputs::new(&keys, &known, host);
+        if store {
+            inputs = inputs.going_on();
+        }
         for path in &input {
             inputs.take(path)?;
         }
-        inputs.finish(&mut found, &mut known)?;
+        inputs.finish(store, &mut found, &mut known)?;
     }
     if found.broken.is_none() && (input.is_empty() || store) {
         walk_store(&keys, known, &mut found).await?;
     }
-    found.tell(output)
+    let exit = found.tell(output)?;
+    match found.not_compared(&heads) {
+        Some(seq) if exit == Exit::Done => {
+            let message = format!(
+                "record {seq} could not be compared: it has left what was read; give the archive's file with --input"
+            );
+            Err(Failure::new(Exit::Failed, error::FAILED, &message))
+        }
+        _ => Ok(exit),
+    }
 }
 
 /// What was found, one after the other; it ends with the first thing that is wrong.
@@ -73,29 +86,13 @@ enum Source {
 }
 
 impl Found {
-    fn whole(&mut self, source: Source, first: u64, head: Head, seals: &[Span]) {
-        let view = VerifyView {
-            whole: true,
-            records: head.seq,
-            head: head.hash,
-            bad_seq: 0,
-            problem: String::new(),
-            first,
-            seals: seals.iter().map(SealsView::from).collect(),
-        };
+    fn whole(&mut self, source: Source, view: VerifyView) {
         self.parts.push((source, view));
     }
 
     fn broken(&mut self, source: Source, first: u64, last: u64, broken: Broken) {
-        let view = VerifyView {
-            whole: false,
-            records: last,
-            head: String::new(),
-            bad_seq: broken.seq,
-            problem: broken.problem,
-            first,
-            seals: Vec::new(),
-        };
+        let Broken { seq: bad_seq, problem } = broken;
+        let view = VerifyView { records: last, bad_seq, problem, first, ..VerifyView::default() };
         self.broken.get_or_insert((source, view));
     }
 
@@ -122,11 +119,36 @@ impl Found {
         for (source, view) in self.parts.iter().chain(&self.broken) {
             output.text(&told(*source, view, self.repeated))?;
         }
+        output.text(&self.joined())?;
         let sources: BTreeSet<u8> = self.parts.iter().map(|(source, _)| *source as u8).collect();
         if exit == Exit::Done && sources.len() > 1 {
             output.text("where they tell of the same records, they agree\n")?;
         }
         Ok(exit)
+    }
+}
+
+impl Found {
+    /// The first of these records that is in nothing that was read, nor the `prev` of anything.
+    fn not_compared(&self, heads: &[u64]) -> Option<u64> {
+        let read = |seq: u64| self.parts.iter().any(|(_, part)| part.first <= seq + 1 && seq <= part.records);
+        heads.iter().copied().find(|seq| !read(*seq))
+    }
+
+    /// How an export goes on in the store, which need not begin with the first record any more.
+    fn joined(&self) -> String {
+        let of = |wanted| self.parts.iter().find(|(source, _)| *source == wanted).map(|(_, view)| view);
+        let (Some(export), Some(store)) = (of(Source::Export), of(Source::Store)) else {
+            return String::new();
+        };
+        let (from, end, next, to) = (export.first, export.records, store.first, store.records);
+        match () {
+            () if from >= next => String::new(),
+            () if end + 1 < next => {
+                format!("records {} to {} are neither in the export nor in the store\n", end + 1, next - 1)
+            }
+            () => format!("the export goes on in the store: records {from} to {to} are whole and linked\n"),
+        }
     }
 }
 
@@ -198,6 +220,11 @@ impl Inputs {
         }
     }
 
+    /// The store is read behind them: a seal that is to begin may begin there.
+    fn going_on(self) -> Self {
+        Self { trail: self.trail.going_on(), chain: self.chain.going_on(), ..self }
+    }
+
     fn take(&mut self, path: &Path) -> Result<(), Failure> {
         let mut source = opened(path)?;
         let mut line = Vec::new();
@@ -266,8 +293,8 @@ impl Inputs {
         }
     }
 
-    /// Says what was found, and leaves in `known` what the store is to be compared with.
-    fn finish(self, found: &mut Found, known: &mut Heads) -> Result<(), Failure> {
+    /// Says what was found, and leaves in `known` what the store is to be compared with, if it is.
+    fn finish(self, store: bool, found: &mut Found, known: &mut Heads) -> Result<(), Failure> {
         let exports = !self.exported.is_empty();
         if !exports && self.messages == 0 && self.broken.is_none() {
             return Err(Failure::new(Exit::Failed, error::FAILED, "there is no record in the input"));
@@ -282,7 +309,7 @@ impl Inputs {
         }
         if exports {
             match self.chain.finish(None) {
-                Ok(whole) => found.whole(Source::Export, whole.first, whole.head, &whole.seals),
+                Ok(whole) => found.whole(Source::Export, whole.into()),
                 Err(broken) => {
                     found.broken(Source::Export, first, last, broken);
                     return Ok(());
@@ -295,8 +322,13 @@ impl Inputs {
             match self.trail.finish(&heads) {
                 Ok(Followed { first, head, repeated, seals, seen }) => {
                     found.repeated = repeated;
-                    let reached = head.seq;
-                    found.whole(Source::Messages, first, head, &seals);
+                    // What goes on in the store is missed there, if it is missing.
+                    let reached = if store { 0 } else { head.seq };
+                    let Head { seq: records, hash: head } = head;
+                    let seals = seals.iter().map(SealsView::from).collect();
+                    let view =
+                        VerifyView { whole: true, records, head, first, seals, ..VerifyView::default() };
+                    found.whole(Source::Messages, view);
                     if exports && let Some(broken) = differs(&seen, &self.exported, reached) {
                         found.broken(Source::Export, broken.0, broken.1, broken.2);
                         return Ok(());
@@ -357,7 +389,7 @@ async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Found) -> Resul
     }
     let (first, last) = (verifier.first(), verifier.head().seq);
     match verifier.finish(Some(&head)) {
-        Ok(whole) => found.whole(Source::Store, whole.first, whole.head, &whole.seals),
+        Ok(whole) => found.whole(Source::Store, whole.into()),
         Err(broken) => found.broken(Source::Store, first, last, broken),
     }
     Ok(())
@@ -418,7 +450,7 @@ mod tests {
         let mut inputs = Inputs::new(&[], &Heads::new(), hosts);
         lines.iter().try_for_each(|line| inputs.line(line))?;
         let mut found = Found::default();
-        inputs.finish(&mut found, &mut Heads::new())?;
+        inputs.finish(false, &mut found, &mut Heads::new())?;
         Ok(found)
     }
 
@@ -474,6 +506,33 @@ mod tests {
         assert_eq!(look_at(&both, &[]).err().unwrap().exit, Exit::Usage);
         assert!(look_at(&both, &["web2"]).unwrap().broken.is_none());
         assert_eq!(look_at(&both, &["web3"]).err().unwrap().exit, Exit::Failed);
+    }
+
+    #[test]
+    fn an_archive_and_a_store_are_told_as_one_where_they_meet() {
+        let part = |first, records| VerifyView { whole: true, first, records, ..VerifyView::default() };
+        let found = |export, store| {
+            let parts = vec![(Source::Export, export), (Source::Store, store)];
+            Found { parts, ..Found::default() }
+        };
+        assert!(found(part(1, 9), part(10, 20)).joined().contains("records 1 to 20 are whole and linked"));
+        assert!(found(part(1, 12), part(10, 20)).joined().contains("records 1 to 20"));
+        assert!(found(part(1, 7), part(10, 20)).joined().contains("records 8 to 9 are neither"));
+        assert_eq!(found(part(1, 20), part(1, 20)).joined(), "");
+        let apart = found(part(3, 5), part(10, 20));
+        assert_eq!(apart.not_compared(&[2, 4, 9, 15]), None, "9 is the prev of 10");
+        assert_eq!(apart.not_compared(&[15, 7, 1]), Some(7));
+    }
+
+    #[test]
+    fn what_the_messages_tell_of_may_go_on_in_the_store() {
+        let (export, messages) = record_of("alice", 9);
+        let mut inputs = Inputs::new(&[], &Heads::new(), Vec::new());
+        let lines = [export[..5].to_vec(), messages].concat();
+        lines.iter().try_for_each(|line| inputs.line(line)).unwrap();
+        let (mut found, mut known) = (Found::default(), Heads::new());
+        inputs.finish(true, &mut found, &mut known).unwrap();
+        assert!(found.broken.is_none() && known.len() == 9, "the store is compared with all nine");
     }
 
     #[test]

@@ -13,10 +13,15 @@
 
 use std::time::{Duration, Instant};
 
+use jit_proto::chain::Head;
 use jit_proto::moment::{BootId, BootTime, WallTime};
 use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::seal::{SealKey, Sealer};
 use jit_proto::search::Filter;
 use jitd::core::event::{Commit, Durability};
+use jitd::core::retention::{Pruned, Retention};
+use jitd::retention::{course, segment};
+use jitd::store::disk::shorten_if_long;
 use jitd::store::{Index, Kept, Reader, Sent, Store, catch_up};
 
 /// 2026-01-01 in UTC.
@@ -103,6 +108,10 @@ fn main() {
     let whole = Reader::open(&path).unwrap().verify(Some(store.head())).unwrap();
     whole.unwrap();
     println!("verify, the chain alone:                              {:?}", begun.elapsed());
+    remove(&mut store, records);
+    let begun = Instant::now();
+    Sealer::beginning(1, SealKey::taking(&mut [7; 32])).forward_to(records).unwrap();
+    println!("a seal's first key, moved on by {records} records:     {:?}", begun.elapsed());
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     println!("{}", status.lines().find(|line| line.starts_with("VmHWM")).unwrap());
 }
@@ -114,6 +123,54 @@ fn fill_with(store: &mut Store, records: u64) {
         next += drafts.len() as u64;
         commit(store, drafts, false);
     }
+}
+
+/// Lets the first of them go as the daemon does, into an archive beside the store, with a decision between two
+/// transactions that take records away: what such a decision waits for, and what it then takes itself.
+fn remove(store: &mut Store, records: u64) {
+    let reader = Reader::open(store.path()).unwrap();
+    let archive = Some(store.path().with_file_name("archive"));
+    let settings = Retention { age: Some(Duration::from_secs(30 * 24 * 3600)), size: None, archive };
+    let begun = Instant::now();
+    let course =
+        course(&reader, &settings, &Head::default(), records, WallTime(BEGIN + YEAR)).unwrap().unwrap();
+    let segment = segment::take(&reader, &course, &settings, &Head::default()).unwrap().unwrap();
+    println!("archive, {} records: {:?}", segment.to, begun.elapsed());
+    let to = Head { seq: segment.to, hash: segment.hash };
+    let prune = Some(Pruned { to, newest: segment.newest });
+    let drafts = vec![draft(0, records)];
+    let begun = Instant::now();
+    let commit_of_it = Commit { durability: Durability::AtOnce, drafts, prune, ..Commit::default() };
+    let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
+    store.commit(vec![commit_of_it], kept).unwrap();
+    println!("the record that says so, with the first of them:      {:?}", begun.elapsed());
+    let (mut waits, mut meanwhile) = (Vec::new(), Vec::new());
+    loop {
+        let begun = Instant::now();
+        let more = store.take_away().unwrap();
+        waits.push(begun.elapsed());
+        if waits.len() % 32 == 0 {
+            shorten_if_long(store.path()).unwrap();
+        }
+        let made = draft(store.head().seq % records, records);
+        let begun = Instant::now();
+        commit(store, vec![made], true);
+        meanwhile.push(begun.elapsed());
+        if !more {
+            break;
+        }
+    }
+    let most = |times: &[Duration]| times.iter().max().copied().unwrap_or_default();
+    let (longest, times) = (most(&waits), waits.len());
+    println!(
+        "taking some away, {times} times:                       {:?}, at most {longest:?}",
+        median(waits)
+    );
+    let longest = most(&meanwhile);
+    println!(
+        "commit, the same, between these:                      {:?}, at most {longest:?}",
+        median(meanwhile)
+    );
 }
 
 fn name(user: u64) -> String {

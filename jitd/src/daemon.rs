@@ -24,7 +24,7 @@ use crate::sessions::systemd::Systemd;
 use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::survey::ToSurveyor;
-use crate::{alarm, audit, bus, gate, sessions, sockets, stacks, survey};
+use crate::{alarm, audit, bus, gate, retention, sessions, sockets, stacks, survey};
 
 /// Where the policy is.
 pub(crate) const POLICY: &str = "/etc/jitd";
@@ -76,6 +76,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let sinks = Sinks::start(path, cursors, &engine, &clock).context("the audit sinks")?;
     let (heartbeat, interval) = watch::channel(Settings::default().sinks.heartbeat);
     let disk = Disk::under(&store);
+    let retention = retention::start(path.to_owned(), engine.clone()).context("the retention's thread")?;
     let folder = path.parent().unwrap_or(path);
     let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the surveyor")?;
@@ -87,6 +88,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         sinks,
         disk,
         surveyor: surveyor.clone(),
+        retention,
         changes,
         head,
         heartbeat,

@@ -19,9 +19,10 @@ use crate::core::ledger::{EndedBy, Ledger};
 use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
+use crate::retention::ToRetention;
 use crate::sessions::Order;
 use crate::store::disk::Disk;
-use crate::store::{Kept, KeyFileError, Store, StoreError, Written};
+use crate::store::{Kept, KeyFileError, Sent, Store, StoreError, Written};
 use crate::survey::ToSurveyor;
 use crate::terminal;
 
@@ -44,6 +45,8 @@ pub enum Message {
     Event(Box<Incoming>),
     /// Somebody wants to look.
     Look(Box<dyn FnOnce(&Inside<'_>) + Send>),
+    /// Take away a few of the records that are to go; the answer is whether there are more.
+    TakeAway(oneshot::Sender<Result<bool, StoreError>>),
     /// Write down what is left to write, and end.
     Stop(oneshot::Sender<()>),
 }
@@ -72,6 +75,15 @@ pub struct Inside<'a> {
     pub started_at: WallTime,
     /// The time.
     pub now: Now,
+}
+
+impl Inside<'_> {
+    /// The last record that every sink has taken: what comes behind it has to stay in the store.
+    #[must_use]
+    pub fn handed(&self) -> u64 {
+        let Sent { syslog, journal, json_lines } = self.sinks.cursors.sent();
+        syslog.min(journal).min(json_lines)
+    }
 }
 
 /// The engine has ended; nothing can be decided any more.
@@ -146,6 +158,44 @@ impl Handle {
         self.sender.blocking_send(Message::Event(incoming)).map_err(|_| Stopped)
     }
 
+    /// Sends an event and waits for the answer, on a thread of its own.
+    ///
+    /// # Errors
+    /// When the engine has ended, or has no answer because the event came to nothing.
+    pub fn ask_from_thread(&self, event: Event) -> Result<Reply, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let incoming = Box::new(Incoming { event, pidfd: None, reply: Some(reply) });
+        self.sender.blocking_send(Message::Event(incoming)).map_err(|_| Stopped)?;
+        answer.blocking_recv().map_err(|_| Stopped)
+    }
+
+    /// Looks at the state, from a thread of its own.
+    ///
+    /// # Errors
+    /// When the engine has ended.
+    pub fn look_from_thread<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Inside<'_>) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let look = Box::new(move |inside: &Inside<'_>| {
+            // Whoever asked may have gone meanwhile.
+            let _ = reply.send(look(inside));
+        });
+        self.sender.blocking_send(Message::Look(look)).map_err(|_| Stopped)?;
+        answer.blocking_recv().map_err(|_| Stopped)
+    }
+
+    /// Has a few of the records taken away that are to go, from a thread of its own; returns whether there are more.
+    ///
+    /// # Errors
+    /// The outer one when the engine has ended; the inner one is what the store says.
+    pub fn take_away_from_thread(&self) -> Result<Result<bool, StoreError>, Stopped> {
+        let (done, answer) = oneshot::channel();
+        self.sender.blocking_send(Message::TakeAway(done)).map_err(|_| Stopped)?;
+        answer.blocking_recv().map_err(|_| Stopped)
+    }
+
     /// Ends the engine when everything before this is done.
     pub async fn stop(&self) {
         let (done, wait) = oneshot::channel();
@@ -170,6 +220,8 @@ pub struct Engine {
     pub disk: Disk,
     /// What looks for things left behind.
     pub surveyor: std_mpsc::Sender<ToSurveyor>,
+    /// What lets old records go.
+    pub retention: std_mpsc::Sender<ToRetention>,
     /// What tells the bus.
     pub changes: broadcast::Sender<Changed>,
     /// Where the number of the last record is seen.
@@ -258,6 +310,8 @@ impl Engine {
                             self.heartbeat.send_replace(new.settings.sinks.heartbeat);
                             self.sinks.tell(&ToSink::Settings(Arc::new(new.settings.sinks.clone())));
                             let _ = self.surveyor.send(ToSurveyor::Paths(new.settings.setuid_paths.clone()));
+                            let settings = new.settings.retention.clone();
+                            let _ = self.retention.send(ToRetention::Settings(settings));
                             policy = Some(Arc::clone(new));
                         }
                         let Incoming { mut event, pidfd, reply } = *incoming;
@@ -281,6 +335,11 @@ impl Engine {
                             started_at,
                             now: now.clone(),
                         });
+                    }
+                    Message::TakeAway(done) => {
+                        ledger = self.finish(std::mem::take(&mut batch), ledger, &mut again)?;
+                        // Whoever asked may have gone meanwhile.
+                        let _ = done.send(self.store.take_away());
                     }
                     Message::Stop(done) => {
                         stop = Some(done);
@@ -600,7 +659,7 @@ impl Engine {
                 "not done, because it could not be recorded: {problem}"
             )))),
             _ => {
-                if !matches!(event, Event::Tick) {
+                if !matches!(event, Event::Tick | Event::Prune(_)) {
                     again.push_back(event);
                 }
                 return;

@@ -24,6 +24,8 @@ pub mod audit;
 
 pub mod stacks;
 
+pub mod retention;
+
 pub mod bus;
 
 pub mod rules;

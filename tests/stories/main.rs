@@ -36,6 +36,8 @@ mod forwarding;
 
 mod seal;
 
+mod retention;
+
 mod report;
 
 mod authority;

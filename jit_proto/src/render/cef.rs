@@ -25,6 +25,7 @@ fn entry(event: Event) -> (&'static str, u8, Outcome) {
         Event::StackRestored => ("PAM stack asks again", 4, Success),
         Event::SinkDown => ("Audit records not forwarded", 8, Failure),
         Event::SinkBack => ("Audit records forwarded again", 4, Success),
+        Event::AuditPruned => ("Old audit records removed", 5, Success),
         Event::RequestMade => ("Privilege requested", 2, Success),
         Event::RequestApproved => ("Request approved", 3, Success),
         Event::RequestDenied => ("Request denied", 4, Success),

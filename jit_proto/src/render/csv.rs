@@ -14,7 +14,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 38] = [
+const FACTS: [&str; 44] = [
     "outcome",
     "user",
     "uid",
@@ -52,6 +52,12 @@ const FACTS: [&str; 38] = [
     "policy",
     "sink",
     "seal_key",
+    "pruned_from",
+    "pruned_to",
+    "pruned_hash",
+    "pruned_newest",
+    "pruned_by",
+    "retention_seconds",
     "detail",
 ];
 

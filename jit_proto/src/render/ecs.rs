@@ -36,6 +36,7 @@ fn entry(event: Event) -> Entry {
         Event::StackRestored => of("event", &["configuration"], &["change"], Success),
         Event::SinkDown => of("event", &["configuration"], &["info"], Failure),
         Event::SinkBack => of("event", &["configuration"], &["info"], Success),
+        Event::AuditPruned => of("event", &["configuration"], &["deletion"], Success),
         Event::RequestMade => of("event", &["iam"], &["user", "info"], Success),
         Event::RequestApproved => of("event", &["iam"], &["admin", "info"], Success),
         Event::RequestDenied => of("event", &["iam"], &["admin", "info"], Success),

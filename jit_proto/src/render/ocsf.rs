@@ -60,6 +60,7 @@ fn entry(event: Event) -> (Class, u32, &'static str, Outcome) {
         Event::StackRestored => (DetectionFinding, 3, "Close", Success),
         Event::SinkDown => (ApplicationLifecycle, OTHER, "Forwarding Stopped", Failure),
         Event::SinkBack => (ApplicationLifecycle, OTHER, "Forwarding Resumed", Success),
+        Event::AuditPruned => (EntityManagement, 4, "Delete", Success),
         Event::RequestMade => (EntityManagement, 1, "Create", Success),
         Event::RequestApproved => (EntityManagement, 3, "Update", Success),
         Event::RequestDenied => (EntityManagement, OTHER, "Deny", Success),
@@ -235,6 +236,10 @@ fn entity(record: &Record) -> Value {
                 entity["uid"] = Value::from(digest.as_str());
             }
             entity
+        }
+        Event::AuditPruned => {
+            let [from, to] = [facts.pruned_from, facts.pruned_to].map(Option::unwrap_or_default);
+            json!({ "name": format!("audit records {from} to {to}"), "type": "audit records" })
         }
         _ => match facts.request.or(facts.grant) {
             Some(id) => json!({

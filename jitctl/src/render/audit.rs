@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{counted, grants::command, or_dash};
 
 /// What is shown of a record behind its first columns, in this order; the rest is for `--json`.
-const SHOWN: [&str; 19] = [
+const SHOWN: [&str; 22] = [
     "actor",
     "approvers",
     "request",
@@ -27,6 +27,9 @@ const SHOWN: [&str; 19] = [
     "escaped",
     "left",
     "left_behind",
+    "pruned_by",
+    "pruned_newest",
+    "retention_seconds",
     "detail",
 ];
 
@@ -65,7 +68,29 @@ pub(crate) fn verified(found: &VerifyView) -> String {
         (0 | 1, records) => format!("{} are whole; head {head}\n", counted(records, "record", "records")),
         (first, last) => format!("records {first} to {last} are whole; head {last}:{head}\n"),
     };
+    text.push_str(&removed(found));
     found.seals.iter().for_each(|span| text.push_str(&sealed(span, found.seals.last())));
+    text
+}
+
+/// What is said of records that are no longer there, and what there is to doubt about it.
+fn removed(found: &VerifyView) -> String {
+    let mut text = String::new();
+    let (by, before) = (found.pruned_by_record, found.first.saturating_sub(1));
+    if by > 0 {
+        let (records, were) = match before {
+            1 => ("record 1".to_owned(), "was"),
+            last => (format!("records 1 to {last}"), "were"),
+        };
+        text.push_str(&format!("{records} {were} removed by retention, as record {by} says\n"));
+        if found.pruned_to > before {
+            let (first, last) = (found.first, found.pruned_to);
+            text.push_str(&format!("records {first} to {last} are about to be removed as well\n"));
+        }
+    }
+    for doubt in &found.doubts {
+        text.push_str(&format!("doubtful: {}\n", Escaped(doubt)));
+    }
     text
 }
 
@@ -95,7 +120,7 @@ fn text<'a>(facts: &'a Map<String, Value>, key: &str) -> &'a str {
 fn told(key: &str, value: &Value) -> String {
     match value {
         // The end of a window is a moment, and moments are told in local time.
-        Value::String(text) if key == "until" => {
+        Value::String(text) if matches!(key, "until" | "pruned_newest") => {
             let local = WallTime::from_rfc3339(text).map(WallTime::to_local);
             quoted(&local.unwrap_or_else(|| text.clone()))
         }
@@ -159,7 +184,7 @@ mod tests {
             bad_seq: 0,
             problem: String::new(),
             first: 1,
-            seals: Vec::new(),
+            ..VerifyView::default()
         };
         assert_eq!(verified(&whole), "1234 records are whole; head ab12\n");
         let broken = VerifyView {
@@ -178,6 +203,13 @@ mod tests {
         assert!(sealed.contains("\nrecords 1 to 3 are chained but not sealed; "), "{sealed}");
         assert!(sealed.contains("\nrecords 4 to 9 are sealed, and the seals fit the key\n"), "{sealed}");
         assert!(sealed.contains("\nrecord 10 is sealed; without the key"), "{sealed}");
+        let doubts = vec!["record 9 says too much".to_owned()];
+        let rest = VerifyView { first: 7, pruned_by_record: 9, pruned_to: 8, doubts, ..whole.clone() };
+        assert_eq!(
+            verified(&rest),
+            "records 7 to 1234 are whole; head 1234:ab12\nrecords 1 to 6 were removed by retention, as record 9 \
+             says\nrecords 7 to 8 are about to be removed as well\ndoubtful: record 9 says too much\n"
+        );
         let first = VerifyView { records: 0, bad_seq: 1, ..broken };
         assert_eq!(verified(&first), "record 1: its hash does not match; no record before it is whole\n");
         let none = VerifyView { whole: true, records: 0, head: String::new(), ..whole };

@@ -6,7 +6,7 @@
 use jit_proto::record::Event;
 use serde::Serialize;
 
-use super::{Report, counted};
+use super::{Report, counted, removed};
 
 /// One control.
 #[derive(Debug, Serialize)]
@@ -49,9 +49,10 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
     let still_there: u64 = report.runs().filter_map(|(_, run)| run.left).sum();
     let chain = if report.chain.whole {
         format!(
-            "the chain was walked for this report and is whole: {}, head {}",
-            counted(report.chain.records, "record", "records"),
-            report.chain.head
+            "the chain was walked for this report and is whole: {}, head {}{}",
+            counted(report.chain.count(), "record", "records"),
+            report.chain.head,
+            removed(&report.chain)
         )
     } else {
         format!(

@@ -7,7 +7,7 @@ use jit_proto::moment::spoken;
 use jit_proto::record::Event;
 
 use super::chart::{bars, by_hour, columns, over_time};
-use super::{Report, Run, Window, command, counted};
+use super::{Report, Run, Window, command, counted, removed};
 
 const STYLE: &str = include_str!("style.css");
 /// What the page may do: show itself. Whoever put something into it by a way we have not thought of still runs nothing.
@@ -72,9 +72,10 @@ fn head(page: &mut Page, report: &Report) {
     ));
     let whole = if chain.whole {
         format!(
-            "<span class=\"pill good\">whole</span> {} from the first to the last, head <code>{}</code>",
-            counted(chain.records, "record", "records"),
-            safe(&chain.head)
+            "<span class=\"pill good\">whole</span> {} from the first to the last, head <code>{}</code>{}",
+            counted(chain.count(), "record", "records"),
+            safe(&chain.head),
+            removed(chain)
         )
     } else {
         format!("<span class=\"pill bad\">broken</span> record {} {}", chain.bad_seq, safe(&chain.problem))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jit_proto::escape::Escaped;
 
-use super::{Report, command, counted};
+use super::{Report, command, counted, removed};
 
 /// The whole report.
 pub(super) fn page(report: &Report) -> String {
@@ -18,9 +18,10 @@ pub(super) fn page(report: &Report) -> String {
     let chain = &report.chain;
     page.line(&if chain.whole {
         format!(
-            "The record is **whole**: {}, head `{}`.",
-            counted(chain.records, "record", "records"),
-            safe(&chain.head)
+            "The record is **whole**: {}, head `{}`{}.",
+            counted(chain.count(), "record", "records"),
+            safe(&chain.head),
+            removed(chain)
         )
     } else {
         format!("The record is **not whole**: record {} {}.", chain.bad_seq, safe(&chain.problem))

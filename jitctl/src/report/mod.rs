@@ -474,7 +474,8 @@ impl Gathered {
             | Event::SinkBack
             | Event::AuditSealed
             | Event::AuditResealed
-            | Event::AuditUnsealed => self.changes.push(Change {
+            | Event::AuditUnsealed
+            | Event::AuditPruned => self.changes.push(Change {
                 seq: record.seq,
                 at,
                 event: record.event.name(),
@@ -619,9 +620,27 @@ impl Report {
     }
 }
 
+/// What is said of records that are no longer there, behind how many are; empty if all are.
+fn removed(chain: &VerifyView) -> String {
+    match (chain.pruned_by_record, chain.first) {
+        (0, _) => String::new(),
+        (by, 2) => format!("; record 1 was removed earlier, as record {by} says"),
+        (by, first) => format!("; records 1 to {} were removed earlier, as record {by} says", first - 1),
+    }
+}
+
 /// What somebody should look at, most pressing first.
 fn attention(report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
+    let chain = &report.chain;
+    if chain.pruned_by_record > 0 && report.records.first <= chain.first {
+        notes.push(format!(
+            "The record begins with {}; what came before was removed by retention (record {}). If the period begins \
+             earlier, this report does not: the archive has the rest, if one is kept.",
+            chain.first, chain.pruned_by_record
+        ));
+    }
+    notes.extend(chain.doubts.iter().map(|doubt| format!("Doubtful: {doubt}.")));
     if !report.chain.whole {
         notes.push(format!(
             "The record is not whole: record {} {}. What follows was computed from what is there.",
@@ -790,6 +809,20 @@ mod tests {
         let before = [grant(Event::GrantStarted, 100), grant(Event::GrantExpired, 200)];
         let report = compute(about, (1_000_000, 3_000_000), &before, &[], whole, Standing::default());
         assert!(report.windows.is_empty());
+    }
+
+    #[test]
+    fn a_period_that_begins_before_the_record_does_is_told() {
+        let sample = a_report("x");
+        let chain =
+            VerifyView { first: 12, records: 40, pruned_by_record: 30, pruned_to: 11, ..sample.chain };
+        let about = |seq| [stored(seq, 5, Event::DaemonStarted, Facts::default())];
+        let report =
+            |seq| compute(sample.about.clone(), (0, 9), &[], &about(seq), chain.clone(), Standing::default());
+        let notes = report(12).attention;
+        assert!(notes[0].contains("begins with 12") && notes[0].contains("record 30"), "{notes:?}");
+        assert!(!report(13).attention.iter().any(|note| note.contains("begins with")));
+        assert_eq!(removed(&chain), "; records 1 to 11 were removed earlier, as record 30 says");
     }
 
     #[test]

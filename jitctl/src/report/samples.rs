@@ -104,12 +104,10 @@ pub(super) fn a_report(text: &str) -> Report {
     };
     let chain = VerifyView {
         first: 1,
-        seals: Vec::new(),
         whole: true,
         records: records.len() as u64,
         head: "ab".into(),
-        bad_seq: 0,
-        problem: String::new(),
+        ..VerifyView::default()
     };
     let standing = Standing {
         rules: Some(vec![SudoRule {

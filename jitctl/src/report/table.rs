@@ -2,7 +2,7 @@
 
 use jit_proto::render::csv::row;
 
-use super::{Report, command};
+use super::{Report, command, removed};
 
 const COLUMNS: [&str; 18] = [
     "what", "seq", "from", "to", "user", "role", "grant", "request", "by", "reason", "ticket", "service",
@@ -140,8 +140,11 @@ pub(super) fn rows(report: &Report) -> String {
         );
     }
     let chain = &report.chain;
-    let result =
-        if chain.whole { "whole".to_owned() } else { format!("record {}: {}", chain.bad_seq, chain.problem) };
+    let result = if chain.whole {
+        format!("whole{}", removed(chain))
+    } else {
+        format!("record {}: {}", chain.bad_seq, chain.problem)
+    };
     put("chain", &[("seq", chain.records.to_string()), ("detail", result)]);
     text
 }

@@ -11,7 +11,7 @@ use jit_proto::dict::{Dict, from_dict, to_dict, to_dicts};
 use jit_proto::escape::Escaped;
 use jit_proto::seal::SealKey;
 use jit_proto::search::Filter;
-use jit_proto::view::{RecordView, SealView, SealsView, VerifyView};
+use jit_proto::view::{RecordView, SealView, VerifyView};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::Mutex;
 use zbus::message::Header;
@@ -22,7 +22,7 @@ use super::{Failure, caller};
 use crate::core::event::{Caller, Command, Done, Event, Reply};
 use crate::core::show::Look;
 use crate::engine::Handle;
-use crate::store::{Index, Reader};
+use crate::store::{Index, Reader, StoreError};
 
 /// No call returns more records than this.
 const MOST_RECORDS: u64 = 1000;
@@ -120,25 +120,19 @@ impl Audit {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Dict, Failure> {
         let (reader, head) = self.reader(caller(connection, &header).await?).await?;
-        let walk = tokio::task::spawn_blocking(move || reader.verify(Some(&head)));
+        let walk = tokio::task::spawn_blocking(move || {
+            let first = reader.first()?.map_or(0, |record| record.seq);
+            Ok::<_, StoreError>((first, reader.verify(Some(&head))?))
+        });
         let view = match walk.await.map_err(|error| Failure::Failed(error.to_string()))?? {
-            Ok(whole) => VerifyView {
-                whole: true,
-                records: whole.head.seq,
-                head: whole.head.hash,
-                bad_seq: 0,
-                problem: String::new(),
-                first: whole.first,
-                seals: whole.seals.iter().map(SealsView::from).collect(),
-            },
-            Err((whole_to, broken)) => VerifyView {
-                whole: false,
+            (_, Ok(whole)) => whole.into(),
+            (first, Err((whole_to, broken))) => VerifyView {
                 records: whole_to.seq,
                 head: whole_to.hash,
                 bad_seq: broken.seq,
                 problem: broken.problem,
-                first: u64::from(whole_to.seq > 0),
-                seals: Vec::new(),
+                first: if whole_to.seq > 0 { first } else { 0 },
+                ..VerifyView::default()
             },
         };
         Ok(to_dict(&view)?)

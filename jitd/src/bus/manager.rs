@@ -39,7 +39,7 @@ impl Manager {
     async fn command(&self, caller: Caller, command: Command) -> Result<Done, Failure> {
         match self.engine.ask(Event::Command(Box::new(caller), command), None).await? {
             Reply::Command(result) => Ok(result?),
-            Reply::Gate(_) => Err(Failure::Failed("jitd answered something else".to_owned())),
+            Reply::Gate(_) | Reply::Pruned => Err(Failure::Failed("jitd answered something else".to_owned())),
         }
     }
 

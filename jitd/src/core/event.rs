@@ -15,6 +15,7 @@ use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
 use super::people::{Account, Person};
 use super::policy::Policy;
 use super::reaping::Manner;
+use super::retention::{Pruned, Segment};
 
 /// Everything that reaches the core.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub enum Event {
     Sink(SinkName, SinkChange),
     /// What is wrong with the PAM stack of each service that a role opens; `None` where nothing is.
     Stacks(BTreeMap<String, Option<String>>),
+    /// Old records are to go, and may.
+    Prune(Box<Segment>),
     /// Places where privilege is kept have changed while these grants had sessions open.
     LeftBehind {
         /// The grants.
@@ -404,6 +407,8 @@ pub struct Commit {
     pub drafts: Vec<Draft>,
     /// The key of a seal that begins behind these records.
     pub seal: Option<SealKey>,
+    /// The records up to here are to go, as these records say.
+    pub prune: Option<Pruned>,
 }
 
 /// How soon a commit has to survive a power cut. Whatever it says, a commit is in the store, and survives the daemon,
@@ -452,6 +457,8 @@ pub enum Reply {
     Gate(Verdict),
     /// To a command.
     Command(Result<Done, Refusal>),
+    /// It is recorded that old records go, and the first of them have gone.
+    Pruned,
 }
 
 /// The gate's answer.

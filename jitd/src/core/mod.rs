@@ -16,6 +16,8 @@ pub mod event;
 
 pub mod step;
 
+pub mod retention;
+
 mod requests;
 
 mod elevation;

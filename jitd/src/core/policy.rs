@@ -8,6 +8,7 @@ use jit_proto::identity::{Reason, RoleName, Ticket, UserId};
 use jit_proto::moment::{WallTime, spoken};
 
 use super::people::People;
+use super::retention::Retention;
 
 /// Everything that `/etc/jitd` says.
 #[derive(Debug, Clone)]
@@ -41,6 +42,8 @@ pub struct Settings {
     pub sinks: SinkSettings,
     /// Below these paths, files that give privilege to whoever runs them are looked for.
     pub setuid_paths: Vec<PathBuf>,
+    /// How long the record is kept in the store.
+    pub retention: Retention,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             setuid_paths: ["/usr", "/opt", "/etc", "/srv", "/root", "/var/tmp", "/tmp", "/dev/shm", "/home"]
                 .map(PathBuf::from)
                 .to_vec(),
+            retention: Retention::default(),
         }
     }
 }

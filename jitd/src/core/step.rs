@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jit_proto::chain::Head;
 use jit_proto::identity::{RequestId, SessionId};
 use jit_proto::moment::BootTime;
 use jit_proto::record::{Draft, Event as What, Facts};
@@ -13,8 +14,9 @@ use super::facts;
 use super::ledger::{EndedBy, Ledger, RequestState, Session, SessionState};
 use super::policy::{Policy, Settings};
 use super::reaping::Manner;
+use super::retention::{Pruned, Segment};
 use super::time::Now;
-use super::{elevation, requests, windows};
+use super::{elevation, requests, retention, windows};
 
 /// How often the wall clock is written down while a window is open, so that a crash and a clock set back cannot
 /// lengthen the window by more than this.
@@ -65,6 +67,12 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         }
         Event::Sink(name, change) => turn.sink(name, change),
         Event::Stacks(found) => turn.stacks(found),
+        Event::Prune(segment) => {
+            // By settings that are not in force any more nothing goes; without an answer it is tried anew.
+            if let Some(policy) = policy.filter(|policy| policy.settings.retention == segment.retention) {
+                turn.prune(&segment, policy);
+            }
+        }
         Event::LoginGone(login) => elevation::login_gone(&mut turn, &login),
         Event::LeftBehind { held, findings, detail } => {
             elevation::left_behind(&mut turn, &held, &findings, &detail);
@@ -163,6 +171,14 @@ impl<'a> Turn<'a> {
     pub(super) fn seal(&mut self, key: SealKey) {
         self.ledger.sealed = true;
         self.commit.seal = Some(key);
+    }
+
+    /// Lets old records go.
+    fn prune(&mut self, segment: &Segment, policy: &Policy) {
+        self.note(What::AuditPruned, retention::facts(segment, &policy.digest));
+        let to = Head { seq: segment.to, hash: segment.hash.clone() };
+        self.commit.prune = Some(Pruned { to, newest: segment.newest });
+        self.reply = Some(Reply::Pruned);
     }
 
     /// Puts an object's new state into this step's commit.

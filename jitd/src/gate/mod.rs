@@ -96,7 +96,7 @@ impl Behind {
         match self.engine.ask(Event::Knock(Box::new(knock)), pidfd).await {
             Ok(Reply::Gate(Verdict::Allowed)) => (OUTCOME_ALLOWED.to_owned(), Vec::new(), HashMap::new()),
             Ok(Reply::Gate(Verdict::Denied(lines))) => denied(lines),
-            Ok(Reply::Command(_)) => refused("jitd answered something else".to_owned()),
+            Ok(Reply::Command(_) | Reply::Pruned) => refused("jitd answered something else".to_owned()),
             Err(stopped) => refused(stopped.to_string()),
         }
     }

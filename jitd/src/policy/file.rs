@@ -23,6 +23,9 @@ pub(super) struct SettingsFile {
     pub(super) heartbeat: Option<Spanned<String>>,
     pub(super) require_forwarding_within: Option<Spanned<String>>,
     pub(super) setuid_paths: Option<Vec<Spanned<String>>>,
+    pub(super) retention: Option<Spanned<String>>,
+    pub(super) retention_size: Option<Spanned<String>>,
+    pub(super) archive: Option<Spanned<String>>,
 }
 
 /// `roles.d/*.toml`.

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jit_proto::identity::{RoleName, UserId};
-use jit_proto::moment::{WallTime, parse_size, parse_span, spoken};
+use jit_proto::moment::{WallTime, in_days, parse_keeping, parse_size, parse_span, spoken};
+use jit_proto::pruned::LEAST_RETENTION;
 use jit_proto::view::ProblemView;
 use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
@@ -19,10 +20,13 @@ use toml::Spanned;
 use super::file::{OnExpiryWord, RoleTable, RolesFile, SettingsFile};
 use crate::core::people::People;
 use crate::core::policy::{OnExpiry, Policy, Role, RunAs, Settings, SinkSettings, TicketRule};
+use crate::core::retention::Retention;
 use crate::people::Directory;
 
 /// No policy file is larger.
 const MOST_BYTES: u64 = 1 << 20;
+/// No limit of the store's size is lower.
+const LEAST_SIZE: u64 = 1 << 20;
 
 /// A sign of life comes no more often.
 const LEAST_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -234,6 +238,53 @@ impl Loader<'_> {
             auditors: self.people(source, "auditors", &file.auditors),
             sinks: self.sinks(source, &file, standard.sinks),
             setuid_paths: self.paths(source, "setuid_paths", file.setuid_paths, standard.setuid_paths),
+            retention: Retention {
+                age: self.age(source, file.retention.as_ref(), standard.retention.age),
+                size: self.size(source, file.retention_size.as_ref()),
+                archive: self.archive(source, file.archive, standard.retention.archive),
+            },
+        }
+    }
+
+    fn age(
+        &mut self,
+        source: &Source,
+        written: Option<&Spanned<String>>,
+        standard: Option<Duration>,
+    ) -> Option<Duration> {
+        let Some(written) = written else { return standard };
+        if written.get_ref() == "forever" {
+            return None;
+        }
+        let age = parse_keeping(written.get_ref()).and_then(|age| match age < LEAST_RETENTION {
+            true => Err(format!("{} is less than {}", in_days(age), in_days(LEAST_RETENTION))),
+            false => Ok(age),
+        });
+        age.map(Some).unwrap_or_else(|message| {
+            self.problem(source, written.span(), "retention", message);
+            standard
+        })
+    }
+
+    fn size(&mut self, source: &Source, written: Option<&Spanned<String>>) -> Option<u64> {
+        let written = written?;
+        let size = parse_size(written.get_ref()).and_then(|size| match size < LEAST_SIZE {
+            true => Err(format!("{:?} is less than {}M", written.get_ref(), LEAST_SIZE >> 20)),
+            false => Ok(size),
+        });
+        size.map_err(|message| self.problem(source, written.span(), "retention_size", message)).ok()
+    }
+
+    fn archive(
+        &mut self,
+        source: &Source,
+        written: Option<Spanned<String>>,
+        standard: Option<PathBuf>,
+    ) -> Option<PathBuf> {
+        match written {
+            None => standard,
+            Some(word) if word.get_ref() == "off" => None,
+            Some(path) => self.paths(source, "archive", Some(vec![path]), Vec::new()).pop(),
         }
     }
 

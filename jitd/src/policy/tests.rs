@@ -72,6 +72,30 @@ fn check(settings: &str, role: &str, line: u64, key: &str, message: &str) {
 }
 
 #[test]
+fn retention_is_six_years_with_an_archive_if_nothing_is_said() {
+    let kept = |settings| loaded(settings, &[("web.toml", EXAMPLE)], |_| {}).unwrap().settings.retention;
+    let days = |days: u64| Some(Duration::from_secs(days * 24 * 3600));
+    let standard = kept("");
+    assert_eq!((standard.age, standard.size), (days(6 * 366), None));
+    assert_eq!(standard.archive.as_deref(), Some(Path::new("/var/lib/jitd/archive")));
+    let other = kept("retention = \"18mo\"\nretention_size = \"2G\"\narchive = \"/srv/audit\"");
+    assert_eq!((other.age, other.size), (days(18 * 31), Some(2 << 30)));
+    assert_eq!(other.archive.as_deref(), Some(Path::new("/srv/audit")));
+    let none = kept("retention = \"forever\"\narchive = \"off\"");
+    assert_eq!((none.age, none.archive), (None, None));
+}
+
+#[test]
+fn a_retention_that_may_be_a_slip_of_the_pen_is_refused() {
+    check("\nretention = \"18m\"", EXAMPLE, 2, "retention", "minutes or months");
+    check("retention = \"6\"", EXAMPLE, 1, "retention", "\"6y\"");
+    check("retention = \"29d\"", EXAMPLE, 1, "retention", "less than 30 days");
+    check("retention_size = \"512\"", EXAMPLE, 1, "retention_size", "\"512M\"");
+    check("retention_size = \"4K\"", EXAMPLE, 1, "retention_size", "less than 1M");
+    check("archive = \"backup\"", EXAMPLE, 1, "archive", "no path");
+}
+
+#[test]
 fn the_example_loads() {
     let policy = loaded("operators = [\"bob\"]", &[("web.toml", EXAMPLE)], |_| {}).unwrap();
     let role = &policy.roles[&RoleName::try_from("web-admin".to_owned()).unwrap()];

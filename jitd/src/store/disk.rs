@@ -19,6 +19,9 @@ use super::{Keeper, Store};
 /// The file's length tells nothing, since it stays what it was at its longest.
 const MOST_BROUGHT: u32 = 256;
 
+/// For what is written in the background by the thousands: from this length of the log on its content is moved.
+const MOST_LOG_BYTES: u64 = 4 << 20;
+
 /// What lies under a store.
 #[derive(Debug)]
 pub struct Disk {
@@ -67,6 +70,17 @@ pub fn sync(store: &Path) -> Result<(), String> {
     path.push("-wal");
     let log = File::open(&path).and_then(|log| log.sync_data());
     log.map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Moves the log of this store into it if it has become long.
+///
+/// # Errors
+/// Whatever SQLite says.
+pub fn shorten_if_long(store: &Path) -> rusqlite::Result<()> {
+    let mut log = store.as_os_str().to_owned();
+    log.push("-wal");
+    let long = std::fs::metadata(log).is_ok_and(|meta| meta.len() >= MOST_LOG_BYTES);
+    if long { shorten(store) } else { Ok(()) }
 }
 
 /// A checkpoint that waits for nobody (sqlite.org/pragma.html#pragma_wal_checkpoint, PASSIVE).

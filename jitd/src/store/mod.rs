@@ -4,6 +4,8 @@ pub mod disk;
 
 mod key_file;
 
+mod prune;
+
 mod read;
 
 mod search;
@@ -24,6 +26,7 @@ pub use search::{Index, catch_up};
 
 use crate::core::event::{Change, Commit, Durability};
 use crate::core::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};
+use crate::core::retention::Pruned;
 
 /// Layout of the tables; a database with a higher number was written by a later jitd.
 const SCHEMA: i64 = 1;
@@ -84,6 +87,7 @@ struct Chained {
     head: Head,
     seal_first: u64,
     seal: Option<Sealer>,
+    pruned: Pruned,
 }
 
 /// What is written with every commit, whatever it is about.
@@ -126,6 +130,9 @@ pub struct Store {
     /// The seal in progress, its key being for the record behind the head.
     seal: Option<Sealer>,
     seal_lost: Option<String>,
+    pruned: Pruned,
+    /// Requests and grants up to these numbers were looked at, whether they go with the records.
+    swept: (u64, u64),
 }
 
 impl Store {
@@ -145,12 +152,16 @@ impl Store {
         connection.pragma_update(None, "cache_size", -512).map_err(context)?;
         // Under the unit's sandbox /tmp is read-only.
         connection.pragma_update(None, "temp_store", "MEMORY").map_err(context)?;
+        // What is taken out is overwritten with zeros: a record that is removed for good is to be gone for good.
+        connection.pragma_update(None, "secure_delete", true).map_err(context)?;
         let found: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(context)?;
         if found > SCHEMA {
             return Err(StoreError::Newer { path: path.to_owned(), found });
         }
         connection.execute_batch(TABLES).map_err(context)?;
+        connection.execute_batch(prune::TABLE).map_err(context)?;
+        let pruned = prune::found(&connection).map_err(context)?;
         connection.pragma_update(None, "user_version", SCHEMA).map_err(context)?;
         let (head, seal_first) = connection
             .query_row("SELECT head_seq, head_hash, seal_first FROM state", [], |row| {
@@ -161,8 +172,19 @@ impl Store {
             .unwrap_or_default();
         let keeper = Keeper::of(path.with_file_name(KEY_FILE));
         let path = path.to_owned();
-        let (seal, seal_lost) = (None, None);
-        let mut store = Self { path, connection, head, durable: true, keeper, seal_first, seal, seal_lost };
+        let (seal, seal_lost, swept) = (None, None, (0, 0));
+        let mut store = Self {
+            path,
+            connection,
+            head,
+            durable: true,
+            keeper,
+            seal_first,
+            seal,
+            seal_lost,
+            pruned,
+            swept,
+        };
         store.take_up_seal();
         Ok(store)
     }
@@ -248,6 +270,9 @@ impl Store {
         if begun {
             self.seal_lost = None;
         }
+        if state.pruned != self.pruned {
+            (self.pruned, self.swept) = (state.pruned, (0, 0));
+        }
         // Nobody becomes root by what is not on the disk: until then the key in the file may lag behind.
         let key = if durable { self.keep_key() } else { Ok(()) };
         Ok(Written { records, key })
@@ -274,7 +299,8 @@ impl Store {
         let path = self.path.clone();
         let context = |error| StoreError::Sqlite { path: path.clone(), error };
         let Self { seal_first, .. } = *self;
-        let mut state = Chained { head: self.head.clone(), seal_first, seal: self.seal.clone() };
+        let pruned = self.pruned.clone();
+        let mut state = Chained { head: self.head.clone(), seal_first, seal: self.seal.clone(), pruned };
         let mut written = Vec::new();
         let transaction = self.connection.transaction().map_err(context)?;
         for commit in commits {
@@ -294,6 +320,10 @@ impl Store {
                 }
                 insert(&transaction, &sealed).map_err(context)?;
                 written.push(sealed);
+            }
+            if let Some(pruned) = commit.prune {
+                prune::begin(&transaction, &pruned).map_err(context)?;
+                state.pruned = pruned;
             }
             if let Some(key) = commit.seal {
                 let begun = Sealer::beginning(state.head.seq + 1, key);
@@ -351,8 +381,10 @@ impl Store {
                 .map(|value| value.flatten().unwrap_or(0))
                 .map_err(|error| self.sqlite(error))
         };
-        let highest_id =
-            number("SELECT max(id) FROM (SELECT id FROM requests UNION ALL SELECT id FROM grants)")?;
+        let highest_id = number(
+            "SELECT max(id) FROM (SELECT id FROM requests UNION ALL SELECT id FROM grants UNION ALL
+             SELECT highest_id FROM pruned)",
+        )?;
         let mut ledger = Ledger {
             next_id: highest_id + 1,
             next_session: number("SELECT next_session FROM state")?.max(1),

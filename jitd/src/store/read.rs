@@ -46,6 +46,34 @@ impl Reader {
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }
 
+    /// The first record there is.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn first(&self) -> Result<Option<Sealed>, StoreError> {
+        self.records(0, 1).map(|records| records.into_iter().next())
+    }
+
+    /// Number of the last record there is.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn last(&self) -> Result<Option<u64>, StoreError> {
+        let read = || self.connection.query_row("SELECT max(seq) FROM records", [], |row| row.get(0));
+        read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
+    }
+
+    /// Bytes of the file that are in use: what was taken out of it leaves room that is filled before it grows.
+    ///
+    /// # Errors
+    /// Whatever SQLite says.
+    pub fn bytes(&self) -> Result<u64, StoreError> {
+        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
+        let read =
+            || Ok((pragma("page_count")?.saturating_sub(pragma("freelist_count")?)) * pragma("page_size")?);
+        read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
+    }
+
     /// One record.
     ///
     /// # Errors

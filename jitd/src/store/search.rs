@@ -161,8 +161,14 @@ impl Index {
             let sql = "INSERT OR REPLACE INTO reached VALUES (1, ?1, ?2)";
             transaction.execute(sql, params![record.seq, record.hash]).map_err(context)?;
         }
+        // What is no longer in the store is no longer to be found here either.
+        let mut forgotten = 0;
+        if let Some(first) = records.first()? {
+            let sql = "DELETE FROM facts WHERE seq < min(?1, (SELECT min(seq) FROM facts) + ?2)";
+            forgotten = transaction.execute(sql, params![first.seq, PAGE]).map_err(context)?;
+        }
         transaction.commit().map_err(context)?;
-        Ok((last, (page.len() as u64) < PAGE))
+        Ok((last, (page.len() as u64) < PAGE && forgotten == 0))
     }
 
     fn sqlite(&self, error: rusqlite::Error) -> StoreError {
@@ -185,6 +191,8 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     // After a power cut it is made anew if need be.
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -512)?;
+    // Under the unit's sandbox /tmp is read-only.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     let layout = |connection: &Connection| -> rusqlite::Result<i64> {
         connection.pragma_query_value(None, "user_version", |row| row.get(0))
     };
@@ -309,6 +317,21 @@ mod tests {
         assert_eq!(found(&index, &of("alice"), 1, 10), [1, 2]);
         assert_eq!(found(&index, &of("alice"), 0, 1), [2], "the last one");
         assert_eq!(found(&index, &of("alice"), 2, 10), [2]);
+    }
+
+    #[test]
+    fn what_was_pruned_leaves_the_index() {
+        let drafts = (0..5000).map(|n| draft(n, "alice", None, Event::AccessAllowed, 1)).collect();
+        let (_folder, mut store) = store_with(drafts);
+        let mut index = Index::open(store.path()).unwrap();
+        index.catch_up().unwrap();
+        store.connection.execute("DELETE FROM records WHERE seq <= 4990", []).unwrap();
+        write(&mut store, vec![draft(1, "bob", None, Event::AccessDenied, 2)]);
+        assert_eq!(index.catch_up().unwrap(), 5001);
+        let left: u64 =
+            index.connection.query_row("SELECT count(*) FROM facts", [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 11);
+        assert_eq!(found(&index, &of("alice"), 1, 100), (4991..=5000).collect::<Vec<_>>());
     }
 
     #[test]

@@ -238,8 +238,8 @@ fn look(boot_id: BootId, paths: &[PathBuf]) -> Walked {
 }
 
 /// Lowers the priority of this thread alone (setpriority(2), "C library/kernel differences").
-fn be_nice(nice: i32) {
+pub(crate) fn be_nice(nice: i32) {
     if let Err(problem) = rustix::process::setpriority_process(None, nice) {
-        debug!("a thread of the surveyor keeps the daemon's own priority: {problem}");
+        debug!("a thread keeps the daemon's own priority: {problem}");
     }
 }

@@ -1,0 +1,210 @@
+//! Which records have to go from the beginning of the store, by their age or by its size.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jit_proto::chain::Head;
+use jit_proto::moment::{WallTime, in_days};
+use jit_proto::pruned::{LEAST_AGE, Limit, is_over};
+use jit_proto::record::Facts;
+
+/// No more records go at once: what is written about them, and the file that keeps them, has an end.
+pub const MOST_AT_ONCE: u64 = 50_000;
+/// Records go when the oldest is over by this part of the retention, so that not each day has a removal of its own.
+const SLACK_PART: u32 = 64;
+/// And no later than this.
+const MOST_SLACK: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How long the record is kept in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// What is older goes; `None` keeps it for ever. At least [`jit_proto::pruned::LEAST_RETENTION`].
+    pub age: Option<Duration>,
+    /// When the store has more bytes in use, the oldest go, as long as they are older than [`LEAST_AGE`].
+    pub size: Option<u64>,
+    /// The folder that keeps what goes; `None` keeps nothing.
+    pub archive: Option<PathBuf>,
+}
+
+impl Default for Retention {
+    /// Six years, as 45 CFR 164.316(b)(2)(i) asks.
+    fn default() -> Self {
+        Self {
+            age: Some(Duration::from_secs(6 * 366 * 24 * 3600)),
+            size: None,
+            archive: Some(PathBuf::from("/var/lib/jitd/archive")),
+        }
+    }
+}
+
+/// What there is in a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stock {
+    /// The first record.
+    pub first: u64,
+    /// When it was written.
+    pub oldest: WallTime,
+    /// The last record.
+    pub last: u64,
+    /// The last record that every sink has been handed: nothing goes that somebody still waits for.
+    pub handed: u64,
+    /// Bytes in use.
+    pub bytes: u64,
+}
+
+/// What has to go now: each record from the first on, until one may not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Course {
+    /// By which limit.
+    pub limit: Limit,
+    age: Duration,
+    last: u64,
+    now: WallTime,
+}
+
+impl Course {
+    /// Whether this record goes as well, if all before it do.
+    #[must_use]
+    pub fn takes(&self, seq: u64, written_at: WallTime) -> bool {
+        seq <= self.last && is_over(written_at, self.now, self.age)
+    }
+}
+
+/// What has to go from the store, if anything.
+#[must_use]
+pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<Course> {
+    let most = stock.last.min(stock.handed).min(stock.first + MOST_AT_ONCE - 1);
+    if let Some(age) = retention.age
+        && is_over(stock.oldest, now, age.saturating_add(MOST_SLACK.min(age / SLACK_PART)))
+    {
+        return Some(Course { limit: Limit::Age, age, last: most, now });
+    }
+    let size = retention.size.filter(|size| stock.bytes > *size)?;
+    // Down to nine tenths, so that the next record does not begin it again.
+    let excess = stock.bytes - size / 10 * 9;
+    let records = (stock.last + 1).saturating_sub(stock.first);
+    let part = u128::from(excess) * u128::from(records) / u128::from(stock.bytes.max(1));
+    let last = stock.first + u64::try_from(part).unwrap_or(u64::MAX);
+    let course = Course { limit: Limit::Size, age: LEAST_AGE, last: most.min(last), now };
+    course.takes(stock.first, stock.oldest).then_some(course)
+}
+
+/// Records that are to go, and may: where something is to keep them, it has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// The first one.
+    pub from: u64,
+    /// The last one.
+    pub to: u64,
+    /// The last one's hash, in hex.
+    pub hash: String,
+    /// When the youngest of them was written.
+    pub newest: WallTime,
+    /// By which limit they go.
+    pub limit: Limit,
+    /// The settings that said so.
+    pub retention: Retention,
+    /// The file that has them.
+    pub kept_in: Option<PathBuf>,
+}
+
+/// Up to where records have gone, or are to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pruned {
+    /// The last one, which the first one kept has as its `prev`.
+    pub to: Head,
+    /// When the youngest was written: requests and grants that were over by then go as well.
+    pub newest: WallTime,
+}
+
+impl Default for Pruned {
+    fn default() -> Self {
+        Self { to: Head::default(), newest: WallTime(0) }
+    }
+}
+
+/// What the record says about it.
+pub(super) fn facts(segment: &Segment, policy: &str) -> Facts {
+    let Segment { from, to, hash, newest, limit, retention, kept_in } = segment;
+    let limits = match (limit, retention.age, retention.size) {
+        (Limit::Size, _, Some(size)) => format!("the store was larger than {size} bytes"),
+        (_, Some(age), _) => format!("older than {}", in_days(age)),
+        _ => limit.word().to_owned(),
+    };
+    let kept = match kept_in {
+        Some(path) => format!("kept in {}", path.display()),
+        None => "not kept".to_owned(),
+    };
+    Facts {
+        policy: Some(policy.to_owned()),
+        pruned_from: Some(*from),
+        pruned_to: Some(*to),
+        pruned_hash: Some(hash.clone()),
+        pruned_newest: Some(newest.to_rfc3339()),
+        pruned_by: Some(limit.word().to_owned()),
+        retention_seconds: retention.age.map(|age| age.as_secs()),
+        detail: Some(format!("{} records, {limits}; {kept}", to - from + 1)),
+        ..Facts::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 24 * 3600 * 1_000_000;
+
+    fn stock(oldest: u64) -> Stock {
+        Stock { first: 101, oldest: WallTime(oldest * DAY), last: 1100, handed: 1100, bytes: 1_000_000 }
+    }
+
+    fn of(age: Option<u64>, size: Option<u64>) -> Retention {
+        Retention { age: age.map(|days| Duration::from_secs(days * 24 * 3600)), size, archive: None }
+    }
+
+    #[test]
+    fn records_go_by_age_when_the_oldest_is_over_by_some_more() {
+        let now = WallTime(1000 * DAY);
+        let half_a_year = of(Some(192), None);
+        // 192 days, and three of them more.
+        assert_eq!(due(&half_a_year, &stock(806), now), None);
+        let course = due(&half_a_year, &stock(804), now).unwrap();
+        assert_eq!(course.limit, Limit::Age);
+        assert!(course.takes(101, WallTime(804 * DAY)) && course.takes(1100, WallTime(807 * DAY)));
+        assert!(!course.takes(102, WallTime(809 * DAY)), "it is younger than the retention");
+        assert!(!course.takes(102, WallTime(1001 * DAY)), "it is of a clock that was ahead");
+        assert!(!course.takes(1101, WallTime(1)), "it is behind the last one there was");
+        assert_eq!(due(&of(None, None), &stock(1), now), None);
+    }
+
+    #[test]
+    fn records_go_by_size_and_never_the_youngest() {
+        let now = WallTime(1000 * DAY);
+        assert_eq!(due(&of(None, Some(1_000_000)), &stock(1), now), None);
+        let course = due(&of(None, Some(500_000)), &stock(1), now).unwrap();
+        // 550,000 bytes of 1,000,000 in 1,000 records.
+        assert!(course.takes(651, WallTime(1)) && !course.takes(652, WallTime(1)));
+        assert!(!course.takes(102, WallTime(999 * DAY + DAY / 2)));
+        assert_eq!(due(&of(None, Some(500_000)), &stock(999), now), None);
+    }
+
+    #[test]
+    fn nothing_goes_that_a_sink_still_waits_for() {
+        let now = WallTime(10_000 * DAY);
+        for retention in [of(Some(30), None), of(None, Some(1000))] {
+            let course = due(&retention, &Stock { handed: 150, ..stock(1) }, now).unwrap();
+            assert!(course.takes(150, WallTime(1)) && !course.takes(151, WallTime(1)));
+        }
+        assert_eq!(due(&of(None, Some(1000)), &Stock { handed: 100, ..stock(1) }, now), None);
+    }
+
+    #[test]
+    fn a_removal_has_an_end() {
+        let stock = Stock { last: 9_000_000, handed: 9_000_000, ..stock(1) };
+        let course = due(&of(Some(30), None), &stock, WallTime(10_000 * DAY)).unwrap();
+        assert!(
+            course.takes(101 + MOST_AT_ONCE - 1, WallTime(1))
+                && !course.takes(101 + MOST_AT_ONCE, WallTime(1))
+        );
+    }
+}

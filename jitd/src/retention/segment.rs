@@ -1,0 +1,172 @@
+//! A file of the archive: records as `jitctl audit export` writes them, whole and checked before any of them may go.
+//!
+//! Its name holds the first record, the last one, and the last one's hash:
+//! `audit-000000000001-000000050000-HASH.jsonl`. It has that name when it is whole and on the disk.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use jit_proto::chain::{Head, Verifier, hash_from_hex};
+use jit_proto::moment::WallTime;
+use jit_proto::sighting::exported;
+use serde::Deserialize;
+
+use super::RetentionError;
+use crate::core::retention::{Course, Retention, Segment};
+use crate::store::Reader;
+
+/// Records read at a time.
+const PAGE: u64 = 512;
+/// What is being written ends like this until it is whole.
+const UNFINISHED: &str = ".part";
+
+/// Gathers what goes, checks that it is whole and follows what went before, and writes it into the archive if there is
+/// one. `None` if nothing may go.
+///
+/// # Errors
+/// When a record is not whole, or the archive does not take it. The store is as it was.
+pub fn take(
+    reader: &Reader,
+    course: &Course,
+    settings: &Retention,
+    behind: &Head,
+) -> Result<Option<Segment>, RetentionError> {
+    let mut archive = match &settings.archive {
+        Some(folder) => Some(Archive::begin(folder, reader, behind)?),
+        None => None,
+    };
+    let known = hash_from_hex(&behind.hash).map(|hash| (behind.seq, hash)).filter(|(seq, _)| *seq > 0);
+    let mut verifier =
+        Verifier::default().from_anywhere().knowing(known.into_iter().collect::<BTreeMap<_, _>>());
+    let mut last = behind.clone();
+    let mut newest = WallTime(0);
+    'pages: loop {
+        let page = reader.records(last.seq + 1, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        for record in page {
+            let Some(written_at) = time_of(&record.line).filter(|at| course.takes(record.seq, *at)) else {
+                break 'pages;
+            };
+            verifier.feed(record.as_stored())?;
+            if let Some(archive) = &mut archive {
+                archive.put(&exported(record.as_stored()))?;
+            }
+            newest = newest.max(written_at);
+            last = Head { seq: record.seq, hash: record.hash };
+        }
+    }
+    if last == *behind {
+        return Ok(None);
+    }
+    let from = behind.seq + 1;
+    let kept_in = archive.map(|archive| archive.finish(from, &last)).transpose()?;
+    let Head { seq: to, hash } = last;
+    Ok(Some(Segment { from, to, hash, newest, limit: course.limit, retention: settings.clone(), kept_in }))
+}
+
+/// When a record says that it was written.
+#[must_use]
+pub fn time_of(line: &str) -> Option<WallTime> {
+    #[derive(Deserialize)]
+    struct Timed {
+        time: String,
+    }
+    WallTime::from_rfc3339(&serde_json::from_str::<Timed>(line).ok()?.time)
+}
+
+/// The folder, and the file that is being written.
+struct Archive {
+    folder: PathBuf,
+    path: PathBuf,
+    file: BufWriter<File>,
+    /// Half of what is free: a full disk would keep the store from recording, and so everybody from elevating.
+    room: u64,
+}
+
+impl Archive {
+    fn begin(folder: &Path, reader: &Reader, behind: &Head) -> Result<Self, RetentionError> {
+        let path = folder.join(format!("audit{UNFINISHED}"));
+        let context = |error: std::io::Error| refused(folder, &error.to_string());
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(context(error)),
+            _ => {}
+        }
+        let meta = fs::symlink_metadata(folder).map_err(context)?;
+        if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
+            return Err(refused(folder, "it is no folder that only root may write"));
+        }
+        clear(folder, reader, behind)?;
+        let free = rustix::fs::statvfs(folder).map_err(|error| context(error.into()))?;
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| refused(&path, &error.to_string()))?;
+        let room = free.f_bavail.saturating_mul(free.f_frsize) / 2;
+        Ok(Self { folder: folder.to_owned(), path, file: BufWriter::new(file), room })
+    }
+
+    fn put(&mut self, line: &str) -> Result<(), RetentionError> {
+        let left = self.room.checked_sub(line.len() as u64 + 1);
+        self.room = left.ok_or_else(|| self.give_up("it would take more than half of what is free there"))?;
+        let written = writeln!(self.file, "{line}");
+        written.map_err(|error| self.give_up(&error.to_string()))
+    }
+
+    /// Brings the file onto the disk, gives it its name, and brings that onto the disk.
+    fn finish(self, from: u64, last: &Head) -> Result<PathBuf, RetentionError> {
+        let Self { folder, path, file, .. } = self;
+        let to = folder.join(format!("audit-{from:012}-{:012}-{}.jsonl", last.seq, last.hash));
+        let file = file.into_inner().map_err(|error| refused(&path, &error.to_string()))?;
+        file.sync_all().map_err(|error| refused(&path, &error.to_string()))?;
+        fs::rename(&path, &to).map_err(|error| refused(&to, &error.to_string()))?;
+        sync_folder(&folder)?;
+        Ok(to)
+    }
+
+    fn give_up(&self, why: &str) -> RetentionError {
+        // It is removed before the next one is written as well.
+        let _ = fs::remove_file(&self.path);
+        refused(&self.path, why)
+    }
+}
+
+/// Removes what a run that came to no end has left: a file without its name, and one with its name whose records are in
+/// the store still. Files of anything else are left alone, as those of a record that this one came after.
+fn clear(folder: &Path, reader: &Reader, behind: &Head) -> Result<(), RetentionError> {
+    for entry in fs::read_dir(folder).map_err(|error| refused(folder, &error.to_string()))? {
+        let path = entry.map_err(|error| refused(folder, &error.to_string()))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let left = match parts(name) {
+            None => name.ends_with(UNFINISHED),
+            Some((from, last)) => {
+                from == behind.seq + 1
+                    && reader.record(last.seq)?.is_some_and(|record| record.hash == last.hash)
+            }
+        };
+        if left {
+            fs::remove_file(&path).map_err(|error| refused(&path, &error.to_string()))?;
+        }
+    }
+    sync_folder(folder)
+}
+
+/// The first record of a file and its last one, from its name.
+fn parts(name: &str) -> Option<(u64, Head)> {
+    let mut parts = name.strip_prefix("audit-")?.strip_suffix(".jsonl")?.splitn(3, '-');
+    let (from, to, hash) = (parts.next()?, parts.next()?, parts.next()?);
+    hash_from_hex(hash)?;
+    Some((from.parse().ok()?, Head { seq: to.parse().ok()?, hash: hash.to_owned() }))
+}
+
+fn sync_folder(folder: &Path) -> Result<(), RetentionError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| refused(folder, &error.to_string()))
+}
+
+fn refused(path: &Path, why: &str) -> RetentionError {
+    RetentionError::Archive { path: path.to_owned(), error: why.to_owned() }
+}

@@ -1,0 +1,119 @@
+//! Takes records away from the beginning of the store, a few at a time, as far as `audit.pruned` says.
+//!
+//! What was said and what is gone are told apart: a transaction writes the record and takes the first few, and others
+//! take the rest. Wherever that ends, the record says what is missing, and taking the rest can go on.
+
+use jit_proto::chain::Head;
+use jit_proto::moment::WallTime;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde_json::Value;
+
+use super::{Store, StoreError};
+use crate::core::retention::Pruned;
+
+/// Rows taken in one transaction, for which a decision may have to wait.
+const MOST_AT_ONCE: u64 = 128;
+
+pub(super) const TABLE: &str = "
+CREATE TABLE IF NOT EXISTS pruned (
+    id INTEGER PRIMARY KEY CHECK (id = 1), to_seq INTEGER NOT NULL, to_hash TEXT NOT NULL, newest INTEGER NOT NULL,
+    highest_id INTEGER NOT NULL
+) STRICT;
+";
+
+impl Store {
+    /// Up to where records were taken, or are to be.
+    #[must_use]
+    pub fn pruned(&self) -> &Pruned {
+        &self.pruned
+    }
+
+    /// Takes a few rows of those that are to go; returns whether there may be more.
+    ///
+    /// # Errors
+    /// Whatever SQLite says. Nothing was taken then.
+    pub fn take_away(&mut self) -> Result<bool, StoreError> {
+        let path = self.path.clone();
+        let context = |error| StoreError::Sqlite { path: path.clone(), error };
+        // What is taken twice is gone once: this need not survive a power cut.
+        self.be_durable(false)?;
+        let transaction = self.connection.transaction().map_err(context)?;
+        let taken = records(&transaction, self.pruned.to.seq).map_err(context)?;
+        let (mut taken, mut swept) = (taken, self.swept);
+        for (table, end, swept) in
+            [("requests", "/expires/wall", &mut swept.0), ("grants", "/ends/wall", &mut swept.1)]
+        {
+            if taken < MOST_AT_ONCE {
+                taken += closed(&transaction, table, end, self.pruned.newest, swept).map_err(context)?;
+            }
+        }
+        transaction.commit().map_err(context)?;
+        self.swept = swept;
+        Ok(taken > 0)
+    }
+}
+
+/// What the table says.
+pub(super) fn found(connection: &Connection) -> rusqlite::Result<Pruned> {
+    let sql = "SELECT to_seq, to_hash, newest FROM pruned";
+    let found = connection.query_row(sql, [], |row| {
+        let to = Head { seq: row.get(0)?, hash: row.get(1)? };
+        Ok(Pruned { to, newest: WallTime(row.get(2)?) })
+    });
+    found.optional().map(Option::unwrap_or_default)
+}
+
+/// Writes down that records are to go, with the record that says so, and takes the first few.
+pub(super) fn begin(transaction: &Transaction<'_>, pruned: &Pruned) -> rusqlite::Result<()> {
+    // Numbers are not used again, whatever rows are left.
+    transaction.execute(
+        "INSERT OR REPLACE INTO pruned (id, to_seq, to_hash, newest, highest_id)
+         SELECT 1, ?1, ?2, ?3, ifnull(max(id), 0) FROM
+         (SELECT max(id) AS id FROM requests UNION ALL SELECT max(id) FROM grants UNION ALL
+          SELECT max(highest_id) FROM pruned)",
+        params![pruned.to.seq, pruned.to.hash, pruned.newest.0],
+    )?;
+    records(transaction, pruned.to.seq).map(drop)
+}
+
+/// Takes the first few records up to this one.
+fn records(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<u64> {
+    let first = transaction
+        .prepare_cached("SELECT min(seq) FROM records")?
+        .query_row([], |row| row.get::<_, Option<u64>>(0))?;
+    let Some(first) = first.filter(|first| *first <= up_to) else { return Ok(0) };
+    let last = up_to.min(first + MOST_AT_ONCE - 1);
+    let taken = transaction.prepare_cached("DELETE FROM records WHERE seq <= ?1")?.execute([last])?;
+    Ok(taken as u64)
+}
+
+/// Takes a few closed rows that were over before this moment, by the end that was set when they began. Their numbers
+/// follow the time, so a page without such a row is the last one looked at.
+fn closed(
+    transaction: &Transaction<'_>,
+    table: &str,
+    end: &str,
+    before: WallTime,
+    swept: &mut u64,
+) -> rusqlite::Result<u64> {
+    let sql = format!("SELECT id, open, body FROM {table} WHERE id > ?1 ORDER BY id LIMIT ?2");
+    let mut page = transaction.prepare_cached(&sql)?;
+    let mut rows = page.query(params![*swept, MOST_AT_ONCE])?;
+    let (mut last, mut over) = (*swept, Vec::new());
+    while let Some(row) = rows.next()? {
+        let (id, open, body): (u64, bool, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        last = id;
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        let ended = body.pointer(end).and_then(Value::as_u64);
+        over.extend((!open && ended.is_some_and(|ended| ended <= before.0)).then_some(id));
+    }
+    drop(rows);
+    let mut delete = transaction.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1"))?;
+    for id in &over {
+        delete.execute([id])?;
+    }
+    if !over.is_empty() {
+        *swept = last;
+    }
+    Ok(over.len() as u64)
+}
