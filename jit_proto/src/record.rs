@@ -112,6 +112,10 @@ events! {
     AuditResealed = "audit.resealed", Alert;
     /// From this record on, it is not sealed any more: the seal's key is lost, or does not fit the store.
     AuditUnsealed = "audit.unsealed", Alert;
+    /// A rule over the record says that somebody should look: `alert` names the rule, `about` the record.
+    AlertRaised = "alert.raised", Alert;
+    /// Somebody who was to be told was not: a hook or the mail program failed, or there was too much to tell.
+    NotifyFailed = "notify.failed", Error;
 }
 
 /// What is known about an event. What does not apply is left out of the line.
@@ -227,6 +231,15 @@ pub struct Facts {
     /// Which key a seal begins with, without the key: 16 hexadecimal digits ([`crate::seal::SealKey::id`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal_key: Option<String>,
+    /// The rule that raised an alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<String>,
+    /// The number of the record that an alert, or what could not be told, is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<u64>,
+    /// How many of the same kind were held back since the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<u64>,
     /// What else there is to say, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -21,6 +21,8 @@ fn entry(event: Event) -> (&'static str, u8, Outcome) {
         Event::AuditSealed => ("Audit record sealed", 5, Success),
         Event::AuditResealed => ("Audit record sealed anew", 6, Success),
         Event::AuditUnsealed => ("Audit record not sealed any more", 10, Failure),
+        Event::AlertRaised => ("Alert raised", 8, Success),
+        Event::NotifyFailed => ("Somebody could not be told", 7, Failure),
         Event::RequestMade => ("Privilege requested", 2, Success),
         Event::RequestApproved => ("Request approved", 3, Success),
         Event::RequestDenied => ("Request denied", 4, Success),

@@ -14,7 +14,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 37] = [
+const FACTS: [&str; 40] = [
     "outcome",
     "user",
     "uid",
@@ -51,6 +51,9 @@ const FACTS: [&str; 37] = [
     "login_session",
     "policy",
     "seal_key",
+    "alert",
+    "about",
+    "suppressed",
     "detail",
 ];
 

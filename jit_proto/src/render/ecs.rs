@@ -32,6 +32,8 @@ fn entry(event: Event) -> Entry {
             of("event", &["configuration"], &["change"], Success)
         }
         Event::AuditUnsealed => of("alert", &["configuration"], &["change"], Failure),
+        Event::AlertRaised => of("alert", &["iam"], &["info"], Success),
+        Event::NotifyFailed => of("event", &["process"], &["info"], Failure),
         Event::RequestMade => of("event", &["iam"], &["user", "info"], Success),
         Event::RequestApproved => of("event", &["iam"], &["admin", "info"], Success),
         Event::RequestDenied => of("event", &["iam"], &["admin", "info"], Success),
