@@ -7,6 +7,8 @@ use std::time::Duration;
 use jit_proto::identity::{Reason, RoleName, Ticket, UserId};
 use jit_proto::moment::{WallTime, spoken};
 
+use super::alerts::AlertRules;
+use super::notices::Notices;
 use super::people::People;
 
 /// Everything that `/etc/jitd` says.
@@ -41,6 +43,10 @@ pub struct Settings {
     pub syslog_enterprise: u32,
     /// Below these paths, files that give privilege to whoever runs them are looked for.
     pub setuid_paths: Vec<PathBuf>,
+    /// What is alerted to.
+    pub alerts: AlertRules,
+    /// Who is told of what.
+    pub notices: Notices,
 }
 
 impl Default for Settings {
@@ -56,6 +62,8 @@ impl Default for Settings {
             setuid_paths: ["/usr", "/opt", "/etc", "/srv", "/root", "/var/tmp", "/tmp", "/dev/shm", "/home"]
                 .map(PathBuf::from)
                 .to_vec(),
+            alerts: AlertRules::default(),
+            notices: Notices::default(),
         }
     }
 }

@@ -1,5 +1,9 @@
 //! From files to a policy: ownership, form, values, names.
 
+mod alerts;
+
+mod notices;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -229,6 +233,8 @@ impl Loader<'_> {
             auditors: self.people(source, "auditors", &file.auditors),
             syslog_enterprise: file.syslog_enterprise.unwrap_or(standard.syslog_enterprise),
             setuid_paths: self.paths(source, "setuid_paths", file.setuid_paths, standard.setuid_paths),
+            alerts: self.alerts(source, file.alerts),
+            notices: self.notices(source, file.notify),
         }
     }
 
