@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::alerting::Alerting;
 use crate::bus::Front;
 use crate::clock::Clock;
 use crate::core::event::Event;
@@ -80,6 +81,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let folder = path.parent().unwrap_or(path);
     let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the surveyor")?;
+    let alerting = Alerting::remembering(store.habits()?);
     let started_at = clock.now().wall;
     let decider = Engine {
         store,
@@ -88,6 +90,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         sink,
         disk,
         surveyor: surveyor.clone(),
+        alerting,
         changes,
         head,
         deadline,

@@ -12,6 +12,7 @@ use jit_proto::moment::{BootTime, WallTime};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::error;
 
+use crate::alerting::{Alerting, News};
 use crate::audit::ToSink;
 use crate::clock::Clock;
 use crate::core::event::{Changed, Commit, Durability, Effect, Event, Refusal, Reply, Survey, Verdict};
@@ -158,6 +159,8 @@ pub struct Engine {
     pub disk: Disk,
     /// What looks for things left behind.
     pub surveyor: std_mpsc::Sender<ToSurveyor>,
+    /// What looks at each record for something to alert to.
+    pub alerting: Alerting,
     /// What tells the bus.
     pub changes: broadcast::Sender<Changed>,
     /// Where the number of the last record is seen.
@@ -180,6 +183,7 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub struct Later {
     records: Vec<Sealed>,
+    news: News,
     /// One of them tells of a decision.
     urgent: bool,
     changes: Vec<Changed>,
@@ -239,6 +243,7 @@ impl Engine {
                         if let Event::PolicyLoaded(new, _) = &incoming.event {
                             let _ = self.sink.send(ToSink::Enterprise(new.settings.syslog_enterprise));
                             let _ = self.surveyor.send(ToSurveyor::Paths(new.settings.setuid_paths.clone()));
+                            self.alerting.go_by(&new.settings.alerts);
                             policy = Some(Arc::clone(new));
                         }
                         let Incoming { event, pidfd, reply } = *incoming;
@@ -319,7 +324,10 @@ impl Engine {
             Effect::Commit(commit) => Some(commit),
             _ => None,
         });
-        let written = self.store.commit(commits.collect(), self.kept(ledger))?;
+        let mut commits: Vec<Commit> = commits.collect();
+        self.alerting.take_along(&mut commits, self.store.head().seq);
+        let written = self.store.commit(commits, self.kept(ledger))?;
+        self.later.news.extend(self.alerting.written());
         if let Err(problem) = written.key {
             error!("the seal's key could not be moved on: {problem}");
         }
@@ -405,6 +413,8 @@ impl Engine {
                 urgent: std::mem::take(&mut self.later.urgent),
             });
         }
+        self.later.news.to_tell.clear();
+        self.later.changes.extend(self.later.news.alerts.drain(..).map(Changed::Alert));
         for survey in self.later.surveys.drain(..) {
             if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {
                 error!("nobody surveys what sessions leave behind: the surveyor has ended");
@@ -427,7 +437,10 @@ impl Engine {
             commits.iter_mut().for_each(|commit| commit.durability = Durability::AtOnce);
         }
         let durability = commits.iter().map(|commit| commit.durability).max().unwrap_or_default();
-        let written = self.store.commit(std::mem::take(commits), self.kept(ledger))?;
+        self.alerting.take_along(commits, self.store.head().seq);
+        let written = self.store.commit(std::mem::take(commits), self.kept(ledger));
+        let written = written.inspect_err(|_| self.alerting.not_written())?;
+        self.later.news.extend(self.alerting.written());
         self.failing = written.key.is_err();
         if durability == Durability::BeforeTheSession {
             self.later.onto_the_disk = true;

@@ -22,6 +22,8 @@ pub mod survey;
 
 pub mod audit;
 
+pub mod alerting;
+
 pub mod bus;
 
 pub mod rules;

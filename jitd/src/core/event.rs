@@ -10,6 +10,7 @@ use jit_proto::record::Draft;
 use jit_proto::seal::SealKey;
 use serde::{Deserialize, Serialize};
 
+use super::alerts::Habit;
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
 use super::people::{Account, Person};
 use super::policy::Policy;
@@ -362,6 +363,8 @@ pub struct Commit {
     pub changes: Vec<Change>,
     /// What the audit record says of it.
     pub drafts: Vec<Draft>,
+    /// People's habits, as these records changed them.
+    pub habits: Vec<(UserId, Habit)>,
     /// The key of a seal that begins behind these records.
     pub seal: Option<SealKey>,
 }
@@ -403,6 +406,8 @@ pub enum Changed {
     ClosesSoon(GrantId),
     /// Something was left behind under a grant.
     LeftBehind(GrantId),
+    /// An alert, by the number of its record.
+    Alert(u64),
 }
 
 /// An answer.
