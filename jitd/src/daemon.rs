@@ -26,7 +26,7 @@ use crate::sessions::systemd::Systemd;
 use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::survey::ToSurveyor;
-use crate::{alarm, audit, bus, gate, sessions, sockets, survey};
+use crate::{alarm, audit, bus, gate, notify, sessions, sockets, survey};
 
 /// Where the policy is.
 pub(crate) const POLICY: &str = "/etc/jitd";
@@ -82,6 +82,8 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the surveyor")?;
     let alerting = Alerting::remembering(store.habits()?);
+    let notifier =
+        notify::start(path, store.head().seq, clock.clone(), engine.clone()).context("the notifier")?;
     let started_at = clock.now().wall;
     let decider = Engine {
         store,
@@ -91,6 +93,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         disk,
         surveyor: surveyor.clone(),
         alerting,
+        notifier,
         changes,
         head,
         deadline,

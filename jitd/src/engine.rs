@@ -20,6 +20,7 @@ use crate::core::ledger::{EndedBy, Ledger};
 use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
+use crate::notify::ToNotifier;
 use crate::sessions::Order;
 use crate::store::disk::Disk;
 use crate::store::{Kept, KeyFileError, Store, StoreError, Written};
@@ -161,6 +162,8 @@ pub struct Engine {
     pub surveyor: std_mpsc::Sender<ToSurveyor>,
     /// What looks at each record for something to alert to.
     pub alerting: Alerting,
+    /// What tells people.
+    pub notifier: mpsc::UnboundedSender<ToNotifier>,
     /// What tells the bus.
     pub changes: broadcast::Sender<Changed>,
     /// Where the number of the last record is seen.
@@ -243,6 +246,7 @@ impl Engine {
                         if let Event::PolicyLoaded(new, _) = &incoming.event {
                             let _ = self.sink.send(ToSink::Enterprise(new.settings.syslog_enterprise));
                             let _ = self.surveyor.send(ToSurveyor::Paths(new.settings.setuid_paths.clone()));
+                            let _ = self.notifier.send(ToNotifier::Policy(Arc::clone(new)));
                             self.alerting.go_by(&new.settings.alerts);
                             policy = Some(Arc::clone(new));
                         }
@@ -413,7 +417,10 @@ impl Engine {
                 urgent: std::mem::take(&mut self.later.urgent),
             });
         }
-        self.later.news.to_tell.clear();
+        if !self.distrusted && !self.later.news.to_tell.is_empty() {
+            // Nobody is told by a notifier that has ended; the record has it.
+            let _ = self.notifier.send(ToNotifier::Written(std::mem::take(&mut self.later.news.to_tell)));
+        }
         self.later.changes.extend(self.later.news.alerts.drain(..).map(Changed::Alert));
         for survey in self.later.surveys.drain(..) {
             if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {

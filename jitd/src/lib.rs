@@ -24,6 +24,8 @@ pub mod audit;
 
 pub mod alerting;
 
+pub mod notify;
+
 pub mod bus;
 
 pub mod rules;

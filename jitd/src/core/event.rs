@@ -66,6 +66,15 @@ pub enum Event {
         /// What the survey cost.
         detail: String,
     },
+    /// Somebody who was to be told of something was not.
+    NotTold {
+        /// The record that it is about, where it is about one.
+        about: Option<u64>,
+        /// How many failures of this kind were not recorded since the last one.
+        suppressed: u64,
+        /// What failed, and why.
+        detail: String,
+    },
 }
 
 /// A grant as it is remembered when the ledger knows it no more.
