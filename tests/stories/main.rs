@@ -40,4 +40,6 @@ mod authority;
 
 mod policy;
 
+mod alerts;
+
 mod package;
