@@ -96,6 +96,7 @@ install-files:
 	@test -n '$(MULTIARCH)' || { echo 'install: the multiarch name of this machine is unknown; give MULTIARCH=' >&2; exit 1; }
 	$(call put,0755,$(RELEASE)/jitd,$(ROOT)/libexec/jitd)
 	$(call put,0755,$(RELEASE)/jitctl,$(ROOT)/bin/jitctl)
+	install -D -m 0755 packaging/libexec/jitd-webhook $(ROOT)/libexec/jitd-webhook
 	$(call put,0644,$(RELEASE)/libpam_jit.so,$(DESTDIR)$(PAM_DIR)/pam_jit.so)
 	install -d $(ROOT)/lib/systemd/system
 	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' systemd/jitd.service >$(ROOT)/lib/systemd/system/jitd.service

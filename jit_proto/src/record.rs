@@ -122,6 +122,10 @@ events! {
     AuditUnsealed = "audit.unsealed", Alert;
     /// Old records were removed from the store: those up to a number, by a limit in the settings.
     AuditPruned = "audit.pruned", Notice;
+    /// A rule over the record says that somebody should look: `alert` names the rule, `about` the record.
+    AlertRaised = "alert.raised", Alert;
+    /// Somebody who was to be told was not: a hook or the mail program failed, or there was too much to tell.
+    NotifyFailed = "notify.failed", Error;
 }
 
 /// What is known about an event. What does not apply is left out of the line.
@@ -258,6 +262,15 @@ pub struct Facts {
     /// The retention then in force, in seconds; left out where records were kept for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_seconds: Option<u64>,
+    /// The rule that raised an alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<String>,
+    /// The number of the record that an alert, or what could not be told, is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<u64>,
+    /// How many of the same kind were held back since the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<u64>,
     /// What else there is to say, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -56,6 +56,10 @@ pub(crate) struct PolicyView {
     pub(crate) operators: Vec<String>,
     /// Who may read the audit record.
     pub(crate) auditors: Vec<String>,
+    /// Rules of alerts that are switched off.
+    pub(crate) alerts_off: Vec<String>,
+    /// How people are told: a program, addresses.
+    pub(crate) told: Vec<String>,
     /// Every role.
     pub(crate) roles: Vec<RoleView>,
 }

@@ -217,6 +217,8 @@ mod tests {
             request_expiry_seconds: 2,
             grace_seconds: 3,
             warn_before_seconds: vec![text.into()],
+            alerts_off: vec![text.into()],
+            told: vec![text.into()],
             operators: vec![text.into()],
             auditors: vec![text.into()],
             roles: vec![a_role(text)],

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::alerting::Alerting;
 use crate::audit::{Cursors, Sinks};
 use crate::bus::Front;
 use crate::clock::Clock;
@@ -24,7 +25,7 @@ use crate::sessions::systemd::Systemd;
 use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::survey::ToSurveyor;
-use crate::{alarm, audit, bus, gate, retention, sessions, sockets, stacks, survey};
+use crate::{alarm, audit, bus, gate, notify, retention, sessions, sockets, stacks, survey};
 
 /// Where the policy is.
 pub(crate) const POLICY: &str = "/etc/jitd";
@@ -80,6 +81,9 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let folder = path.parent().unwrap_or(path);
     let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the surveyor")?;
+    let alerting = Alerting::remembering(store.habits()?);
+    let notifier =
+        notify::start(path, store.head().seq, clock.clone(), engine.clone()).context("the notifier")?;
     let started_at = clock.now().wall;
     let decider = Engine {
         store,
@@ -89,6 +93,8 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         disk,
         surveyor: surveyor.clone(),
         retention,
+        alerting,
+        notifier,
         changes,
         head,
         heartbeat,

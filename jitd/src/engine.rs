@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::error;
 
+use crate::alerting::{Alerting, News};
 use crate::audit::{Sinks, ToSink};
 use crate::clock::Clock;
 use crate::core::event::{Changed, Commit, Durability, Effect, Event, Refusal, Reply, Survey, Verdict};
@@ -19,6 +20,7 @@ use crate::core::ledger::{EndedBy, Ledger};
 use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
+use crate::notify::ToNotifier;
 use crate::retention::ToRetention;
 use crate::sessions::Order;
 use crate::store::disk::Disk;
@@ -222,6 +224,10 @@ pub struct Engine {
     pub surveyor: std_mpsc::Sender<ToSurveyor>,
     /// What lets old records go.
     pub retention: std_mpsc::Sender<ToRetention>,
+    /// What looks at each record for something to alert to.
+    pub alerting: Alerting,
+    /// What tells people.
+    pub notifier: mpsc::UnboundedSender<ToNotifier>,
     /// What tells the bus.
     pub changes: broadcast::Sender<Changed>,
     /// Where the number of the last record is seen.
@@ -244,6 +250,7 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub struct Later {
     records: Vec<Sealed>,
+    news: News,
     /// So many of them, the first ones, are on the disk.
     on_the_disk: usize,
     /// One of those tells of a decision.
@@ -312,6 +319,8 @@ impl Engine {
                             let _ = self.surveyor.send(ToSurveyor::Paths(new.settings.setuid_paths.clone()));
                             let settings = new.settings.retention.clone();
                             let _ = self.retention.send(ToRetention::Settings(settings));
+                            let _ = self.notifier.send(ToNotifier::Policy(Arc::clone(new)));
+                            self.alerting.go_by(&new.settings.alerts);
                             policy = Some(Arc::clone(new));
                         }
                         let Incoming { mut event, pidfd, reply } = *incoming;
@@ -419,7 +428,10 @@ impl Engine {
             Effect::Commit(commit) => Some(commit),
             _ => None,
         });
-        let written = self.store.commit(commits.collect(), self.kept(ledger))?;
+        let mut commits: Vec<Commit> = commits.collect();
+        self.alerting.take_along(&mut commits, self.store.head().seq);
+        let written = self.store.commit(commits, self.kept(ledger))?;
+        self.later.news.extend(self.alerting.written());
         if let Err(problem) = written.key {
             error!("the seal's key could not be moved on: {problem}");
         }
@@ -527,6 +539,11 @@ impl Engine {
                 }
             }
         }
+        if !self.distrusted && !self.later.news.to_tell.is_empty() {
+            // Nobody is told by a notifier that has ended; the record has it.
+            let _ = self.notifier.send(ToNotifier::Written(std::mem::take(&mut self.later.news.to_tell)));
+        }
+        self.later.changes.extend(self.later.news.alerts.drain(..).map(Changed::Alert));
         for survey in self.later.surveys.drain(..) {
             if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {
                 error!("nobody surveys what sessions leave behind: the surveyor has ended");
@@ -549,7 +566,10 @@ impl Engine {
             commits.iter_mut().for_each(|commit| commit.durability = Durability::AtOnce);
         }
         let durability = commits.iter().map(|commit| commit.durability).max().unwrap_or_default();
-        let written = self.store.commit(std::mem::take(commits), self.kept(ledger))?;
+        self.alerting.take_along(commits, self.store.head().seq);
+        let written = self.store.commit(std::mem::take(commits), self.kept(ledger));
+        let written = written.inspect_err(|_| self.alerting.not_written())?;
+        self.later.news.extend(self.alerting.written());
         self.failing = written.key.is_err();
         if durability == Durability::BeforeTheSession {
             self.later.onto_the_disk = true;

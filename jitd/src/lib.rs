@@ -26,6 +26,10 @@ pub mod stacks;
 
 pub mod retention;
 
+pub mod alerting;
+
+pub mod notify;
+
 pub mod bus;
 
 pub mod rules;

@@ -44,4 +44,6 @@ mod authority;
 
 mod policy;
 
+mod alerts;
+
 mod package;

@@ -26,6 +26,8 @@ fn entry(event: Event) -> (&'static str, u8, Outcome) {
         Event::SinkDown => ("Audit records not forwarded", 8, Failure),
         Event::SinkBack => ("Audit records forwarded again", 4, Success),
         Event::AuditPruned => ("Old audit records removed", 5, Success),
+        Event::AlertRaised => ("Alert raised", 8, Success),
+        Event::NotifyFailed => ("Somebody could not be told", 7, Failure),
         Event::RequestMade => ("Privilege requested", 2, Success),
         Event::RequestApproved => ("Request approved", 3, Success),
         Event::RequestDenied => ("Request denied", 4, Success),

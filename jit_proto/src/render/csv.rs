@@ -14,7 +14,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 44] = [
+const FACTS: [&str; 47] = [
     "outcome",
     "user",
     "uid",
@@ -58,6 +58,9 @@ const FACTS: [&str; 44] = [
     "pruned_newest",
     "pruned_by",
     "retention_seconds",
+    "alert",
+    "about",
+    "suppressed",
     "detail",
 ];
 

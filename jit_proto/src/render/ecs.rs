@@ -37,6 +37,8 @@ fn entry(event: Event) -> Entry {
         Event::SinkDown => of("event", &["configuration"], &["info"], Failure),
         Event::SinkBack => of("event", &["configuration"], &["info"], Success),
         Event::AuditPruned => of("event", &["configuration"], &["deletion"], Success),
+        Event::AlertRaised => of("alert", &["iam"], &["info"], Success),
+        Event::NotifyFailed => of("event", &["process"], &["info"], Failure),
         Event::RequestMade => of("event", &["iam"], &["user", "info"], Success),
         Event::RequestApproved => of("event", &["iam"], &["admin", "info"], Success),
         Event::RequestDenied => of("event", &["iam"], &["admin", "info"], Success),

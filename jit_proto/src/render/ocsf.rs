@@ -61,6 +61,8 @@ fn entry(event: Event) -> (Class, u32, &'static str, Outcome) {
         Event::SinkDown => (ApplicationLifecycle, OTHER, "Forwarding Stopped", Failure),
         Event::SinkBack => (ApplicationLifecycle, OTHER, "Forwarding Resumed", Success),
         Event::AuditPruned => (EntityManagement, 4, "Delete", Success),
+        Event::AlertRaised => (DetectionFinding, 1, "Create", Success),
+        Event::NotifyFailed => (Base, OTHER, "Not Told", Failure),
         Event::RequestMade => (EntityManagement, 1, "Create", Success),
         Event::RequestApproved => (EntityManagement, 3, "Update", Success),
         Event::RequestDenied => (EntityManagement, OTHER, "Deny", Success),
@@ -149,10 +151,11 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
         Class::DetectionFinding => {
             document["finding_info"] = json!({
                 "uid": format!("{}-{}", origin.host, record.seq),
-                "title": if record.event == Event::SessionStuck {
-                    "An elevated session could not be proven empty"
-                } else {
-                    "Privilege left behind by an elevated session"
+                "title": match record.event {
+                    Event::SessionStuck => "An elevated session could not be proven empty",
+                    Event::AlertRaised => "A rule over the audit record was met",
+                    Event::AuditUnsealed => "The audit record is not sealed any more",
+                    _ => "Privilege left behind by an elevated session",
                 },
             });
         }

@@ -51,6 +51,12 @@ pub(crate) fn policy(policy: &PolicyView, width: Option<u16>) -> String {
     text += &detail("warned", &format!("{} before the end", list(&warned)));
     text += &detail("operators", &list(&policy.operators));
     text += &detail("auditors", &list(&policy.auditors));
+    if !policy.alerts_off.is_empty() {
+        text += &detail("no alerts", &list(&policy.alerts_off));
+    }
+    if !policy.told.is_empty() {
+        text += &detail("told", &list(&policy.told));
+    }
     if policy.roles.is_empty() {
         text += "no roles\n";
     } else {

@@ -462,7 +462,11 @@ impl Gathered {
                 run.left = facts.left;
             }
             // They are in the figures, and say nothing that is not said elsewhere.
-            Event::AccessRoot | Event::SessionMoved | Event::SessionWarned => {}
+            Event::AccessRoot
+            | Event::SessionMoved
+            | Event::SessionWarned
+            | Event::AlertRaised
+            | Event::NotifyFailed => {}
             Event::DaemonStarted
             | Event::DaemonStopped
             | Event::PolicyLoaded
@@ -705,6 +709,8 @@ fn attention(report: &Report) -> Vec<String> {
         (Event::StackBroken, "A PAM stack does not ask"),
         (Event::SinkDown, "Records were not forwarded"),
         (Event::AuditUnsealed, "The record lost its seal"),
+        (Event::AlertRaised, "An alert was raised"),
+        (Event::NotifyFailed, "Somebody who was to be told was not"),
     ] {
         let count = report.figure(event);
         if count > 0 {

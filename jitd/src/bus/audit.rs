@@ -107,6 +107,9 @@ impl Audit {
     #[zbus(signal)]
     async fn records_written(emitter: &SignalEmitter<'_>, head_seq: u64) -> zbus::Result<()>;
 
+    #[zbus(signal)]
+    async fn alert_raised(emitter: &SignalEmitter<'_>, seq: u64) -> zbus::Result<()>;
+
     /// The name that this host's records are found under.
     #[zbus(property(emits_changed_signal = "const"))]
     async fn host(&self) -> String {

@@ -373,6 +373,8 @@ impl Manager {
                 "warn_before_seconds": settings.warn_before.iter().map(|span| seconds(*span).to_string()).collect::<Vec<_>>(),
                 "operators": settings.operators.written,
                 "auditors": settings.auditors.written,
+                "alerts_off": settings.alerts.off.iter().map(|rule| rule.name()).collect::<Vec<_>>(),
+                "told": settings.notices.ways(),
                 "roles": roles,
             }))?)
         })

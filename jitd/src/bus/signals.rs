@@ -36,6 +36,7 @@ pub(super) async fn forward(connection: Connection, mut changes: broadcast::Rece
             Ok(Changed::Request(id)) => emit(&connection, MANAGER_INTERFACE, "RequestChanged", id.0).await,
             Ok(Changed::Grant(id)) => emit(&connection, MANAGER_INTERFACE, "GrantChanged", id.0).await,
             Ok(Changed::LeftBehind(id)) => emit(&connection, MANAGER_INTERFACE, "LeftBehind", id.0).await,
+            Ok(Changed::Alert(seq)) => emit(&connection, AUDIT_INTERFACE, "AlertRaised", seq).await,
             Ok(Changed::Session(id)) => drop(sessions.insert(id.0)),
             Ok(Changed::ClosesSoon(id)) => {
                 emit(&connection, MANAGER_INTERFACE, "GrantClosesSoon", id.0).await

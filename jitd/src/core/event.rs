@@ -11,6 +11,7 @@ use jit_proto::record::Draft;
 use jit_proto::seal::SealKey;
 use serde::{Deserialize, Serialize};
 
+use super::alerts::Habit;
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
 use super::people::{Account, Person};
 use super::policy::Policy;
@@ -71,6 +72,15 @@ pub enum Event {
         /// What changed, a line each.
         findings: Vec<String>,
         /// What the survey cost.
+        detail: String,
+    },
+    /// Somebody who was to be told of something was not.
+    NotTold {
+        /// The record that it is about, where it is about one.
+        about: Option<u64>,
+        /// How many failures of this kind were not recorded since the last one.
+        suppressed: u64,
+        /// What failed, and why.
         detail: String,
     },
 }
@@ -405,6 +415,8 @@ pub struct Commit {
     pub changes: Vec<Change>,
     /// What the audit record says of it.
     pub drafts: Vec<Draft>,
+    /// People's habits, as these records changed them.
+    pub habits: Vec<(UserId, Habit)>,
     /// The key of a seal that begins behind these records.
     pub seal: Option<SealKey>,
     /// The records up to here are to go, as these records say.
@@ -448,6 +460,8 @@ pub enum Changed {
     ClosesSoon(GrantId),
     /// Something was left behind under a grant.
     LeftBehind(GrantId),
+    /// An alert, by the number of its record.
+    Alert(u64),
 }
 
 /// An answer.

@@ -32,6 +32,10 @@ pub mod idle;
 
 mod facts;
 
+pub mod alerts;
+
+pub mod notices;
+
 pub mod reconcile;
 
 pub mod show;

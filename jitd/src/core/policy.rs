@@ -7,6 +7,8 @@ use std::time::Duration;
 use jit_proto::identity::{Reason, RoleName, Ticket, UserId};
 use jit_proto::moment::{WallTime, spoken};
 
+use super::alerts::AlertRules;
+use super::notices::Notices;
 use super::people::People;
 use super::retention::Retention;
 
@@ -44,6 +46,10 @@ pub struct Settings {
     pub setuid_paths: Vec<PathBuf>,
     /// How long the record is kept in the store.
     pub retention: Retention,
+    /// What is alerted to.
+    pub alerts: AlertRules,
+    /// Who is told of what.
+    pub notices: Notices,
 }
 
 impl Default for Settings {
@@ -60,6 +66,8 @@ impl Default for Settings {
                 .map(PathBuf::from)
                 .to_vec(),
             retention: Retention::default(),
+            alerts: AlertRules::default(),
+            notices: Notices::default(),
         }
     }
 }

@@ -77,6 +77,11 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         Event::LeftBehind { held, findings, detail } => {
             elevation::left_behind(&mut turn, &held, &findings, &detail);
         }
+        Event::NotTold { about, suppressed, detail } => {
+            let facts =
+                Facts { about, suppressed: (suppressed > 0).then_some(suppressed), ..facts::detail(detail) };
+            turn.note(What::NotifyFailed, facts);
+        }
     }
     turn.finish()
 }
@@ -88,7 +93,7 @@ fn durability_of(event: &Event) -> Durability {
             Stage::Enter { .. } => Durability::BeforeTheSession,
             Stage::Recheck | Stage::Track => Durability::WithTheNext,
         },
-        Event::SessionGone(..) => Durability::WithTheNext,
+        Event::SessionGone(..) | Event::NotTold { .. } => Durability::WithTheNext,
         Event::Tick | Event::SessionIdle(_) | Event::SessionIdledOut(_) | Event::LoginGone(_) => {
             Durability::BeforeTheSession
         }

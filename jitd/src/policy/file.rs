@@ -26,6 +26,57 @@ pub(super) struct SettingsFile {
     pub(super) retention: Option<Spanned<String>>,
     pub(super) retention_size: Option<Spanned<String>>,
     pub(super) archive: Option<Spanned<String>>,
+    pub(super) alerts: AlertsTable,
+    pub(super) notify: NotifyTable,
+}
+
+/// `[alerts]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AlertsTable {
+    pub(super) off: Vec<Spanned<String>>,
+    pub(super) repeat_after: Option<Spanned<String>>,
+    pub(super) denials: DenialsTable,
+    pub(super) outside_hours: Option<Spanned<HoursTable>>,
+    pub(super) spike: SpikeTable,
+}
+
+/// `denials = { count = 5, within = "10m" }`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DenialsTable {
+    pub(super) count: Option<Spanned<u32>>,
+    pub(super) within: Option<Spanned<String>>,
+}
+
+/// `outside_hours = { days = ["mon"], from = "07:00", to = "19:00", time_zone = "Europe/Berlin" }`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HoursTable {
+    pub(super) days: Option<Vec<Spanned<String>>>,
+    pub(super) from: Spanned<String>,
+    pub(super) to: Spanned<String>,
+    pub(super) time_zone: Option<Spanned<String>>,
+}
+
+/// `spike = { factor = 3, at_least = 20 }`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SpikeTable {
+    pub(super) factor: Option<Spanned<u32>>,
+    pub(super) at_least: Option<u32>,
+}
+
+/// `[notify]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct NotifyTable {
+    pub(super) exec: Option<Spanned<String>>,
+    pub(super) mail: Vec<Spanned<String>>,
+    pub(super) sendmail: Option<Spanned<String>>,
+    pub(super) user: Option<Spanned<String>>,
+    pub(super) about: Option<Vec<Spanned<String>>>,
+    pub(super) timeout: Option<Spanned<String>>,
 }
 
 /// `roles.d/*.toml`.

@@ -1,5 +1,9 @@
 //! From files to a policy: ownership, form, values, names.
 
+mod alerts;
+
+mod notices;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -243,6 +247,8 @@ impl Loader<'_> {
                 size: self.size(source, file.retention_size.as_ref()),
                 archive: self.archive(source, file.archive, standard.retention.archive),
             },
+            alerts: self.alerts(source, file.alerts),
+            notices: self.notices(source, file.notify),
         }
     }
 

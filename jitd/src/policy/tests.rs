@@ -148,6 +148,76 @@ fn each_mistake_is_named_by_line_and_key() {
 }
 
 #[test]
+fn each_mistake_in_alerts_and_notices_is_named() {
+    let cases = [
+        ("[alerts]\noff = [\"denial\"]", "alerts.off", "there is no rule \"denial\", but denials, "),
+        ("[alerts]\nrepeat_after = \"often\"", "alerts.repeat_after", "is no duration"),
+        ("[alerts]\ndenials = { count = 0 }", "alerts.denials.count", "at least 1"),
+        ("[alerts]\ndenials = { counts = 5 }", "alerts.denials.counts", "unknown field"),
+        ("[alerts]\nspike = { factor = 0 }", "alerts.spike.factor", "at least 1"),
+        (
+            "[alerts]\noutside_hours = { from = \"8:00\", to = \"18:00\" }",
+            "alerts.outside_hours.from",
+            "is no time of day",
+        ),
+        (
+            "[alerts]\noutside_hours = { from = \"08:00\", to = \"24:01\" }",
+            "alerts.outside_hours.to",
+            "is no time of day",
+        ),
+        (
+            "[alerts]\noutside_hours = { from = \"18:00\", to = \"08:00\" }",
+            "alerts.outside_hours.from",
+            "18:00 is not before 08:00",
+        ),
+        (
+            "[alerts]\noutside_hours = { from = \"08:00\", to = \"18:00\", days = [\"monday\"] }",
+            "alerts.outside_hours.days",
+            "none of mon, tue",
+        ),
+        (
+            "[alerts]\noutside_hours = { from = \"08:00\", to = \"18:00\", time_zone = \"../passwd\" }",
+            "alerts.outside_hours.time_zone",
+            "is no name of a time zone",
+        ),
+        ("[notify]\nexec = \"hook\"", "notify.exec", "begins at /"),
+        ("[notify]\nexec = \"/nowhere/hook\"", "notify.exec", "/nowhere/hook: No such file"),
+        ("[notify]\nexec = \"/etc/passwd\"", "notify.exec", "/etc/passwd is no program"),
+        ("[notify]\nabout = [\"sessions\"]", "notify.about", "none of request, activation"),
+        ("[notify]\ntimeout = \"1h\"", "notify.timeout", "from 1s to 10m"),
+        ("[notify]\nmail = [\"a b@example.org\"]", "notify.mail", "is no mail address"),
+        ("[notify]\nmail = [\"-oQ/tmp/x\"]", "notify.mail", "is no mail address"),
+        ("[notify]\nmail = [\"x@y\\nBcc: z\"]", "notify.mail", "is no mail address"),
+    ];
+    for (settings, key, message) in cases {
+        check(settings, EXAMPLE, 2, key, message);
+    }
+    let user = |user: &str| format!("[notify]\nexec = \"/bin/sh\"\nuser = \"{user}\"\n");
+    check(&user("root"), EXAMPLE, 3, "notify.user", "has uid 0");
+    check(&user("nobody1"), EXAMPLE, 3, "notify.user", "no user \"nobody1\"");
+    let anybodys = tempfile::NamedTempFile::new().unwrap();
+    let exec = format!("[notify]\nexec = \"{}\"\n", anybodys.path().display());
+    check(&exec, EXAMPLE, 2, "notify.exec", "others than root may write /tmp");
+}
+
+#[test]
+fn alerts_and_notices_are_as_the_settings_say() {
+    let settings = "[alerts]\noff = [\"clock\"]\noutside_hours = { from = \"08:00\", to = \"24:00\", days = [\"sat\"], \
+        time_zone = \"UTC\" }\ndenials = { count = 3 }\n[notify]\nexec = \"/bin/sh\"\nuser = \"alice\"\n\
+        about = [\"alert\"]\n";
+    let settings = loaded(settings, &[], |_| {}).unwrap().settings;
+    let hours = settings.alerts.hours.as_ref().unwrap();
+    assert_eq!((hours.from, hours.to, hours.days.len()), (480, 1440, 1));
+    assert_eq!(settings.alerts.denials.count, 3);
+    assert!(!settings.alerts.watches(crate::core::alerts::Rule::Clock));
+    let hook = settings.notices.exec.as_ref().unwrap();
+    assert_eq!(hook.named, Path::new("/bin/sh"));
+    assert!(hook.real.is_absolute() && !hook.real.is_symlink());
+    let usual = loaded("", &[], |_| {}).unwrap().settings;
+    assert!(!usual.notices.reach_somebody() && usual.alerts.hours.is_none());
+}
+
+#[test]
 fn a_role_stands_in_one_file_only() {
     let problems = loaded("", &[("a.toml", EXAMPLE), ("b.toml", EXAMPLE)], |_| {}).unwrap_err();
     assert!(problems[0].file.ends_with("b.toml") && problems[0].message.contains("a.toml"), "{problems:?}");

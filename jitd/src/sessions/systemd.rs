@@ -117,19 +117,8 @@ impl Systemd {
             ("TimeoutStopUSec", Variant::from(micros(STOP_LIMIT))),
             ("RuntimeMaxUSec", Variant::from(micros(last.max(Duration::from_secs(1))))),
         ];
-        let auxiliary: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
-        let reply = self
-            .bus
-            .call_method(
-                Some("org.freedesktop.systemd1"),
-                "/org/freedesktop/systemd1",
-                Some("org.freedesktop.systemd1.Manager"),
-                "StartTransientUnit",
-                &(scope.as_str(), "fail", properties, auxiliary),
-            )
-            .await;
         let bus_error = |error| ScopeError::Bus { scope: scope.clone(), error };
-        let reply = match reply {
+        let job = match self.start_transient(&scope, properties).await {
             Err(zbus::Error::MethodError(name, ..))
                 if name.as_str() == "org.freedesktop.systemd1.UnitExists" =>
             {
@@ -138,34 +127,73 @@ impl Systemd {
             }
             other => other.map_err(bus_error)?,
         };
-        let body = reply.body();
-        let job: zbus::OwnedObjectPath = body.deserialize().map_err(bus_error)?;
-        let result = self.end_of(job.as_str()).await;
+        let result = self.end_of(job.as_str(), JOB_LIMIT).await;
         if result == "done" { Ok(()) } else { Err(ScopeError::Job { scope, result }) }
+    }
+
+    /// Asks for a unit of its own; returns the job that starts it.
+    ///
+    /// # Errors
+    /// When PID 1 or the bus says no.
+    pub async fn start_transient(
+        &self,
+        unit: &str,
+        properties: Vec<(&str, Variant<'_>)>,
+    ) -> zbus::Result<zbus::OwnedObjectPath> {
+        let auxiliary: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
+        let reply = self.manager("StartTransientUnit", &(unit, "fail", properties, auxiliary)).await?;
+        reply.body().deserialize()
     }
 
     /// Whether PID 1 holds this unit, and so its time limit.
     async fn is_active(&self, unit: &str) -> zbus::Result<bool> {
-        let systemd = Some("org.freedesktop.systemd1");
-        let manager = Some("org.freedesktop.systemd1.Manager");
-        let reply =
-            self.bus.call_method(systemd, "/org/freedesktop/systemd1", manager, "GetUnit", &(unit,)).await?;
-        let body = reply.body();
-        let path: zbus::OwnedObjectPath = body.deserialize()?;
-        let properties = Some("org.freedesktop.DBus.Properties");
-        let wanted = ("org.freedesktop.systemd1.Unit", "ActiveState");
-        let reply = self.bus.call_method(systemd, path.as_str(), properties, "Get", &wanted).await?;
-        let body = reply.body();
-        let state: Variant<'_> = body.deserialize()?;
-        Ok(<&str>::try_from(&state).is_ok_and(|state| state == "active"))
+        let state = self.property(unit, "Unit", "ActiveState").await?;
+        Ok(<&str>::try_from(&*state).is_ok_and(|state| state == "active"))
     }
 
-    async fn end_of(&self, job: &str) -> String {
+    /// What PID 1 says of a unit that it holds.
+    ///
+    /// # Errors
+    /// When it holds no such unit.
+    pub async fn property(
+        &self,
+        unit: &str,
+        interface: &str,
+        name: &str,
+    ) -> zbus::Result<zbus::OwnedVariant> {
+        let reply = self.manager("GetUnit", &(unit,)).await?;
+        let path: zbus::OwnedObjectPath = reply.body().deserialize()?;
+        let properties = Some("org.freedesktop.DBus.Properties");
+        let wanted = (format!("org.freedesktop.systemd1.{interface}"), name);
+        let systemd = Some("org.freedesktop.systemd1");
+        let reply = self.bus.call_method(systemd, path.as_str(), properties, "Get", &wanted).await?;
+        reply.body().deserialize()
+    }
+
+    /// Lets go of a unit that was started with `AddRef`.
+    ///
+    /// # Errors
+    /// When PID 1 or the bus says no.
+    pub async fn unref(&self, unit: &str) -> zbus::Result<()> {
+        self.manager("UnrefUnit", &(unit,)).await.map(drop)
+    }
+
+    async fn manager<B>(&self, method: &str, body: &B) -> zbus::Result<zbus::Message>
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        let systemd = Some("org.freedesktop.systemd1");
+        let manager = Some("org.freedesktop.systemd1.Manager");
+        self.bus.call_method(systemd, "/org/freedesktop/systemd1", manager, method, body).await
+    }
+
+    /// How a job ended, in PID 1's words; "no answer" where it did not within the limit.
+    pub async fn end_of(&self, job: &str, limit: Duration) -> String {
         let receiver = match lock(&self.jobs).wait(job) {
             Ok(result) => return result,
             Err(receiver) => receiver,
         };
-        let ended = tokio::time::timeout(JOB_LIMIT, receiver).await;
+        let ended = tokio::time::timeout(limit, receiver).await;
         ended.ok().and_then(Result::ok).unwrap_or_else(|| "no answer".to_owned())
     }
 }

@@ -10,10 +10,12 @@ mod read;
 
 mod search;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jit_proto::chain::{Head, Sealed, append, hash_from_hex};
+use jit_proto::identity::UserId;
 use jit_proto::moment::WallTime;
 use jit_proto::seal::Sealer;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -24,6 +26,7 @@ pub use key_file::{Keeper, KeyFileError};
 pub use read::Reader;
 pub use search::{Index, catch_up};
 
+use crate::core::alerts::Habit;
 use crate::core::event::{Change, Commit, Durability};
 use crate::core::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};
 use crate::core::retention::Pruned;
@@ -162,6 +165,7 @@ impl Store {
         connection.execute_batch(TABLES).map_err(context)?;
         connection.execute_batch(prune::TABLE).map_err(context)?;
         let pruned = prune::found(&connection).map_err(context)?;
+        remember_habits(&connection).map_err(context)?;
         connection.pragma_update(None, "user_version", SCHEMA).map_err(context)?;
         let (head, seal_first) = connection
             .query_row("SELECT head_seq, head_hash, seal_first FROM state", [], |row| {
@@ -307,6 +311,9 @@ impl Store {
             for change in &commit.changes {
                 put(&transaction, &path, change)?;
             }
+            for (uid, habit) in &commit.habits {
+                put_habit(&transaction, &path, *uid, habit)?;
+            }
             for draft in commit.drafts {
                 let row = state.head.seq + 1;
                 let table = "records";
@@ -404,6 +411,23 @@ impl Store {
         Ok(ledger)
     }
 
+    /// What people usually do, as it was last committed.
+    ///
+    /// # Errors
+    /// When a row does not hold what it should.
+    pub fn habits(&self) -> Result<BTreeMap<UserId, Habit>, StoreError> {
+        let sql = "SELECT uid, body FROM habits";
+        let mut statement = self.connection.prepare(sql).map_err(|error| self.sqlite(error))?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, String>(1)?)))
+            .map_err(|error| self.sqlite(error))?;
+        rows.map(|row| {
+            let (uid, body) = row.map_err(|error| self.sqlite(error))?;
+            Ok((UserId(uid), self.parse("habits", u64::from(uid), &body)?))
+        })
+        .collect()
+    }
+
     /// The last record that each sink has taken.
     ///
     /// # Errors
@@ -490,6 +514,39 @@ CREATE TABLE IF NOT EXISTS state (
     sent INTEGER NOT NULL, sent_journal INTEGER NOT NULL, sent_json_lines INTEGER NOT NULL
 ) STRICT;
 ";
+
+/// In a store that knows no habits yet, whoever ever held a role has used it: they are not told of as new.
+fn remember_habits(connection: &Connection) -> rusqlite::Result<()> {
+    if connection.table_exists(None, "habits")? {
+        return Ok(());
+    }
+    connection.execute_batch(
+        "BEGIN IMMEDIATE;
+         CREATE TABLE habits (uid INTEGER PRIMARY KEY, body TEXT NOT NULL) STRICT;
+         INSERT INTO habits (uid, body)
+         SELECT body ->> '$.holder.uid',
+                json_object('name', body ->> '$.holder.name',
+                            'roles', json_group_array(DISTINCT body ->> '$.role'), 'days', json('[]'))
+         FROM grants GROUP BY body ->> '$.holder.uid';
+         COMMIT;",
+    )
+}
+
+fn put_habit(
+    transaction: &Transaction<'_>,
+    path: &Path,
+    uid: UserId,
+    habit: &Habit,
+) -> Result<(), StoreError> {
+    let (table, row) = ("habits", u64::from(uid.0));
+    let body = serde_json::to_string(habit);
+    let body = body.map_err(|error| StoreError::Row { path: path.to_owned(), table, row, error })?;
+    transaction
+        .prepare_cached("INSERT OR REPLACE INTO habits (uid, body) VALUES (?1, ?2)")
+        .and_then(|mut statement| statement.execute(params![uid.0, body]))
+        .map_err(|error| StoreError::Sqlite { path: path.to_owned(), error })?;
+    Ok(())
+}
 
 fn insert(transaction: &Transaction<'_>, sealed: &Sealed) -> rusqlite::Result<usize> {
     transaction

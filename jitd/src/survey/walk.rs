@@ -21,7 +21,9 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::accounts::{AccountFile, print_of};
-use super::places::{IN_HOMES, IN_ROOTS_HOMES, MODULES, PLACES, Place, is_noise, list};
+use super::places::{
+    IN_HOMES, IN_ROOTS_HOMES, MODULES, PLACES, Place, is_noise, keeps_no_privilege, list, may_be_a_notice,
+};
 use super::snapshot::{Entry, Snapshot, What};
 use super::text::text_of;
 
@@ -307,6 +309,7 @@ impl Walk<'_> {
             Err(error) => return self.unseen(path, error, u32::MAX),
         };
         let what = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if may_be_a_notice(path) && is_a_notice(above, name) => return,
             FileType::RegularFile => match self.file(above, name, path, &stat, bound) {
                 Ok(what) => what,
                 Err(Errno::NOENT) => return,
@@ -320,7 +323,9 @@ impl Walk<'_> {
             },
             _ => special(&stat),
         };
-        self.put(path, entry(what, &stat, 0));
+        if !is_where_units_come_and_go(path, &stat) {
+            self.put(path, entry(what, &stat, 0));
+        }
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return;
         }
@@ -552,6 +557,22 @@ impl Walk<'_> {
     fn unwalked(&mut self, path: &str, why: impl ToString, uid: u32) {
         self.snapshot.privileged.insert(path.to_owned(), Entry::unseen(why.to_string(), uid));
     }
+}
+
+/// The folder of transient units, as systemd makes it for the first one since boot: ours may be that.
+fn is_where_units_come_and_go(path: &str, stat: &Stat) -> bool {
+    let usual =
+        FileType::from_raw_mode(stat.st_mode) == FileType::Directory && stat.st_mode & 0o7777 == 0o755;
+    path == "/run/systemd/transient" && usual && stat.st_uid == 0
+}
+
+/// Whether a file is the unit of a notice on its way. One that cannot be read is none.
+fn is_a_notice(above: &OwnedFd, name: &CStr) -> bool {
+    const MOST_BYTES: u64 = 8192;
+    let Ok(file) = open_plain(above, name) else { return false };
+    let mut unit = String::new();
+    file.take(MOST_BYTES).read_to_string(&mut unit).is_ok_and(|read| (read as u64) < MOST_BYTES)
+        && keeps_no_privilege(&unit)
 }
 
 /// Opens a plain file, and nothing else: not what a link points to, and without waiting for who may be at the other end.

@@ -1,0 +1,245 @@
+//! Alerts: a fold over the records that says, with each one, whether somebody should look.
+//!
+//! It sees a record before it is written, so that the alert is written with it, in one transaction; and it is handed
+//! back as it was if that fails. What it knows of a person's last minutes is in memory only and begins anew with the
+//! daemon; what it knows of their habits is in the store ([`Habit`]).
+
+mod habit;
+
+mod lately;
+
+mod rules;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use jit_proto::identity::UserId;
+use jit_proto::moment::{BootTime, spoken};
+use jit_proto::record::{Draft, Event as What, Facts};
+
+pub use habit::Habit;
+pub use rules::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
+
+use lately::Lately;
+
+/// What the fold carries from record to record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watch {
+    /// By whom the records are about; `None` is the host itself.
+    known: BTreeMap<Option<UserId>, Arc<Known>>,
+}
+
+/// What is known of one person, or of the host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Known {
+    /// Their last refusals, at most as many as make an alert.
+    refused: VecDeque<BootTime>,
+    elevated: Lately,
+    habit: Habit,
+    raised: BTreeMap<Rule, Raised>,
+}
+
+/// The last alert by a rule, and what was held back since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Raised {
+    at: BootTime,
+    suppressed: u64,
+}
+
+/// What a record comes to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Alerts, to be written behind it.
+    pub alerts: Vec<Draft>,
+    /// A habit that changed enough to be written down with it.
+    pub habit: Option<(UserId, Habit)>,
+    /// What to go back to if it is not written.
+    pub undo: Undo,
+}
+
+/// What one record changed, as it was before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Undo(Option<(Option<UserId>, Option<Arc<Known>>)>);
+
+/// What a rule has against a record: the rule, and a sentence.
+type Finding = (Rule, String);
+
+impl Watch {
+    /// Begins with what was remembered of people's habits.
+    #[must_use]
+    pub fn remembering(habits: BTreeMap<UserId, Habit>) -> Self {
+        let known = |habit| Arc::new(Known { habit, ..Known::default() });
+        Self { known: habits.into_iter().map(|(uid, habit)| (Some(uid), known(habit))).collect() }
+    }
+
+    /// Takes one record, which will have this number.
+    #[must_use]
+    pub fn look(mut self, rules: &AlertRules, seq: u64, record: &Draft) -> (Self, Seen) {
+        let mut seen = Seen::default();
+        if !matters(record.event) {
+            return (self, seen);
+        }
+        let whom = subject(record);
+        let before = self.known.get(&whom).cloned();
+        let mut known = before.as_deref().cloned().unwrap_or_default();
+        let (findings, habit) = known.take(rules, record);
+        seen.habit = whom.filter(|_| habit).map(|uid| (uid, known.habit.clone()));
+        for (rule, why) in findings {
+            if rules.watches(rule)
+                && let Some(suppressed) = known.lets_through(rules, rule, record.boot)
+            {
+                seen.alerts.push(alert(rule, seq, record, suppressed, why));
+            }
+        }
+        self.known.insert(whom, Arc::new(known));
+        seen.undo = Undo(Some((whom, before)));
+        (self, seen)
+    }
+
+    /// Goes back to before a record that was not written; the last one first.
+    #[must_use]
+    pub fn forget(mut self, undo: Undo) -> Self {
+        match undo.0 {
+            Some((whom, Some(before))) => drop(self.known.insert(whom, before)),
+            Some((whom, None)) => drop(self.known.remove(&whom)),
+            None => {}
+        }
+        self
+    }
+}
+
+/// Whether a rule has anything to do with such a record; all others cost nothing.
+fn matters(event: What) -> bool {
+    let by_event = matches!(event, What::AccessDenied | What::CommandRefused | What::AccessAllowed);
+    by_event || event == What::GrantStarted || by_itself(event).is_some()
+}
+
+/// The rule for which one such record is enough. Events are told by their names, so that one which is not recorded yet
+/// has its rule already.
+fn by_itself(event: What) -> Option<Rule> {
+    Some(match event.name() {
+        "audit.unsealed" | "audit.resealed" => Rule::Chain,
+        "clock.stepped" => Rule::Clock,
+        "sink.down" => Rule::SinkDown,
+        "grant.left_behind" => Rule::LeftBehind,
+        "session.stuck" => Rule::SessionStuck,
+        "stack.broken" => Rule::StackBroken,
+        _ => return None,
+    })
+}
+
+/// Whom a record is about: of a refused command, who sent it.
+fn subject(record: &Draft) -> Option<UserId> {
+    let facts = &record.facts;
+    let uid = if record.event == What::CommandRefused { facts.actor_uid } else { facts.uid };
+    uid.map(UserId)
+}
+
+impl Known {
+    /// Takes a record about this person; says what the rules have against it, and whether the habit has to be written
+    /// down.
+    fn take(&mut self, rules: &AlertRules, record: &Draft) -> (Vec<Finding>, bool) {
+        let mut findings = Vec::new();
+        let mut habit = false;
+        match record.event {
+            What::AccessDenied | What::CommandRefused => findings.extend(self.refusal(rules, record.boot)),
+            What::AccessAllowed => {
+                let name = record.facts.user.as_deref().unwrap_or_default();
+                let count = self.elevated.count(record.boot);
+                findings.extend(spike(&rules.spike, &self.habit, count, record));
+                if let Some(role) = self.habit.new_role(name, record.facts.role.as_deref()) {
+                    findings.push((Rule::FirstUse, format!("{name} has never used role {role} here before")));
+                    habit = true;
+                }
+                habit |= self.habit.elevated(record.wall, count);
+            }
+            What::GrantStarted => findings.extend(grant(rules, record)),
+            event => {
+                let why = record.facts.detail.clone().unwrap_or_else(|| event.name().to_owned());
+                findings.extend(by_itself(event).map(|rule| (rule, why)));
+            }
+        }
+        (findings, habit)
+    }
+
+    /// So many refusals within the span, and then counted anew.
+    fn refusal(&mut self, rules: &AlertRules, at: BootTime) -> Option<Finding> {
+        let Denials { count, within } = rules.denials;
+        self.refused.retain(|earlier| at.since(*earlier) <= within);
+        self.refused.push_back(at);
+        if self.refused.len() < count {
+            return None;
+        }
+        self.refused.clear();
+        Some((Rule::Denials, format!("refused {count} times within {}", spoken(within))))
+    }
+
+    /// Whether an alert by this rule may be raised now, and how many were held back before it. First uses are as few as
+    /// there are roles, and each is of another one, so none is held back.
+    fn lets_through(&mut self, rules: &AlertRules, rule: Rule, at: BootTime) -> Option<u64> {
+        let last = self.raised.get_mut(&rule);
+        match last {
+            Some(last) if rule != Rule::FirstUse && at.since(last.at) < rules.repeat_after => {
+                last.suppressed += 1;
+                None
+            }
+            _ => {
+                let suppressed = last.map_or(0, |last| last.suppressed);
+                self.raised.insert(rule, Raised { at, suppressed: 0 });
+                Some(suppressed)
+            }
+        }
+    }
+}
+
+/// Far more elevations in the last hour than this person's usual busiest hour has.
+fn spike(spike: &Spike, habit: &Habit, count: u32, record: &Draft) -> Option<Finding> {
+    let usual = habit.usual_busiest_hour(record.wall)?;
+    let most = spike.at_least.max(usual.saturating_mul(spike.factor));
+    (count > most).then(|| {
+        let why = format!("{count} elevations within an hour; the busiest hour of a usual day has {usual}");
+        (Rule::Spike, why)
+    })
+}
+
+/// What is to be said of a window that opens.
+fn grant(rules: &AlertRules, record: &Draft) -> Vec<Finding> {
+    let facts = &record.facts;
+    let mut findings = Vec::new();
+    if facts.request.is_none() {
+        let by = facts.actor.as_deref().unwrap_or("somebody");
+        findings.push((Rule::Emergency, format!("granted by {by} without a request and its approval")));
+    }
+    if let Some(hours) = &rules.hours
+        && let Some(local) = hours.outside(record.wall)
+    {
+        findings.push((Rule::OutsideHours, format!("granted outside of hours, on {local}")));
+    }
+    findings
+}
+
+fn alert(rule: Rule, seq: u64, record: &Draft, suppressed: u64, why: String) -> Draft {
+    let facts = &record.facts;
+    Draft {
+        event: What::AlertRaised,
+        facts: Facts {
+            user: facts.user.clone(),
+            uid: facts.uid,
+            actor: facts.actor.clone(),
+            actor_uid: facts.actor_uid,
+            role: facts.role.clone(),
+            request: facts.request,
+            grant: facts.grant,
+            session: facts.session,
+            alert: Some(rule.name().to_owned()),
+            about: Some(seq),
+            suppressed: (suppressed > 0).then_some(suppressed),
+            detail: Some(why),
+            ..Facts::default()
+        },
+        ..record.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+use super::*;
+use std::time::Duration;
+
+use jit_proto::moment::{BootId, WallTime};
+use proptest::prelude::*;
+
+const MINUTE: u64 = 60 * 1_000_000;
+const DAY: u64 = 24 * 60 * MINUTE;
+
+/// A record of this person at this minute.
+fn record(event: What, uid: u32, minute: u64) -> Draft {
+    let facts = Facts {
+        user: Some(format!("user{uid}")),
+        uid: Some(uid),
+        role: Some("web-admin".into()),
+        ..Facts::default()
+    };
+    Draft {
+        event,
+        wall: WallTime(20_000 * DAY + minute * MINUTE),
+        boot: BootTime(minute * MINUTE),
+        boot_id: BootId("b".into()),
+        facts,
+    }
+}
+
+/// Feeds records to the fold; returns the alerts, each with the number of the record before it.
+fn raised(rules: &AlertRules, records: &[Draft]) -> Vec<Draft> {
+    fold(Watch::default(), rules, records).1
+}
+
+fn fold(mut watch: Watch, rules: &AlertRules, records: &[Draft]) -> (Watch, Vec<Draft>) {
+    let mut alerts = Vec::new();
+    for (seq, record) in (1u64..).zip(records) {
+        let (next, seen) = watch.look(rules, seq, record);
+        watch = next;
+        alerts.extend(seen.alerts);
+    }
+    (watch, alerts)
+}
+
+fn named(alerts: &[Draft]) -> Vec<&str> {
+    alerts.iter().filter_map(|alert| alert.facts.alert.as_deref()).collect()
+}
+
+fn only(rule: Rule) -> AlertRules {
+    let off = Rule::ALL.iter().copied().filter(|other| *other != rule).collect();
+    AlertRules { off, ..AlertRules::default() }
+}
+
+#[test]
+fn five_refusals_in_ten_minutes_raise_one_alert_about_the_last() {
+    let refusals: Vec<Draft> = (0..5).map(|minute| record(What::AccessDenied, 7, minute)).collect();
+    assert!(raised(&AlertRules::default(), &refusals[..4]).is_empty());
+    let alerts = raised(&AlertRules::default(), &refusals);
+    assert_eq!(named(&alerts), ["denials"]);
+    let facts = &alerts[0].facts;
+    assert_eq!((facts.about, facts.uid, facts.suppressed), (Some(5), Some(7), None));
+    assert_eq!(facts.detail.as_deref(), Some("refused 5 times within 10m"));
+}
+
+#[test]
+fn refusals_of_several_people_or_far_apart_are_none() {
+    let of_several: Vec<Draft> = (0..20).map(|n| record(What::AccessDenied, n, 0)).collect();
+    assert!(raised(&AlertRules::default(), &of_several).is_empty());
+    let far_apart: Vec<Draft> = (0..20).map(|n| record(What::AccessDenied, 7, n * 3)).collect();
+    assert!(raised(&AlertRules::default(), &far_apart).is_empty());
+}
+
+#[test]
+fn who_is_refused_on_the_bus_is_who_asked() {
+    let mut refused = record(What::CommandRefused, 7, 0);
+    (refused.facts.uid, refused.facts.actor_uid) = (None, Some(8));
+    let alerts = raised(&AlertRules::default(), &vec![refused; 5]);
+    assert_eq!((named(&alerts), alerts[0].facts.actor_uid), (vec!["denials"], Some(8)));
+}
+
+#[test]
+fn the_first_use_of_each_role_is_told_once() {
+    let first = record(What::AccessAllowed, 7, 0);
+    let mut other = record(What::AccessAllowed, 7, 1);
+    other.facts.role = Some("ops".into());
+    let records = [first.clone(), first.clone(), other.clone(), other, record(What::AccessAllowed, 8, 2)];
+    let (watch, alerts) = fold(Watch::default(), &only(Rule::FirstUse), &records);
+    assert_eq!(named(&alerts), ["first-use"; 3]);
+    let habit = watch.known[&Some(UserId(7))].habit.clone();
+    let remembered = Watch::remembering(BTreeMap::from([(UserId(7), habit)]));
+    assert!(fold(remembered.clone(), &only(Rule::FirstUse), &records[..1]).1.is_empty());
+    let mut namesake = first;
+    namesake.facts.user = Some("somebody else".into());
+    assert_eq!(fold(remembered, &only(Rule::FirstUse), &[namesake]).1.len(), 1, "an account made anew");
+}
+
+#[test]
+fn what_changes_a_habit_is_written_down_with_it() {
+    let mut watch = Watch::default();
+    let mut written = 0;
+    for n in 0..1000 {
+        let (next, seen) = watch.look(&AlertRules::default(), n, &record(What::AccessAllowed, 7, 0));
+        watch = next;
+        written += usize::from(seen.habit.is_some());
+    }
+    assert!(written <= 11, "{written} of 1000 elevations wrote more than their record");
+}
+
+/// A person with this many elevations in the busiest hour of each of the days before.
+fn person_with(busiest: &[u32]) -> Watch {
+    let first = 20_000 - busiest.len() as u64;
+    let days = (first..).zip(busiest.iter().copied()).collect();
+    let habit = Habit { name: "user7".into(), roles: ["web-admin".to_owned()].into(), days };
+    Watch::remembering(BTreeMap::from([(UserId(7), habit)]))
+}
+
+#[test]
+fn a_spike_is_far_above_the_persons_own_usual() {
+    let burst = |count: usize| vec![record(What::AccessAllowed, 7, 1); count];
+    let rules = only(Rule::Spike);
+    let often = |watch: Watch, count| named(&fold(watch, &rules, &burst(count)).1).len();
+    assert_eq!(often(person_with(&[10; 20]), 30), 0, "three times as much is not more than that");
+    assert_eq!(often(person_with(&[10; 20]), 31), 1);
+    assert_eq!(often(person_with(&[1; 20]), 20), 0, "few for anybody");
+    assert_eq!(often(person_with(&[1; 20]), 21), 1);
+    assert_eq!(often(person_with(&[1; 4]), 500), 0, "nothing is usual yet");
+    assert_eq!(often(person_with(&[10, 10, 10, 10, 10, 900]), 31), 1, "one wild day is not the rule");
+    assert_eq!(often(person_with(&[300; 20]), 500), 0, "busy people are busy");
+}
+
+#[test]
+fn a_grant_without_a_request_is_an_emergency() {
+    let mut given = record(What::GrantStarted, 7, 0);
+    given.facts.actor = Some("oscar".into());
+    let mut asked = given.clone();
+    asked.facts.request = Some(3);
+    let alerts = raised(&AlertRules::default(), &[asked, given]);
+    assert_eq!(named(&alerts), ["emergency"]);
+    assert_eq!(
+        alerts[0].facts.detail.as_deref(),
+        Some("granted by oscar without a request and its approval")
+    );
+}
+
+#[test]
+fn hours_are_of_the_zone_and_the_day() {
+    let zone = jiff::tz::TimeZone::fixed(jiff::tz::offset(2));
+    let rules = AlertRules {
+        hours: Some(Hours { days: (0..5).collect(), from: 8 * 60, to: 18 * 60, zone }),
+        ..only(Rule::OutsideHours)
+    };
+    // 1 January 1970 is a Thursday, and so day 20,000 a Friday.
+    let at = |days: u64, minute: u64| raised(&rules, &[record(What::GrantStarted, 7, days * 1440 + minute)]);
+    for (days, minute, outside) in [(0, 6 * 60, false), (0, 6 * 60 - 1, true), (0, 16 * 60 - 1, false)] {
+        assert_eq!(!at(days, minute).is_empty(), outside, "day {days}, minute {minute} UTC");
+    }
+    assert!(at(0, 16 * 60)[0].facts.detail.as_deref().is_some_and(|text| text.ends_with("on fri 18:00")));
+    assert!(!at(1, 12 * 60).is_empty(), "a Saturday");
+    let always = AlertRules { hours: None, ..rules.clone() };
+    assert!(raised(&always, &[record(What::GrantStarted, 7, 0)]).is_empty(), "off unless hours are said");
+}
+
+#[test]
+fn some_records_are_alerts_by_themselves() {
+    for (event, rule) in [
+        (What::AuditUnsealed, "chain"),
+        (What::AuditResealed, "chain"),
+        (What::ClockStepped, "clock"),
+        (What::GrantLeftBehind, "left-behind"),
+        (What::SessionStuck, "session-stuck"),
+    ] {
+        assert_eq!(named(&raised(&AlertRules::default(), &[record(event, 7, 0)])), [rule]);
+    }
+    assert!(raised(&AlertRules::default(), &[record(What::AlertRaised, 7, 0)]).is_empty());
+    assert!(raised(&AlertRules::default(), &[record(What::NotifyFailed, 7, 0)]).is_empty());
+}
+
+#[test]
+fn a_rule_that_is_off_raises_nothing() {
+    let off = AlertRules { off: Rule::ALL.iter().copied().collect(), ..AlertRules::default() };
+    let records: Vec<Draft> = What::ALL.iter().flat_map(|event| vec![record(*event, 7, 0); 9]).collect();
+    assert!(raised(&off, &records).is_empty());
+}
+
+/// Records of few people, in any order and at any distance.
+fn records() -> impl Strategy<Value = Vec<Draft>> {
+    let one = (prop::sample::select(What::ALL), 0u32..3, 0u64..20);
+    prop::collection::vec(one, 1..200).prop_map(|steps| {
+        let mut minute = 0;
+        steps
+            .into_iter()
+            .map(|(event, uid, step)| {
+                minute += step;
+                record(event, uid, minute)
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_flood_raises_one_alert_a_rule_a_person_and_a_span(records in records()) {
+        let rules = AlertRules::default();
+        let alerts = raised(&rules, &records);
+        let mut last: BTreeMap<(String, Option<u32>), BootTime> = BTreeMap::new();
+        for alert in &alerts {
+            let facts = &alert.facts;
+            let rule = facts.alert.clone().unwrap_or_default();
+            if rule == "first-use" {
+                continue;
+            }
+            if let Some(before) = last.insert((rule, facts.uid), alert.boot) {
+                prop_assert!(alert.boot.since(before) >= rules.repeat_after, "{:?}", facts);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_held_back_is_counted(times in prop::collection::vec(0u64..10, 1..60)) {
+        let mut minute = 0;
+        let steps: Vec<Draft> = times.iter().map(|step| {
+            minute += step;
+            record(What::ClockStepped, 7, minute)
+        }).collect();
+        let (watch, alerts) = fold(Watch::default(), &AlertRules::default(), &steps);
+        let said: u64 = alerts.iter().map(|alert| 1 + alert.facts.suppressed.unwrap_or(0)).sum();
+        let unsaid = watch.known[&Some(UserId(7))].raised[&Rule::Clock].suppressed;
+        prop_assert_eq!(said + unsaid, steps.len() as u64);
+    }
+
+    #[test]
+    fn a_record_that_is_not_written_changes_nothing(records in records(), lost in any::<prop::sample::Index>()) {
+        let rules = AlertRules::default();
+        let (watch, _) = fold(Watch::default(), &rules, &records);
+        let (next, seen) = watch.clone().look(&rules, 1, lost.get(&records));
+        prop_assert_eq!(next.forget(seen.undo), watch);
+    }
+
+    #[test]
+    fn an_alert_names_its_cause_and_raises_none_itself(records in records()) {
+        for alert in raised(&AlertRules::default(), &records) {
+            let about = usize::try_from(alert.facts.about.unwrap_or(0)).unwrap_or(0);
+            let cause = &records[about - 1];
+            prop_assert_eq!(&alert.facts.uid, &cause.facts.uid);
+            prop_assert_eq!(alert.boot, cause.boot);
+            prop_assert!(raised(&AlertRules::default(), &vec![alert; 20]).is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_span_is_the_rules() {
+    let rules = AlertRules { repeat_after: Duration::from_secs(60), ..AlertRules::default() };
+    let steps: Vec<Draft> = (0..10).map(|minute| record(What::ClockStepped, 7, minute)).collect();
+    assert_eq!(raised(&rules, &steps).len(), 10);
+}

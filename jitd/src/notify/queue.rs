@@ -1,0 +1,164 @@
+//! What one program still has to be run for: bounded, what matters first, and again later where it asked for that.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use jit_proto::moment::BootTime;
+
+/// So many wait at most, of each of the two sorts.
+const MOST_WAITING: usize = 64;
+/// So many run at once.
+const MOST_RUNNING: usize = 2;
+/// How long after each failed try the next one follows; then it is given up.
+const AGAIN_AFTER: [Duration; 6] = [
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(900),
+    Duration::from_secs(3600),
+    Duration::from_secs(4 * 3600),
+    Duration::from_secs(12 * 3600),
+];
+
+/// Something to be told, by the number of its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Waiting<T> {
+    pub(super) seq: u64,
+    pub(super) urgent: bool,
+    pub(super) what: T,
+    tries: usize,
+    not_before: BootTime,
+}
+
+/// How a run went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Told.
+    Done,
+    /// It asks to be run again later.
+    Later(String),
+    /// It failed.
+    Failed(String),
+}
+
+/// What waits, and what runs.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    /// Urgent, and what happens every day; so a flood of the one leaves room for the other.
+    waiting: [VecDeque<Waiting<T>>; 2],
+    running: BTreeMap<u64, Waiting<T>>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { waiting: [VecDeque::new(), VecDeque::new()], running: BTreeMap::new() }
+    }
+}
+
+impl<T: Clone> Queue<T> {
+    /// Puts something in; returns the number of what had to give way, the oldest of its sort.
+    pub(super) fn push(&mut self, seq: u64, urgent: bool, what: T) -> Option<u64> {
+        let waiting = &mut self.waiting[usize::from(!urgent)];
+        let given_up = if waiting.len() >= MOST_WAITING { waiting.pop_front() } else { None };
+        waiting.push_back(Waiting { seq, urgent, what, tries: 0, not_before: BootTime(0) });
+        given_up.map(|gone| gone.seq)
+    }
+
+    /// What is to be run now, if anything.
+    pub(super) fn next(&mut self, now: BootTime) -> Option<Waiting<T>> {
+        if self.running.len() >= MOST_RUNNING {
+            return None;
+        }
+        for waiting in &mut self.waiting {
+            let due = waiting.iter().position(|it| it.not_before <= now);
+            if let Some(it) = due.and_then(|at| waiting.remove(at)) {
+                self.running.insert(it.seq, it.clone());
+                return Some(it);
+            }
+        }
+        None
+    }
+
+    /// A run has ended. Returns why it failed, if that is final.
+    pub(super) fn ended(&mut self, seq: u64, outcome: Outcome, now: BootTime) -> Option<String> {
+        let mut it = self.running.remove(&seq)?;
+        match outcome {
+            Outcome::Done => None,
+            Outcome::Failed(why) => Some(why),
+            Outcome::Later(why) => {
+                let Some(after) = AGAIN_AFTER.get(it.tries) else {
+                    return Some(format!("{why}; given up after {} tries", it.tries + 1));
+                };
+                it.tries += 1;
+                it.not_before = now.after(*after);
+                let waiting = &mut self.waiting[usize::from(!it.urgent)];
+                if waiting.len() >= MOST_WAITING {
+                    return Some(format!("{why}; given up, because {MOST_WAITING} others wait"));
+                }
+                waiting.push_back(it);
+                None
+            }
+        }
+    }
+
+    /// When the next one is due, if it only waits for that.
+    pub(super) fn due(&self) -> Option<BootTime> {
+        let room = self.running.len() < MOST_RUNNING;
+        self.waiting.iter().flatten().map(|it| it.not_before).min().filter(|_| room)
+    }
+
+    /// The oldest that is not done.
+    pub(super) fn oldest(&self) -> Option<u64> {
+        self.waiting.iter().flatten().map(|it| it.seq).chain(self.running.keys().copied()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: BootTime = BootTime(0);
+
+    #[test]
+    fn a_flood_of_requests_hides_no_alert() {
+        let mut queue = Queue::default();
+        assert_eq!(queue.push(1, true, ()), None);
+        let gone: Vec<u64> = (2..200).filter_map(|seq| queue.push(seq, false, ())).collect();
+        assert_eq!(gone.len(), 198 - MOST_WAITING, "{gone:?}");
+        assert_eq!(queue.oldest(), Some(1));
+        assert_eq!(queue.next(NOW).map(|it| it.seq), Some(1));
+    }
+
+    #[test]
+    fn a_few_run_at_once_and_each_ends() {
+        let mut queue = Queue::default();
+        for seq in 1..=5 {
+            assert_eq!(queue.push(seq, true, ()), None);
+        }
+        assert_eq!((queue.next(NOW).map(|it| it.seq), queue.next(NOW).map(|it| it.seq)), (Some(1), Some(2)));
+        assert_eq!(queue.next(NOW), None);
+        assert_eq!(queue.due(), None);
+        assert_eq!(queue.ended(2, Outcome::Failed("no".into()), NOW), Some("no".into()));
+        assert_eq!(queue.next(NOW).map(|it| it.seq), Some(3));
+        assert_eq!(queue.oldest(), Some(1), "it runs, and may come to nothing");
+        assert_eq!(queue.ended(1, Outcome::Done, NOW), None);
+        assert_eq!(queue.oldest(), Some(3));
+    }
+
+    #[test]
+    fn what_is_to_be_tried_again_is_until_it_is_given_up() {
+        let mut queue = Queue::default();
+        queue.push(1, true, ());
+        let mut now = NOW;
+        for after in AGAIN_AFTER {
+            assert!(queue.next(now).is_some());
+            assert_eq!(queue.ended(1, Outcome::Later("away".into()), now), None);
+            assert_eq!(queue.next(now), None, "not yet");
+            now = now.after(after);
+            assert_eq!(queue.due(), Some(now));
+        }
+        assert!(queue.next(now).is_some());
+        let why = queue.ended(1, Outcome::Later("away".into()), now).unwrap();
+        assert_eq!(why, "away; given up after 7 tries");
+        assert_eq!(queue.oldest(), None);
+    }
+}

@@ -1,0 +1,135 @@
+//! `[notify]`: who is told of what, and by which programs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use std::os::unix::fs::MetadataExt;
+
+use toml::Spanned;
+
+use super::{Loader, Source};
+use crate::core::notices::{Kind, Notices, Program};
+use crate::policy::file::NotifyTable;
+
+const SENDMAIL: &str = "/usr/sbin/sendmail";
+/// Nobody waits longer for a program that tells people.
+const LONGEST: Duration = Duration::from_secs(600);
+
+impl Loader<'_> {
+    pub(super) fn notices(&mut self, source: &Source, table: NotifyTable) -> Notices {
+        let standard = Notices::default();
+        let key = "notify.timeout";
+        let timeout = self.span(source, key, table.timeout.as_ref(), standard.timeout);
+        if timeout > LONGEST || timeout < Duration::from_secs(1) {
+            let at = table.timeout.as_ref().map_or(0..0, Spanned::span);
+            self.problem(source, at, key, "it is from 1s to 10m".to_owned());
+        }
+        let mail: Vec<String> =
+            table.mail.iter().filter_map(|address| self.address(source, address)).collect();
+        let exec = table.exec.as_ref().and_then(|path| self.program(source, "notify.exec", path));
+        let sendmail = if mail.is_empty() {
+            None
+        } else {
+            let usual = Spanned::new(0..0, SENDMAIL.to_owned());
+            self.program(source, "notify.sendmail", table.sendmail.as_ref().unwrap_or(&usual))
+        };
+        if exec.is_some() || !mail.is_empty() {
+            self.unprivileged(source, table.user.as_ref(), &standard.user);
+        }
+        Notices {
+            exec,
+            mail,
+            sendmail,
+            user: table.user.map_or(standard.user, Spanned::into_inner),
+            about: table.about.map_or(standard.about, |about| self.about(source, &about)),
+            timeout,
+        }
+    }
+
+    fn about(&mut self, source: &Source, written: &[Spanned<String>]) -> BTreeSet<Kind> {
+        let mut kinds = BTreeSet::new();
+        for name in written {
+            match Kind::ALL.iter().find(|kind| kind.name() == name.get_ref()) {
+                Some(kind) => drop(kinds.insert(*kind)),
+                None => {
+                    let names = Kind::ALL.map(Kind::name).join(", ");
+                    let message = format!("{:?} is none of {names}", name.get_ref());
+                    self.problem(source, name.span(), "notify.about", message);
+                }
+            }
+        }
+        kinds
+    }
+
+    fn unprivileged(&mut self, source: &Source, written: Option<&Spanned<String>>, standard: &str) {
+        let usual = Spanned::new(0..0, standard.to_owned());
+        let user = written.unwrap_or(&usual);
+        let found = self.names.user(user.get_ref());
+        if let Ok(Some(uid)) = &found
+            && uid.is_root()
+        {
+            let message = format!("{:?} has uid 0; what tells people has no privilege", user.get_ref());
+            self.problem(source, user.span(), "notify.user", message);
+        }
+        self.found(source, user, "notify.user", found.map(|uid| uid.is_some()));
+    }
+
+    /// A mail address without anything in it that a mail program or a header could take for something else.
+    fn address(&mut self, source: &Source, written: &Spanned<String>) -> Option<String> {
+        let address = written.get_ref();
+        let (local, domain) = match address.split_once('@') {
+            Some((local, domain)) => (local, Some(domain)),
+            None => (address.as_str(), None),
+        };
+        let of = |text: &str, more: &[u8]| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || more.contains(&byte);
+            !text.is_empty() && text.bytes().all(fits) && !text.starts_with('-')
+        };
+        let good =
+            address.len() <= 254 && of(local, b"._%+=-") && domain.is_none_or(|domain| of(domain, b".-"));
+        if !good {
+            let message = format!("{address:?} is no mail address such as ops@example.org");
+            self.problem(source, written.span(), "notify.mail", message);
+        }
+        good.then(|| address.clone())
+    }
+
+    /// A program that nobody but root can change or replace.
+    fn program(&mut self, source: &Source, key: &str, written: &Spanned<String>) -> Option<Program> {
+        let named = PathBuf::from(written.get_ref());
+        match checked(&named) {
+            Ok(real) => Some(Program { named, real }),
+            Err(message) => {
+                self.problem(source, written.span(), key, message);
+                None
+            }
+        }
+    }
+}
+
+/// Where the path leads, if only root can change that, and what is there.
+fn checked(named: &Path) -> Result<PathBuf, String> {
+    let straight = named.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !named.is_absolute() || !straight {
+        return Err(format!("{} is no path that begins at / and goes straight down", named.display()));
+    }
+    let real = named.canonicalize().map_err(|error| format!("{}: {error}", named.display()))?;
+    for path in named.ancestors().chain(real.ancestors()) {
+        let meta = fs::symlink_metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        if meta.uid() != 0 {
+            return Err(format!("{} belongs to uid {}, not to root", path.display(), meta.uid()));
+        }
+        // What a link says cannot be changed, only the link replaced, in a folder that is looked at as well.
+        if !meta.is_symlink() && meta.mode() & 0o022 != 0 {
+            let mode = meta.mode() & 0o7777;
+            return Err(format!("others than root may write {} (mode {mode:04o})", path.display()));
+        }
+    }
+    let meta = fs::metadata(&real).map_err(|error| format!("{}: {error}", real.display()))?;
+    if !meta.is_file() || meta.mode() & 0o111 == 0 {
+        return Err(format!("{} is no program", real.display()));
+    }
+    Ok(real)
+}
