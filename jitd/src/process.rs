@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use jit_proto::escape::word;
 use jit_proto::identity::{SessionId, UserId};
 use jit_proto::names::session_of_scope;
+use jit_proto::render::words;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -192,8 +194,8 @@ pub fn newest_pid() -> io::Result<u32> {
     text.split_whitespace().last().and_then(|word| word.parse().ok()).ok_or_else(|| odd("loadavg"))
 }
 
-/// A process for a record: pid, start, uid, cgroup, executable, command line. What cannot be read any more is a question
-/// mark.
+/// A process for a record: pid, start, uid, cgroup, executable, command line, each word quoted where it could be taken for
+/// several. What cannot be read any more is a question mark.
 #[must_use]
 pub fn describe(main: MainProcess) -> String {
     let pid = main.pid;
@@ -204,9 +206,20 @@ pub fn describe(main: MainProcess) -> String {
     let unknown = || "?".to_owned();
     let cgroup = cgroup_of(pid).ok().flatten().unwrap_or_else(unknown);
     let exe = exe_of(pid).unwrap_or_else(unknown);
-    let argv: String = argv_of(pid).map_or_else(|_| unknown(), |(argv, _)| argv.join(" "));
-    let argv: String = argv.chars().take(MOST_NAMED_ARGV).collect();
+    let argv = argv_of(pid).map_or_else(|_| unknown(), |(argv, _)| words(first_of(&argv, MOST_NAMED_ARGV)));
+    let (cgroup, exe) = (word(&cgroup), word(&exe));
     format!("{pid} {} {} {cgroup} {exe} {argv}", main.start, uid.unwrap_or_else(unknown))
+}
+
+/// The words of a command line as far as so many characters go.
+fn first_of(argv: &[String], most: usize) -> impl Iterator<Item = &str> {
+    let mut left = most;
+    argv.iter().map_while(move |word| {
+        let room = left;
+        left = left.saturating_sub(word.chars().count() + 1);
+        let end = word.char_indices().nth(room).map_or(word.len(), |(at, _)| at);
+        (room > 0).then_some(&word[..end])
+    })
 }
 
 /// The executable of a process.
@@ -299,6 +312,14 @@ mod tests {
         assert_eq!(login_in("/user.slice/user-1000.slice/session-c3.scope"), Some("c3".to_owned()));
         assert_eq!(login_in("/user.slice/user-1000.slice/user@1000.service/app.slice"), None);
         assert_eq!(login_in("/system.slice/session-3.scope"), None);
+    }
+
+    #[test]
+    fn no_command_line_looks_like_another_process() {
+        let argv = ["sh".to_owned(), "x; 1 1 0 /init.scope".to_owned(), "y".repeat(200), "z".to_owned()];
+        let shown = words(first_of(&argv, MOST_NAMED_ARGV));
+        assert!(shown.starts_with("sh 'x; 1 1 0 /init.scope' yyy"), "{shown}");
+        assert_eq!(shown.len(), MOST_NAMED_ARGV + 2);
     }
 
     #[test]
