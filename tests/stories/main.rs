@@ -24,6 +24,8 @@ mod left_behind;
 
 mod hostile;
 
+mod texts;
+
 mod unreachable;
 
 mod lasting;
