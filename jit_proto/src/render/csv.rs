@@ -15,7 +15,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 37] = [
+const FACTS: [&str; 38] = [
     "outcome",
     "user",
     "uid",
@@ -50,6 +50,7 @@ const FACTS: [&str; 37] = [
     "processes",
     "left_behind",
     "login_session",
+    "invocations",
     "policy",
     "seal_key",
     "detail",

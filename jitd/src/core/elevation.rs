@@ -181,6 +181,7 @@ pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let facts = Facts {
         ended_by: Some(why.word().to_owned()),
         contained_ms: report.contained.map(facts::milliseconds),
+        invocations: (!report.invocations.is_empty()).then(|| report.invocations.clone()),
         ..facts::session(&session)
     };
     let facts = if why == EndedBy::Exited { facts } else { facts::end(report, facts) };

@@ -273,6 +273,8 @@ pub struct EndReport {
     pub kill: Option<Duration>,
     /// From the answer of the gate until all of it was in its scope, where it got there.
     pub contained: Option<Duration>,
+    /// The systemd invocations of its scopes, in their order, as far as they are known.
+    pub invocations: Vec<String>,
     /// The processes, a line each, at most 64.
     pub processes: Vec<String>,
 }

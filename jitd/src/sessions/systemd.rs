@@ -144,8 +144,29 @@ impl Systemd {
         if result == "done" { Ok(()) } else { Err(ScopeError::Job { scope, result }) }
     }
 
+    /// Under which invocation a session's scope runs, by which the journal knows what is in it (systemd.exec(5),
+    /// `$INVOCATION_ID`): 32 hexadecimal digits. `None` where PID 1 gave it none.
+    ///
+    /// # Errors
+    /// When there is no such unit, or PID 1 does not answer.
+    pub async fn invocation(&self, session: SessionId, generation: u32) -> zbus::Result<Option<String>> {
+        let reply = self.unit_property(&scope_name(session, generation), "InvocationID").await?;
+        let body = reply.body();
+        let id: Variant<'_> = body.deserialize()?;
+        let id = Vec::<u8>::try_from(id)?;
+        Ok((id.len() == 16).then(|| hex::encode(id)))
+    }
+
     /// Whether PID 1 holds this unit, and so its time limit.
     async fn is_active(&self, unit: &str) -> zbus::Result<bool> {
+        let reply = self.unit_property(unit, "ActiveState").await?;
+        let body = reply.body();
+        let state: Variant<'_> = body.deserialize()?;
+        Ok(<&str>::try_from(&state).is_ok_and(|state| state == "active"))
+    }
+
+    /// What PID 1 says of a unit that it has loaded.
+    async fn unit_property(&self, unit: &str, name: &str) -> zbus::Result<zbus::Message> {
         let systemd = Some("org.freedesktop.systemd1");
         let manager = Some("org.freedesktop.systemd1.Manager");
         let reply =
@@ -153,11 +174,8 @@ impl Systemd {
         let body = reply.body();
         let path: zbus::OwnedObjectPath = body.deserialize()?;
         let properties = Some("org.freedesktop.DBus.Properties");
-        let wanted = ("org.freedesktop.systemd1.Unit", "ActiveState");
-        let reply = self.bus.call_method(systemd, path.as_str(), properties, "Get", &wanted).await?;
-        let body = reply.body();
-        let state: Variant<'_> = body.deserialize()?;
-        Ok(<&str>::try_from(&state).is_ok_and(|state| state == "active"))
+        let wanted = ("org.freedesktop.systemd1.Unit", name);
+        self.bus.call_method(systemd, path.as_str(), properties, "Get", &wanted).await
     }
 
     async fn end_of(&self, job: &str) -> String {
