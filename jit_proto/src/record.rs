@@ -225,6 +225,9 @@ pub struct Facts {
     /// time that the end of its window moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invocations: Option<Vec<String>>,
+    /// Where sudo keeps what was typed and shown, if it does (sudoers(5), `log_output`): what `sudoreplay` plays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_log: Option<String>,
     /// SHA-256 of the policy, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,

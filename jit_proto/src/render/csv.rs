@@ -15,7 +15,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 38] = [
+const FACTS: [&str; 39] = [
     "outcome",
     "user",
     "uid",
@@ -51,6 +51,7 @@ const FACTS: [&str; 38] = [
     "left_behind",
     "login_session",
     "invocations",
+    "io_log",
     "policy",
     "seal_key",
     "detail",

@@ -115,7 +115,7 @@ fn recheck_as(
                 turn.is_used(grant);
                 turn.then(Effect::Prolong { session: session.id, until });
             }
-            open(turn, session, under.map(|(role, _)| (grant, role)), target)
+            open(turn, knock, session, under.map(|(role, _)| (grant, role)), target)
         }
     }
 }
@@ -123,6 +123,7 @@ fn recheck_as(
 /// Writes down that a session is open, and under which grant.
 fn open(
     turn: &mut Turn<'_>,
+    knock: &Knock,
     session: &Session,
     grant: Option<(GrantId, RoleName)>,
     target: &Account,
@@ -144,7 +145,7 @@ fn open(
     if moved {
         turn.then(Effect::Survey(Survey::Opened(Box::new(opened.clone()))));
     }
-    turn.note(What::SessionOpened, facts::session(&opened));
+    turn.note(What::SessionOpened, Facts { io_log: knock.io_log.clone(), ..facts::session(&opened) });
     turn.put(Change::Session(opened));
     Verdict::Allowed
 }

@@ -95,6 +95,8 @@ pub struct Knock {
     pub ruser: Named,
     /// PAM_TTY; empty if none.
     pub tty: String,
+    /// The folder of the I/O log that sudo has open, where it has one.
+    pub io_log: Option<String>,
 }
 
 impl Knock {

@@ -321,6 +321,7 @@ impl World {
             user,
             ruser: Named::Account(account(who)),
             tty: String::new(),
+            io_log: None,
         };
         self.event(Event::Knock(Box::new(knock)));
     }
