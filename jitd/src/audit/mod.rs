@@ -2,6 +2,9 @@
 
 mod syslog_line;
 
+#[cfg(feature = "linux-audit")]
+mod linux_audit;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -49,6 +52,8 @@ pub enum ToSink {
 /// When no thread can be started.
 pub fn start(store: PathBuf, sent: Arc<AtomicU64>) -> std::io::Result<mpsc::Sender<ToSink>> {
     let (sender, inbox) = mpsc::channel();
+    #[cfg(feature = "linux-audit")]
+    let linux_audit = linux_audit::Teller::start()?;
     thread::Builder::new().name("audit-syslog".into()).spawn(move || {
         let mut sink = Sink {
             store,
@@ -59,6 +64,8 @@ pub fn start(store: PathBuf, sent: Arc<AtomicU64>) -> std::io::Result<mpsc::Send
             reader: None,
             fresh: Vec::new(),
             down: false,
+            #[cfg(feature = "linux-audit")]
+            linux_audit,
         };
         // Records that may wait for others wait no longer than this.
         let mut gathering = false;
@@ -122,6 +129,8 @@ struct Sink {
     /// The newest records, so that they need not be read back.
     fresh: Vec<Sealed>,
     down: bool,
+    #[cfg(feature = "linux-audit")]
+    linux_audit: linux_audit::Teller,
 }
 
 impl Sink {
@@ -166,6 +175,8 @@ impl Sink {
             logger.formatter.enterprise = self.enterprise;
             syslog_line::send(logger, record).map_err(|error| error.to_string())?;
             self.sent.store(record.seq, Ordering::Relaxed);
+            #[cfg(feature = "linux-audit")]
+            self.linux_audit.tell(record);
         }
         Ok(())
     }
