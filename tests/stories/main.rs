@@ -38,6 +38,8 @@ mod seal;
 
 mod report;
 
+mod links;
+
 mod authority;
 
 mod policy;

@@ -203,6 +203,8 @@ fn say_more_as_root(host: &Host) -> Result<()> {
             .replace("\"$1\"", &quoted(ODD_NAME)),
     )?
     .ok()?;
+    host.write("/etc/sudoers.d/odd", &format!("#{ODD_UID} ALL=(ALL) NOPASSWD: ALL\n"))?;
+    host.root(&["chmod", "0440", "/etc/sudoers.d/odd"])?.ok()?;
     let odd = format!("setpriv --reuid={ODD_UID} --regid={ODD_UID} --clear-groups");
     host.root_sh(&format!("{odd} sudo -n true"))?.fails()?;
     host.root_sh(&format!("{odd} jitctl request ops --reason='who am I then'"))?.fails()?;
@@ -359,7 +361,10 @@ fn check_record(host: &Host) -> Result<()> {
         has("session.ended", &|record| record["processes"].as_array().is_some_and(|all| all.len() > 20)),
         "processes"
     );
-    let planted = |record: &Value| record["left_behind"].to_string().contains("it is down\\\\\\\\n<84>1");
+    let planted = |record: &Value| {
+        let mut told = record["left_behind"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        told.any(|line| line.contains("'/etc/cron.d/it is down\\n<84>1 2026-01-01T"))
+    };
     ensure!(has("grant.left_behind", &planted), "the files");
     // Whoever reads the file itself is not fooled either.
     let raw = host.root(&["sqlite3", "/var/lib/jitd/jit.db", "SELECT line FROM records"])?;
