@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
+use crate::escape::spelled_out_json;
 use crate::pruned::{Removal, RemovalWalk};
 use crate::record::{Draft, Record};
 use crate::seal::{FirstKey, SealWalk, Span, event_of};
@@ -97,7 +98,8 @@ pub fn append(head: &mut Head, draft: Draft) -> Result<Sealed, serde_json::Error
         event: draft.event,
         facts: draft.facts,
     };
-    let line = serde_json::to_string(&record)?;
+    // Whoever looks at the line in a file, with whatever program, is not fooled by it either.
+    let line = spelled_out_json(&serde_json::to_string(&record)?).into_owned();
     let hash = hex::encode(hash_of(&line));
     *head = Head { seq, hash: hash.clone() };
     Ok(Sealed { seq, hash, seal: None, line })

@@ -1,39 +1,84 @@
-//! Text from people, made safe to show: no control character, no terminal sequence, no reordering mark gets through.
+//! Text from people, made safe to show: what one reads is what is there, and it stays where it was put.
 
+use std::borrow::Cow;
 use std::fmt;
+
+/// So many combining marks stand on one letter; more only paint over the lines around it.
+const MOST_MARKS: u8 = 4;
+/// What stands for the rest of a text that was cut.
+const CUT: &str = "...";
 
 /// Shows a text with everything escaped that a terminal, a log line or a reader's eye could be fooled with.
 ///
-/// C0 and C1 controls, DEL, line and paragraph separators and the bidirectional marks become `\n`, `\t`, `\r` or
-/// `\u{..}`; a backslash becomes two. The result is one line and can be read back unambiguously.
-/// (sudo CVE-2023-28486; Unicode TR 36, section 3.)
+/// What [`is_unsafe`] becomes `\n`, `\t`, `\r` or `\u{..}`, and so does a combining mark that stands on no letter or
+/// digit, or is one too many on it; a backslash becomes two. The result is one line and can be read back unambiguously.
+/// (sudo CVE-2023-28486; Unicode TR 36, section 3; Unicode TR 39, section 5.4.)
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write;
-        for c in self.0.chars() {
-            match c {
-                '\\' => f.write_str("\\\\")?,
-                '\n' => f.write_str("\\n")?,
-                '\t' => f.write_str("\\t")?,
-                '\r' => f.write_str("\\r")?,
-                c if is_unsafe(c) => write!(f, "\\u{{{:x}}}", u32::from(c))?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
+        let mut marks = Marks::default();
+        self.0.chars().try_for_each(|c| escape(c, &mut marks, f))
     }
 }
 
-/// Escapes in a JSON text what serde_json leaves raw inside its strings: DEL, C1 controls, separators and bidirectional
-/// marks (RFC 8259 section 7). Newlines are only ever layout, since serde_json escapes those inside strings.
+/// A text as [`Escaped`] shows it, cut between two of its characters where it would grow past so many bytes.
 #[must_use]
-pub fn spelled_out_json(json: &str) -> String {
+pub fn cut(text: &str, longest: usize) -> String {
+    let mut shown = String::new();
+    let mut marks = Marks::default();
+    let mut room = 0;
+    for c in text.chars() {
+        if shown.len() + CUT.len() <= longest {
+            room = shown.len();
+        }
+        // Writing to a String cannot fail.
+        let _ = escape(c, &mut marks, &mut shown);
+        if shown.len() > longest {
+            shown.truncate(room);
+            shown.push_str(CUT);
+            break;
+        }
+    }
+    shown
+}
+
+fn escape(c: char, marks: &mut Marks, to: &mut impl fmt::Write) -> fmt::Result {
+    match c {
+        '\\' => to.write_str("\\\\"),
+        '\n' => to.write_str("\\n"),
+        '\t' => to.write_str("\\t"),
+        '\r' => to.write_str("\\r"),
+        _ if marks.are_misplaced_by(c) || is_unsafe(c) => write!(to, "\\u{{{:x}}}", u32::from(c)),
+        c => to.write_char(c),
+    }
+}
+
+/// A text as one word among others: in quotes, as a shell needs them, where it could be taken for several words or for
+/// something between them. It is not escaped yet.
+#[must_use]
+pub fn word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "-_=+,./:@%^".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
+    }
+}
+
+/// Escapes in a JSON text what serde_json leaves raw inside its strings, as [`Escaped`] does elsewhere (RFC 8259
+/// section 7). Newlines are only ever layout, since serde_json escapes those inside strings.
+#[must_use]
+pub fn spelled_out_json(json: &str) -> Cow<'_, str> {
     use fmt::Write;
-    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
-        if c != '\n' && is_unsafe(c) {
+    if json.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len());
+    let mut marks = Marks::default();
+    for c in json.chars() {
+        if marks.are_misplaced_by(c) || (c != '\n' && is_unsafe(c)) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 // Writing to a String cannot fail.
                 let _ = write!(out, "\\u{unit:04x}");
@@ -41,16 +86,60 @@ pub fn spelled_out_json(json: &str) -> String {
         } else {
             out.push(c);
         }
-        out
-    })
+    }
+    Cow::Owned(out)
 }
 
-/// Whether a character may not be shown as it is.
+/// Whether a character may not be shown as it is: a control, a mark that reorders text, whatever is invisible or blank
+/// and is not the ordinary space, and what has no meaning that people agree on (private, unassigned).
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    !is_printable(c)
+        // Letters and symbols that are blank, and marks that are invisible (Unicode, Default_Ignorable_Code_Point).
+        || matches!(c, '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Whether a character may stand in a line of JSON as an escape, depending on what is before it.
+pub(crate) fn may_be_spelled_out(c: char) -> bool {
+    is_unsafe(c) || is_mark(c)
+}
+
+/// What the standard library's own escaping leaves as it is behind a letter: everything but the general categories
+/// C (control, format, private, unassigned) and Z (separators).
+fn is_printable(c: char) -> bool {
+    let mut bytes = [b'a'; 5];
+    let length = 1 + c.encode_utf8(&mut bytes[1..]).len();
+    let behind_a_letter = std::str::from_utf8(&bytes[..length]).unwrap_or_default();
+    behind_a_letter.escape_debug().nth(1) == Some(c)
+}
+
+/// Whether a character is drawn onto the one before it: the standard library escapes it where it comes first, and there
+/// alone.
+fn is_mark(c: char) -> bool {
+    !c.is_ascii() && c.escape_debug().next() != Some(c) && is_printable(c)
+}
+
+/// How many marks may still follow.
+#[derive(Default)]
+struct Marks {
+    room: u8,
+}
+
+impl Marks {
+    /// Takes the next character; whether it is a mark where none belongs.
+    fn are_misplaced_by(&mut self, c: char) -> bool {
+        if !is_mark(c) {
+            self.room = if c.is_alphanumeric() { MOST_MARKS } else { 0 };
+            return false;
+        }
+        let misplaced = self.room == 0;
+        self.room = self.room.saturating_sub(1);
+        misplaced
+    }
 }
 
 #[cfg(test)]
@@ -64,13 +153,107 @@ mod tests {
             Escaped("a\x1b[2J\nb\u{9b}c\u{202e}d\\").to_string(),
             "a\\u{1b}[2J\\nb\\u{9b}c\\u{202e}d\\\\"
         );
-        assert_eq!(Escaped("Ünïcode \u{1f600} stays").to_string(), "Ünïcode \u{1f600} stays");
+        for stays in [
+            "Ünïcode \u{1f600} stays",
+            "日本語、中文。",
+            "Ελληνικά",
+            "עברית",
+            "हिन्दी",
+            "e\u{301}o\u{323}\u{302}",
+        ] {
+            assert_eq!(Escaped(stays).to_string(), stays);
+        }
+    }
+
+    #[test]
+    fn what_nobody_can_see_is_spelled_out() {
+        for c in [
+            '\u{ad}',
+            '\u{a0}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{1160}',
+            '\u{180e}',
+            '\u{2003}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{202a}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{2069}',
+            '\u{2028}',
+            '\u{2800}',
+            '\u{3000}',
+            '\u{3164}',
+            '\u{e000}',
+            '\u{f7ff}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ffa0}',
+            '\u{fff9}',
+            '\u{ffff}',
+            '\u{1d173}',
+            '\u{e0041}',
+            '\u{e01ef}',
+            '\u{10ffff}',
+        ] {
+            assert!(is_unsafe(c), "{c:?}");
+            assert_eq!(Escaped(&format!("a{c}")).to_string(), format!("a\\u{{{:x}}}", u32::from(c)));
+        }
+    }
+
+    #[test]
+    fn marks_stay_on_the_letter_they_belong_to() {
+        // On a quote or a bracket of ours, it would change what is not theirs.
+        assert_eq!(Escaped("\u{301}a").to_string(), "\\u{301}a");
+        assert_eq!(Escaped("(\u{20dd})").to_string(), "(\\u{20dd})");
+        let piled = Escaped(&format!("a{}", "\u{301}".repeat(6))).to_string();
+        assert_eq!(piled, format!("a{}\\u{{301}}\\u{{301}}", "\u{301}".repeat(4)));
+        assert_eq!(spelled_out_json("{\"a\":\"\u{301}e\u{301}\"}"), "{\"a\":\"\\u0301e\u{301}\"}");
+    }
+
+    #[test]
+    fn a_word_stays_one_word() {
+        assert_eq!(word("/usr/bin/id"), "/usr/bin/id");
+        assert_eq!(word(""), "''");
+        assert_eq!(word("a; b"), "'a; b'");
+        assert_eq!(word("it's"), "'it'\\''s'");
+    }
+
+    #[test]
+    fn a_cut_is_between_characters() {
+        assert_eq!(cut(&"x".repeat(64), 64), "x".repeat(64));
+        assert_eq!(cut(&"x".repeat(65), 64), format!("{}...", "x".repeat(61)));
+        assert_eq!(cut("ab\n\n\n\n", 8), "ab\\n...");
+        assert_eq!(cut("ab", 0), "...");
     }
 
     proptest! {
         #[test]
-        fn nothing_unsafe_gets_through(text in "\\PC*|[\\x00-\\x20\\u{80}-\\u{a0}\\u{2000}-\\u{2070}]*") {
-            prop_assert!(!Escaped(&text).to_string().chars().any(is_unsafe));
+        fn nothing_unsafe_gets_through(text in "\\PC*|[\\x00-\\x20\\u{80}-\\u{a0}\\u{2000}-\\u{2070}]*|\\p{M}*") {
+            let shown = Escaped(&text).to_string();
+            prop_assert!(!shown.chars().any(is_unsafe));
+            prop_assert!(!shown.starts_with(is_mark));
+        }
+
+        #[test]
+        fn a_cut_text_is_as_long_as_it_may_be(text in "\\PC{0,30}|[\\n\\x1b\\u{202e}aé\\\\]{0,30}", longest in 3_usize..90) {
+            let (whole, cut) = (Escaped(&text).to_string(), cut(&text, longest));
+            prop_assert!(cut.len() <= longest);
+            prop_assert!(cut == whole || (whole.len() > longest && whole.starts_with(cut.trim_end_matches('.').trim_end_matches(CUT))));
+        }
+
+        #[test]
+        fn different_texts_look_different(one in "[a\\\\nu{}\\n\\u{202e}]{0,8}", other in "[a\\\\nu{}\\n\\u{202e}]{0,8}") {
+            prop_assert_eq!(one == other, Escaped(&one).to_string() == Escaped(&other).to_string());
+        }
+
+        #[test]
+        fn json_means_the_same(text in "\\PC{0,20}|\\p{M}{0,8}|[\\x7f-\\u{a0}\\u{e0000}-\\u{e007f}]{0,8}") {
+            let json = serde_json::to_string(&text).unwrap();
+            let shown = spelled_out_json(&json);
+            prop_assert!(!shown.chars().any(is_unsafe));
+            prop_assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
         }
     }
 }

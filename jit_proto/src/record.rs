@@ -235,6 +235,13 @@ pub struct Facts {
     /// The logind session that the elevation came from (`loginctl session-status`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_session: Option<String>,
+    /// The systemd invocations of the session's scopes (`journalctl _SYSTEMD_INVOCATION_ID=`); one, or one more for each
+    /// time that the end of its window moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invocations: Option<Vec<String>>,
+    /// Where sudo keeps what was typed and shown, if it does (sudoers(5), `log_output`): what `sudoreplay` plays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_log: Option<String>,
     /// SHA-256 of the policy, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,

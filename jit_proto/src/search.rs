@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::escape::may_be_spelled_out;
 use crate::moment::WallTime;
 
 /// What a record has to be to be found: all of this at once. The keys are those of the `a{sv}` on the bus.
@@ -94,7 +95,7 @@ impl Filter {
     fn may_hold_text(&self, line: &str) -> bool {
         let Some(wanted) = &self.text else { return true };
         // The space may be between two words of a list, where the line has other characters.
-        let plain = |c: char| !c.is_control() && !matches!(c, '"' | '\\' | ' ');
+        let plain = |c: char| !may_be_spelled_out(c) && !matches!(c, '"' | '\\' | ' ');
         let word = wanted.split(|c| !plain(c)).max_by_key(|word| word.len()).unwrap_or_default();
         line.to_lowercase().contains(&word.to_lowercase())
     }

@@ -7,6 +7,10 @@ use jit_proto::escape::is_unsafe;
 use jit_proto::names::error;
 use zbus::DBusError;
 
+/// What clap says has at most so many lines, and each at most so many characters: it quotes what was typed.
+const MOST_LINES: usize = 40;
+const MOST_ECHOED: usize = 1000;
+
 /// How a run ends; the numbers are part of the interface (jitctl(1), EXIT STATUS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -71,8 +75,15 @@ impl Failure {
 /// What clap says, as a failure of ours.
 pub(crate) fn usage(found: &clap::Error) -> Failure {
     let said = found.to_string();
-    let lines: Vec<String> =
-        said.strip_prefix("error: ").unwrap_or(&said).trim_end().lines().map(tame).collect();
+    let lines: Vec<String> = said
+        .strip_prefix("error: ")
+        .unwrap_or(&said)
+        .trim_end()
+        .lines()
+        .take(MOST_LINES)
+        .map(tame)
+        .map(short)
+        .collect();
     // Not through `Failure::new`: the usage lines below clap's sentence stay lines.
     Failure { exit: Exit::Usage, name: error::INVALID_ARGUMENT.to_owned(), message: lines.join("\n") }
 }
@@ -145,6 +156,15 @@ fn exit_of(name: &str) -> Exit {
             _ => Exit::Failed,
         },
     }
+}
+
+/// What somebody has typed is told again, but not 100 kB of it.
+fn short(mut line: String) -> String {
+    if let Some((end, _)) = line.char_indices().nth(MOST_ECHOED) {
+        line.truncate(end);
+        line.push_str("...");
+    }
+    line
 }
 
 /// Spells out what a terminal could be fooled with, and leaves backslashes alone: the daemon has escaped its

@@ -16,21 +16,23 @@ use serde_json::{Value, json};
 pub(crate) fn document<T: Serialize>(view: &T) -> Result<String, serde_json::Error> {
     let mut value = serde_json::to_value(view)?;
     tell_times(&mut value);
-    Ok(spelled_out(&serde_json::to_string_pretty(&value)?))
+    Ok(spelled_out(&serde_json::to_string_pretty(&value)?).into_owned())
 }
 
 /// An audit record as one line. The stored line stands in it byte for byte, so that its hash can be checked from what
-/// is printed; on a terminal the characters that could fool it are spelled out, which JSON holds for the same.
+/// is printed; on a terminal the characters that could fool it are spelled out, which JSON holds for the same. jitd
+/// writes none of them raw; somebody else may have.
 pub(crate) fn record(record: &RecordView, terminal: bool) -> String {
     let RecordView { seq, hash, seal, line } = record;
     let seal = (!seal.is_empty()).then_some(seal.as_str());
     let text = exported(Stored { seq: *seq, hash, seal, line });
-    if terminal { spelled_out(&text) } else { text }
+    if terminal { spelled_out(&text).into_owned() } else { text }
 }
 
 /// A failure as one line.
 pub(crate) fn failure(failure: &crate::failure::Failure) -> String {
-    spelled_out(&json!({ "error": { "name": failure.name, "message": failure.message } }).to_string())
+    let error = json!({ "error": { "name": failure.name, "message": failure.message } });
+    spelled_out(&error.to_string()).into_owned()
 }
 
 /// Turns numbers under keys that end in `_at` into moments of the local time zone; 0 is no moment.

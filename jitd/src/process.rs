@@ -5,11 +5,14 @@ mod info;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
+use jit_proto::escape::word;
 use jit_proto::identity::{SessionId, UserId};
 use jit_proto::names::session_of_scope;
+use jit_proto::render::words;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -198,8 +201,8 @@ pub fn newest_pid() -> io::Result<u32> {
     text.split_whitespace().last().and_then(|word| word.parse().ok()).ok_or_else(|| odd("loadavg"))
 }
 
-/// A process for a record: pid, start, uid, cgroup, executable, command line. What cannot be read any more is a question
-/// mark.
+/// A process for a record: pid, start, uid, cgroup, executable, command line, each word quoted where it could be taken for
+/// several. What cannot be read any more is a question mark.
 #[must_use]
 pub fn describe(main: MainProcess) -> String {
     let pid = main.pid;
@@ -210,9 +213,20 @@ pub fn describe(main: MainProcess) -> String {
     let unknown = || "?".to_owned();
     let cgroup = cgroup_of(pid).ok().flatten().unwrap_or_else(unknown);
     let exe = exe_of(pid).unwrap_or_else(unknown);
-    let argv: String = argv_of(pid).map_or_else(|_| unknown(), |(argv, _)| argv.join(" "));
-    let argv: String = argv.chars().take(MOST_NAMED_ARGV).collect();
+    let argv = argv_of(pid).map_or_else(|_| unknown(), |(argv, _)| words(first_of(&argv, MOST_NAMED_ARGV)));
+    let (cgroup, exe) = (word(&cgroup), word(&exe));
     format!("{pid} {} {} {cgroup} {exe} {argv}", main.start, uid.unwrap_or_else(unknown))
+}
+
+/// The words of a command line as far as so many characters go.
+fn first_of(argv: &[String], most: usize) -> impl Iterator<Item = &str> {
+    let mut left = most;
+    argv.iter().map_while(move |word| {
+        let room = left;
+        left = left.saturating_sub(word.chars().count() + 1);
+        let end = word.char_indices().nth(room).map_or(word.len(), |(at, _)| at);
+        (room > 0).then_some(&word[..end])
+    })
 }
 
 /// The executable of a process.
@@ -220,6 +234,33 @@ pub fn describe(main: MainProcess) -> String {
 pub fn exe_of(pid: u32) -> Option<String> {
     let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     Some(path.to_string_lossy().into_owned())
+}
+
+/// The folder of the I/O log that a sudo has open, known by the file of timings in it (sudo, lib/iolog/iolog_openat.c).
+///
+/// A sudo may have been started with open files by whoever typed it, so it has to be one that only root can have opened:
+/// root's, for writing, and writable for nobody else.
+#[must_use]
+pub fn io_log(pid: u32) -> Option<String> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    open.filter_map(Result::ok).find_map(|entry| {
+        let path = fs::read_link(entry.path()).ok()?;
+        if !path.is_absolute() || path.file_name()? != "timing" {
+            return None;
+        }
+        let meta = fs::metadata(entry.path()).ok()?;
+        let is_roots = meta.is_file() && meta.uid() == 0 && meta.mode() & 0o022 == 0;
+        let is_written = is_opened_for_writing(pid, entry.file_name().to_str()?);
+        (is_roots && is_written).then(|| Some(path.parent()?.to_string_lossy().into_owned()))?
+    })
+}
+
+/// By the flags of open(2) that it was opened with (proc_pid_fdinfo(5)).
+fn is_opened_for_writing(pid: u32, descriptor: &str) -> bool {
+    let info = slurp(format!("/proc/{pid}/fdinfo/{descriptor}")).unwrap_or_default();
+    let flags =
+        info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
 }
 
 /// The state letter of a process (proc_pid_stat(5), field 3).
@@ -319,6 +360,32 @@ mod tests {
         assert!(read(pidfd.as_fd(), Detail::Whole).is_err(), "it has ended");
         let file = fs::File::open("/proc/self/stat").unwrap();
         assert!(read(file.as_fd(), Detail::Whole).is_err(), "it is no pidfd");
+    }
+
+    #[test]
+    fn no_command_line_looks_like_another_process() {
+        let argv = ["sh".to_owned(), "x; 1 1 0 /init.scope".to_owned(), "y".repeat(200), "z".to_owned()];
+        let shown = words(first_of(&argv, MOST_NAMED_ARGV));
+        assert!(shown.starts_with("sh 'x; 1 1 0 /init.scope' yyy"), "{shown}");
+        assert_eq!(shown.len(), MOST_NAMED_ARGV + 2);
+    }
+
+    #[test]
+    fn a_log_counts_that_root_alone_can_have_opened() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("timing");
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(&path, "").unwrap();
+        mode(0o600);
+        let reading = fs::File::open(&path).unwrap();
+        assert_eq!(io_log(std::process::id()), None);
+        drop(reading);
+        let _writing = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let expected = nix::unistd::geteuid().is_root().then(|| folder.path().display().to_string());
+        assert_eq!(io_log(std::process::id()), expected);
+        mode(0o622);
+        assert_eq!(io_log(std::process::id()), None);
     }
 
     #[test]

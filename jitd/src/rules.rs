@@ -58,7 +58,9 @@ impl Rules {
             }
             Err(problems) => {
                 let text = problem_lines(&problems);
-                error!("the policy is not accepted, the running one stays:\n{text}");
+                error!("the policy is not accepted, the running one stays");
+                // A message of its own each: what passes the log on may take a line for a message.
+                text.lines().for_each(|line| error!("{line}"));
                 engine.tell(Event::PolicyRefused { problems: text }).await?;
                 Ok(Err(problems))
             }

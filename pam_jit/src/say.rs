@@ -3,12 +3,11 @@
 //! A failure to say something is ignored throughout: it changes no verdict.
 
 use crate::hook::Stage;
-use jit_proto::escape::Escaped;
+use jit_proto::escape::cut;
 use jit_proto::gate;
 use pam::constants::PAM_ERROR_MSG;
 use pam::conv::Conv;
 use pam::module::PamHandle;
-use std::fmt::Write;
 use std::os::unix::net::UnixDatagram;
 
 /// Longest line that is shown, in bytes.
@@ -53,24 +52,6 @@ pub(crate) fn log(severity: Severity, service: &str, stage: Stage, text: &str) {
 fn log_line(severity: Severity, service: &str, stage: Stage, text: &str) -> String {
     let priority = FACILITY * 8 + severity as u8;
     format!("<{priority}>pam_jit({}:{stage}): {}", cut(service, 64), cut(text, LONGEST_LOG_LINE - 128))
-}
-
-/// Escapes a text and cuts it where it would grow past `longest` bytes, between two characters.
-fn cut(text: &str, longest: usize) -> String {
-    const CUT: &str = "...";
-    let mut shown = String::new();
-    for character in text.chars() {
-        let kept = shown.len();
-        // Writing to a String cannot fail.
-        let _ = write!(shown, "{}", Escaped(character.encode_utf8(&mut [0; 4])));
-        if shown.len() > longest {
-            shown.truncate(kept);
-            while shown.len() + CUT.len() > longest && shown.pop().is_some() {}
-            shown.push_str(CUT);
-            break;
-        }
-    }
-    shown
 }
 
 #[cfg(test)]

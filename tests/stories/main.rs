@@ -24,6 +24,8 @@ mod left_behind;
 
 mod hostile;
 
+mod texts;
+
 mod unreachable;
 
 mod lasting;
@@ -39,6 +41,8 @@ mod seal;
 mod retention;
 
 mod report;
+
+mod links;
 
 mod authority;
 

@@ -112,7 +112,7 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
         if TOLD.contains(&fact.as_str()) {
             continue;
         }
-        let text = told(&value);
+        let text = told(&fact, &value);
         match key(&fact) {
             Some((key, None)) => put(key, &text),
             Some((key, Some(label))) => {

@@ -1,8 +1,9 @@
 //! Comma-separated values (RFC 4180), for people with a spreadsheet: a heading, then one line a record.
 //!
 //! No cell begins a formula: one that would (`=`, `+`, `-`, `@`) gets an apostrophe in front, and so does one that begins
-//! with an apostrophe, so that it can be told which were there before. Control characters are spelled out ([`Escaped`]),
-//! so that a record is one line.
+//! with an apostrophe, so that it can be told which were there before. A spreadsheet that splits at semicolons, as it does
+//! where people write a comma in numbers, finds no cell of its own that would: such a semicolon is spelled out. So are
+//! control characters ([`Escaped`]), and a record is one line.
 
 use std::fmt::Write as _;
 
@@ -14,7 +15,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 47] = [
+const FACTS: [&str; 49] = [
     "outcome",
     "user",
     "uid",
@@ -49,6 +50,8 @@ const FACTS: [&str; 47] = [
     "processes",
     "left_behind",
     "login_session",
+    "invocations",
+    "io_log",
     "policy",
     "sink",
     "seal_key",
@@ -85,7 +88,9 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
         boot_id.clone(),
         boot_us.to_string(),
     ];
-    row(own.into_iter().chain(FACTS.iter().map(|name| facts.get(*name).map(told).unwrap_or_default())))
+    row(own
+        .into_iter()
+        .chain(FACTS.iter().map(|name| facts.get(*name).map(|value| told(name, value)).unwrap_or_default())))
 }
 
 /// Any cells as one line, without the end of the line.
@@ -99,15 +104,27 @@ pub fn row<T: AsRef<str>>(cells: impl IntoIterator<Item = T>) -> String {
 }
 
 fn cell(text: &str) -> String {
-    let mut safe = Escaped(text).to_string();
-    if safe.starts_with(['=', '+', '-', '@', '\'', '＝', '＋', '－', '＠']) {
-        safe.insert(0, '\'');
+    let shown = Escaped(text).to_string();
+    let mut safe = String::with_capacity(shown.len());
+    if shown.starts_with('\'') || begins_a_formula(&shown) {
+        safe.push('\'');
+    }
+    for (at, c) in shown.char_indices() {
+        if c == ';' && begins_a_formula(shown[at + 1..].trim_start_matches([' ', '"', '\''])) {
+            safe.push_str("\\u{3b}");
+        } else {
+            safe.push(c);
+        }
     }
     if safe.contains([',', '"', ';', ' ', '\'']) {
         format!("\"{}\"", safe.replace('"', "\"\""))
     } else {
         safe
     }
+}
+
+fn begins_a_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠'])
 }
 
 #[cfg(test)]
@@ -149,6 +166,7 @@ mod tests {
         assert_eq!(cell("@SUM(A1)"), "\"'@SUM(A1)\"");
         assert_eq!(cell("'=1"), "\"''=1\"");
         assert_eq!(cell("\t=1"), "\\t=1");
+        assert_eq!(cell("x; y;=1+1;\" @x\";"), "\"x; y\\u{3b}=1+1\\u{3b}\"\" @x\"\";\"");
         assert_eq!(cell("plain"), "plain");
         assert_eq!(cell("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(read(&heading()).len(), OWN.len() + FACTS.len());
@@ -180,8 +198,11 @@ mod tests {
             prop_assert!(cells.iter().all(|cell| !cell.starts_with(['=', '+', '-', '@'])));
             let ticket = &cells[OWN.len() + FACTS.iter().position(|name| *name == "ticket").unwrap()];
             let shown = Escaped(&text).to_string();
-            let back = ticket.strip_prefix('\'').unwrap_or(ticket);
+            let back = ticket.strip_prefix('\'').unwrap_or(ticket).replace("\\u{3b}", ";");
             prop_assert_eq!(back, shown);
+            for cell in line.split(';').skip(1) {
+                prop_assert!(!begins_a_formula(cell.trim_start_matches([' ', '"', '\''])), "{line:?}");
+            }
         }
     }
 }

@@ -135,7 +135,7 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
         }
         document["process"] = process;
     }
-    spelled_out_json(&document.to_string())
+    spelled_out_json(&document.to_string()).into_owned()
 }
 
 /// Everybody who is named, each once.

@@ -13,6 +13,7 @@ pub mod csv;
 
 use serde_json::{Map, Value};
 
+use crate::escape::word;
 use crate::moment::WallTime;
 use crate::record::{Facts, Record};
 
@@ -72,13 +73,26 @@ fn known(facts: &Facts) -> Map<String, Value> {
     }
 }
 
-/// One value as a text; the words of a list with a space between them.
-fn told(value: &Value) -> String {
+/// One fact as a text, not escaped yet. Of a list each item can still be told from the next one: words are quoted as for a
+/// shell where they need it, and longer items, whose own words are, have a semicolon between them.
+#[must_use]
+pub fn told(fact: &str, value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        Value::Array(items) => {
+            let items = items.iter().filter_map(Value::as_str);
+            match fact {
+                "left_behind" | "processes" => items.collect::<Vec<_>>().join("; "),
+                _ => words(items),
+            }
+        }
         other => other.to_string(),
     }
+}
+
+/// Words, a command line for one, as one text that is not escaped yet.
+pub fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// A sentence for people: the event, whom it is about, and why.

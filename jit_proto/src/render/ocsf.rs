@@ -187,7 +187,7 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
             document["app"] = json!({ "name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION });
         }
     }
-    spelled_out_json(&document.to_string())
+    spelled_out_json(&document.to_string()).into_owned()
 }
 
 fn user(somebody: Somebody<'_>) -> Value {

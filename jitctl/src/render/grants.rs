@@ -1,6 +1,7 @@
 //! Grants, the sessions under them, and the state of the whole.
 
 use jit_proto::escape::Escaped;
+use jit_proto::render::words;
 use jit_proto::view::{GrantView, SessionView, StatusView};
 
 use super::{counted, detail, left, list, local, or_dash, requests::request_line, table, until};
@@ -118,18 +119,7 @@ fn window(grant: &GrantView) -> String {
 
 /// A command as one would type it: words that a shell would take apart stand in quotes.
 pub(super) fn command(argv: &[String]) -> String {
-    let words: Vec<String> = argv
-        .iter()
-        .map(|word| {
-            let plain = |c: char| c.is_alphanumeric() || "-_=+,./:@%^".contains(c);
-            if !word.is_empty() && word.chars().all(plain) {
-                word.clone()
-            } else {
-                format!("'{}'", word.replace('\'', "'\\''"))
-            }
-        })
-        .collect();
-    or_dash(&words.join(" "))
+    or_dash(&words(argv.iter().map(String::as_str)))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jit_proto::moment::WallTime;
 use jit_proto::record::{Event, Record};
+use jit_proto::render::words;
 use jit_proto::search::Filter;
 use jit_proto::view::{RecordView, VerifyView};
 use serde::Serialize;
@@ -742,7 +743,7 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 
 /// A command line as one text.
 fn command(argv: &[String]) -> String {
-    argv.join(" ")
+    words(argv.iter().map(String::as_str))
 }
 
 #[cfg(test)]

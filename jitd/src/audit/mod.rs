@@ -16,6 +16,9 @@ mod json_lines;
 
 mod heartbeat;
 
+#[cfg(feature = "linux-audit")]
+mod linux_audit;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -90,6 +93,8 @@ impl Cursors {
 pub struct Sinks {
     inboxes: Vec<mpsc::Sender<ToSink>>,
     threads: Vec<JoinHandle<()>>,
+    #[cfg(feature = "linux-audit")]
+    linux_audit: linux_audit::Teller,
     /// How far each has got.
     pub cursors: Cursors,
 }
@@ -113,11 +118,21 @@ impl Sinks {
             inboxes.push(inbox);
             threads.push(thread);
         }
-        Ok(Self { inboxes, threads, cursors })
+        Ok(Self {
+            inboxes,
+            threads,
+            #[cfg(feature = "linux-audit")]
+            linux_audit: linux_audit::Teller::start()?,
+            cursors,
+        })
     }
 
     /// Tells every sink.
     pub fn tell(&self, message: &ToSink) {
+        #[cfg(feature = "linux-audit")]
+        if let ToSink::Written { records, .. } = message {
+            records.iter().for_each(|record| self.linux_audit.tell(record));
+        }
         let Cursors { syslog, journal, json_lines } = &self.cursors;
         for (inbox, reached) in self.inboxes.iter().zip([syslog, journal, json_lines]) {
             if inbox.send(message.clone()).is_err() {

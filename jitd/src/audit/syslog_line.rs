@@ -3,10 +3,10 @@
 use std::io::Write;
 
 use jit_proto::chain::Sealed;
-use jit_proto::escape::Escaped;
+use jit_proto::escape::cut;
 use jit_proto::names::HEARTBEAT;
 use jit_proto::record::{self, Event, Record};
-use jit_proto::render::sentence;
+use jit_proto::render::{sentence, told};
 use serde_json::Value;
 use syslog::{LogFormat, Logger, LoggerBackend};
 use syslog_fmt::v5424::{Config, Formatter, Timestamp};
@@ -149,14 +149,7 @@ fn params_of(record: &Record, most: usize) -> Vec<(String, String)> {
     ];
     let Ok(Value::Object(facts)) = serde_json::to_value(&record.facts) else { return params };
     for (name, value) in facts {
-        let text = match value {
-            Value::String(text) => text,
-            Value::Array(items) => {
-                let words: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-                words.join(if name == "left_behind" { "; " } else { " " })
-            }
-            other => other.to_string(),
-        };
+        let text = told(&name, &value);
         let most = if name == "left_behind" { most * MORE_FOR_LEFT_BEHIND } else { most };
         let text = cut(&text, most);
         if !text.is_empty() {
@@ -164,16 +157,6 @@ fn params_of(record: &Record, most: usize) -> Vec<(String, String)> {
         }
     }
     params
-}
-
-/// Escapes, and cuts at a character so that the result is still valid UTF-8.
-fn cut(text: &str, most: usize) -> String {
-    let escaped = Escaped(text).to_string();
-    if escaped.len() <= most {
-        return escaped;
-    }
-    let end = escaped.char_indices().map(|(at, _)| at).take_while(|at| *at <= most).last().unwrap_or(0);
-    format!("{}...", &escaped[..end])
 }
 
 #[cfg(test)]

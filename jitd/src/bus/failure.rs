@@ -48,8 +48,8 @@ impl Failure {
 pub fn problem_lines(problems: &[ProblemView]) -> String {
     let line = |problem: &ProblemView| {
         let place = if problem.line > 0 { format!(":{}", problem.line) } else { String::new() };
-        let key = if problem.key.is_empty() { String::new() } else { format!("{}: ", problem.key) };
-        format!("{}{place}: {key}{}", problem.file, Escaped(&problem.message))
+        let key = if problem.key.is_empty() { String::new() } else { format!("{}: ", Escaped(&problem.key)) };
+        format!("{}{place}: {key}{}", Escaped(&problem.file), Escaped(&problem.message))
     };
     problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -83,5 +83,18 @@ impl From<StoreError> for Failure {
 impl From<DictError> for Failure {
     fn from(error: DictError) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_one_line_whatever_its_file_and_key_are_called() {
+        let text = || "a\nb\u{1b}[2J".to_owned();
+        let problem = ProblemView { file: text(), line: 3, key: text(), message: text() };
+        let shown = "a\\nb\\u{1b}[2J";
+        assert_eq!(problem_lines(&[problem]), format!("{shown}:3: {shown}: {shown}"));
     }
 }

@@ -117,7 +117,7 @@ fn recheck_as(
                 turn.is_used(grant);
                 turn.then(Effect::Prolong { session: session.id, until });
             }
-            open(turn, session, under.map(|(role, _)| (grant, role)), target)
+            open(turn, knock, session, under.map(|(role, _)| (grant, role)), target)
         }
     }
 }
@@ -125,6 +125,7 @@ fn recheck_as(
 /// Writes down that a session is open, and under which grant.
 fn open(
     turn: &mut Turn<'_>,
+    knock: &Knock,
     session: &Session,
     grant: Option<(GrantId, RoleName)>,
     target: &Account,
@@ -146,7 +147,7 @@ fn open(
     if moved {
         turn.then(Effect::Survey(Survey::Opened(Box::new(opened.clone()))));
     }
-    turn.note(What::SessionOpened, facts::session(&opened));
+    turn.note(What::SessionOpened, Facts { io_log: knock.io_log.clone(), ..facts::session(&opened) });
     turn.put(Change::Session(opened));
     Verdict::Allowed
 }
@@ -183,6 +184,7 @@ pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let facts = Facts {
         ended_by: Some(why.word().to_owned()),
         contained_ms: report.contained.map(facts::milliseconds),
+        invocations: (!report.invocations.is_empty()).then(|| report.invocations.clone()),
         ..facts::session(&session)
     };
     let facts = if why == EndedBy::Exited { facts } else { facts::end(report, facts) };

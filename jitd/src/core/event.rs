@@ -148,6 +148,8 @@ pub struct Knock {
     pub tty: String,
     /// How long the oldest record waits that syslog takes not; the engine knows.
     pub unforwarded: Option<Duration>,
+    /// The folder of the I/O log that sudo has open, where it has one.
+    pub io_log: Option<String>,
 }
 
 impl Knock {
@@ -326,6 +328,8 @@ pub struct EndReport {
     pub kill: Option<Duration>,
     /// From the answer of the gate until all of it was in its scope, where it got there.
     pub contained: Option<Duration>,
+    /// The systemd invocations of its scopes, in their order, as far as they are known.
+    pub invocations: Vec<String>,
     /// The processes, a line each, at most 64.
     pub processes: Vec<String>,
 }

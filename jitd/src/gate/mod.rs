@@ -109,7 +109,10 @@ impl Behind {
         if process.main.pid != caller_pid {
             return Err(format!("process {caller_pid} speaks for process {}", process.main.pid));
         }
+        // sudo opens its log between the two stages.
+        let io_log = if entering { None } else { process::io_log(caller_pid) };
         Ok(Knock {
+            io_log,
             stage,
             person: self.lookup.person(process.real_uid).await?,
             process,

@@ -145,6 +145,17 @@ impl Systemd {
         reply.body().deserialize()
     }
 
+    /// Under which invocation a session's scope runs, by which the journal knows what is in it (systemd.exec(5),
+    /// `$INVOCATION_ID`): 32 hexadecimal digits. `None` where PID 1 gave it none.
+    ///
+    /// # Errors
+    /// When there is no such unit, or PID 1 does not answer.
+    pub async fn invocation(&self, session: SessionId, generation: u32) -> zbus::Result<Option<String>> {
+        let id = self.property(&scope_name(session, generation), "Unit", "InvocationID").await?;
+        let id = Vec::<u8>::try_from(id)?;
+        Ok((id.len() == 16).then(|| hex::encode(id)))
+    }
+
     /// Whether PID 1 holds this unit, and so its time limit.
     async fn is_active(&self, unit: &str) -> zbus::Result<bool> {
         let state = self.property(unit, "Unit", "ActiveState").await?;

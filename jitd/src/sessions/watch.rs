@@ -1,6 +1,6 @@
 //! One session from its first process to its last.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -53,6 +53,8 @@ pub(super) struct Watch {
     began: BootTime,
     /// How long it took to get everything into the scope.
     contained: Option<Duration>,
+    /// The invocations of its scopes, by their numbers, as far as PID 1 has told them.
+    invocations: BTreeMap<u32, String>,
     activity: Option<Activity>,
 }
 
@@ -88,6 +90,7 @@ impl Watch {
             tries: 0,
             began: boot_now(),
             contained: None,
+            invocations: BTreeMap::new(),
             activity: None,
         }
     }
@@ -116,6 +119,9 @@ impl Watch {
         }
         let mut queue = VecDeque::new();
         let mut woken = None;
+        if self.held.is_some() {
+            woken = unless_ended(&mut inbox, &mut queue, self.note_invocation()).await.err();
+        }
         loop {
             let now = match woken.take().or_else(|| queue.pop_front().map(Woken::Told)) {
                 Some(now) => now,
@@ -142,7 +148,9 @@ impl Watch {
                     }
                     match unless_ended(&mut inbox, &mut queue, self.contain()).await {
                         Err(end) => woken = Some(end),
-                        Ok(Ok(())) => {}
+                        Ok(Ok(())) => {
+                            woken = unless_ended(&mut inbox, &mut queue, self.note_invocation()).await.err();
+                        }
                         Ok(Err(problem)) => {
                             if self.is_over().await {
                                 break self.report(EndReport::default()).await;
@@ -283,6 +291,18 @@ impl Watch {
                 self.session.id
             );
         }
+        self.note_invocation().await;
+    }
+
+    /// Asks PID 1 under which invocation the scope runs, while there is one to ask about; the record can do without.
+    async fn note_invocation(&mut self) {
+        let Some(generation) = self.held.filter(|held| !self.invocations.contains_key(held)) else { return };
+        match self.systemd.invocation(self.session.id, generation).await {
+            Ok(id) => self.invocations.extend(id.map(|id| (generation, id))),
+            Err(problem) => {
+                debug!("the invocation of session {}'s scope is not known: {problem}", self.session.id);
+            }
+        }
     }
 
     /// Where `/proc` cannot be read, what is known has to do.
@@ -357,7 +377,8 @@ impl Watch {
     }
 
     async fn report(&self, report: EndReport) {
-        let report = EndReport { contained: self.contained, ..report };
+        let invocations = self.invocations.values().cloned().collect();
+        let report = EndReport { contained: self.contained, invocations, ..report };
         if self.engine.tell(Event::SessionGone(self.session.id, report)).await.is_err() {
             debug!("the engine has ended before session {}", self.session.id);
         }

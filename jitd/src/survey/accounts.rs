@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jit_proto::escape::word;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -50,7 +51,10 @@ impl AccountFile {
     }
 
     fn shown(self, fields: &[&[u8]]) -> String {
-        let field = |n: usize| text_of(fields.get(n).copied().unwrap_or_default());
+        let field = |n: usize| match fields.get(n).copied().unwrap_or_default() {
+            [] => String::new(),
+            field => word(&text_of(field)).into_owned(),
+        };
         match self {
             Self::Passwd => {
                 let open = if field(1).is_empty() { ", no password" } else { "" };
@@ -64,7 +68,7 @@ impl AccountFile {
     fn members(self, fields: &[&[u8]]) -> BTreeSet<String> {
         let list = |n: usize| {
             let names = fields.get(n).copied().unwrap_or_default().split(|byte| *byte == b',');
-            names.filter(|name| !name.is_empty()).map(text_of)
+            names.filter(|name| !name.is_empty()).map(|name| word(&text_of(name)).into_owned())
         };
         match self {
             Self::Passwd | Self::Shadow => BTreeSet::new(),
@@ -112,8 +116,9 @@ pub(super) fn changes(
 ) -> Vec<String> {
     let noun = file.noun();
     let mut phrases = Vec::new();
-    for (name, now) in after {
-        let Some(then) = before.get(name) else {
+    for (key, now) in after {
+        let name = word(key);
+        let Some(then) = before.get(key) else {
             let members = named(", members", &now.members);
             phrases.push(format!("{noun} {name} added ({}{members})", now.shown));
             continue;
@@ -133,7 +138,7 @@ pub(super) fn changes(
         }
     }
     let gone = before.keys().filter(|name| !after.contains_key(*name));
-    phrases.extend(gone.map(|name| format!("{noun} {name} removed")));
+    phrases.extend(gone.map(|name| format!("{noun} {} removed", word(name))));
     phrases
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jit_proto::escape::Escaped;
+use jit_proto::escape::{Escaped, word};
 use jit_proto::moment::BootId;
 use serde::{Deserialize, Serialize};
 
@@ -196,7 +196,8 @@ impl Finding {
 }
 
 fn difference(path: &str, then: Option<&Entry>, now: Option<&Entry>, privileged: bool) -> Option<Finding> {
-    let shown = Escaped(path);
+    let path_word = word(path);
+    let shown = Escaped(&path_word);
     let line = match (then, now) {
         (None, None) => return None,
         (Some(then), Some(now)) if then.is_like(now) => return None,
@@ -241,7 +242,7 @@ impl Entry {
     fn description(&self, privileged: bool) -> String {
         let mut words = String::new();
         if let What::Link { target } = &self.what {
-            words.push_str(&format!(" to {}", Escaped(target)));
+            words.push_str(&format!(" to {}", Escaped(&word(target))));
         }
         if privileged || self.uid != 0 {
             words.push_str(&format!(", owned by {}", owner(self.uid)));
@@ -273,7 +274,7 @@ impl Entry {
             }
             (before, after) if before == after => {}
             (What::File { .. }, What::File { .. }) => phrases.push("its content".to_owned()),
-            (_, What::Link { target }) => phrases.push(format!("it links to {} now", Escaped(target))),
+            (_, What::Link { target }) => phrases.push(format!("it links to {} now", Escaped(&word(target)))),
             _ => phrases.push("it is of another kind now".to_owned()),
         }
         if then.mode != self.mode {
@@ -545,7 +546,7 @@ mod tests {
                 }
             }
             for finding in &findings {
-                prop_assert!(finding.line.contains(&Escaped(&finding.path).to_string()));
+                prop_assert!(finding.line.contains(&Escaped(&word(&finding.path)).to_string()));
                 prop_assert!(!finding.line.chars().any(is_unsafe), "{:?}", finding.line);
                 prop_assert!(!finding.line.ends_with(": "), "{:?} does not say what changed", finding.line);
             }

@@ -825,7 +825,7 @@ mod tests {
         assert_eq!(told.len(), 4, "{told:#?}");
         assert!(told.contains(&"added special file /etc/sudoers.d/fifo".to_owned()), "{told:#?}");
         assert!(
-            told.contains(&"added link /etc/sudoers.d/link to /elsewhere/\\u{1b}[2J".to_owned()),
+            told.contains(&"added link /etc/sudoers.d/link to '/elsewhere/\\u{1b}[2J'".to_owned()),
             "{told:#?}"
         );
         assert!(told.contains(&"added link /etc/sudoers.d/loop to .".to_owned()), "{told:#?}");
