@@ -32,6 +32,8 @@ mod traces;
 
 mod record;
 
+mod collector;
+
 mod seal;
 
 mod report;
