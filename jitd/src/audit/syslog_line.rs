@@ -148,6 +148,9 @@ fn cut(text: &str, most: usize) -> String {
 }
 
 #[cfg(test)]
+mod siem;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use jit_proto::chain::{Head, append};
