@@ -123,11 +123,14 @@ install-files:
 	$(RELEASE)/jitctl completions fish >$(ROOT)/share/fish/vendor_completions.d/jitctl.fish
 	chmod 0644 $(ROOT)/share/bash-completion/completions/jitctl $(ROOT)/share/zsh/vendor-completions/_jitctl \
 		$(ROOT)/share/fish/vendor_completions.d/jitctl.fish
-	install -d $(DOC)/examples/pam
+	install -d $(DOC)/examples/pam $(DOC)/siem
 	install -m 0644 README.md SECURITY.md ARCHITECTURE.md $(DOC)/
 	gzip -9nc CHANGELOG.md >$(DOC)/CHANGELOG.md.gz
 	install -m 0644 packaging/examples/*.toml $(DOC)/examples/
 	install -m 0644 packaging/pam/* $(DOC)/examples/pam/
+	for file in $$(cd packaging/siem && find . -type f); do \
+		install -D -m 0644 packaging/siem/$$file $(DOC)/siem/$$file || exit 1; \
+	done
 
 # Not with a test host still up: its mounts reach out of the folder.
 clean:

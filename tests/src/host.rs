@@ -59,7 +59,7 @@ impl Host {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{}-{number}", plan.release.name(), std::process::id());
         let lock = lock(&name)?;
-        let layers = Layers::of(plan.release, plan.with_package)?;
+        let layers = Layers::of(plan.release, &plan.more, plan.with_package)?;
         let folder = places::runs().join(&name);
         let tree = layers.mount(&folder)?;
         let mut host =

@@ -29,6 +29,7 @@ pub struct Plan {
     pub(crate) module_options: String,
     pub(crate) hostname: Option<String>,
     pub(crate) disk: Option<(String, u32)>,
+    pub(crate) more: Vec<String>,
 }
 
 impl Plan {
@@ -36,7 +37,8 @@ impl Plan {
     #[must_use]
     pub fn new(release: Release) -> Self {
         let gated = ["sudo", "sudo-i"].map(str::to_owned).to_vec();
-        Self { release, with_package: true, gated, module_options: String::new(), hostname: None, disk: None }
+        let (module_options, more) = (String::new(), Vec::new());
+        Self { release, with_package: true, gated, module_options, hostname: None, disk: None, more }
     }
 
     /// Puts these PAM services behind the module, and no other.
@@ -64,6 +66,13 @@ impl Plan {
     #[must_use]
     pub fn with_disk(mut self, path: &str, megabytes: u32) -> Self {
         self.disk = Some((path.to_owned(), megabytes));
+        self
+    }
+
+    /// Installs more of Debian's packages; what conflicts with them is removed.
+    #[must_use]
+    pub fn with_debian(mut self, packages: &[&str]) -> Self {
+        self.more = packages.iter().map(|&package| package.to_owned()).collect();
         self
     }
 

@@ -1,4 +1,4 @@
-//! What lies under every host: a Debian tree, and over it the people of the stories and the package, made once.
+//! What lies under every host: a Debian tree, maybe more packages, and the people of the stories and ours, made once.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,26 +22,32 @@ const STAGE_LIMIT: Duration = Duration::from_secs(120);
 pub(crate) struct Layers(Vec<PathBuf>);
 
 impl Layers {
-    /// The layers of a release, made if they are not there.
-    pub(crate) fn of(release: Release, with_package: bool) -> Result<Self> {
+    /// The layers of a release with more packages, made if they are not there.
+    pub(crate) fn of(release: Release, more: &[String], with_package: bool) -> Result<Self> {
         let _lock = lock("stage")?;
-        let tree = tree(release)?;
+        let mut lower = vec![tree(release)?];
+        let mut base = release.name().to_owned();
+        if !more.is_empty() {
+            base = format!("{base}+{}", more.join("+"));
+            lower.insert(0, with_more(&lower[0], &base, more)?);
+        }
         let package = if with_package { Some(places::package()?) } else { None };
         let mut hasher = DefaultHasher::new();
         SCRIPT.hash(&mut hasher);
-        fs::read_to_string(tree.join(".jit-tree")).unwrap_or_default().hash(&mut hasher);
+        fs::read_to_string(lower[0].join(".jit-tree")).unwrap_or_default().hash(&mut hasher);
         if let Some(package) = &package {
             fs::read(package)?.hash(&mut hasher);
         }
         let kind = if with_package { "with" } else { "bare" };
-        let prefix = format!("stage-{}-{kind}-", release.name());
+        let prefix = format!("stage-{base}-{kind}-");
         let name = format!("{prefix}{:016x}", hasher.finish());
         let stage = places::trees().join(&name);
         if !stage.is_dir() {
-            make(&tree, package.as_deref(), &stage)?;
+            make(&lower, package.as_deref(), &stage)?;
             forget_others(&prefix, &name);
         }
-        Ok(Self(vec![stage, tree]))
+        lower.insert(0, stage);
+        Ok(Self(lower))
     }
 
     /// Mounts the layers under an empty one in `folder`; the tree is then in `folder/tree`.
@@ -87,12 +93,20 @@ fn tree(release: Release) -> Result<PathBuf> {
     Ok(tree)
 }
 
-fn make(tree: &Path, package: Option<&Path>, stage: &Path) -> Result<()> {
+/// A layer with more packages over a tree.
+fn with_more(tree: &Path, name: &str, packages: &[String]) -> Result<PathBuf> {
+    let layer = places::trees().join(name);
+    let mut script = Command::new(places::repository().join("tests/more.sh"));
+    output::run(script.arg(tree).arg(&layer).args(packages), b"", TREES_LIMIT)?.ok()?;
+    Ok(layer)
+}
+
+fn make(lower: &[PathBuf], package: Option<&Path>, stage: &Path) -> Result<()> {
     let folder = stage.with_extension("tmp");
     if folder.exists() {
         unmount(&folder)?;
     }
-    let root = mount(&[tree.to_owned()], &folder)?;
+    let root = mount(lower, &folder)?;
     let extra = root.join("stage");
     fs::create_dir(&extra)?;
     fs::write(extra.join("stage.sh"), SCRIPT)?;

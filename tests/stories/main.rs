@@ -34,7 +34,9 @@ mod traces;
 
 mod record;
 
+mod collector;
 mod forwarding;
+
 
 mod seal;
 

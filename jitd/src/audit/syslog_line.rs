@@ -160,6 +160,9 @@ fn params_of(record: &Record, most: usize) -> Vec<(String, String)> {
 }
 
 #[cfg(test)]
+mod siem;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use jit_proto::chain::{Head, append};
