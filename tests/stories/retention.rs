@@ -10,6 +10,7 @@ use jit_proto::moment::{BootId, BootTime, WallTime};
 use jit_proto::record::{Draft, Event, Facts};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{COMMAND_LIMIT, Host, play};
+use jit_tests::output::Output;
 use jit_tests::people::{DAVE, MALLORY};
 use jit_tests::plan::{Plan, Release};
 
@@ -59,11 +60,21 @@ fn sql(host: &Host, sql: &str) -> Result<String> {
     Ok(host.root(&["sqlite3", "-cmd", ".timeout 10000", DB, sql])?.ok()?.line().to_owned())
 }
 
-/// Waits until syslog has been handed all there is, and has the settings looked at anew.
-fn look_again(host: &Host, settings: &str) -> Result<()> {
+/// Says 1 while records are still there that the record says are to go.
+const UNDER_WAY: &str = r#"
+under_way() {
+    sqlite3 -cmd '.timeout 10000' /var/lib/jitd/jit.db \
+        'SELECT ifnull((SELECT to_seq >= (SELECT min(seq) FROM records) FROM pruned), 0)'
+}
+"#;
+
+/// Waits until syslog has been handed all there is, and has the settings looked at anew by a reload.
+fn look_again(host: &Host, settings: &str, reload: &str) -> Result<Output> {
     host.write("/etc/jitd/jitd.toml", &format!("{SETTINGS}{settings}"))?;
     wait_until("syslog has every record", LIMIT, || Ok(host.jitctl(&["status"])?["unsent"] == 0))?;
-    host.root(&["systemctl", "reload", "jitd.service"])?.ok().map(drop)
+    let output = host.root_sh(reload)?;
+    output.ok()?;
+    Ok(output)
 }
 
 /// Waits until the store begins behind a record that is this far, and nothing more is to be taken away.
@@ -91,7 +102,7 @@ fn old_records_go_into_the_archive_and_what_stays_is_whole() -> Result<()> {
         play(&Plan::new(release), |host| {
             old_host(host)?;
             // Six years are the default.
-            look_again(host, "")?;
+            look_again(host, "", "systemctl reload jitd.service")?;
             ensure!(pruned_to(host, 1)? == OLD);
             // It may have begun while syslog was still being handed what had to go.
             let said = host.record("audit.pruned", |_| true)?;
@@ -128,12 +139,21 @@ fn old_records_go_into_the_archive_and_what_stays_is_whole() -> Result<()> {
             host.login(DAVE)?.run("sudo -n true")?.ok()?;
             host.no_session_left(LIMIT)?;
 
-            // By size, and the daemon is killed again and again while they go.
-            look_again(host, "retention_size = \"1M\"\n")?;
-            for milliseconds in [5, 30, 60, 90, 130, 180] {
+            // By size, and the daemon is killed while they go, and again while it takes up what it had begun.
+            let killed = look_again(
+                host,
+                "retention_size = \"1M\"\n",
+                &format!(
+                    "{UNDER_WAY} pid=$(systemctl show --value --property=MainPID jitd.service)
+                     systemctl reload --no-block jitd.service
+                     until [ \"$(under_way)\" = 1 ]; do :; done; kill -KILL $pid; under_way"
+                ),
+            )?;
+            ensure!(killed.line() == "1", "it was killed too late: {killed:?}");
+            for milliseconds in [5, 60, 130] {
                 let script = format!(
-                    "sleep 0.{milliseconds:03}; systemctl kill --signal=KILL jitd.service; \
-                     until jitctl status >/dev/null 2>&1; do :; done"
+                    "until jitctl status >/dev/null 2>&1; do :; done; sleep 0.{milliseconds:03}; \
+                     systemctl kill --signal=KILL jitd.service; until jitctl status >/dev/null 2>&1; do :; done"
                 );
                 host.root_sh(&script)?.ok()?;
                 host.root(&["jitctl", "audit", "verify"])?.ok()?.says("were removed by retention")?;
