@@ -37,7 +37,6 @@ mod record;
 mod collector;
 mod forwarding;
 
-
 mod seal;
 
 mod retention;

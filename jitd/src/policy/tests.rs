@@ -279,3 +279,26 @@ fn nobody_is_refused_for_records_that_wait_unless_the_settings_say_so() {
     assert!(set.json_lines && set.journal);
     assert_eq!(set.syslog_enterprise, 7);
 }
+
+#[test]
+fn the_example_of_alerts_and_notices_is_right_where_it_stands() {
+    let shipped = include_str!("../../../packaging/etc/jitd/jitd.toml");
+    let from = shipped.find("#[alerts]").unwrap();
+    let mut example = String::new();
+    for line in shipped[from..].lines() {
+        // Sentences have a space behind the mark. Whom and what it names is not on the host of this test.
+        match line.strip_prefix('#') {
+            Some(line) if !line.starts_with(' ') && !line.contains('/') => example += &format!("{line}\n"),
+            _ => {}
+        }
+    }
+    let example = example.replace("mail     = [\"ops@example.org\"]\n", "");
+    let settings =
+        loaded(&example, &[], |_| {}).unwrap_or_else(|problems| panic!("{problems:?}\n{example}")).settings;
+    let usual = loaded("", &[], |_| {}).unwrap().settings;
+    assert_eq!(settings.alerts.denials, usual.alerts.denials);
+    assert_eq!(settings.alerts.spike, usual.alerts.spike);
+    assert_eq!(settings.alerts.repeat_after, usual.alerts.repeat_after);
+    assert_eq!((settings.notices.about, settings.notices.user), (usual.notices.about, usual.notices.user));
+    assert_eq!(settings.notices.timeout, usual.notices.timeout);
+}

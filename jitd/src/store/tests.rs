@@ -247,3 +247,36 @@ fn a_key_that_cannot_be_moved_on_is_told_and_moved_later() {
     let store = reopened(store);
     assert!(verify(&store, &[&first]).is_ok() && store.seal_lost().is_none());
 }
+
+#[test]
+fn habits_are_kept_with_the_records_that_changed_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("jit.db")).unwrap();
+    assert!(store.habits().unwrap().is_empty());
+    let habit = Habit { name: "alice".into(), roles: ["ops".to_owned()].into(), days: [(20_000, 3)].into() };
+    let commit = Commit { habits: vec![(UserId(1000), habit.clone())], ..durable(vec![draft(1)]) };
+    store.commit(vec![commit], kept(0)).unwrap().key.unwrap();
+    assert_eq!(reopened(store).habits().unwrap(), BTreeMap::from([(UserId(1000), habit)]));
+}
+
+#[test]
+fn a_store_without_habits_takes_them_from_its_grants() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("jit.db")).unwrap();
+    let path = store.path().to_owned();
+    drop(store);
+    let grant = |id: u64, uid: u32, name: &str, role: &str| {
+        let body = format!(r#"{{"id":{id},"role":"{role}","holder":{{"uid":{uid},"name":"{name}"}}}}"#);
+        format!("INSERT INTO grants (id, open, body) VALUES ({id}, 0, '{body}');")
+    };
+    let grants =
+        [grant(1, 1000, "alice", "ops"), grant(2, 1000, "alice", "web"), grant(3, 1000, "alice", "ops")];
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(&format!("DROP TABLE habits; {} {}", grants.concat(), grant(4, 1001, "bob", "web")))
+        .unwrap();
+    drop(old);
+    let habits = Store::open(&path).unwrap().habits().unwrap();
+    assert_eq!(habits.len(), 2);
+    assert_eq!(habits[&UserId(1000)].roles, ["ops".to_owned(), "web".to_owned()].into());
+    assert_eq!((habits[&UserId(1001)].name.as_str(), habits[&UserId(1001)].days.len()), ("bob", 0));
+}

@@ -19,17 +19,6 @@ use super::*;
 
 /// MSGIDs that are no event of the chain.
 const NO_EVENTS: [&str; 2] = ["daemon.heartbeat", "record.unreadable"];
-/// Events of parts that come beside this one.
-const COMING: [&str; 7] = [
-    "stack.broken",
-    "stack.restored",
-    "sink.down",
-    "sink.back",
-    "alert.raised",
-    "notify.failed",
-    "audit.pruned",
-];
-
 fn packaging(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(path)
 }
@@ -39,9 +28,7 @@ fn shipped(path: &str) -> String {
 }
 
 fn is_known(event: &str) -> bool {
-    Event::ALL.iter().any(|known| known.name() == event)
-        || NO_EVENTS.contains(&event)
-        || COMING.contains(&event)
+    Event::ALL.iter().any(|known| known.name() == event) || NO_EVENTS.contains(&event)
 }
 
 fn sealed(event: Event, facts: Facts) -> Sealed {
