@@ -25,7 +25,7 @@ fn main() -> Result<()> {
         ["time"] => time_commands(),
         ["refused", seconds] => {
             let runtime = runtime()?;
-            again_and_again(Duration::from_secs(seconds.parse()?), || enter(&runtime, OUTCOME_DENIED))
+            again_and_again(Duration::from_secs_f64(seconds.parse()?), || enter(&runtime, OUTCOME_DENIED))
         }
         ["allowed", seconds] => again_and_again(Duration::from_secs(seconds.parse()?), sudo_like),
         ["once"] => enter_once(),
