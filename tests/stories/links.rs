@@ -100,9 +100,9 @@ fn sudos_own_log_is_found_from_the_record() -> Result<()> {
                 let allowed =
                     host.record("access.allowed", |record| record["argv"][3] == argument.as_str())?;
                 let session = &allowed["session"];
-                let opened = of("session.opened", session)?;
+                let ended = of("session.ended", session)?;
                 // What was shown: the log that this very process had open.
-                let log = opened["io_log"].as_str().with_context(|| opened.to_string())?;
+                let log = ended["io_log"].as_str().with_context(|| ended.to_string())?;
                 host.root(&["sudoreplay", "-n", log])?.ok()?.says(&argument)?;
                 // Its own line, with the uuid that its other lines have too.
                 let lines = host.root(&["sudos-lines", &session.to_string()])?;
@@ -132,8 +132,9 @@ fn sudos_own_log_is_found_from_the_record() -> Result<()> {
             host.root_sh("mkdir /srv/log; echo 0 >/srv/log/timing")?.ok()?;
             dave.run("mkdir own; exec 8<>own/timing 9</srv/log/timing; sudo -n -C 20 true || sudo -n true")?
                 .ok()?;
-            let opened = host.record("session.opened", |_| true)?;
-            ensure!(opened["io_log"].is_null(), "{opened}");
+            host.no_session_left(LIMIT)?;
+            let ended = host.record("session.ended", |_| true)?;
+            ensure!(ended["io_log"].is_null(), "{ended}");
             Ok(())
         })?;
     }

@@ -6,7 +6,7 @@ use jit_proto::record::{Event as What, Facts};
 use super::decide::{Access, Decision, decide};
 use super::event::{Change, Changed, Effect, EndReport, Held, Knock, Named, Process, Survey, Verdict};
 use super::facts;
-use super::ledger::{EndedBy, Ledger, Session, SessionState};
+use super::ledger::{EndedBy, Ledger, MainProcess, Session, SessionState};
 use super::people::{Account, Person};
 use super::step::Turn;
 
@@ -58,6 +58,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
         started: turn.now.boot,
         boot_id: turn.now.boot_id.clone(),
         login: knock.process.login.clone(),
+        io_log: None,
         lingers_until: None,
         state: SessionState::Registered,
     };
@@ -117,7 +118,7 @@ fn recheck_as(
                 turn.is_used(grant);
                 turn.then(Effect::Prolong { session: session.id, until });
             }
-            open(turn, knock, session, under.map(|(role, _)| (grant, role)), target)
+            open(turn, session, under.map(|(role, _)| (grant, role)), target)
         }
     }
 }
@@ -125,7 +126,6 @@ fn recheck_as(
 /// Writes down that a session is open, and under which grant.
 fn open(
     turn: &mut Turn<'_>,
-    knock: &Knock,
     session: &Session,
     grant: Option<(GrantId, RoleName)>,
     target: &Account,
@@ -147,7 +147,7 @@ fn open(
     if moved {
         turn.then(Effect::Survey(Survey::Opened(Box::new(opened.clone()))));
     }
-    turn.note(What::SessionOpened, Facts { io_log: knock.io_log.clone(), ..facts::session(&opened) });
+    turn.note(What::SessionOpened, facts::session(&opened));
     turn.put(Change::Session(opened));
     Verdict::Allowed
 }
@@ -184,6 +184,7 @@ pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let facts = Facts {
         ended_by: Some(why.word().to_owned()),
         contained_ms: report.contained.map(facts::milliseconds),
+        io_log: session.io_log.clone(),
         invocations: (!report.invocations.is_empty()).then(|| report.invocations.clone()),
         ..facts::session(&session)
     };
@@ -194,6 +195,19 @@ pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     turn.put(Change::Session(session));
     turn.is_left(grant);
     turn.then(Effect::Survey(Survey::Gone(id)));
+}
+
+/// Its sudo keeps a log of what is typed and shown; the record of its end says where.
+pub(super) fn log_found(turn: &mut Turn<'_>, main: MainProcess, folder: String) {
+    let Some(session) = turn.ledger.sessions.values_mut().find(|session| session.main == main) else {
+        return;
+    };
+    if session.io_log.as_ref() == Some(&folder) {
+        return;
+    }
+    session.io_log = Some(folder);
+    let session = session.clone();
+    turn.put(Change::Session(session));
 }
 
 /// Nothing has happened in a session for nearly as long as its role allows.

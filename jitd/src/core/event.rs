@@ -59,6 +59,8 @@ pub enum Event {
     SessionIdledOut(SessionId),
     /// A logind session has ended.
     LoginGone(String),
+    /// This sudo keeps what is typed and shown in this folder.
+    LogFound(MainProcess, String),
     /// A sink takes no records any more, or takes them again.
     Sink(SinkName, SinkChange),
     /// What is wrong with the PAM stack of each service that a role opens; `None` where nothing is.
@@ -148,8 +150,6 @@ pub struct Knock {
     pub tty: String,
     /// How long the oldest record waits that syslog takes not; the engine knows.
     pub unforwarded: Option<Duration>,
-    /// The folder of the I/O log that sudo has open, where it has one.
-    pub io_log: Option<String>,
 }
 
 impl Knock {

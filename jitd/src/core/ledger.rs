@@ -205,6 +205,9 @@ pub struct Session {
     pub boot_id: BootId,
     /// The logind session that it came from, where there is one.
     pub login: Option<String>,
+    /// Where its sudo keeps what is typed and shown, if it does.
+    #[serde(default)]
+    pub io_log: Option<String>,
     /// Its window is over, and it may finish until then.
     pub lingers_until: Option<Deadline>,
     /// How it stands.

@@ -73,6 +73,7 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
                 turn.prune(&segment, policy);
             }
         }
+        Event::LogFound(main, folder) => elevation::log_found(&mut turn, main, folder),
         Event::LoginGone(login) => elevation::login_gone(&mut turn, &login),
         Event::LeftBehind { held, findings, detail } => {
             elevation::left_behind(&mut turn, &held, &findings, &detail);
@@ -93,7 +94,7 @@ fn durability_of(event: &Event) -> Durability {
             Stage::Enter { .. } => Durability::BeforeTheSession,
             Stage::Recheck | Stage::Track => Durability::WithTheNext,
         },
-        Event::SessionGone(..) | Event::NotTold { .. } => Durability::WithTheNext,
+        Event::SessionGone(..) | Event::NotTold { .. } | Event::LogFound(..) => Durability::WithTheNext,
         Event::Tick | Event::SessionIdle(_) | Event::SessionIdledOut(_) | Event::LoginGone(_) => {
             Durability::BeforeTheSession
         }

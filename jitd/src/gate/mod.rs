@@ -24,6 +24,7 @@ use lookup::Lookup;
 
 use crate::clock::Clock;
 use crate::core::event::{Event, Knock, Reply, Stage, Verdict};
+use crate::core::ledger::MainProcess;
 use crate::engine::Handle;
 use crate::process::{self, Detail};
 
@@ -92,13 +93,36 @@ impl Behind {
             Ok(knock) => knock,
             Err(why) => return refused(why),
         };
+        let main = knock.process.main;
         let pidfd = matches!(stage, Stage::Enter { .. }).then_some(pidfd);
-        match self.engine.ask(Event::Knock(Box::new(knock)), pidfd).await {
-            Ok(Reply::Gate(Verdict::Allowed)) => (OUTCOME_ALLOWED.to_owned(), Vec::new(), HashMap::new()),
+        let answer = self.engine.ask(Event::Knock(Box::new(knock)), pidfd).await;
+        match answer {
+            Ok(Reply::Gate(Verdict::Allowed)) => {
+                if !matches!(stage, Stage::Enter { .. }) {
+                    self.look_for_log(main);
+                }
+                (OUTCOME_ALLOWED.to_owned(), Vec::new(), HashMap::new())
+            }
             Ok(Reply::Gate(Verdict::Denied(lines))) => denied(lines),
             Ok(Reply::Command(_) | Reply::Pruned) => refused("jitd answered something else".to_owned()),
             Err(stopped) => refused(stopped.to_string()),
         }
+    }
+
+    /// Looks whether this sudo has a log open, which it opens between the two stages: when the answer is out, since no
+    /// sudo waits for that.
+    fn look_for_log(&self, main: MainProcess) {
+        let engine = self.engine.clone();
+        tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            let folder = process::io_log(main.pid);
+            if let Some(folder) =
+                folder.filter(|_| process::start_of(main.pid).is_ok_and(|start| start == main.start))
+            {
+                // An engine that has ended writes nothing down any more.
+                let _ = engine.tell(Event::LogFound(main, folder)).await;
+            }
+        });
     }
 
     async fn look(&self, stage: Stage, caller_pid: u32, pidfd: &StdFd, said: Said) -> Result<Knock, String> {
@@ -109,10 +133,7 @@ impl Behind {
         if process.main.pid != caller_pid {
             return Err(format!("process {caller_pid} speaks for process {}", process.main.pid));
         }
-        // sudo opens its log between the two stages.
-        let io_log = if entering { None } else { process::io_log(caller_pid) };
         Ok(Knock {
-            io_log,
             stage,
             person: self.lookup.person(process.real_uid).await?,
             process,

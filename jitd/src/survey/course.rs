@@ -345,6 +345,7 @@ mod tests {
             started: now.boot,
             boot_id: now.boot_id.clone(),
             login: None,
+            io_log: None,
             lingers_until: None,
             state: SessionState::Registered,
         }

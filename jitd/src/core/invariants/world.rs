@@ -322,7 +322,6 @@ impl World {
             ruser: Named::Account(account(who)),
             unforwarded: None,
             tty: String::new(),
-            io_log: None,
         };
         self.event(Event::Knock(Box::new(knock)));
     }
