@@ -1,7 +1,5 @@
 //! What `/proc` says about a process, read through a pidfd so that it is still the same one (proc(5), pidfd_open(2)).
 
-mod info;
-
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -18,7 +16,6 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::core::event::Process;
 use crate::core::ledger::MainProcess;
-use info::Ids;
 
 /// What an id of the kernel's audit says when it is not set.
 const UNSET: u32 = u32::MAX;
@@ -42,14 +39,23 @@ pub enum Detail {
 /// # Errors
 /// When the process is gone, or is not the one behind the pidfd any more.
 pub fn read(pidfd: BorrowedFd<'_>, detail: Detail) -> io::Result<Process> {
-    let Ids { pid, parent, real_uid } = match info::of(pidfd)? {
-        Some(ids) => ids,
-        None => ids_in_proc(pidfd)?,
+    let pid = pid_of(pidfd)?;
+    let status = slurp(format!("/proc/{pid}/status"))?;
+    let ids = |key: &str| -> io::Result<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or_else(|| odd("status"))?;
+        line.split_whitespace().map(|word| word.parse().map_err(|_| odd("status"))).collect()
     };
-    let known = detail == Detail::Known;
+    let real_uid = *ids("Uid:")?.first().ok_or_else(|| odd("status"))?;
+    let parent = *ids("PPid:")?.first().ok_or_else(|| odd("status"))?;
     let (argv, argv_cut) = argv_of(pid)?;
-    let parent_audit_session = if known { None } else { audit_id(parent, "sessionid").unwrap_or(None) };
-    let loginuid = if known { None } else { audit_id(pid, "loginuid")?.map(UserId) };
+    let parent_audit_session = match detail {
+        Detail::Whole => audit_id(parent, "sessionid").unwrap_or(None),
+        Detail::Known => None,
+    };
+    let loginuid = match detail {
+        Detail::Whole => audit_id(pid, "loginuid")?.map(UserId),
+        Detail::Known => None,
+    };
     let cgroup = cgroup_of(pid)?;
     let process = Process {
         main: MainProcess { pid, start: start_of(pid)? },
@@ -68,18 +74,6 @@ pub fn read(pidfd: BorrowedFd<'_>, detail: Detail) -> io::Result<Process> {
     } else {
         Ok(process)
     }
-}
-
-/// The same from `/proc`, for kernels that have no call for it.
-fn ids_in_proc(pidfd: BorrowedFd<'_>) -> io::Result<Ids> {
-    let pid = pid_of(pidfd)?;
-    let status = slurp(format!("/proc/{pid}/status"))?;
-    let first = |key: &str| -> io::Result<u32> {
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        let word = line.and_then(|line| line.split_whitespace().next()).ok_or_else(|| odd("status"))?;
-        word.parse().map_err(|_| odd("status"))
-    };
-    Ok(Ids { pid, parent: first("PPid:")?, real_uid: first("Uid:")? })
 }
 
 /// The pid behind a pidfd, as this pid namespace counts.
@@ -346,20 +340,6 @@ mod tests {
         assert_eq!(login_in("/user.slice/user-1000.slice/session-c3.scope"), Some("c3".to_owned()));
         assert_eq!(login_in("/user.slice/user-1000.slice/user@1000.service/app.slice"), None);
         assert_eq!(login_in("/system.slice/session-3.scope"), None);
-    }
-
-    #[test]
-    fn the_kernel_and_proc_say_the_same() {
-        let own = open_pid(std::process::id()).unwrap();
-        if let Some(ids) = info::of(own.as_fd()).unwrap() {
-            assert_eq!(ids, ids_in_proc(own.as_fd()).unwrap());
-        }
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let pidfd = open_pid(child.id()).unwrap();
-        child.wait().unwrap();
-        assert!(read(pidfd.as_fd(), Detail::Whole).is_err(), "it has ended");
-        let file = fs::File::open("/proc/self/stat").unwrap();
-        assert!(read(file.as_fd(), Detail::Whole).is_err(), "it is no pidfd");
     }
 
     #[test]
