@@ -127,7 +127,8 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     engine.tell(Event::Started { version: env!("CARGO_PKG_VERSION") }).await?;
     if rules.reload(&engine).await?.is_err() {
         warn!("without a valid policy nobody but root is let through");
-        engine.look(|inside| inside.sinks.go_without_policy()).await?;
+        let settings = rules.sinks().await;
+        engine.look(|inside| inside.sinks.go_without_policy(settings)).await?;
         // Sessions that are still open are surveyed all the same.
         let _ = surveyor.send(ToSurveyor::Paths(Settings::default().setuid_paths));
     }

@@ -375,7 +375,9 @@ impl Engine {
                 let batch = self.steps(&mut again, &mut ledger, policy.as_deref(), &now);
                 ledger = self.finish(batch, ledger, &mut again)?;
                 let written = self.store.commit(Vec::new(), self.kept(&ledger));
-                self.later.on_the_disk = self.later.records.len();
+                if written.is_ok() {
+                    self.later.on_the_disk = self.later.records.len();
+                }
                 if let Err(problem) = written.and_then(|written| Ok(written.key?)) {
                     error!("the last state before stopping was not written: {problem}");
                 }
@@ -429,9 +431,12 @@ impl Engine {
             _ => None,
         });
         let mut commits: Vec<Commit> = commits.collect();
+        commits.iter_mut().for_each(|commit| commit.durability = Durability::AtOnce);
         self.alerting.take_along(&mut commits, self.store.head().seq);
         let written = self.store.commit(commits, self.kept(ledger))?;
         self.later.news.extend(self.alerting.written());
+        self.later.records.extend(written.records);
+        self.later.on_the_disk = self.later.records.len();
         if let Err(problem) = written.key {
             error!("the seal's key could not be moved on: {problem}");
         }

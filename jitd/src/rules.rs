@@ -12,7 +12,7 @@ use crate::bus::problem_lines;
 use crate::clock::Clock;
 use crate::core::event::Event;
 use crate::core::people::Person;
-use crate::core::policy::Policy;
+use crate::core::policy::{Policy, SinkSettings};
 use crate::engine::{Handle, Stopped};
 use crate::people::Nss;
 use crate::policy;
@@ -42,6 +42,12 @@ impl Rules {
             let file = self.root.display().to_string();
             Err(vec![ProblemView { file, line: 0, key: String::new(), message: error.to_string() }])
         })
+    }
+
+    /// Where the records go, if the settings at least can be read.
+    pub async fn sinks(&self) -> Option<SinkSettings> {
+        let root = self.root.clone();
+        tokio::task::spawn_blocking(move || policy::sinks(&root, &Nss)).await.ok().flatten()
     }
 
     /// Reads it and brings it into force. Either way that is recorded.

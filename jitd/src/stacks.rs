@@ -19,6 +19,8 @@ use crate::engine::Handle;
 const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 /// Where modules are: a folder of each of these, or of one below it that is named after the architecture.
 const LIBRARIES: [&str; 3] = ["/usr/lib", "/usr/lib64", "/lib"];
+/// Where programs are that let people become others.
+const PROGRAMS: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
 const MODULE: &str = "pam_jit.so";
 /// Files that include one another end somewhere.
 const MOST_INCLUDED: u32 = 16;
@@ -45,14 +47,13 @@ pub async fn watch(engine: Handle, mut interval: watch::Receiver<Duration>) {
 struct Stacks {
     folders: Vec<PathBuf>,
     libraries: Vec<PathBuf>,
+    programs: Vec<PathBuf>,
 }
 
 impl Stacks {
     fn here() -> Self {
-        Self {
-            folders: FOLDERS.map(PathBuf::from).to_vec(),
-            libraries: LIBRARIES.map(PathBuf::from).to_vec(),
-        }
+        let paths = |these: &[&str]| these.iter().map(PathBuf::from).collect();
+        Self { folders: paths(&FOLDERS), libraries: paths(&LIBRARIES), programs: paths(&PROGRAMS) }
     }
 
     /// What is wrong with the stack of each service that has one.
@@ -63,13 +64,22 @@ impl Stacks {
                 Ok(text) => {
                     self.judge(&text).and(if module { Ok(()) } else { Err(format!("{MODULE} is not there")) })
                 }
-                // A program that is not installed elevates nobody.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+                // A program that is not installed elevates nobody; one without a stack of its own goes by another.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => match self.has_program(&service) {
+                    true => Err("it has no stack of its own, so that `other` lets people through".to_owned()),
+                    false => return None,
+                },
                 Err(error) => Err(format!("its stack cannot be read: {error}")),
             };
             Some((service, found.err()))
         });
         looked.collect()
+    }
+
+    /// Whether the program of a service is there: `sudo-i` is sudo's, `su-l` is su's.
+    fn has_program(&self, service: &str) -> bool {
+        let name = service.strip_suffix("-i").or_else(|| service.strip_suffix("-l")).unwrap_or(service);
+        self.programs.iter().any(|folder| folder.join(name).exists())
     }
 
     fn read(&self, service: &str) -> io::Result<String> {
@@ -103,13 +113,14 @@ impl Stacks {
         for line in lines.lines() {
             let Some(line) = Line::read(line) else { continue };
             match line {
-                Line::Include(file) => {
+                Line::Include { kind: Some(its), .. } if its != kind => {}
+                Line::Include { file, .. } => {
                     // One that has no line of this type decides nothing.
                     let text = if deeper == 0 { String::new() } else { self.read(file).unwrap_or_default() };
                     let names = |line| matches!(Line::read(line), Some(Line::Module { kind: its, .. }) if its == kind);
                     if text
                         .lines()
-                        .any(|line| names(line) || matches!(Line::read(line), Some(Line::Include(_))))
+                        .any(|line| names(line) || matches!(Line::read(line), Some(Line::Include { .. })))
                     {
                         return self.first(&text, kind, deeper.saturating_sub(1));
                     }
@@ -154,8 +165,8 @@ fn ends_in_refusal(control: &str) -> bool {
 
 /// A line of a stack.
 enum Line<'a> {
-    /// Another file in its place.
-    Include(&'a str),
+    /// Another file in its place; of that, the lines of one type or all.
+    Include { kind: Option<&'a str>, file: &'a str },
     /// A module.
     Module { kind: &'a str, control: &'a str, path: &'a str, arguments: Vec<&'a str> },
 }
@@ -164,7 +175,7 @@ impl<'a> Line<'a> {
     fn read(line: &'a str) -> Option<Self> {
         let line = line.split('#').next().unwrap_or_default().trim();
         if let Some(file) = line.strip_prefix("@include") {
-            return Some(Self::Include(file.trim()));
+            return Some(Self::Include { kind: None, file: file.trim() });
         }
         let (kind, rest) = line.split_once(char::is_whitespace)?;
         let rest = rest.trim_start();
@@ -176,7 +187,7 @@ impl<'a> Line<'a> {
         let mut words = rest.split_whitespace();
         let path = words.next()?;
         if matches!(control, "include" | "substack") {
-            return Some(Self::Include(path));
+            return Some(Self::Include { kind: Some(kind.trim_start_matches('-')), file: path });
         }
         Some(Self::Module { kind, control, path, arguments: words.collect() })
     }
@@ -199,7 +210,10 @@ mod tests {
         fs::create_dir_all(folder.join("pam.d")).unwrap();
         fs::write(folder.join("pam.d/common-auth"), "auth sufficient pam_unix.so\n").unwrap();
         fs::write(folder.join("pam.d/common-account"), "account sufficient pam_unix.so\n").unwrap();
-        Stacks { folders: vec![folder.join("pam.d")], libraries: vec![folder.join("lib")] }
+        fs::create_dir_all(folder.join("bin")).unwrap();
+        fs::write(folder.join("bin/sudo"), "").unwrap();
+        let [folders, libraries, programs] = ["pam.d", "lib", "bin"].map(|name| vec![folder.join(name)]);
+        Stacks { folders, libraries, programs }
     }
 
     fn problem(text: &str) -> Option<String> {
@@ -247,6 +261,28 @@ mod tests {
             let found = problem(&text);
             assert!(found.as_ref().is_some_and(|found| found.contains(part)), "{text}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_program_without_a_stack_of_its_own_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = stacks(folder.path()).look(BTreeSet::from([
+            "sudo".to_owned(),
+            "sudo-i".to_owned(),
+            "doas".to_owned(),
+        ]));
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["sudo", "sudo-i"], "doas is not installed");
+        assert!(
+            found.values().all(|found| found.as_ref().is_some_and(|found| found.contains("`other`"))),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_included_for_another_type_decides_nothing_here() {
+        assert_eq!(problem(&format!("auth include common-account\n{GOOD}")), None);
+        let found = problem("auth include good\nsession include good\n");
+        assert!(found.is_some_and(|found| found.contains("no account line")));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jit_proto::chain::Sealed;
@@ -18,7 +18,7 @@ use super::{Heartbeat, SinkSettings};
 
 /// The file; older ones are called `audit.jsonl.1` and so on, the oldest with the highest number.
 const PATH: &str = "/var/log/jitd/audit.jsonl";
-/// Owner and group may read, as with the other logs of authentication.
+/// The folder is root's (systemd's `LogsDirectory=`); an agent that is not root is let in by an ACL.
 const MODE: u32 = 0o640;
 
 /// So much of the end of a file is looked through for records that come again: more than is ever under way.
@@ -105,9 +105,14 @@ impl JsonLines {
             self.rotate()?;
         }
         let mut file = match self.file.take() {
-            // Somebody may have moved it away, as logrotate does.
             Some(file) if is_still_at(&file, &self.path) => file,
-            _ => self.open()?,
+            moved => {
+                // Somebody has moved it away, as logrotate does.
+                if let Some(file) = moved {
+                    file.sync_data()?;
+                }
+                self.open()?
+            }
         };
         // In one call, so that what is cut off by a full disk is the end of this line.
         let written = file.write_all(format!("{line}\n").as_bytes());
@@ -128,6 +133,11 @@ impl JsonLines {
         let meta = file.metadata()?;
         if !meta.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        }
+        if self.length != meta.len() || meta.len() == 0 {
+            // The mask of the unit would take the group's right, and a new name has to outlive a power cut.
+            file.set_permissions(fs::Permissions::from_mode(MODE))?;
+            sync_folder(&self.path)?;
         }
         self.length = meta.len();
         if self.length > 0 {
@@ -152,7 +162,8 @@ impl JsonLines {
                 _ => {}
             }
         }
-        fs::rename(&self.path, self.older(1))
+        fs::rename(&self.path, self.older(1))?;
+        sync_folder(&self.path)
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -166,6 +177,11 @@ impl JsonLines {
     fn lost(&self, error: &io::Error) -> Stopped {
         Stopped::Lost(format!("{}: {error}", self.path.display()))
     }
+}
+
+/// Brings the names in a file's folder onto the disk.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 fn is_still_at(file: &File, path: &Path) -> bool {

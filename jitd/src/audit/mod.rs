@@ -26,6 +26,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use jit_proto::chain::Sealed;
+use tokio::sync::oneshot;
 use tracing::{error, warn};
 
 pub use crate::core::event::SinkName;
@@ -138,18 +139,19 @@ impl Sinks {
             if inbox.send(message.clone()).is_err() {
                 // The records wait in the store, and nobody comes to fetch them.
                 error!("a sink's thread has ended");
-                reached.waits_since(boot_now());
+                if reached.waiting_since().is_none() {
+                    reached.waits_since(boot_now());
+                }
             }
         }
     }
 
-    /// Without a policy records go where they go by default. A file is not begun, and none is skipped: whether there is to
-    /// be one is not known.
-    pub fn go_without_policy(&self) {
-        let settings = ToSink::Settings(Arc::new(SinkSettings::default()));
-        for inbox in self.inboxes.iter().take(2) {
-            // Whoever has ended is told of where the records are.
-            let _ = inbox.send(settings.clone());
+    /// Without a policy records go where the settings say, if those at least can be read. If not, they wait: by default they
+    /// could go where nobody looks, and would count as sent.
+    pub fn go_without_policy(&self, settings: Option<SinkSettings>) {
+        match settings {
+            Some(settings) => self.tell(&ToSink::Settings(Arc::new(settings))),
+            None => warn!("audit records wait until jitd.toml can be read: it says where they go"),
         }
     }
 
@@ -157,8 +159,13 @@ impl Sinks {
     pub async fn finish(&mut self) {
         self.inboxes.clear();
         let threads = std::mem::take(&mut self.threads);
-        let ended =
-            tokio::task::spawn_blocking(|| threads.into_iter().for_each(|thread| drop(thread.join())));
+        let (done, ended) = oneshot::channel();
+        // No task of the runtime: the daemon would wait for that one at its end, however long it takes.
+        std::thread::spawn(move || {
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+            // Whoever waited may have given up.
+            let _ = done.send(());
+        });
         if tokio::time::timeout(LAST_WAIT, ended).await.is_err() {
             warn!("a sink is still busy; what it has not taken is sent after the next start");
         }

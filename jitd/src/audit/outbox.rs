@@ -32,7 +32,9 @@ const MOST_GATHERED: usize = 64;
 const PAGE: u64 = 256;
 /// Whether the receiver has read what was sent is looked at again so much later, and then at growing intervals.
 const LOOK_AGAIN: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(250)];
-/// A receiver that reads nothing for this long counts as one that is down.
+/// While something has not been read for this long, no more is sent.
+const HOLD: Duration = Duration::from_secs(1);
+/// A receiver that has not read all of it by then counts as one that is down.
 const DEAF: Duration = Duration::from_secs(5);
 /// A sink that takes nothing for this long is recorded as down: a restart of the syslog daemon is nothing to tell.
 const DOWN_AFTER: Duration = Duration::from_secs(10);
@@ -132,6 +134,7 @@ pub(super) fn start(
         fresh: Vec::new(),
         heartbeat: None,
         on: None,
+        unsynced: false,
         looked: 0,
         unread_since: None,
         trouble: None,
@@ -159,6 +162,8 @@ struct Sink {
     heartbeat: Option<Arc<Heartbeat>>,
     /// Whether the settings switch it on; not known before they were read.
     on: Option<bool>,
+    /// The last records there are need not be on the disk yet.
+    unsynced: bool,
     /// How often it was looked whether the receiver has read.
     looked: u32,
     /// Since when the receiver has not read what it was sent.
@@ -171,35 +176,22 @@ struct Sink {
 
 impl Sink {
     fn run(mut self, inbox: &mpsc::Receiver<ToSink>) {
-        // Records that may wait for others wait no longer than this.
+        // Records that may wait for others wait no longer than `GATHER`.
         let mut gathering = false;
         loop {
-            let got = inbox.recv_timeout(self.wait(gathering));
-            gathering = false;
-            match got {
-                Ok(ToSink::Stored(seq)) => self.written = self.written.max(seq),
-                Ok(ToSink::Written { records, urgent }) => {
-                    self.written = records.last().map_or(self.written, |record| record.seq);
-                    if self.on == Some(true) {
-                        self.fresh.extend(records.iter().cloned());
+            match inbox.recv_timeout(self.wait(gathering)) {
+                Ok(message) => {
+                    let mut at_once = self.hear(message);
+                    // A receiver that is slow is not tried anew for each of those that have come meanwhile.
+                    while let Ok(message) = inbox.try_recv() {
+                        at_once |= self.hear(message);
                     }
-                    if !urgent && self.trouble.is_none() && self.fresh.len() < MOST_GATHERED {
-                        gathering = true;
+                    gathering = !at_once && self.trouble.is_none() && self.fresh.len() < MOST_GATHERED;
+                    if gathering {
                         continue;
                     }
                 }
-                Ok(ToSink::Settings(settings)) => self.on = Some(self.carrier.set(&settings)),
-                Ok(ToSink::Beat(heartbeat)) => self.heartbeat = Some(heartbeat),
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    // What was gathered need not be on the disk yet, and no copy is ever to be ahead of that.
-                    if !self.fresh.is_empty()
-                        && let Err(problem) = sync(&self.store)
-                    {
-                        warn!("audit records wait for the disk: {problem}");
-                        gathering = true;
-                        continue;
-                    }
-                }
+                Err(mpsc::RecvTimeoutError::Timeout) => gathering = false,
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
                     // What is not taken now is sent after the next start.
                     self.go_on();
@@ -210,11 +202,33 @@ impl Sink {
         }
     }
 
+    /// Takes in a message; returns whether it is to be acted on at once.
+    fn hear(&mut self, message: ToSink) -> bool {
+        match message {
+            ToSink::Stored(seq) => self.written = self.written.max(seq),
+            ToSink::Written { records, urgent } => {
+                self.written = records.last().map_or(self.written, |record| record.seq);
+                // What is urgent was brought onto the disk, with everything before it.
+                self.unsynced = !urgent;
+                if self.on == Some(true) && self.trouble.is_none() {
+                    self.fresh.extend(records.iter().cloned());
+                } else {
+                    // The store has them, and memory is no place to wait.
+                    self.fresh.clear();
+                }
+                return urgent;
+            }
+            ToSink::Settings(settings) => self.on = Some(self.carrier.set(&settings)),
+            ToSink::Beat(heartbeat) => self.heartbeat = Some(heartbeat),
+        }
+        true
+    }
+
     fn wait(&self, gathering: bool) -> Duration {
         let [soon, late] = LOOK_AGAIN;
         if gathering {
             GATHER
-        } else if self.trouble.is_some() {
+        } else if self.trouble.is_some() || self.told {
             RETRY
         } else if self.handed > self.reached.seq() {
             soon.saturating_mul(1 << self.looked.min(10)).min(late)
@@ -229,20 +243,35 @@ impl Sink {
         if !on {
             // What was written while it was switched off is not for it.
             self.fresh.clear();
+            self.heartbeat = None;
             self.handed = self.written;
             self.take(self.written);
+            self.is_well();
             return;
         }
-        let gone_well = self.drain().and_then(|()| self.settle());
+        let gone_well = self.bring_onto_the_disk().and_then(|()| self.drain()).and_then(|()| self.settle());
         match gone_well {
             Ok(()) => self.is_well(),
             Err(stopped) => self.is_in_trouble(stopped),
         }
     }
 
+    /// No copy is ever to be ahead of the disk.
+    fn bring_onto_the_disk(&mut self) -> Result<(), Stopped> {
+        if self.unsynced {
+            sync(&self.store).map_err(Stopped::Full)?;
+            self.unsynced = false;
+        }
+        Ok(())
+    }
+
     /// Sends what was not sent yet.
     fn drain(&mut self) -> Result<(), Stopped> {
         let fresh = std::mem::take(&mut self.fresh);
+        // Whether somebody reads shows when there is no more to read than before.
+        if self.unread_since.is_some_and(|since| boot_now().since(since) > HOLD) {
+            return Ok(());
+        }
         if fresh.first().is_some_and(|first| first.seq == self.handed + 1) {
             return self.send(&fresh);
         }
@@ -261,6 +290,9 @@ impl Sink {
                 return Ok(());
             }
             self.send(&records)?;
+            if self.carrier.arrived()? {
+                self.take(self.handed);
+            }
         }
         Ok(())
     }
@@ -465,6 +497,7 @@ mod tests {
             fresh: Vec::new(),
             heartbeat: None,
             on: Some(true),
+            unsynced: false,
             looked: 0,
             unread_since: None,
             trouble: None,
@@ -559,6 +592,26 @@ mod tests {
             sink.go_on();
             assert_eq!(sink.reached.seq(), 3);
             assert!(fake.world().queue.is_empty());
+        });
+    }
+
+    #[test]
+    fn what_is_not_on_the_disk_does_not_leave_and_what_waits_is_not_kept_in_memory() {
+        with_records(3, |sink, fake| {
+            let store = sink.store.clone();
+            sink.unsynced = true;
+            sink.store = store.with_file_name("gone.db");
+            sink.go_on();
+            assert!(fake.world().queue.is_empty() && sink.trouble.is_some());
+            let records: Arc<[Sealed]> = Reader::open(&store).unwrap().records(1, 3).unwrap().into();
+            assert!(!sink.hear(ToSink::Written { records: Arc::clone(&records), urgent: false }));
+            assert!(sink.fresh.is_empty());
+            sink.store = store;
+            sink.go_on();
+            fake.world().reads(3);
+            sink.go_on();
+            assert_eq!(sink.reached.seq(), 3);
+            assert!(!sink.unsynced);
         });
     }
 }

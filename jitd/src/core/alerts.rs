@@ -36,7 +36,7 @@ struct Known {
     refused: VecDeque<BootTime>,
     elevated: Lately,
     habit: Habit,
-    raised: BTreeMap<Rule, Raised>,
+    raised: BTreeMap<(Rule, Option<String>), Raised>,
 }
 
 /// The last alert by a rule, and what was held back since.
@@ -86,7 +86,7 @@ impl Watch {
         seen.habit = whom.filter(|_| habit).map(|uid| (uid, known.habit.clone()));
         for (rule, why) in findings {
             if rules.watches(rule)
-                && let Some(suppressed) = known.lets_through(rules, rule, record.boot)
+                && let Some(suppressed) = known.lets_through(rules, rule, record)
             {
                 seen.alerts.push(alert(rule, seq, record, suppressed, why));
             }
@@ -176,8 +176,16 @@ impl Known {
 
     /// Whether an alert by this rule may be raised now, and how many were held back before it. First uses are as few as
     /// there are roles, and each is of another one, so none is held back.
-    fn lets_through(&mut self, rules: &AlertRules, rule: Rule, at: BootTime) -> Option<u64> {
-        let last = self.raised.get_mut(&rule);
+    fn lets_through(&mut self, rules: &AlertRules, rule: Rule, record: &Draft) -> Option<u64> {
+        let at = record.boot;
+        // One sink, or one stack, does not speak for another.
+        let facts = &record.facts;
+        let part = match rule {
+            Rule::SinkDown => facts.sink.clone(),
+            Rule::StackBroken => facts.service.clone(),
+            _ => None,
+        };
+        let last = self.raised.get_mut(&(rule, part.clone()));
         match last {
             Some(last) if rule != Rule::FirstUse && at.since(last.at) < rules.repeat_after => {
                 last.suppressed += 1;
@@ -185,7 +193,7 @@ impl Known {
             }
             _ => {
                 let suppressed = last.map_or(0, |last| last.suppressed);
-                self.raised.insert(rule, Raised { at, suppressed: 0 });
+                self.raised.insert((rule, part), Raised { at, suppressed: 0 });
                 Some(suppressed)
             }
         }

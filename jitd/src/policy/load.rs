@@ -75,6 +75,17 @@ pub fn load(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> Result<P
     }
 }
 
+/// Where the records go, by the settings alone: for when the rest is not accepted. `None` if they have a mistake as well.
+#[must_use]
+pub fn sinks(root: &Path, names: &dyn Directory) -> Option<SinkSettings> {
+    let mut loader = Loader { names, problems: Vec::new(), hasher: Sha256::new() };
+    loader.check_folder(root);
+    let settings = loader
+        .read(&root.join("jitd.toml"))
+        .map_or_else(Settings::default, |source| loader.settings(&source));
+    loader.problems.is_empty().then_some(settings.sinks)
+}
+
 struct Loader<'a> {
     names: &'a dyn Directory,
     problems: Vec<ProblemView>,

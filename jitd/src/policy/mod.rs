@@ -4,7 +4,7 @@ mod file;
 
 mod load;
 
-pub use load::load;
+pub use load::{load, sinks};
 
 #[cfg(test)]
 mod tests;

@@ -163,6 +163,7 @@ impl Store {
             return Err(StoreError::Newer { path: path.to_owned(), found });
         }
         connection.execute_batch(TABLES).map_err(context)?;
+        remember_sinks(&connection).map_err(context)?;
         connection.execute_batch(prune::TABLE).map_err(context)?;
         let pruned = prune::found(&connection).map_err(context)?;
         remember_habits(&connection).map_err(context)?;
@@ -546,6 +547,21 @@ fn put_habit(
         .and_then(|mut statement| statement.execute(params![uid.0, body]))
         .map_err(|error| StoreError::Sqlite { path: path.to_owned(), error })?;
     Ok(())
+}
+
+/// A store that knew of syslog alone: what other sinks did not get then is not for them.
+fn remember_sinks(connection: &Connection) -> rusqlite::Result<()> {
+    let known = connection
+        .prepare("SELECT name FROM pragma_table_info('state') WHERE name = 'sent_journal'")?
+        .exists([])?;
+    if known {
+        return Ok(());
+    }
+    connection.execute_batch(
+        "BEGIN; ALTER TABLE state ADD COLUMN sent_journal INTEGER NOT NULL DEFAULT 0;
+         ALTER TABLE state ADD COLUMN sent_json_lines INTEGER NOT NULL DEFAULT 0;
+         UPDATE state SET sent_journal = head_seq, sent_json_lines = head_seq; COMMIT;",
+    )
 }
 
 fn insert(transaction: &Transaction<'_>, sealed: &Sealed) -> rusqlite::Result<usize> {

@@ -280,3 +280,20 @@ fn a_store_without_habits_takes_them_from_its_grants() {
     assert_eq!(habits[&UserId(1000)].roles, ["ops".to_owned(), "web".to_owned()].into());
     assert_eq!((habits[&UserId(1001)].name.as_str(), habits[&UserId(1001)].days.len()), ("bob", 0));
 }
+
+#[test]
+fn a_store_that_knew_of_syslog_alone_is_taken_over_and_replays_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jit.db");
+    let mut store = Store::open(&path).unwrap();
+    let sent = Sent { syslog: 2, ..Sent::NOTHING };
+    let drafts = (1..=3).map(draft).collect();
+    store.commit(vec![Commit { drafts, ..Commit::default() }], Kept { sent, ..kept(1) }).unwrap();
+    for column in ["sent_journal", "sent_json_lines"] {
+        store.connection.execute_batch(&format!("ALTER TABLE state DROP COLUMN {column}")).unwrap();
+    }
+    drop(store);
+    let sent = Store::open(&path).unwrap().sent().unwrap();
+    assert_eq!(sent, Sent { syslog: 2, journal: 3, json_lines: 3 });
+    assert_eq!(Store::open(&path).unwrap().sent().unwrap(), sent, "the second time nothing changes");
+}

@@ -221,7 +221,7 @@ proptest! {
         }).collect();
         let (watch, alerts) = fold(Watch::default(), &AlertRules::default(), &steps);
         let said: u64 = alerts.iter().map(|alert| 1 + alert.facts.suppressed.unwrap_or(0)).sum();
-        let unsaid = watch.known[&Some(UserId(7))].raised[&Rule::Clock].suppressed;
+        let unsaid = watch.known[&Some(UserId(7))].raised[&(Rule::Clock, None)].suppressed;
         prop_assert_eq!(said + unsaid, steps.len() as u64);
     }
 
