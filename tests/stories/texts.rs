@@ -291,6 +291,9 @@ fn check_syslog(host: &Host, from: u64, forged: usize) -> Result<()> {
             }
             ensure!(line.len() <= 2048, "{} bytes", line.len());
             let message = rfc5424::read(line).with_context(|| line.to_owned())?;
+            if message.msgid == "daemon.heartbeat" {
+                continue;
+            }
             let seq = check_message(&message, &records).with_context(|| line.to_owned())?;
             ensure!(seen.insert(seq), "record {seq} came twice");
         } else {

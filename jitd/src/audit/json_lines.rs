@@ -66,29 +66,37 @@ impl JsonLines {
         if self.found.remove(&(sealed.seq, sealed.hash.clone())) {
             return Ok(());
         }
-        self.found.clear();
+        if self.found.last().is_some_and(|(last, _)| *last < sealed.seq) {
+            self.found.clear();
+        }
         self.write(&exported(sealed.as_stored()))
     }
 
-    /// The records at the end of the file, and of the one before it.
+    /// The records at the end of the files.
     fn tail(&self) -> BTreeSet<(u64, String)> {
         let mut found = BTreeSet::new();
-        for path in [self.path.clone(), self.older(1)] {
+        let mut room = MOST_TAIL_BYTES;
+        for number in 0..=self.keep {
+            let path = if number == 0 { self.path.clone() } else { self.older(number) };
             let mut end = Vec::new();
             let read = File::open(&path).and_then(|mut file| {
                 let length = file.metadata()?.len();
-                file.seek(SeekFrom::Start(length.saturating_sub(MOST_TAIL_BYTES)))?;
-                file.take(MOST_TAIL_BYTES).read_to_end(&mut end)
+                file.seek(SeekFrom::Start(length.saturating_sub(room)))?;
+                file.take(room).read_to_end(&mut end)
             });
-            if let Err(error) = read.as_ref()
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                debug!("{}: {error}; records may stand in it twice", path.display());
+            match read {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && number > 0 => break,
+                Err(error) => debug!("{}: {error}; records may stand in it twice", path.display()),
             }
             for line in String::from_utf8_lossy(&end).lines() {
                 if let Line::Record(Sealed { seq, hash, .. }) = read_line(line) {
                     found.insert((seq, hash));
                 }
+            }
+            room = room.saturating_sub(end.len() as u64);
+            if room == 0 {
+                break;
             }
         }
         found
