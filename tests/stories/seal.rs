@@ -105,7 +105,10 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                  sqlite3 /root/whole/jit.db 'UPDATE state SET sent = min(sent, head_seq - 1)'",
             )?
             .ok()?;
-            let bad = sql(host, "SELECT seq FROM records WHERE line LIKE '%mallory%' ORDER BY seq LIMIT 1 OFFSET 20")?;
+            let bad = sql(
+                host,
+                "SELECT seq FROM records WHERE line LIKE '%mallory%' ORDER BY seq LIMIT 1 OFFSET 20",
+            )?;
             let named = |output: &Output, record: &str, why: &str| -> Result<()> {
                 output.exits(7)?.says(&format!("record {record}: {why}")).map(drop)
             };
