@@ -356,7 +356,8 @@ impl Drop for Host {
     }
 }
 
-/// Plays a story on a host of its own; when it fails, the host's journal is told with the reason.
+/// Plays a story on a host of its own; when it fails, the host's journal is told with the reason, which stands first
+/// and last: whoever shortens a long output keeps one end of it.
 ///
 /// # Errors
 /// When the host does not boot or the story fails.
@@ -364,7 +365,8 @@ pub fn play(plan: &Plan, story: impl FnOnce(&mut Host) -> Result<()>) -> Result<
     let mut host = Host::boot(plan)?;
     story(&mut host).map_err(|error| {
         let journal = host.journal();
-        error.context(format!("on {}; its journal:\n{journal}\nThe story failed", host.name))
+        let reason = format!("{error:#}");
+        error.context(format!("on {}: {reason}\nIts journal:\n{journal}\nThe story failed", host.name))
     })
 }
 
