@@ -138,7 +138,10 @@ impl Course {
     /// A session has begun.
     pub(super) fn opened(&mut self, session: &Session) -> Vec<Do> {
         let held = Held { grant: session.grant, role: session.role.clone(), holder: session.holder.clone() };
-        if self.open.held.is_empty() && self.walking.is_none() && self.told.is_none() {
+        // A baseline that is under way may have looked already at what has changed since, before this session.
+        let looked_before =
+            self.told.is_none() && self.walking.is_none_or(|(purpose, _)| purpose == Purpose::Baseline);
+        if self.open.held.is_empty() && looked_before {
             self.wants_baseline = true;
         }
         if self.walking.is_some() || self.told.is_some() {
@@ -167,7 +170,7 @@ impl Course {
         if self.walking.is_some() || self.told.is_some() {
             return None;
         }
-        if self.wants_baseline && (self.baseline.is_none() || self.first_end.is_none()) {
+        if self.takes_baseline() {
             return Some(self.retry);
         }
         let (first, last) = (self.first_end?, self.last_end?);
@@ -179,15 +182,18 @@ impl Course {
         Some(quiet.max(self.not_before).max(self.retry))
     }
 
+    /// Whether the next survey is a baseline. Sessions that have ended meanwhile do not stand in its way: what they may
+    /// have changed is kept out of it. What an earlier daemon had to compare with is looked at first, though.
+    fn takes_baseline(&self) -> bool {
+        self.baseline.is_none() || self.wants_baseline && (self.first_end.is_none() || self.taken.is_some())
+    }
+
     /// Begins a survey if one is due.
     pub(super) fn tick(&mut self, now: &Now) -> Vec<Do> {
         if self.due().is_none_or(|due| due > now.boot) {
             return Vec::new();
         }
-        let purpose = match (&self.baseline, self.first_end) {
-            (Some(_), Some(_)) => Purpose::Look,
-            _ => Purpose::Baseline,
-        };
+        let purpose = if self.takes_baseline() { Purpose::Baseline } else { Purpose::Look };
         if purpose == Purpose::Look {
             self.first_end = None;
             self.last_end = None;
@@ -411,6 +417,29 @@ mod tests {
         assert_eq!(course.due(), None, "it waits for the record");
         assert_eq!(course.recorded(), [Do::KeepBaseline, Do::KeepOpen]);
         assert_eq!((course.due(), course.open()), (None, &Open::default()));
+    }
+
+    /// It had looked there already when the file came, and was not back yet when the session began.
+    #[test]
+    fn what_came_during_a_baseline_is_not_laid_at_the_next_ones_door() {
+        for ends_meanwhile in [false, true] {
+            let mut course = Course::new(None, Open::default(), &at(0.0));
+            assert_eq!(course.tick(&at(0.0)), [Do::Walk]);
+            course.opened(&session(1, 7, &at(0.5)));
+            if ends_meanwhile {
+                course.gone(SessionId(1), &at(0.51));
+            }
+            assert_eq!(course.walked(host(&[("/etc/old", &at(0.0))]), &at(0.6)), [Do::KeepBaseline]);
+            assert_eq!(course.tick(&at(0.6)), [Do::Walk], "another baseline");
+            let now = host(&[("/etc/old", &at(0.0)), ("/etc/came", &at(0.2)), ("/etc/planted", &at(0.505))]);
+            let todo = course.walked(now.clone(), &at(0.7));
+            assert!(matches!(&todo[..], [Do::Log(came), Do::KeepBaseline] if came.len() == 1), "{todo:?}");
+            if !ends_meanwhile {
+                course.gone(SessionId(1), &at(1.0));
+            }
+            assert_eq!(course.tick(&at(20.0)), [Do::Walk]);
+            assert_eq!(told(&course.walked(now, &at(20.1))), [(vec![7], vec!["/etc/planted"])]);
+        }
     }
 
     #[test]
