@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jit_proto::chain::Sealed;
 use jit_proto::moment::BootTime;
-use jit_proto::record::Record;
+use jit_proto::record::{Event as What, Record};
 use tracing::{info, warn};
 
 use super::{Heartbeat, SinkName, SinkSettings, ToSink};
@@ -302,8 +302,25 @@ impl Sink {
             self.carrier.carry(record)?;
             self.handed = record.seq;
             self.looked = 0;
+            self.mind(record);
         }
         Ok(())
+    }
+
+    /// That this sink was down may have been recorded by an earlier daemon. Whatever says so waits for the sink like the
+    /// rest, so it is read on the way, and what it says last holds.
+    fn mind(&mut self, sealed: &Sealed) {
+        if !sealed.line.contains("\"sink.") {
+            return;
+        }
+        let Ok(record) = serde_json::from_str::<Record>(&sealed.line) else { return };
+        if record.facts.sink.is_some_and(|sink| sink == self.name.to_string()) {
+            self.told = match record.event {
+                What::SinkDown => true,
+                What::SinkBack => false,
+                _ => self.told,
+            };
+        }
     }
 
     /// Counts as taken what was read.
@@ -396,9 +413,11 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use jit_proto::moment::{BootId, WallTime};
-    use jit_proto::record::{Draft, Event as What, Facts};
+    use jit_proto::record::{Draft, Facts};
+    use tokio::sync::mpsc::Receiver;
 
     use crate::core::event::Commit;
+    use crate::engine::Message;
     use crate::store::{Kept, Sent, Store};
 
     /// A receiver that misbehaves.
@@ -468,21 +487,31 @@ mod tests {
     }
 
     fn with_records(count: u64, test: impl FnOnce(&mut Sink, &Fake)) {
+        let events = (0..count).map(|_| (What::AccessDenied, None)).collect();
+        with_events(events, |sink, fake, _| test(sink, fake));
+    }
+
+    /// A sink that has taken nothing, and a store with these events, each with the sink that it is about.
+    fn with_events(
+        events: Vec<(What, Option<SinkName>)>,
+        test: impl FnOnce(&mut Sink, &Fake, &mut Receiver<Message>),
+    ) {
+        let count = events.len() as u64;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jit.db");
         let mut store = Store::open(&path).unwrap();
         let clock = Clock::of_this_boot().unwrap();
-        let draft = |n: u64| Draft {
-            event: What::AccessDenied,
+        let draft = |(n, (event, sink)): (u64, (What, Option<SinkName>))| Draft {
+            event,
             wall: WallTime(n),
             boot: BootTime(n),
             boot_id: BootId("another".into()),
-            facts: Facts::default(),
+            facts: Facts { sink: sink.map(|sink| sink.to_string()), ..Facts::default() },
         };
-        let drafts = (1..=count).map(draft).collect();
+        let drafts = (1..).zip(events).map(draft).collect();
         let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
         store.commit(vec![Commit { drafts, ..Commit::default() }], kept).unwrap();
-        let (engine, _inbox) = Handle::new();
+        let (engine, mut inbox) = Handle::new();
         let fake = Fake::default();
         let mut sink = Sink {
             name: SinkName::Syslog,
@@ -503,7 +532,7 @@ mod tests {
             trouble: None,
             told: false,
         };
-        test(&mut sink, &fake);
+        test(&mut sink, &fake, &mut inbox);
     }
 
     #[test]
@@ -613,5 +642,34 @@ mod tests {
             assert_eq!(sink.reached.seq(), 3);
             assert!(!sink.unsynced);
         });
+    }
+
+    /// What an earlier daemon recorded is found in what waits, also where some of it was there twice.
+    #[test]
+    fn who_was_recorded_as_down_before_a_restart_is_recorded_as_back() {
+        let (denied, down, back) = (What::AccessDenied, What::SinkDown, What::SinkBack);
+        let (own, other) = (Some(SinkName::Syslog), Some(SinkName::Journal));
+        for (events, is_back) in [
+            (vec![(denied, None), (down, own), (denied, None)], true),
+            (vec![(down, own), (back, own), (denied, None), (down, own)], true),
+            (vec![(down, own), (back, own), (denied, None)], false),
+            (vec![(down, other)], false),
+            (vec![(denied, own)], false),
+        ] {
+            with_events(events.clone(), |sink, fake, inbox| {
+                sink.go_on();
+                assert!(inbox.try_recv().is_err(), "nobody has read anything yet");
+                fake.world().reads(9);
+                sink.go_on();
+                let said = inbox.try_recv().is_ok_and(|message| {
+                    let back =
+                        |event: &Event| matches!(event, Event::Sink(SinkName::Syslog, SinkChange::Back));
+                    matches!(message, Message::Event(incoming) if back(&incoming.event))
+                });
+                assert_eq!(said, is_back, "{events:?}");
+                sink.go_on();
+                assert!(inbox.try_recv().is_err(), "once");
+            });
+        }
     }
 }
