@@ -58,10 +58,13 @@ const POLKIT: &str = "polkit.addRule(function(action, subject) {\n\
     \x20   if (subject.user == \"dave\") { return polkit.Result.YES; }\n});\n";
 
 fn main() -> Result<()> {
-    let (runs, pause) = options()?;
+    let Options { runs, pause, sealed } = options()?;
     eprintln!("booting a Debian 13 host ...");
     let plan = Plan::new(Release::Trixie).named("bench");
     let host = Host::boot(&plan)?;
+    if sealed {
+        host.root(&["jitctl", "audit", "seal", "--init"])?.ok()?;
+    }
     let mut workers = prepare(&host)?;
     let resident_at_rest = resident(&host)?;
 
@@ -82,7 +85,8 @@ fn main() -> Result<()> {
 
     let ends = Ends { cpu, trees, late };
     let residents = [resident_at_rest, resident_after, resident_most];
-    let report = report(runs, &times, &rows, &gate, residents, &ends)?;
+    let mut report = report(runs, &times, &rows, &gate, residents, &ends)?;
+    report["sealed"] = json!(sealed);
     let path = places::target().join("bench.json");
     fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")?;
     print!("{}", table(&report));
@@ -94,19 +98,32 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn options() -> Result<(usize, Duration)> {
-    let (mut runs, mut pause) = (200, 40);
+struct Options {
+    /// Rounds that count.
+    runs: usize,
+    /// The rest between two runs.
+    pause: Duration,
+    /// Whether the record is sealed.
+    sealed: bool,
+}
+
+fn options() -> Result<Options> {
+    let (mut runs, mut pause, mut sealed) = (200, 40, false);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
+        if word == "--sealed" {
+            sealed = true;
+            continue;
+        }
         let value = words.next().with_context(|| format!("{word} wants a number"))?;
         match word.as_str() {
             "--runs" => runs = value.parse()?,
             "--pause-ms" => pause = value.parse()?,
-            _ => bail!("usage: bench [--runs N] [--pause-ms N]"),
+            _ => bail!("usage: bench [--runs N] [--pause-ms N] [--sealed]"),
         }
     }
     ensure!(runs >= 1, "at least one run");
-    Ok((runs, Duration::from_millis(pause)))
+    Ok(Options { runs, pause: Duration::from_millis(pause), sealed })
 }
 
 fn prepare(host: &Host) -> Result<Vec<Worker>> {
@@ -401,7 +418,7 @@ fn table(report: &Value) -> String {
     let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
     let mut text = format!(
         "\n{:<34} {:>10} {:>10} {:>14}\n",
-        format!("{} runs each", report["runs"]),
+        format!("{} runs each{}", report["runs"], if report["sealed"] == true { ", sealed" } else { "" }),
         "median",
         "p99",
         "over sudo"
