@@ -366,7 +366,12 @@ pub fn play(plan: &Plan, story: impl FnOnce(&mut Host) -> Result<()>) -> Result<
     story(&mut host).map_err(|error| {
         let journal = host.journal();
         let reason = format!("{error:#}");
-        error.context(format!("on {}: {reason}\nIts journal:\n{journal}\nThe story failed", host.name))
+        let ps = "ps -eo pid,ppid,ruser:8,euser:8,stat,wchan:24,args";
+        let runs = host.root_sh(ps).map_or_else(|error| format!("{error:#}"), |output| output.text());
+        error.context(format!(
+            "on {}: {reason}\nIts journal:\n{journal}\nIts processes:\n{runs}\nThe story failed",
+            host.name
+        ))
     })
 }
 

@@ -149,15 +149,18 @@ fn arrived(host: &Host) -> Result<()> {
         .with_context(|| format!("{:?}", told(host)))
 }
 
-/// Waits for the last record; then the copy is whole, and agrees with the store.
+/// Waits for the last record; then the copy is whole, and agrees with the store. More may be recorded meanwhile: that
+/// the syslog daemon took long, for one.
 fn whole(host: &Host) -> Result<()> {
+    let made = made(host)?;
     arrived(host)?;
     let verified = host.root(&["jitctl", "--json", "audit", "verify", "--input", KEPT, "--store"])?;
     let verdict = verified.json()?;
     let messages: &Value = &verdict["parts"][0];
     ensure!(verdict["whole"] == true && messages["source"] == "messages", "{verdict}");
-    ensure!(messages["records"].as_u64() >= Some(made(host)?), "{verdict}");
-    ensure!(told(host)?.0.is_empty());
+    ensure!(messages["records"].as_u64() >= Some(made), "{verdict}");
+    let (missing, _) = told(host)?;
+    ensure!(missing.iter().all(|seq| *seq > made), "missing: {missing:?}");
     Ok(())
 }
 
@@ -234,9 +237,10 @@ fn a_relp_collector_killed_again_and_again_has_every_record_in_order() -> Result
             ended(some)?;
         }
         whole(host)?;
-        // Only what was under way comes again: librelp keeps one record, and one more with each break.
+        // Only what was under way comes again, and no more of it than librelp sends without an answer (omrelp,
+        // `windowSize`).
         let (_, repeated) = told(host)?;
-        let most = KILLS * (KILLS + 1) / 2;
+        let most = KILLS * 128;
         ensure!(repeated.len() as u64 <= most, "came more than once after {KILLS} kills: {repeated:?}");
         Ok(())
     })
