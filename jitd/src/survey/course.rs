@@ -82,6 +82,9 @@ pub(super) struct Course {
     first_end: Option<BootTime>,
     last_end: Option<BootTime>,
     wants_baseline: bool,
+    /// A session began during the baseline: another one is taken, also when that session has ended meanwhile. What it may
+    /// have changed is kept out of it.
+    overtaken: bool,
     walking: Option<(Purpose, Began)>,
     /// A survey whose findings are on their way into the record.
     told: Option<Snapshot>,
@@ -108,6 +111,7 @@ impl Course {
             first_end,
             last_end: first_end,
             wants_baseline: true,
+            overtaken: false,
             walking: None,
             told: None,
             since_walk: BTreeMap::new(),
@@ -138,11 +142,13 @@ impl Course {
     /// A session has begun.
     pub(super) fn opened(&mut self, session: &Session) -> Vec<Do> {
         let held = Held { grant: session.grant, role: session.role.clone(), holder: session.holder.clone() };
-        // A baseline that is under way may have looked already at what has changed since, before this session.
-        let looked_before =
-            self.told.is_none() && self.walking.is_none_or(|(purpose, _)| purpose == Purpose::Baseline);
-        if self.open.held.is_empty() && looked_before {
-            self.wants_baseline = true;
+        if self.open.held.is_empty() {
+            match self.walking {
+                None if self.told.is_none() => self.wants_baseline = true,
+                // It may have looked already at what has changed since, before this session.
+                Some((Purpose::Baseline, _)) => self.overtaken = true,
+                _ => {}
+            }
         }
         if self.walking.is_some() || self.told.is_some() {
             self.since_walk.insert(held.grant, held.clone());
@@ -182,10 +188,9 @@ impl Course {
         Some(quiet.max(self.not_before).max(self.retry))
     }
 
-    /// Whether the next survey is a baseline. Sessions that have ended meanwhile do not stand in its way: what they may
-    /// have changed is kept out of it. What an earlier daemon had to compare with is looked at first, though.
+    /// Whether the next survey is a baseline.
     fn takes_baseline(&self) -> bool {
-        self.baseline.is_none() || self.wants_baseline && (self.first_end.is_none() || self.taken.is_some())
+        self.baseline.is_none() || self.overtaken || self.wants_baseline && self.first_end.is_none()
     }
 
     /// Begins a survey if one is due.
@@ -199,6 +204,7 @@ impl Course {
             self.last_end = None;
         }
         self.wants_baseline = false;
+        self.overtaken = false;
         self.walking = Some((purpose, Began { wall: now.wall, boot: now.boot }));
         vec![Do::Walk]
     }
