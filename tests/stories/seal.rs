@@ -279,9 +279,11 @@ fn a_seal_is_begun_once_and_never_from_inside_a_window() -> Result<()> {
         // Where the key cannot be moved on nobody becomes root, and what was begun for them ends.
         host.no_session_left(LIMIT)?;
         host.root_sh("cd /var/lib/jitd; rm seal.key; mkdir seal.key")?.ok()?;
-        let first = host.login(DAVE)?.run("sudo -n true")?;
-        // It is refused and ended, and may not live to say why.
+        // It is refused and ended, and may not live to say why; what it was to run has not run.
+        let first = host.login(DAVE)?.run("sudo -n touch /etc/unsealed")?;
         ensure!(first.status == 137 || first.fails()?.text().contains("could not be"), "{}", first.text());
+        host.no_session_left(LIMIT)?;
+        ensure!(host.root(&["test", "-e", "/etc/unsealed"])?.status == 1, "it ran: {}", first.text());
         host.login(DAVE)?.run("sudo -n true")?.fails()?.says("the record could not be sealed")?;
         host.no_session_left(LIMIT)?;
         host.root(&["sudo", "-n", "true"])?.ok()?;
