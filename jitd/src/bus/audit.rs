@@ -18,7 +18,8 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 
-use super::{Failure, caller};
+use super::Failure;
+use super::caller::caller;
 use crate::core::event::{Caller, Command, Done, Event, Reply};
 use crate::core::show::Look;
 use crate::engine::Handle;

@@ -11,7 +11,8 @@ use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedVariant, interface};
 
-use super::{Failure, caller};
+use super::Failure;
+use super::caller::caller;
 use crate::core::event::{Caller, Command, Done, Event, Reply, Which};
 use crate::core::people::Account;
 use crate::core::show::Look;
