@@ -12,15 +12,13 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::core::clock_offset::ClockOffset;
 use crate::core::event::Event;
 use crate::engine::Handle;
 use crate::readiness::watched;
 
 /// The farthest moment a timer is set to, in seconds: a timer that never fires but notices a clock that is set.
 const NEVER: i64 = 1 << 40;
-
-/// A clock that is set by this many microseconds or more was stepped.
-const LEAST_STEP: i64 = 1_000_000;
 
 /// Runs until the engine ends.
 ///
@@ -31,7 +29,7 @@ pub async fn run(
     clock: Clock,
     engine: Handle,
 ) -> io::Result<()> {
-    let mut offset = offset(&clock);
+    let mut offset = ClockOffset::starting_at(offset(&clock));
     let due = timer(TimerfdClockId::Boottime)?;
     let stepped = timer(TimerfdClockId::Realtime)?;
     watch_for_steps(&stepped)?;
@@ -57,10 +55,8 @@ pub async fn run(
                 drain(&stepped);
                 set?.clear_ready();
                 watch_for_steps(&stepped)?;
-                let before = std::mem::replace(&mut offset, self::offset(&clock));
-                let by = offset - before;
-                // What is set by less than this is being adjusted, not stepped.
-                let event = if by.abs() < LEAST_STEP { Event::Tick } else { Event::ClockSet { by } };
+                let shift = offset.set_to(self::offset(&clock));
+                let event = shift.map_or(Event::Tick, |by| Event::ClockSet { by });
                 if engine.tell(event).await.is_err() {
                     return Ok(());
                 }

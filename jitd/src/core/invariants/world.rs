@@ -10,6 +10,7 @@ use jit_proto::moment::{BootId, BootTime, WallTime, micros};
 use jit_proto::record::Event as What;
 use proptest::prelude::*;
 
+use crate::core::clock_offset::ClockOffset;
 use crate::core::event::{
     Caller, Change, Command, Commit, Effect, EndReport, Event, Knock, Named, Process, Reply, Stage, Verdict,
     Which,
@@ -90,8 +91,9 @@ pub(super) enum Happening {
     Pass {
         seconds: u64,
     },
+    /// The wall clock is set, by hours or by less than a second.
     StepWall {
-        seconds: i64,
+        micros: i64,
     },
     /// The daemon dies after this many effects of its next step, and starts again.
     Crash {
@@ -121,7 +123,8 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         1 => (0u8..12, prop::bool::weighted(0.8)).prop_map(|(without, second)| Happening::Reload { without, second }),
         1 => Just(Happening::Logout),
         4 => (0u64..900).prop_map(|seconds| Happening::Pass { seconds }),
-        2 => (-100_000i64..100_000).prop_map(|seconds| Happening::StepWall { seconds }),
+        2 => (-100_000_000_000i64..100_000_000_000).prop_map(|micros| Happening::StepWall { micros }),
+        2 => (-999_999i64..999_999).prop_map(|micros| Happening::StepWall { micros }),
         2 => (0usize..6).prop_map(|after| Happening::Crash { after }),
         1 => (-100_000i64..100_000).prop_map(|wall| Happening::Reboot { wall }),
     ]
@@ -145,6 +148,9 @@ pub(super) struct World {
     pub(super) last_now: Now,
     policy: Policy,
     wall: i64,
+    /// How far the wall clock was set, all in all, in microseconds.
+    offset: i64,
+    clock_offset: ClockOffset,
     boot: u64,
     boots: u32,
     /// Time that has really gone by, over all boots.
@@ -168,6 +174,8 @@ impl World {
             last_now: Now { wall: WallTime(0), boot: BootTime(0), boot_id: BootId("0".into()) },
             policy: policy(),
             wall: 1_800_000_000_000_000,
+            offset: 0,
+            clock_offset: ClockOffset::starting_at(0),
             boot: 10_000_000,
             boots: 0,
             elapsed: Duration::ZERO,
@@ -261,9 +269,11 @@ impl World {
                 }
             }
             Happening::Pass { seconds } => self.pass(Duration::from_secs(seconds)),
-            Happening::StepWall { seconds } => {
-                self.wall += seconds * 1_000_000;
-                self.event(Event::ClockSet { by: seconds * 1_000_000 });
+            Happening::StepWall { micros } => {
+                self.wall += micros;
+                self.offset += micros;
+                let shift = self.clock_offset.set_to(self.offset);
+                self.event(shift.map_or(Event::Tick, |by| Event::ClockSet { by }));
             }
             Happening::Crash { after } => self.crash_after = Some(after),
             Happening::Reboot { wall } => {
