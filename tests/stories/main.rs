@@ -32,6 +32,10 @@ mod lasting;
 
 mod traces;
 
+mod endurance;
+
+mod escapes;
+
 mod record;
 
 mod collector;
