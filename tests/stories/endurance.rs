@@ -139,7 +139,7 @@ fn many_grants_and_open_sessions_outlive_a_kill_and_end_at_one_word() -> Result<
         let ended: Vec<_> = host.records()?.into_iter().filter(revoked).collect();
         let unproven: Vec<_> = ended.iter().filter(|record| record["left"] != 0).collect();
         ensure!(
-            unproven.is_empty() && ended.len() == sessions as usize,
+            unproven.is_empty() && ended.len() >= sessions as usize,
             "of {} ends: {unproven:?}",
             ended.len()
         );
