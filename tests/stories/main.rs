@@ -36,6 +36,8 @@ mod endurance;
 
 mod escapes;
 
+mod attacks;
+
 mod record;
 
 mod collector;
