@@ -11,6 +11,8 @@ pub mod ocsf;
 
 pub mod csv;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::escape::word;
@@ -83,6 +85,8 @@ pub fn told(fact: &str, value: &Value) -> String {
             let items = items.iter().filter_map(Value::as_str);
             match fact {
                 "left_behind" | "processes" => items.collect::<Vec<_>>().join("; "),
+                // A person has one name: the backslash behind a domain asks for no quotes here.
+                "approvers" => items.map(name).collect::<Vec<_>>().join(" "),
                 _ => words(items),
             }
         }
@@ -93,6 +97,15 @@ pub fn told(fact: &str, value: &Value) -> String {
 /// Words, a command line for one, as one text that is not escaped yet.
 pub fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A name among others: in quotes only where it could be taken for two.
+fn name(name: &str) -> Cow<'_, str> {
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\'') {
+        word(name)
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// A sentence for people: the event, whom it is about, and why.
