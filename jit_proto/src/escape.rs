@@ -74,6 +74,23 @@ pub fn cut(text: &str, longest: usize) -> String {
     shown
 }
 
+/// An escaped text, cut in front of one of its characters where it is longer than so many bytes.
+#[must_use]
+pub fn cut_escaped(shown: &str, longest: usize) -> String {
+    if shown.len() <= longest {
+        return shown.to_owned();
+    }
+    let mut end = longest.saturating_sub(CUT.len());
+    while !shown.is_char_boundary(end) {
+        end -= 1;
+    }
+    // No escape is cut into.
+    let begun = shown[..end].rfind('\\').filter(|at| {
+        shown[*at..].starts_with(ESCAPE) && shown[*at..].find('}').is_none_or(|close| at + close >= end)
+    });
+    format!("{}{CUT}", &shown[..begun.unwrap_or(end)])
+}
+
 /// Escapes one character; `rest` begins with it.
 fn escape(c: char, rest: &str, marks: &mut Marks, to: &mut impl fmt::Write) -> fmt::Result {
     if marks.are_misplaced_by(c) || is_unsafe(c) || rest.starts_with(ESCAPE) {
@@ -268,6 +285,8 @@ mod tests {
         fn a_cut_text_is_as_long_as_it_may_be(text in "\\PC{0,30}|[\\n\\x1b\\u{202e}aé\\\\]{0,30}", longest in 3_usize..90) {
             let (whole, cut) = (Escaped(&text).to_string(), cut(&text, longest));
             prop_assert!(cut.len() <= longest);
+            prop_assert!(cut_escaped(&whole, longest).len() <= longest);
+            prop_assert!(cut_escaped(&whole, longest) == cut, "{cut}");
             prop_assert!(cut == whole || (whole.len() > longest && whole.starts_with(cut.trim_end_matches('.').trim_end_matches(CUT))));
         }
 

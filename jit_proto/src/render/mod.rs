@@ -84,7 +84,7 @@ pub fn told(fact: &str, value: &Value) -> String {
         Value::Array(items) => {
             let items = items.iter().filter_map(Value::as_str);
             match fact {
-                "left_behind" | "processes" => items.collect::<Vec<_>>().join("; "),
+                fact if is_of_lines(fact) => items.collect::<Vec<_>>().join("; "),
                 // A person has one name: the backslash behind a domain asks for no quotes here.
                 "approvers" => items.map(name).collect::<Vec<_>>().join(" "),
                 _ => words(items),
@@ -92,6 +92,11 @@ pub fn told(fact: &str, value: &Value) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Whether the items of a fact are lines of several words each.
+pub(crate) fn is_of_lines(fact: &str) -> bool {
+    matches!(fact, "left_behind" | "processes")
 }
 
 /// Words, a command line for one, as one text that is not escaped yet.
