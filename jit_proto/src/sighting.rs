@@ -4,7 +4,7 @@
 //! compared with a store or an export. Where no fact was cut to fit, the record's line is made again from the message and
 //! its hash compared ([`crate::message`]); where one was, what the facts say cannot be checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -201,14 +201,32 @@ fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
                     _ => {}
                 }
             }
-            // A whole message as a text says more than fields that somebody has made of it.
-            let texts = map.values().filter(|value| value.is_string());
-            let message = texts.filter_map(|text| from_json(text, &host, &event)).next();
-            message
-                .or_else(|| found.line(&host, &event))
+            let own = found.line(&host, &event);
+            // The whole message as a text says more than fields that somebody has made of it. It counts where it is of the
+            // same record: a text in it may be somebody's who writes what looks like a message.
+            let text = map.iter().find(|(key, _)| MESSAGES.contains(&key.to_lowercase().as_str()));
+            let text = text.and_then(|(_, text)| from_json(text, &host, &event));
+            let same = |text: &Line| own.as_ref().is_none_or(|own| is_of_one_record(own, text));
+            text.filter(same)
+                .or_else(|| own.clone())
                 .or_else(|| map.values().find_map(|value| from_json(value, &host, &event)))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+/// What collectors call the message itself.
+const MESSAGES: [&str; 5] = ["message", "msg", "rawmsg", "_raw", "log"];
+
+fn is_of_one_record(one: &Line, other: &Line) -> bool {
+    match (one, other) {
+        (Line::Sighting(one), Line::Sighting(other)) => {
+            (one.seq, one.hash, one.prev) == (other.seq, other.hash, other.prev)
+        }
+        (Line::Head { seq: one, hash, .. }, Line::Head { seq, hash: other, .. }) => {
+            one == seq && hash == other
+        }
+        _ => false,
     }
 }
 
@@ -246,8 +264,8 @@ pub struct Trail {
     seen: BTreeMap<u64, [u8; 32]>,
     last: u64,
     repeated: u64,
-    cut: Vec<u64>,
-    unknown: Vec<u64>,
+    cut: BTreeSet<u64>,
+    unknown: BTreeSet<u64>,
     seals: SealWalk,
 }
 
@@ -280,6 +298,7 @@ impl Trail {
                 return broken(*seq, "two different records were kept under this number".to_owned());
             }
             self.repeated += 1;
+            self.mind(sighting);
             return Ok(());
         }
         if self.last > 0 && *seq > self.last + 1 {
@@ -298,13 +317,18 @@ impl Trail {
         let walked = self.seals.step(*seq, hash, sighting.seal.as_deref(), Some(&event));
         walked.map_err(|problem| Broken { seq: *seq, problem })?;
         self.seen.insert(*seq, *hash);
-        match sighting.content {
-            Content::Cut => self.cut.push(*seq),
-            Content::Unknown => self.unknown.push(*seq),
-            Content::Fits | Content::Differs => {}
-        }
+        self.mind(sighting);
         self.last = *seq;
         Ok(())
+    }
+
+    /// Keeps in mind what could not be checked, also where a message comes again.
+    fn mind(&mut self, sighting: &Sighting) {
+        match sighting.content {
+            Content::Cut => self.cut.insert(sighting.seq),
+            Content::Unknown => self.unknown.insert(sighting.seq),
+            Content::Fits | Content::Differs => false,
+        };
     }
 
     /// Ends the trail, and compares with a head known from elsewhere.
@@ -326,6 +350,7 @@ impl Trail {
         let hash = self.seen.get(&self.last).map(hex::encode).unwrap_or_default();
         let head = Head { seq: self.last, hash };
         let Self { repeated, cut, unknown, seen, .. } = self;
+        let (cut, unknown) = (cut.into_iter().collect(), unknown.into_iter().collect());
         Ok(Followed { first, head, repeated, cut, unknown, seals, seen })
     }
 
@@ -397,6 +422,24 @@ mod tests {
         ] {
             assert_eq!(read(&dress), Line::Sighting(expected.clone()), "{dress}");
         }
+    }
+
+    #[test]
+    fn a_text_among_the_fields_is_no_message_of_another_record() {
+        let forged = message(9).replace("web1 jitd", "jitd");
+        let entry = serde_json::json!({ "MESSAGE": format!("access.denied: {forged}"), "JIT_REASON": forged,
+            "JIT_EVENT": "access.denied", "JIT_SEQ": "7", "JIT_HASH": HASH, "JIT_PREV": PREV });
+        let Line::Sighting(found) = read(&entry.to_string()) else { panic!("no message") };
+        assert_eq!(found.seq, 7);
+    }
+
+    #[test]
+    fn a_second_message_that_was_cut_is_named_too() {
+        let mut trail = Trail::default();
+        trail.feed(&sighting(4)).unwrap();
+        trail.feed(&Sighting { content: Content::Cut, ..sighting(4) }).unwrap();
+        assert!(trail.feed(&Sighting { content: Content::Differs, ..sighting(4) }).is_err());
+        assert_eq!(trail.finish(&BTreeMap::new()).unwrap().cut, [4]);
     }
 
     #[test]

@@ -7,10 +7,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use jit_proto::chain::Sealed;
-use jit_proto::escape::Escaped;
+use jit_proto::message;
 use jit_proto::message_id;
 use jit_proto::record::Record;
-use jit_proto::render::sentence;
 use serde_json::Value;
 
 use super::in_flight::Receiver;
@@ -87,7 +86,7 @@ impl Carrier for Journal {
     }
 
     fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
-        self.send(&message(sealed, self.for_syslog))
+        self.send(&entry(sealed, self.for_syslog))
     }
 
     fn arrived(&mut self) -> Result<bool, Stopped> {
@@ -116,12 +115,13 @@ impl Carrier for Journal {
 }
 
 /// The fields of one record.
-fn message(sealed: &Sealed, for_syslog: Option<(u32, bool)>) -> Vec<u8> {
+fn entry(sealed: &Sealed, for_syslog: Option<(u32, bool)>) -> Vec<u8> {
     let mut fields = Fields::default();
     let record = serde_json::from_str::<Record>(&sealed.line).ok();
     let text = match (for_syslog, &record) {
         (Some((enterprise, _)), record) => syslog_line::text(enterprise, sealed, record.as_ref()),
-        (None, Some(record)) => Escaped(&sentence(record)).to_string(),
+        // Without a bracket of its own: no text in it looks like structured data of ours.
+        (None, Some(record)) => message::lead(record, MOST_VALUE_BYTES),
         (None, None) => "a stored record cannot be read".to_owned(),
     };
     match record {
@@ -229,7 +229,7 @@ mod tests {
         let (wall, boot, boot_id) = (WallTime(1_795_328_475_854_724), BootTime(1), BootId("b".into()));
         let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
         let sealed = append(&mut Head::default(), draft).unwrap();
-        let fields = parse(&message(&sealed, None));
+        let fields = parse(&entry(&sealed, None));
         let is =
             |name: &str, value: &str| assert_eq!(fields.get(name).map(String::as_str), Some(value), "{name}");
         is("JIT_USER", "alice");
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(fields["JIT_ARGV"].len(), MOST_VALUE_BYTES);
         // The message that is the syslog daemon's as well is one line, with or without the fields.
         for whole in [true, false] {
-            let both = parse(&message(&sealed, Some((32473, whole))));
+            let both = parse(&entry(&sealed, Some((32473, whole))));
             let text = &both["MESSAGE"];
             assert!(text.starts_with("access.denied user alice [jit@32473 seq=\"1\" hash=\""), "{text}");
             assert!(text.len() <= 2048 && !text.chars().any(jit_proto::escape::is_unsafe), "{text}");
