@@ -98,11 +98,16 @@ pub fn append(head: &mut Head, draft: Draft) -> Result<Sealed, serde_json::Error
         event: draft.event,
         facts: draft.facts,
     };
-    // Whoever looks at the line in a file, with whatever program, is not fooled by it either.
-    let line = spelled_out_json(&serde_json::to_string(&record)?).into_owned();
+    let line = line_of(&record)?;
     let hash = hex::encode(hash_of(&line));
     *head = Head { seq, hash: hash.clone() };
     Ok(Sealed { seq, hash, seal: None, line })
+}
+
+/// The line that a record is, as it is hashed.
+pub(crate) fn line_of(record: &Record) -> Result<String, serde_json::Error> {
+    // Whoever looks at the line in a file, with whatever program, is not fooled by it either.
+    Ok(spelled_out_json(&serde_json::to_string(record)?).into_owned())
 }
 
 /// A hash from its text; `None` if that is not 64 hexadecimal digits in lower case.
@@ -307,7 +312,7 @@ fn prev_of(line: &str) -> Option<[u8; 32]> {
     hash_from_hex(rest.get(..64)?)
 }
 
-fn hash_of(line: &str) -> [u8; 32] {
+pub(crate) fn hash_of(line: &str) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(DOMAIN);
     hasher.update(line.as_bytes());

@@ -7,11 +7,15 @@ use std::fmt;
 const MOST_MARKS: u8 = 4;
 /// What stands for the rest of a text that was cut.
 const CUT: &str = "...";
+/// What an escape begins with.
+const ESCAPE: &str = "\\u{";
 
 /// Shows a text with everything escaped that a terminal, a log line or a reader's eye could be fooled with.
 ///
-/// What [`is_unsafe`] becomes `\n`, `\t`, `\r` or `\u{..}`, and so does a combining mark that stands on no letter or
-/// digit, or is one too many on it; a backslash becomes two. The result is one line and can be read back unambiguously.
+/// What [`is_unsafe`] becomes `\u{HEX}`, and so does a combining mark that stands on no letter or digit, or is one too
+/// many on it. A backslash stays as it is, for it is part of names (`CORP\bob`, jit-audit(5), "TEXTS"); only where the
+/// text itself has `\u{` does its backslash become `\u{5c}`. So the result is one line, what has nothing to escape is
+/// itself in every format, and [`unescaped`] gives the text back.
 /// (sudo CVE-2023-28486; Unicode TR 36, section 3; Unicode TR 39, section 5.4.)
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(pub &'a str);
@@ -19,8 +23,34 @@ pub struct Escaped<'a>(pub &'a str);
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut marks = Marks::default();
-        self.0.chars().try_for_each(|c| escape(c, &mut marks, f))
+        self.0.char_indices().try_for_each(|(at, c)| escape(c, &self.0[at..], &mut marks, f))
     }
+}
+
+/// The text that [`Escaped`] shows so: each `\u{HEX}` is that character, everything else is itself.
+#[must_use]
+pub fn unescaped(shown: &str) -> String {
+    let mut text = String::with_capacity(shown.len());
+    let mut rest = shown;
+    while let Some(at) = rest.find(ESCAPE) {
+        let (before, escape) = rest.split_at(at);
+        text.push_str(before);
+        let code = escape[ESCAPE.len()..].split_once('}');
+        let code =
+            code.and_then(|(hex, rest)| Some((char::from_u32(u32::from_str_radix(hex, 16).ok()?)?, rest)));
+        match code {
+            Some((c, behind)) => {
+                text.push(c);
+                rest = behind;
+            }
+            None => {
+                text.push_str(ESCAPE);
+                rest = &escape[ESCAPE.len()..];
+            }
+        }
+    }
+    text.push_str(rest);
+    text
 }
 
 /// A text as [`Escaped`] shows it, cut between two of its characters where it would grow past so many bytes.
@@ -29,12 +59,12 @@ pub fn cut(text: &str, longest: usize) -> String {
     let mut shown = String::new();
     let mut marks = Marks::default();
     let mut room = 0;
-    for c in text.chars() {
+    for (at, c) in text.char_indices() {
         if shown.len() + CUT.len() <= longest {
             room = shown.len();
         }
         // Writing to a String cannot fail.
-        let _ = escape(c, &mut marks, &mut shown);
+        let _ = escape(c, &text[at..], &mut marks, &mut shown);
         if shown.len() > longest {
             shown.truncate(room);
             shown.push_str(CUT);
@@ -44,14 +74,29 @@ pub fn cut(text: &str, longest: usize) -> String {
     shown
 }
 
-fn escape(c: char, marks: &mut Marks, to: &mut impl fmt::Write) -> fmt::Result {
-    match c {
-        '\\' => to.write_str("\\\\"),
-        '\n' => to.write_str("\\n"),
-        '\t' => to.write_str("\\t"),
-        '\r' => to.write_str("\\r"),
-        _ if marks.are_misplaced_by(c) || is_unsafe(c) => write!(to, "\\u{{{:x}}}", u32::from(c)),
-        c => to.write_char(c),
+/// An escaped text, cut in front of one of its characters where it is longer than so many bytes.
+#[must_use]
+pub fn cut_escaped(shown: &str, longest: usize) -> String {
+    if shown.len() <= longest {
+        return shown.to_owned();
+    }
+    let mut end = longest.saturating_sub(CUT.len());
+    while !shown.is_char_boundary(end) {
+        end -= 1;
+    }
+    // No escape is cut into.
+    let begun = shown[..end].rfind('\\').filter(|at| {
+        shown[*at..].starts_with(ESCAPE) && shown[*at..].find('}').is_none_or(|close| at + close >= end)
+    });
+    format!("{}{CUT}", &shown[..begun.unwrap_or(end)])
+}
+
+/// Escapes one character; `rest` begins with it.
+fn escape(c: char, rest: &str, marks: &mut Marks, to: &mut impl fmt::Write) -> fmt::Result {
+    if marks.are_misplaced_by(c) || is_unsafe(c) || rest.starts_with(ESCAPE) {
+        write!(to, "\\u{{{:x}}}", u32::from(c))
+    } else {
+        to.write_char(c)
     }
 }
 
@@ -151,7 +196,7 @@ mod tests {
     fn what_could_fool_a_terminal_is_spelled_out() {
         assert_eq!(
             Escaped("a\x1b[2J\nb\u{9b}c\u{202e}d\\").to_string(),
-            "a\\u{1b}[2J\\nb\\u{9b}c\\u{202e}d\\\\"
+            "a\\u{1b}[2J\\u{a}b\\u{9b}c\\u{202e}d\\"
         );
         for stays in [
             "Ünïcode \u{1f600} stays",
@@ -224,7 +269,7 @@ mod tests {
     fn a_cut_is_between_characters() {
         assert_eq!(cut(&"x".repeat(64), 64), "x".repeat(64));
         assert_eq!(cut(&"x".repeat(65), 64), format!("{}...", "x".repeat(61)));
-        assert_eq!(cut("ab\n\n\n\n", 8), "ab\\n...");
+        assert_eq!(cut("ab\n\n\n\n", 11), "ab\\u{a}...");
         assert_eq!(cut("ab", 0), "...");
     }
 
@@ -240,7 +285,20 @@ mod tests {
         fn a_cut_text_is_as_long_as_it_may_be(text in "\\PC{0,30}|[\\n\\x1b\\u{202e}aé\\\\]{0,30}", longest in 3_usize..90) {
             let (whole, cut) = (Escaped(&text).to_string(), cut(&text, longest));
             prop_assert!(cut.len() <= longest);
+            prop_assert!(cut_escaped(&whole, longest).len() <= longest);
+            prop_assert!(cut_escaped(&whole, longest) == cut, "{cut}");
             prop_assert!(cut == whole || (whole.len() > longest && whole.starts_with(cut.trim_end_matches('.').trim_end_matches(CUT))));
+        }
+
+        #[test]
+        fn a_text_comes_back(text in "\\PC{0,30}|[\\\\u{}a5c\\n\\t]{0,30}|\\p{M}{0,9}") {
+            prop_assert_eq!(unescaped(&Escaped(&text).to_string()), text);
+        }
+
+        #[test]
+        fn what_is_plain_is_itself(text in "[ -~]{0,30}") {
+            prop_assume!(!text.contains(ESCAPE));
+            prop_assert_eq!(Escaped(&text).to_string(), text);
         }
 
         #[test]

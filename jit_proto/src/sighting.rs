@@ -1,9 +1,10 @@
 //! What other places have kept of the record: exports with whole lines, and syslog messages with numbers and hashes.
 //!
-//! A syslog message has a record's number, hash, `prev` and seal, and its facts cut to fit. So the links of a copy can
-//! be checked, and its hashes compared with a store or an export; whether the facts in a message are right cannot.
+//! A syslog message has a record's number, hash, `prev` and seal, so the links of a copy can be checked, and its hashes
+//! compared with a store or an export. Where no fact was cut to fit, the record's line is made again from the message and
+//! its hash compared ([`crate::message`]); where one was, what the facts say cannot be checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -11,6 +12,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::chain::{Broken, Head, Sealed, Stored, hash_from_hex};
+use crate::message::{Content, content};
+use crate::moment::WallTime;
 use crate::names::HEARTBEAT;
 use crate::seal::{FirstKey, SealWalk, Span};
 
@@ -29,6 +32,8 @@ pub enum Line {
         seq: u64,
         /// Hash.
         hash: [u8; 32],
+        /// When it was sent, and after how many seconds the next one comes; 0.1.0 did not say when.
+        due: Option<(WallTime, u64)>,
     },
     /// Something of somebody else.
     Other,
@@ -49,6 +54,10 @@ pub struct Sighting {
     pub seal: Option<String>,
     /// What happened.
     pub event: String,
+    /// When it was written; 0.1.0 did not say so in its messages.
+    pub time: Option<WallTime>,
+    /// Whether its facts are those that the hash was made of.
+    pub content: Content,
 }
 
 /// A line of an export.
@@ -97,15 +106,41 @@ pub fn read(line: &str) -> Line {
     from_json(&json, "", "").unwrap_or(Line::Other)
 }
 
-/// `... HOST jitd PID EVENT [jit@NUMBER seq="..." hash="..." prev="..." ...] ...`
+/// `... HOST jitd PID EVENT [jit@NUMBER seq="..." hash="..." prev="..." ...] ...`, or, as journald hands it on,
+/// `... HOST jitd[PID]: EVENT SENTENCE [jit@NUMBER seq="..." ...]`, in which no sentence has a bracket.
 fn from_text(line: &str) -> Option<Line> {
     let (before, rest) = line.split_once(" [jit@")?;
+    if let Some((head, lead)) = traditional(before) {
+        let host = head.split_whitespace().next_back().unwrap_or_default();
+        return from_element(rest, host, lead.split([' ', ':']).next()?);
+    }
     let mut words = before.split_whitespace().rev();
     let (event, _pid, program) = (words.next()?, words.next()?, words.next()?);
     if program != "jitd" {
         return None;
     }
-    let host = words.next().unwrap_or_default();
+    from_element(rest, words.next().unwrap_or_default(), event)
+}
+
+/// What is in front of ` jitd[PID]: ` and behind it, where that is no whole message of RFC 5424.
+fn traditional(before: &str) -> Option<(&str, &str)> {
+    let (head, rest) = before.split_once("jitd[")?;
+    let (pid, lead) = rest.split_once("]: ")?;
+    let ours = (head.is_empty() || head.ends_with(' ')) && pid.bytes().all(|byte| byte.is_ascii_digit());
+    (ours && !lead.starts_with("1 ")).then_some((head, lead))
+}
+
+/// A message without any head, as journald keeps it.
+fn from_message(text: &str) -> Option<Line> {
+    let (lead, rest) = text.split_once(" [jit@")?;
+    let event = lead.split([' ', ':']).next()?;
+    let is_a_name =
+        event.contains('.') && event.bytes().all(|c| c.is_ascii_lowercase() || b"._".contains(&c));
+    if is_a_name { from_element(rest, "", event) } else { None }
+}
+
+/// The parameters, behind `[jit@`.
+fn from_element(rest: &str, host: &str, event: &str) -> Option<Line> {
     let mut found = Found::default();
     let (_number, mut rest) = rest.split_once(' ')?;
     while let Some((name, value)) = rest.split_once("=\"") {
@@ -139,12 +174,12 @@ fn from_text(line: &str) -> Option<Line> {
 /// objects around it say.
 fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
     match json {
-        Value::String(text) => from_text(text).map(|line| match line {
+        Value::String(text) => from_text(text).or_else(|| from_message(text)).map(|line| match line {
             Line::Sighting(sighting) if sighting.host.is_empty() => {
                 Line::Sighting(Sighting { host: host.to_owned(), ..sighting })
             }
-            Line::Head { host: none, seq, hash } if none.is_empty() => {
-                Line::Head { host: host.to_owned(), seq, hash }
+            Line::Head { host: none, seq, hash, due } if none.is_empty() => {
+                Line::Head { host: host.to_owned(), seq, hash, due }
             }
             line => line,
         }),
@@ -167,39 +202,59 @@ fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
                 }
             }
             let own = found.line(&host, &event);
-            own.or_else(|| map.values().find_map(|value| from_json(value, &host, &event)))
+            // The whole message as a text says more than fields that somebody has made of it. It counts where it is of the
+            // same record: a text in it may be somebody's who writes what looks like a message.
+            let text = map.iter().find(|(key, _)| MESSAGES.contains(&key.to_lowercase().as_str()));
+            let text = text.and_then(|(_, text)| from_json(text, &host, &event));
+            let same = |text: &Line| own.as_ref().is_none_or(|own| is_of_one_record(own, text));
+            text.filter(same)
+                .or_else(|| own.clone())
+                .or_else(|| map.values().find_map(|value| from_json(value, &host, &event)))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
 }
 
-#[derive(Default)]
-struct Found {
-    seq: Option<u64>,
-    hash: Option<[u8; 32]>,
-    prev: Option<[u8; 32]>,
-    seal: Option<String>,
+/// What collectors call the message itself.
+const MESSAGES: [&str; 5] = ["message", "msg", "rawmsg", "_raw", "log"];
+
+fn is_of_one_record(one: &Line, other: &Line) -> bool {
+    match (one, other) {
+        (Line::Sighting(one), Line::Sighting(other)) => {
+            (one.seq, one.hash, one.prev) == (other.seq, other.hash, other.prev)
+        }
+        (Line::Head { seq: one, hash, .. }, Line::Head { seq, hash: other, .. }) => {
+            one == seq && hash == other
+        }
+        _ => false,
+    }
 }
 
+/// Names with their values, in the order in which they came.
+#[derive(Default)]
+struct Found(Vec<(String, String)>);
+
 impl Found {
-    /// The first of each name counts: ours come before the facts.
     fn take(&mut self, name: &str, value: String) {
-        match name {
-            "seq" if self.seq.is_none() => self.seq = value.parse().ok(),
-            "hash" if self.hash.is_none() => self.hash = hash_from_hex(&value),
-            "prev" if self.prev.is_none() => self.prev = hash_from_hex(&value),
-            "seal" if self.seal.is_none() => self.seal = Some(value),
-            _ => {}
-        }
+        self.0.push((name.to_owned(), value));
+    }
+
+    /// The first of each name counts: ours come before the facts.
+    fn of(&self, wanted: &str) -> Option<&str> {
+        self.0.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
     }
 
     fn line(self, host: &str, event: &str) -> Option<Line> {
-        let (seq, hash) = (self.seq?, self.hash?);
+        let (seq, hash) = (self.of("seq")?.parse().ok()?, hash_from_hex(self.of("hash")?)?);
+        let (host, time) = (host.to_owned(), self.of("time").and_then(WallTime::from_rfc3339));
         if event == HEARTBEAT {
-            return Some(Line::Head { host: host.to_owned(), seq, hash });
+            let every = self.of("every").and_then(|every| every.parse().ok());
+            return Some(Line::Head { host, seq, hash, due: time.zip(every) });
         }
-        let (host, event) = (host.to_owned(), event.to_owned());
-        Some(Line::Sighting(Sighting { host, seq, hash, prev: self.prev?, seal: self.seal, event }))
+        let prev = hash_from_hex(self.of("prev")?)?;
+        let seal = self.of("seal").map(str::to_owned);
+        let content = content(event, &self.0, seq, &hash);
+        Some(Line::Sighting(Sighting { host, seq, hash, prev, seal, event: event.to_owned(), time, content }))
     }
 }
 
@@ -209,6 +264,8 @@ pub struct Trail {
     seen: BTreeMap<u64, [u8; 32]>,
     last: u64,
     repeated: u64,
+    cut: BTreeSet<u64>,
+    unknown: BTreeSet<u64>,
     seals: SealWalk,
 }
 
@@ -233,11 +290,15 @@ impl Trail {
     pub fn feed(&mut self, sighting: &Sighting) -> Result<(), Broken> {
         let Sighting { seq, hash, prev, .. } = sighting;
         let broken = |seq: u64, problem: String| Err(Broken { seq, problem });
+        if sighting.content == Content::Differs {
+            return broken(*seq, "its message does not fit its hash: it was changed in this copy".to_owned());
+        }
         if let Some(seen) = self.seen.get(seq) {
             if seen != hash {
                 return broken(*seq, "two different records were kept under this number".to_owned());
             }
             self.repeated += 1;
+            self.mind(sighting);
             return Ok(());
         }
         if self.last > 0 && *seq > self.last + 1 {
@@ -256,8 +317,18 @@ impl Trail {
         let walked = self.seals.step(*seq, hash, sighting.seal.as_deref(), Some(&event));
         walked.map_err(|problem| Broken { seq: *seq, problem })?;
         self.seen.insert(*seq, *hash);
+        self.mind(sighting);
         self.last = *seq;
         Ok(())
+    }
+
+    /// Keeps in mind what could not be checked, also where a message comes again.
+    fn mind(&mut self, sighting: &Sighting) {
+        match sighting.content {
+            Content::Cut => self.cut.insert(sighting.seq),
+            Content::Unknown => self.unknown.insert(sighting.seq),
+            Content::Fits | Content::Differs => false,
+        };
     }
 
     /// Ends the trail, and compares with a head known from elsewhere.
@@ -278,7 +349,9 @@ impl Trail {
         let first = self.seen.first_key_value().map_or(0, |(seq, _)| *seq);
         let hash = self.seen.get(&self.last).map(hex::encode).unwrap_or_default();
         let head = Head { seq: self.last, hash };
-        Ok(Followed { first, head, repeated: self.repeated, seals, seen: self.seen })
+        let Self { repeated, cut, unknown, seen, .. } = self;
+        let (cut, unknown) = (cut.into_iter().collect(), unknown.into_iter().collect());
+        Ok(Followed { first, head, repeated, cut, unknown, seals, seen })
     }
 
     /// How far the trail is whole.
@@ -297,6 +370,10 @@ pub struct Followed {
     pub head: Head,
     /// Messages that came more than once.
     pub repeated: u64,
+    /// Records of which facts were cut, so that their content was not checked.
+    pub cut: Vec<u64>,
+    /// Records whose content could not be checked for another reason ([`Content::Unknown`]).
+    pub unknown: Vec<u64>,
     /// How its records are sealed.
     pub seals: Vec<Span>,
     /// Number and hash of each, to compare with.
@@ -332,6 +409,8 @@ mod tests {
             prev: hash_from_hex(PREV).unwrap(),
             seal: Some(PREV.into()),
             event: "access.denied".into(),
+            time: None,
+            content: Content::Unknown,
         };
         for dress in [
             format!("<84>{plain}"),
@@ -343,6 +422,24 @@ mod tests {
         ] {
             assert_eq!(read(&dress), Line::Sighting(expected.clone()), "{dress}");
         }
+    }
+
+    #[test]
+    fn a_text_among_the_fields_is_no_message_of_another_record() {
+        let forged = message(9).replace("web1 jitd", "jitd");
+        let entry = serde_json::json!({ "MESSAGE": format!("access.denied: {forged}"), "JIT_REASON": forged,
+            "JIT_EVENT": "access.denied", "JIT_SEQ": "7", "JIT_HASH": HASH, "JIT_PREV": PREV });
+        let Line::Sighting(found) = read(&entry.to_string()) else { panic!("no message") };
+        assert_eq!(found.seq, 7);
+    }
+
+    #[test]
+    fn a_second_message_that_was_cut_is_named_too() {
+        let mut trail = Trail::default();
+        trail.feed(&sighting(4)).unwrap();
+        trail.feed(&Sighting { content: Content::Cut, ..sighting(4) }).unwrap();
+        assert!(trail.feed(&Sighting { content: Content::Differs, ..sighting(4) }).is_err());
+        assert_eq!(trail.finish(&BTreeMap::new()).unwrap().cut, [4]);
     }
 
     #[test]
@@ -366,7 +463,16 @@ mod tests {
     fn sighting(seq: u64) -> Sighting {
         let hash = |seq: u64| [u8::try_from(seq).unwrap(); 32];
         let event = "access.denied".to_owned();
-        Sighting { host: String::new(), seq, hash: hash(seq), prev: hash(seq - 1), seal: None, event }
+        Sighting {
+            host: String::new(),
+            seq,
+            hash: hash(seq),
+            prev: hash(seq - 1),
+            seal: None,
+            event,
+            time: None,
+            content: Content::Fits,
+        }
     }
 
     fn follow(seqs: &[u64]) -> Result<Followed, Broken> {

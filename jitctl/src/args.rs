@@ -245,6 +245,9 @@ pub(crate) struct VerifyArgs {
     /// This host's messages, where the input has those of several
     #[arg(long, value_name = "NAME", requires = "input")]
     pub(crate) host: Vec<String>,
+    /// The copy is to reach this moment: its last sign of life is older, and verification fails; RFC 3339, 2026-11-25, "2026-11-25 14:30", today, yesterday, "2h ago"
+    #[arg(long, value_name = "WHEN", value_parser = moment, requires = "input")]
+    pub(crate) until: Option<WallTime>,
     /// A record that was seen elsewhere, by number and hash
     #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
     pub(crate) head: Vec<(u64, [u8; 32])>,

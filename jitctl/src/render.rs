@@ -57,7 +57,7 @@ fn list(texts: &[String]) -> String {
     or_dash(&texts.join(", "))
 }
 
-fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     spoken(Duration::from_secs(seconds))
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use jit_proto::chain::{Broken, Head, Sealed, Stored, Verifier, hash_from_hex};
 use jit_proto::escape::Escaped;
+use jit_proto::moment::WallTime;
 use jit_proto::names::error;
 use jit_proto::seal::FirstKey;
 use jit_proto::sighting::{Followed, Line, Trail, read};
@@ -19,15 +20,19 @@ use zeroize::Zeroizing;
 
 use crate::args::VerifyArgs;
 use crate::call::{Daemon, MOST_RECORDS};
+use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::render;
+
+/// So much later than it says a sign of life may come, in microseconds.
+const LATE: u64 = 30_000_000;
 
 type Heads = BTreeMap<u64, [u8; 32]>;
 
 /// Carries `audit verify` out.
 pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
-    let VerifyArgs { key, input, store, host, head } = args;
+    let VerifyArgs { key, input, store, host, head, until } = args;
     if key.is_empty() && input.is_empty() && head.is_empty() {
         let found = Daemon::reach_for_verification().await?.verify().await?;
         output.view(&found, render::verified)?;
@@ -51,12 +56,18 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
         for path in &input {
             inputs.take(path)?;
         }
+        let silence = inputs.silence(until.unwrap_or_else(clock::now), until.is_some());
         inputs.finish(store, &mut found, &mut known)?;
+        found.silence = silence;
     }
     if found.broken.is_none() && (input.is_empty() || store) {
         walk_store(&keys, known, &mut found).await?;
     }
-    let exit = found.tell(output)?;
+    let mut exit = found.tell(output)?;
+    if exit == Exit::Done && found.silence.as_ref().is_some_and(|silence| silence.asked && silence.too_long())
+    {
+        exit = Exit::ChainBroken;
+    }
     match found.not_compared(&heads) {
         Some(seq) if exit == Exit::Done => {
             let message = format!(
@@ -73,7 +84,61 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
 struct Found {
     parts: Vec<(Source, VerifyView)>,
     repeated: u64,
+    /// Records whose messages had been cut, and records whose content could not be compared for another reason.
+    unchecked: (Vec<u64>, Vec<u64>),
+    silence: Option<Silence>,
     broken: Option<(Source, VerifyView)>,
+}
+
+/// How long nothing has come into a copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Silence {
+    /// When the last message that is there was written.
+    #[serde(serialize_with = "as_text")]
+    last: WallTime,
+    /// When the next sign of life was due; none where there is none in the copy that says so.
+    #[serde(serialize_with = "as_text_or_none")]
+    due: Option<WallTime>,
+    /// What the copy is compared with.
+    #[serde(serialize_with = "as_text")]
+    until: WallTime,
+    /// Whether somebody asked for that moment.
+    #[serde(skip)]
+    asked: bool,
+}
+
+impl Silence {
+    /// A sign of life may be late by as long as syslog takes.
+    fn too_long(&self) -> bool {
+        self.due.is_none_or(|due| self.until.0 > due.0.saturating_add(LATE))
+    }
+
+    fn told(&self) -> String {
+        let last = self.last.to_rfc3339();
+        let Some(due) = self.due else {
+            return format!(
+                "the last message is of {last}; no sign of life is in the copy that says when the next one was due, so \
+                 whether it ends early is not known\n"
+            );
+        };
+        if !self.too_long() {
+            return String::new();
+        }
+        let (due, until) = (due.to_rfc3339(), self.until.to_rfc3339());
+        let silent = render::span(self.until.0.saturating_sub(self.last.0) / 1_000_000);
+        format!(
+            "the copy ends early: its last message is of {last}, a sign of life was due at {due}; silent for {silent} \
+             until {until}\n"
+        )
+    }
+}
+
+fn as_text<S: serde::Serializer>(at: &WallTime, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&at.to_rfc3339())
+}
+
+fn as_text_or_none<S: serde::Serializer>(at: &Option<WallTime>, to: S) -> Result<S::Ok, S::Error> {
+    at.map(WallTime::to_rfc3339).serialize(to)
 }
 
 /// Where records were read.
@@ -112,12 +177,18 @@ impl Found {
                 bad_seq: bad.map_or(0, |(_, view)| view.bad_seq),
                 problem: bad.map_or("", |(_, view)| &view.problem),
                 repeated,
+                cut: &self.unchecked.0,
+                not_comparable: &self.unchecked.1,
+                silence: self.silence.as_ref(),
                 parts,
             })?;
             return Ok(exit);
         }
         for (source, view) in self.parts.iter().chain(&self.broken) {
-            output.text(&told(*source, view, self.repeated))?;
+            output.text(&told(*source, view, self))?;
+        }
+        if let Some(silence) = &self.silence {
+            output.text(&silence.told())?;
         }
         output.text(&self.joined())?;
         let sources: BTreeSet<u8> = self.parts.iter().map(|(source, _)| *source as u8).collect();
@@ -160,6 +231,12 @@ struct Verdict<'a> {
     problem: &'a str,
     /// Messages that came more than once.
     repeated: u64,
+    /// Records whose messages had been cut: what their facts say was not checked.
+    cut: &'a [u64],
+    /// Records whose messages cannot be compared with their hashes for another reason.
+    not_comparable: &'a [u64],
+    /// How long the copy has been silent; null where no message says when it was written.
+    silence: Option<&'a Silence>,
     parts: Vec<Told<'a>>,
 }
 
@@ -170,13 +247,13 @@ struct Told<'a> {
     view: &'a VerifyView,
 }
 
-fn told(source: Source, view: &VerifyView, repeated: u64) -> String {
+fn told(source: Source, view: &VerifyView, found: &Found) -> String {
     match source {
         Source::Store => format!("store: {}", render::verified(view)),
         Source::Export => format!("export: {}", render::verified(view)),
         Source::Messages if view.whole => {
             let (first, last) = (view.first, view.records);
-            let again = match repeated {
+            let again = match found.repeated {
                 0 => String::new(),
                 1 => ", 1 of them twice".to_owned(),
                 more => format!(", {more} times one again"),
@@ -184,13 +261,57 @@ fn told(source: Source, view: &VerifyView, repeated: u64) -> String {
             let rest = render::verified(view);
             let seals: String = rest.lines().skip(1).map(|line| format!("{line}\n")).collect();
             format!(
-                "messages: records {first} to {last} are all there and linked{again}; head {last}:{}\n\
-                 messages have numbers, hashes, links and seals of the records, and their facts cut: what the facts \
-                 say was not checked\n{seals}",
-                view.head
+                "messages: records {first} to {last} are all there and linked{again}; head {last}:{}\n{}{seals}",
+                view.head,
+                contents(view, found)
             )
         }
         Source::Messages => format!("messages: {}", render::verified(view)),
+    }
+}
+
+/// Of which records the content was compared with the hash, and of which it was not.
+fn contents(view: &VerifyView, found: &Found) -> String {
+    let (cut, unknown) = &found.unchecked;
+    let mut text = String::new();
+    if !cut.is_empty() {
+        let (are, numbers) = numbers(cut);
+        text.push_str(&format!(
+            "{are} cut to fit into a message: what the facts of {numbers} say was not checked\n"
+        ));
+    }
+    if !unknown.is_empty() {
+        let (are, numbers) = numbers(unknown);
+        text.push_str(&format!(
+            "{are} in a form that cannot be compared with the hash, as jitd 0.1.0 wrote it: what the facts of \
+             {numbers} say was not checked\n"
+        ));
+    }
+    let unchecked = (cut.len() + unknown.len()) as u64;
+    if unchecked < view.records.saturating_sub(view.first) + 1 {
+        let which = if unchecked == 0 { "every" } else { "every other" };
+        text.push_str(&format!("the facts in {which} message are those that its hash was made of\n"));
+    }
+    text
+}
+
+/// Numbers as ranges.
+fn numbers(all: &[u64]) -> (String, String) {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for seq in all {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *seq => *last = *seq,
+            _ => ranges.push((*seq, *seq)),
+        }
+    }
+    let range = |(first, last): &(u64, u64)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let list = ranges.iter().map(range).collect::<Vec<_>>().join(", ");
+    match all.len() {
+        1 => (format!("record {list} was"), "it".to_owned()),
+        _ => (format!("records {list} were"), "them".to_owned()),
     }
 }
 
@@ -203,6 +324,9 @@ struct Inputs {
     exported: Heads,
     known: Heads,
     messages: u64,
+    /// When the last message was written that says so, and when its next sign of life was due.
+    last: Option<WallTime>,
+    due: Option<WallTime>,
     broken: Option<(Source, Broken)>,
 }
 
@@ -216,8 +340,15 @@ impl Inputs {
             exported: Heads::new(),
             known: known.clone(),
             messages: 0,
+            last: None,
+            due: None,
             broken: None,
         }
+    }
+
+    /// How long before a moment the copy ends; nothing is known of messages that do not say when they were written.
+    fn silence(&self, until: WallTime, asked: bool) -> Option<Silence> {
+        self.last.map(|last| Silence { last, due: self.due, until, asked })
     }
 
     /// The store is read behind them: a seal that is to begin may begin there.
@@ -247,8 +378,13 @@ impl Inputs {
                 }
                 self.record(&record);
             }
-            Line::Head { host, seq, hash } => {
+            Line::Head { host, seq, hash, due } => {
                 if self.is_of_the_host(&host)? {
+                    if let Some((at, seconds)) = due {
+                        let next = WallTime(at.0.saturating_add(seconds.saturating_mul(1_000_000)));
+                        self.last = self.last.max(Some(at));
+                        self.due = self.due.max(Some(next));
+                    }
                     let known = *self.known.entry(seq).or_insert(hash);
                     if known != hash && self.broken.is_none() {
                         let problem = "a sign of life names another record under this number".to_owned();
@@ -261,6 +397,7 @@ impl Inputs {
                     return Ok(());
                 }
                 self.messages += 1;
+                self.last = self.last.max(sighting.time);
                 if self.broken.is_none()
                     && let Err(broken) = self.trail.feed(&sighting)
                 {
@@ -320,8 +457,9 @@ impl Inputs {
             // Heads from elsewhere are compared with the most complete copy there is.
             let heads = if exports { Heads::new() } else { self.known };
             match self.trail.finish(&heads) {
-                Ok(Followed { first, head, repeated, seals, seen }) => {
+                Ok(Followed { first, head, repeated, cut, unknown, seals, seen }) => {
                     found.repeated = repeated;
+                    found.unchecked = (cut, unknown);
                     // What goes on in the store is missed there, if it is missing.
                     let reached = if store { 0 } else { head.seq };
                     let Head { seq: records, hash: head } = head;
@@ -422,7 +560,8 @@ fn usage(why: &str) -> Failure {
 mod tests {
     use super::*;
     use jit_proto::chain::append;
-    use jit_proto::moment::{BootId, BootTime, WallTime};
+    use jit_proto::message;
+    use jit_proto::moment::{BootId, BootTime};
     use jit_proto::record::{Draft, Event, Facts};
     use jit_proto::view::RecordView;
 
@@ -467,6 +606,76 @@ mod tests {
             found.parts.iter().map(|(source, view)| (*source, view.first, view.records)).collect();
         assert_eq!(ends, [(Source::Export, 3, 9), (Source::Messages, 1, 9)]);
         assert!(found.broken.is_none());
+    }
+
+    #[test]
+    fn what_was_not_checked_is_named_by_number() {
+        let (_, old) = record_of("alice", 4);
+        let found = look_at(&old, &[]).unwrap();
+        let (source, view) = &found.parts[0];
+        let text = told(*source, view, &found);
+        assert!(text.contains("records 1-4 were in a form that cannot be compared"), "{text}");
+        assert!(!text.contains("those that its hash was made of"), "{text}");
+        assert_eq!(numbers(&[17, 40, 41, 42]).0, "records 17, 40-42 were");
+    }
+
+    /// Records as journald hands them on.
+    fn handed_on(count: u64) -> Vec<String> {
+        let mut head = Head::default();
+        let line = |n: u64| {
+            let facts = Facts {
+                user: Some("CORP\\bob".into()),
+                reason: Some("nginx down".into()),
+                ..Facts::default()
+            };
+            let (wall, boot, boot_id) = (WallTime(n * 1_000_000), BootTime(n), BootId("b".into()));
+            let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
+            let sealed = append(&mut head, draft).unwrap();
+            let record = serde_json::from_str(&sealed.line).unwrap();
+            let mut params =
+                vec![("seq".to_owned(), sealed.seq.to_string()), ("hash".to_owned(), sealed.hash)];
+            params.extend(message::params(&record, usize::MAX));
+            let (lead, element) = (message::lead(&record, 256), message::element("jit@32473", &params));
+            format!("2026-11-25T10:00:00.000000+00:00 web1 jitd[3]: {lead} {element}")
+        };
+        (0..count).map(line).collect()
+    }
+
+    #[test]
+    fn an_edited_reason_in_a_copy_is_named_by_number() {
+        let lines = handed_on(5);
+        let found = look_at(&lines, &[]).unwrap();
+        let (source, view) = &found.parts[0];
+        assert!(told(*source, view, &found).contains("the facts in every message are those"));
+        let mut edited = lines;
+        edited[2] = edited[2].replace("nginx down", "all is well");
+        let (source, seq, problem) = broken(&edited);
+        assert_eq!((source, seq), (Source::Messages, 3));
+        assert!(problem.contains("changed in this copy"), "{problem}");
+    }
+
+    #[test]
+    fn a_copy_that_ends_early_says_for_how_long_it_has_been_silent() {
+        let mut lines = handed_on(2);
+        let silence = |lines: &[String], until: u64| {
+            let mut inputs = Inputs::new(&[], &Heads::new(), Vec::new());
+            lines.iter().try_for_each(|line| inputs.line(line)).unwrap();
+            inputs.silence(WallTime(until * 1_000_000), true).unwrap()
+        };
+        assert!(silence(&lines, 5).told().contains("not known") && silence(&lines, 5).too_long());
+        let hash = lines[1].split("hash=\"").nth(1).unwrap()[..64].to_owned();
+        lines.push(format!(
+            "Jan  1 00:00:10 web1 jitd[3]: daemon.heartbeat: alive [jit@32473 seq=\"2\" hash=\"{hash}\" \
+             time=\"1970-01-01T00:00:10.000000Z\" every=\"60\"]"
+        ));
+        assert!(!silence(&lines, 75).too_long() && silence(&lines, 75).told().is_empty());
+        let late = silence(&lines, 3610);
+        assert!(late.too_long());
+        for part in ["last message is of 1970-01-01T00:00:10", "due at 1970-01-01T00:01:10", "silent for 1h"]
+        {
+            assert!(late.told().contains(part), "{}", late.told());
+        }
+        assert!(look_at(&lines, &[]).unwrap().broken.is_none());
     }
 
     #[test]

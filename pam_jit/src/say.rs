@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_line_shows_as_it_is_and_nothing_dangerous_does() {
         assert_eq!(cut("jit: sudo is refused: ünïcode stays.", 512), "jit: sudo is refused: ünïcode stays.");
-        assert_eq!(cut("a\x1b[2Jb\nc\u{202e}d", 512), "a\\u{1b}[2Jb\\nc\\u{202e}d");
+        assert_eq!(cut("a\x1b[2Jb\nc\u{202e}d", 512), "a\\u{1b}[2Jb\\u{a}c\\u{202e}d");
     }
 
     #[test]
@@ -79,7 +79,7 @@ mod tests {
     fn a_log_line_is_one_line_with_the_facility_of_authentication() {
         assert_eq!(
             log_line(Severity::Notice, "sudo", Stage::Account, "alice\n<0>forged"),
-            "<85>pam_jit(sudo:account): alice\\n<0>forged"
+            "<85>pam_jit(sudo:account): alice\\u{a}<0>forged"
         );
         assert_eq!(log_line(Severity::Err, "su", Stage::Session, "x"), "<83>pam_jit(su:session): x");
         assert!(

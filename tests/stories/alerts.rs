@@ -292,7 +292,7 @@ fn a_mail_is_well_formed_whatever_somebody_writes() -> Result<()> {
         ensure!(!head.contains("disk") && !head.contains("mallory"), "{head}");
         ensure!(!mail.contains('\x1b') && !mail.contains('\x07') && !mail.contains('\r'), "{mail:?}");
         ensure!(
-            body.contains("reason: the disk is full\\r\\n\\r\\nBcc: mallory@example.org\\n.\\nFrom root"),
+            body.contains("reason: the disk is full\\u{d}\\u{a}\\u{d}\\u{a}Bcc: mallory@example.org\\u{a}.\\u{a}From root"),
             "{body}"
         );
         ensure!(

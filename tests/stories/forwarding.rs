@@ -212,6 +212,15 @@ fn the_journal_has_each_fact_as_a_field_and_explains_the_event() -> Result<()> {
             ensure!(entry["JIT_HASH"].as_str().is_some_and(|hash| hash.len() == 64), "{entry}");
             let explained = host.root(&["journalctl", "-x", "-o", "short", &query])?;
             explained.ok()?.says("The gate refused an elevation.")?.says("access.denied")?;
+            // One entry for each record, with the line that the syslog daemon is handed.
+            let once = host.root(&["journalctl", "--quiet", "-o", "cat", "_SYSTEMD_UNIT=jitd.service"])?;
+            let ours = format!(" [jit@32473 seq=\"{}\" hash=", denied["seq"]);
+            let is_it = |line: &&str| line.starts_with("access.denied user mallory") && line.contains(&ours);
+            ensure!(once.stdout.lines().filter(is_it).count() == 1, "{}", once.stdout);
+            let words =
+                once.stdout.lines().filter(|line| line.contains("access.denied user mallory")).count();
+            let denials = host.records()?.iter().filter(|record| record["event"] == "access.denied").count();
+            ensure!(words == denials, "{words} entries for {denials} denials: {}", once.stdout);
             // The journal's export is a copy like any other.
             let copy = "journalctl -o json _SYSTEMD_UNIT=jitd.service | grep JIT_SEQ > /root/copy.json";
             host.root_sh(copy)?.ok()?;
@@ -281,4 +290,49 @@ fn a_stack_that_no_longer_asks_is_recorded_and_so_is_its_mending() -> Result<()>
         ensure!(broken == 1, "{broken} records of one gap");
         Ok(())
     })
+}
+
+/// What is there straight after installation, with the distribution's rsyslog and no file of ours.
+#[test]
+fn the_distributions_rsyslog_writes_each_record_once_and_an_edited_reason_is_named() -> Result<()> {
+    const AUTH: &str = "/var/log/auth.log";
+    for release in [Release::Bookworm, Release::Trixie] {
+        play(&Plan::new(release), |host| {
+            configure(host, "heartbeat = \"1s\"\n")?;
+            let mut dave = host.login(DAVE)?;
+            dave.run("jitctl request ops --reason 'nginx is down'")?.ok()?;
+            host.login(MALLORY)?.run("sudo -n true")?.fails()?;
+            let asked = host.record("request.made", |record| record["reason"] == "nginx is down")?;
+            let last = host.record("access.denied", |record| record["user"] == "mallory")?;
+            let numbered = |record: &serde_json::Value| format!(" [jit@32473 seq=\"{}\" ", record["seq"]);
+            wait_until("rsyslog has the record, and a sign of life behind it", LIMIT, || {
+                let log = host.read(AUTH).unwrap_or_default();
+                let behind = log.split_once(&numbered(&last)).map_or("", |(_, behind)| behind);
+                Ok(behind.contains("daemon.heartbeat: "))
+            })?;
+            let log = host.read(AUTH)?;
+            for record in [&asked, &last] {
+                let event = record["event"].as_str().context("event")?;
+                let lines: Vec<&str> = log
+                    .lines()
+                    .filter(|line| line.contains(&format!("]: {event} ")) && !line.contains("pam_jit"))
+                    .filter(|line| line.contains(&numbered(record)))
+                    .collect();
+                ensure!(lines.len() == 1 && lines[0].contains(" jitd["), "{event}: {lines:#?}\n{log}");
+            }
+            let denials = log.lines().filter(|line| line.contains("access.denied user mallory")).count();
+            ensure!(denials == 1, "{denials} lines of one denial:\n{log}");
+            host.root(&["cp", AUTH, "/root/copy.log"])?.ok()?;
+            let verify = ["jitctl", "audit", "verify", "--input", "/root/copy.log"];
+            let whole = host.root(&verify)?;
+            whole.ok()?.says("are those that its hash was made of")?;
+            // A copy that ends is one that says since when.
+            let later = host.root(&[verify.as_slice(), &["--until", "2100-01-01"]].concat())?;
+            later.exits(7)?.says("the copy ends early")?.says("silent for")?;
+            host.root(&["sed", "-i", "s/nginx is down/all is well/", "/root/copy.log"])?.ok()?;
+            let edited = host.root(&verify)?;
+            edited.exits(7)?.says(&format!("{}", asked["seq"]))?.says("changed in this copy").map(drop)
+        })?;
+    }
+    Ok(())
 }

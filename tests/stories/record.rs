@@ -151,7 +151,9 @@ fn every_record_reaches_syslog() -> Result<()> {
             for event in
                 ["grant.started", "access.allowed", "session.opened", "session.ended", "access.denied"]
             {
-                let line = log.lines().find(|line| line.contains(&format!(" {event} [jit@32473 ")));
+                let line = log.lines().find(|line| {
+                    line.contains(&format!("]: {event} user ")) && line.contains(" [jit@32473 ")
+                });
                 let line = line.with_context(|| format!("no {event} in\n{log}"))?;
                 ensure!(line.contains("user=\"dave\"") || line.contains("user=\"mallory\""), "{line}");
             }

@@ -11,6 +11,8 @@ pub mod ocsf;
 
 pub mod csv;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::escape::word;
@@ -82,7 +84,9 @@ pub fn told(fact: &str, value: &Value) -> String {
         Value::Array(items) => {
             let items = items.iter().filter_map(Value::as_str);
             match fact {
-                "left_behind" | "processes" => items.collect::<Vec<_>>().join("; "),
+                fact if is_of_lines(fact) => items.collect::<Vec<_>>().join("; "),
+                // A person has one name: the backslash behind a domain asks for no quotes here.
+                "approvers" => items.map(name).collect::<Vec<_>>().join(" "),
                 _ => words(items),
             }
         }
@@ -90,9 +94,23 @@ pub fn told(fact: &str, value: &Value) -> String {
     }
 }
 
+/// Whether the items of a fact are lines of several words each.
+pub(crate) fn is_of_lines(fact: &str) -> bool {
+    matches!(fact, "left_behind" | "processes")
+}
+
 /// Words, a command line for one, as one text that is not escaped yet.
 pub fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A name among others: in quotes only where it could be taken for two.
+fn name(name: &str) -> Cow<'_, str> {
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\'') {
+        word(name)
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// A sentence for people: the event, whom it is about, and why.

@@ -162,7 +162,7 @@ mod tests {
         assert!(
             shown.ends_with(
                 ":15  access.allowed     alice     web-admin     allowed  grant=7 run_as=root \
-                 argv=[sudo systemctl restart nginx] reason=\"nginx down\\u{1b}\\n\"\n"
+                 argv=[sudo systemctl restart nginx] reason=\"nginx down\\u{1b}\\u{a}\"\n"
             ),
             "{shown}"
         );
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_record_that_somebody_has_been_at_is_still_shown() {
-        assert_eq!(line("{\"v\":1,\n"), "    42  is no record: {\"v\":1,\\n\n");
+        assert_eq!(line("{\"v\":1,\n"), "    42  is no record: {\"v\":1,\\u{a}\n");
         assert!(line(r#"{"event":["x"],"time":7,"grant":"\u202e"}"#).ends_with("grant=\\u{202e}\n"));
     }
 

@@ -52,10 +52,11 @@ impl Heartbeat {
     }
 
     /// Its facts, by name.
-    pub(super) fn facts(&self) -> [(&'static str, String); 7] {
+    pub(super) fn facts(&self) -> [(&'static str, String); 8] {
         [
             ("seq", self.seq.to_string()),
             ("hash", self.hash.clone()),
+            ("time", self.at.to_rfc3339()),
             ("grants", self.grants.to_string()),
             ("sessions", self.sessions.to_string()),
             ("daemon", self.daemon.clone()),

@@ -7,16 +7,15 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use jit_proto::chain::Sealed;
-use jit_proto::escape::Escaped;
+use jit_proto::message;
 use jit_proto::message_id;
 use jit_proto::record::Record;
-use jit_proto::render::sentence;
 use serde_json::Value;
 
 use super::in_flight::Receiver;
 use super::outbox::{Carrier, Stopped};
 use super::syslog::LONGEST_SEND;
-use super::{Heartbeat, SinkSettings};
+use super::{Heartbeat, SinkSettings, syslog_line};
 
 /// Where journald listens (systemd-journald.service(8)).
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -25,14 +24,25 @@ const MOST_VALUE_BYTES: usize = 16 * 1024;
 /// authpriv (RFC 5424 section 6.2.1).
 const FACILITY: &str = "10";
 
+/// The socket that journald keeps for syslog(3); /dev/log is a link to it.
+const DEV_LOG: &str = "/run/systemd/journal/dev-log";
+
 /// Sends native messages.
 pub(super) struct Journal {
+    /// Where the syslog daemon is reached through journald: the number behind `jit@`, and whether each fact is a field.
+    for_syslog: Option<(u32, bool)>,
     line: Option<(UnixDatagram, Receiver)>,
 }
 
 impl Journal {
     pub(super) fn new() -> Self {
-        Self { line: None }
+        Self { for_syslog: None, line: None }
+    }
+
+    /// Stands in for the syslog socket where that is journald's: one message is one entry of the journal and one line of
+    /// the syslog daemon's.
+    pub(super) fn for_syslog(enterprise: u32, fields: bool) -> Self {
+        Self { for_syslog: Some((enterprise, fields)), line: None }
     }
 
     fn send(&mut self, message: &[u8]) -> Result<(), Stopped> {
@@ -43,6 +53,14 @@ impl Journal {
         let (socket, _) = self.line.insert(line);
         socket.send(message).map(drop).map_err(stopped)
     }
+}
+
+/// Whether journald reads this syslog socket. One of somebody else may be mounted over its path.
+pub(super) fn is_behind(socket: &Path) -> bool {
+    let is_its = std::fs::canonicalize(socket).is_ok_and(|path| path == Path::new(DEV_LOG));
+    is_its
+        && std::fs::read_to_string("/proc/self/mountinfo")
+            .is_ok_and(|mounts| !mounts.lines().any(|mount| mount.split(' ').nth(4) == Some(DEV_LOG)))
 }
 
 fn stopped(error: std::io::Error) -> Stopped {
@@ -63,11 +81,12 @@ fn connect() -> std::io::Result<(UnixDatagram, Receiver)> {
 
 impl Carrier for Journal {
     fn set(&mut self, settings: &SinkSettings) -> bool {
-        settings.journal
+        // There the syslog sink's messages have the fields.
+        settings.journal && !is_behind(&settings.syslog_socket)
     }
 
     fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
-        self.send(&message(sealed))
+        self.send(&entry(sealed, self.for_syslog))
     }
 
     fn arrived(&mut self) -> Result<bool, Stopped> {
@@ -79,7 +98,11 @@ impl Carrier for Journal {
 
     fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped> {
         let mut fields = Fields::default();
-        fields.common(heartbeat.text(), "6", jit_proto::names::HEARTBEAT);
+        let text = match self.for_syslog {
+            Some((enterprise, _)) => syslog_line::heartbeat_text(enterprise, heartbeat),
+            None => heartbeat.text(),
+        };
+        fields.common(&text, "6", jit_proto::names::HEARTBEAT);
         for (name, value) in heartbeat.facts() {
             fields.put(&format!("JIT_{}", name.to_uppercase()), &value);
         }
@@ -92,12 +115,22 @@ impl Carrier for Journal {
 }
 
 /// The fields of one record.
-fn message(sealed: &Sealed) -> Vec<u8> {
+fn entry(sealed: &Sealed, for_syslog: Option<(u32, bool)>) -> Vec<u8> {
     let mut fields = Fields::default();
-    match serde_json::from_str::<Record>(&sealed.line) {
-        Ok(record) => {
+    let record = serde_json::from_str::<Record>(&sealed.line).ok();
+    let text = match (for_syslog, &record) {
+        (Some((enterprise, _)), record) => syslog_line::text(enterprise, sealed, record.as_ref()),
+        // Without a bracket of its own: no text in it looks like structured data of ours.
+        (None, Some(record)) => message::lead(record, MOST_VALUE_BYTES),
+        (None, None) => "a stored record cannot be read".to_owned(),
+    };
+    match record {
+        Some(record) => {
             let priority = (record.event.severity() as u8).to_string();
-            fields.common(sentence(&record), &priority, record.event.name());
+            fields.common(&text, &priority, record.event.name());
+            if for_syslog.is_some_and(|(_, fields)| !fields) {
+                return fields.0;
+            }
             fields.put("JIT_PREV", &record.prev);
             fields.put("JIT_TIME", &record.time);
             if let Some(pid) = record.facts.pid {
@@ -109,7 +142,7 @@ fn message(sealed: &Sealed) -> Vec<u8> {
                 }
             }
         }
-        Err(_) => fields.common("a stored record cannot be read".to_owned(), "4", "record.unreadable"),
+        None => fields.common(&text, "4", "record.unreadable"),
     }
     fields.put("JIT_SEQ", &sealed.seq.to_string());
     fields.put("JIT_HASH", &sealed.hash);
@@ -135,8 +168,8 @@ fn text_of(value: Value) -> String {
 struct Fields(Vec<u8>);
 
 impl Fields {
-    fn common(&mut self, text: String, priority: &str, event: &str) {
-        self.put("MESSAGE", &Escaped(&text).to_string());
+    fn common(&mut self, text: &str, priority: &str, event: &str) {
+        self.put("MESSAGE", text);
         self.put("MESSAGE_ID", &message_id::of(event));
         self.put("PRIORITY", priority);
         self.put("SYSLOG_FACILITY", FACILITY);
@@ -196,7 +229,7 @@ mod tests {
         let (wall, boot, boot_id) = (WallTime(1_795_328_475_854_724), BootTime(1), BootId("b".into()));
         let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
         let sealed = append(&mut Head::default(), draft).unwrap();
-        let fields = parse(&message(&sealed));
+        let fields = parse(&entry(&sealed, None));
         let is =
             |name: &str, value: &str| assert_eq!(fields.get(name).map(String::as_str), Some(value), "{name}");
         is("JIT_USER", "alice");
@@ -209,5 +242,13 @@ mod tests {
         is("JIT_REASON", "x\nMESSAGE_ID=0\nJIT_USER=mallory\x1b[2J");
         assert!(!fields["MESSAGE"].chars().any(jit_proto::escape::is_unsafe));
         assert_eq!(fields["JIT_ARGV"].len(), MOST_VALUE_BYTES);
+        // The message that is the syslog daemon's as well is one line, with or without the fields.
+        for whole in [true, false] {
+            let both = parse(&entry(&sealed, Some((32473, whole))));
+            let text = &both["MESSAGE"];
+            assert!(text.starts_with("access.denied user alice [jit@32473 seq=\"1\" hash=\""), "{text}");
+            assert!(text.len() <= 2048 && !text.chars().any(jit_proto::escape::is_unsafe), "{text}");
+            assert_eq!(both.contains_key("JIT_USER"), whole);
+        }
     }
 }

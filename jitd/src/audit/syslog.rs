@@ -9,6 +9,7 @@ use jit_proto::chain::Sealed;
 use syslog::{Logger, LoggerBackend};
 
 use super::in_flight::Receiver;
+use super::journal::{self, Journal};
 use super::outbox::{Carrier, Stopped};
 use super::syslog_line::{self, Rfc5424};
 use super::{Heartbeat, SinkSettings};
@@ -16,8 +17,9 @@ use super::{Heartbeat, SinkSettings};
 /// A receiver whose queue stays full for this long counts as one that takes nothing.
 pub(super) const LONGEST_SEND: Duration = Duration::from_secs(5);
 
-/// Sends RFC 5424 messages.
+/// Sends RFC 5424 messages; through journald, whose parser knows no such message, native ones.
 pub(super) struct Syslog {
+    journald: Option<Journal>,
     socket: PathBuf,
     enterprise: u32,
     line: Option<Line>,
@@ -32,7 +34,7 @@ struct Line {
 impl Syslog {
     pub(super) fn new() -> Self {
         let SinkSettings { syslog_socket, syslog_enterprise, .. } = SinkSettings::default();
-        Self { socket: syslog_socket, enterprise: syslog_enterprise, line: None }
+        Self { journald: None, socket: syslog_socket, enterprise: syslog_enterprise, line: None }
     }
 
     fn logger(&mut self) -> Result<&mut Logger<LoggerBackend, Rfc5424>, Stopped> {
@@ -76,15 +78,23 @@ impl Carrier for Syslog {
             self.enterprise = settings.syslog_enterprise;
             self.line = None;
         }
+        self.journald = journal::is_behind(&self.socket)
+            .then(|| Journal::for_syslog(settings.syslog_enterprise, settings.journal));
         true
     }
 
     fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
+        if let Some(journald) = &mut self.journald {
+            return journald.carry(sealed);
+        }
         let sent = syslog_line::send(self.logger()?, sealed);
         self.sent(sent)
     }
 
     fn arrived(&mut self) -> Result<bool, Stopped> {
+        if let Some(journald) = &mut self.journald {
+            return journald.arrived();
+        }
         match &self.line {
             Some(Line { logger: Logger { backend: LoggerBackend::Unix(socket), .. }, receiver }) => {
                 receiver.has_read_all(socket).map_err(Stopped::Lost)
@@ -95,11 +105,15 @@ impl Carrier for Syslog {
     }
 
     fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped> {
+        if let Some(journald) = &mut self.journald {
+            return journald.beat(heartbeat);
+        }
         let sent = syslog_line::send_heartbeat(self.logger()?, heartbeat);
         self.sent(sent)
     }
 
     fn reset(&mut self) {
+        self.journald.iter_mut().for_each(Carrier::reset);
         self.line = None;
     }
 }

@@ -1,23 +1,26 @@
 //! One audit record as one RFC 5424 message: the facts as structured data, a sentence for people behind it.
 
+use std::convert::Infallible;
 use std::io::Write;
 
 use jit_proto::chain::Sealed;
 use jit_proto::escape::cut;
+use jit_proto::message;
 use jit_proto::names::HEARTBEAT;
 use jit_proto::record::{self, Event, Record};
-use jit_proto::render::{sentence, told};
-use serde_json::Value;
+use jit_proto::render::sentence;
 use syslog::{LogFormat, Logger, LoggerBackend};
 use syslog_fmt::v5424::{Config, Formatter, Timestamp};
 use syslog_fmt::{Facility, Severity};
 
 use super::Heartbeat;
 
-/// A value longer than this is cut; the store keeps it whole.
+/// A value longer than this is cut in a message that does not fit; the store keeps it whole.
 const MOST_VALUE_BYTES: usize = 256;
-/// What was left behind gets as many times that, for it is what the message is about; records are made to fit.
-const MORE_FOR_LEFT_BEHIND: usize = 4;
+/// The name of an event is never cut (RFC 5424 section 6.2.7).
+const EVENT_BYTES: usize = 32;
+const UNREADABLE: &str = "record.unreadable";
+const CANNOT_BE_READ: &str = "a stored record cannot be read";
 /// Receivers need to take no more than this (RFC 5424 section 6.1).
 const MOST_LINE_BYTES: usize = 2048;
 
@@ -44,14 +47,7 @@ impl Rfc5424 {
 
     /// The message, at most 2,048 bytes: values give way first, then whole facts, never number, hash or event.
     fn line(&self, severity: Severity, sealed: &Sealed, record: Option<&Record>) -> std::io::Result<Vec<u8>> {
-        let mut most = MOST_VALUE_BYTES;
-        loop {
-            let line = self.write(severity, sealed, record, most)?;
-            if line.len() <= MOST_LINE_BYTES || most == 0 {
-                return Ok(line);
-            }
-            most /= 2;
-        }
+        fitting(|most| self.write(severity, sealed, record, most), Vec::len)
     }
 
     fn write(
@@ -61,50 +57,88 @@ impl Rfc5424 {
         record: Option<&Record>,
         most: usize,
     ) -> std::io::Result<Vec<u8>> {
-        let mut line = Vec::with_capacity(1024);
-        let id = format!("jit@{}", self.enterprise);
-        let (time, event, params, text) = match record {
-            Some(record) => {
-                (record.time.as_str(), record.event.name(), params_of(record, most), sentence(record))
-            }
-            None => ("", "record.unreadable", Vec::new(), "a stored record cannot be read".to_owned()),
+        let (time, event, text) = match record {
+            Some(record) => (record.time.as_str(), record.event.name(), sentence(record)),
+            None => ("", UNREADABLE, CANNOT_BE_READ.to_owned()),
         };
-        let mut data =
-            vec![("seq".to_owned(), sealed.seq.to_string()), ("hash".to_owned(), sealed.hash.clone())];
-        data.extend(sealed.seal.clone().map(|seal| ("seal".to_owned(), seal)));
-        data.extend(params);
-        let params: Vec<(&str, &str)> =
-            data.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let time = if time.is_empty() { Timestamp::None } else { Timestamp::PreformattedStr(time) };
-        let text = cut(&text, most);
-        self.formatter.write_with_data(
-            &mut line,
-            severity,
-            time,
-            text.as_bytes(),
-            Some(event),
-            vec![(id.as_str(), params)],
-        )?;
+        let text = cut(&text, most.min(MOST_VALUE_BYTES));
+        self.message(severity, time, &text, event, &parameters(sealed, record, most))
+    }
+
+    fn heartbeat(&self, heartbeat: &Heartbeat) -> std::io::Result<Vec<u8>> {
+        let time = heartbeat.at.to_rfc3339();
+        let time = Timestamp::PreformattedStr(&time);
+        self.message(Severity::Info, time, &heartbeat.text(), HEARTBEAT, &facts_of(heartbeat))
+    }
+
+    fn message(
+        &self,
+        severity: Severity,
+        time: Timestamp<'_>,
+        text: &str,
+        event: &str,
+        params: &[(String, String)],
+    ) -> std::io::Result<Vec<u8>> {
+        let mut line = Vec::with_capacity(1024);
+        let id = id(self.enterprise);
+        let params: Vec<(&str, &str)> =
+            params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let data = vec![(id.as_str(), params)];
+        self.formatter.write_with_data(&mut line, severity, time, text.as_bytes(), Some(event), data)?;
         Ok(line)
     }
 }
 
-impl Rfc5424 {
-    fn heartbeat(&self, heartbeat: &Heartbeat) -> std::io::Result<Vec<u8>> {
-        let mut line = Vec::with_capacity(512);
-        let (id, time) = (format!("jit@{}", self.enterprise), heartbeat.at.to_rfc3339());
-        let facts = heartbeat.facts();
-        let params: Vec<(&str, &str)> = facts.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.formatter.write_with_data(
-            &mut line,
-            Severity::Info,
-            Timestamp::PreformattedStr(&time),
-            heartbeat.text().as_bytes(),
-            Some(HEARTBEAT),
-            vec![(id.as_str(), params)],
-        )?;
-        Ok(line)
+/// A record as a text that journald hands on behind `jitd[PID]: `, at most 2,048 bytes: the sentence for people, and
+/// the same structured data behind it.
+pub(super) fn text(enterprise: u32, sealed: &Sealed, record: Option<&Record>) -> String {
+    let write = |most: usize| {
+        let room = most.min(MOST_VALUE_BYTES);
+        let lead = match record {
+            Some(record) => message::lead(record, room.max(EVENT_BYTES)),
+            None => format!("{UNREADABLE}: {CANNOT_BE_READ}"),
+        };
+        Ok::<_, Infallible>(format!(
+            "{lead} {}",
+            message::element(&id(enterprise), &parameters(sealed, record, most))
+        ))
+    };
+    fitting(write, String::len).unwrap_or_default()
+}
+
+/// A sign of life in the same form.
+pub(super) fn heartbeat_text(enterprise: u32, heartbeat: &Heartbeat) -> String {
+    let element = message::element(&id(enterprise), &facts_of(heartbeat));
+    format!("{HEARTBEAT}: {} {element}", heartbeat.text())
+}
+
+/// The longest form that a receiver has to take.
+fn fitting<T, E>(write: impl Fn(usize) -> Result<T, E>, length: impl Fn(&T) -> usize) -> Result<T, E> {
+    let mut most = usize::MAX;
+    loop {
+        let written = write(most)?;
+        if length(&written) <= MOST_LINE_BYTES || most == 0 {
+            return Ok(written);
+        }
+        most = if most == usize::MAX { MOST_VALUE_BYTES } else { most / 2 };
     }
+}
+
+/// Number and hash first, then what is known.
+fn parameters(sealed: &Sealed, record: Option<&Record>, most: usize) -> Vec<(String, String)> {
+    let mut data = vec![("seq".to_owned(), sealed.seq.to_string()), ("hash".to_owned(), sealed.hash.clone())];
+    data.extend(sealed.seal.clone().map(|seal| ("seal".to_owned(), seal)));
+    data.extend(record.map(|record| message::params(record, most)).unwrap_or_default());
+    data
+}
+
+fn facts_of(heartbeat: &Heartbeat) -> Vec<(String, String)> {
+    heartbeat.facts().map(|(name, value)| (name.to_owned(), value)).to_vec()
+}
+
+fn id(enterprise: u32) -> String {
+    format!("jit@{enterprise}")
 }
 
 impl LogFormat<&[u8]> for Rfc5424 {
@@ -139,24 +173,6 @@ fn severity_of(event: Event) -> Severity {
         record::Severity::Notice => Severity::Notice,
         record::Severity::Info => Severity::Info,
     }
-}
-
-fn params_of(record: &Record, most: usize) -> Vec<(String, String)> {
-    let mut params = vec![
-        ("prev".to_owned(), record.prev.clone()),
-        ("boot".to_owned(), record.boot_id.clone()),
-        ("boot_us".to_owned(), record.boot_us.to_string()),
-    ];
-    let Ok(Value::Object(facts)) = serde_json::to_value(&record.facts) else { return params };
-    for (name, value) in facts {
-        let text = told(&name, &value);
-        let most = if name == "left_behind" { most * MORE_FOR_LEFT_BEHIND } else { most };
-        let text = cut(&text, most);
-        if !text.is_empty() {
-            params.push((name, text));
-        }
-    }
-    params
 }
 
 #[cfg(test)]

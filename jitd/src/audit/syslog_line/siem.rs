@@ -14,6 +14,7 @@ use jit_proto::record::{Draft, Facts};
 use jit_proto::render::{Origin, ecs};
 use proptest::prelude::*;
 use regex_lite::Regex;
+use serde_json::Value;
 
 use super::*;
 
@@ -43,22 +44,24 @@ fn sealed(event: Event, facts: Facts) -> Sealed {
 }
 
 /// A record's message, and its facts as the message has them.
-fn message(event: Event, facts: &Facts) -> (String, BTreeMap<String, String>) {
+fn messages(event: Event, facts: &Facts) -> (String, String, BTreeMap<String, String>) {
     let sealed = sealed(event, facts.clone());
     let record: Record = serde_json::from_str(&sealed.line).unwrap();
     let bytes = Rfc5424::new(32473).line(Severity::Warning, &sealed, Some(&record)).unwrap();
-    let facts = params_of(&record, MOST_VALUE_BYTES).into_iter().collect();
-    (String::from_utf8(bytes).unwrap(), facts)
+    let facts = message::params(&record, usize::MAX).into_iter().collect();
+    (String::from_utf8(bytes).unwrap(), text(32473, &sealed, Some(&record)), facts)
 }
 
 /// As syslog daemons and journald hand a message on.
-fn dresses(message: &str) -> [String; 4] {
+fn dresses(message: &str, text: &str) -> [String; 6] {
     let bare = message.trim_start_matches(|c: char| c != '>').trim_start_matches('>');
     [
         message.to_owned(),
         format!("Nov 22 06:21:15 web1 {bare}"),
         format!("2026-11-22T06:21:15.854724+00:00 web1 {bare}"),
         format!("Nov 22 06:21:15 web1 jitd[32]: {bare}"),
+        format!("Nov 22 06:21:15 web1 jitd[32]: {text}"),
+        format!("2026-11-22T06:21:15.854724+00:00 web1 jitd[32]: {text}"),
     ]
 }
 
@@ -144,8 +147,8 @@ proptest! {
     fn wazuh_finds_every_fact_and_no_forged_one(text in a_text(), event in prop::sample::select(Event::ALL)) {
         let prematch = &elements(&shipped("siem/wazuh/jitd_decoders.xml"), "prematch")[0].1;
         let prematch = Regex::new(prematch).unwrap();
-        let (message, facts) = message(event, &facts_of(&text));
-        for line in dresses(&message) {
+        let (message, text, facts) = messages(event, &facts_of(&text));
+        for line in dresses(&message, &text) {
             prop_assert!(prematch.is_match(&line), "{line}");
             let found = decoded(&line, &DECODERS);
             prop_assert_eq!(found["record.event"].as_str(), event.name());
@@ -167,8 +170,8 @@ proptest! {
         // Splunk writes a group's name as PCRE does without the P.
         let head = Regex::new(&setting("props.conf", "jitd:syslog", "EXTRACT-jitd_head").replace("(?<", "(?P<")).unwrap();
         let each = Regex::new(&setting("transforms.conf", "jitd_facts", "REGEX")).unwrap();
-        let (message, facts) = message(event, &facts_of(&text));
-        for line in dresses(&message) {
+        let (message, text, facts) = messages(event, &facts_of(&text));
+        for line in dresses(&message, &text) {
             let found = head.captures(&line).unwrap();
             prop_assert_eq!(&found["event"], event.name());
             let mut pairs: BTreeMap<String, String> = each
