@@ -47,6 +47,10 @@ mod links;
 
 mod authority;
 
+mod callers;
+
+mod matrix;
+
 mod policy;
 
 mod alerts;
