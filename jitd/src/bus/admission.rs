@@ -63,23 +63,26 @@ impl Admission {
     /// As [`Self::admit`].
     pub(super) async fn judge(&self, mut caller: Caller, kind: CommandKind) -> Result<Caller, Failure> {
         let asked = caller.clone();
-        let inside = self
+        let first = self
             .engine
-            .look(move |inside| asked.session(inside.ledger).map(|session| session.holder.clone()))
-            .await?;
-        if let Some(account) = inside {
-            let looked = tokio::task::spawn_blocking(move || holder(&account)).await;
-            let looked = looked.map_err(|error| Failure::Failed(error.to_string()))?;
-            caller.holder = looked.map_err(Failure::NotAuthorized)?;
-        }
-        let asked = caller.clone();
-        let admitted = self
-            .engine
-            .look(move |inside| {
-                let policy = inside.policy.map(AsRef::as_ref);
-                admit(inside.ledger, policy, &asked, kind).map(drop)
+            .look(move |inside| match asked.session(inside.ledger) {
+                Some(session) => Err(session.holder.clone()),
+                None => Ok(admit(inside.ledger, inside.policy.map(AsRef::as_ref), &asked, kind).map(drop)),
             })
             .await?;
+        let admitted = match first {
+            Ok(admitted) => admitted,
+            Err(account) => {
+                let looked = tokio::task::spawn_blocking(move || holder(&account)).await;
+                let looked = looked.map_err(|error| Failure::Failed(error.to_string()))?;
+                caller.holder = looked.map_err(Failure::NotAuthorized)?;
+                let asked = caller.clone();
+                let look = self.engine.look(move |inside| {
+                    admit(inside.ledger, inside.policy.map(AsRef::as_ref), &asked, kind).map(drop)
+                });
+                look.await?
+            }
+        };
         match admitted {
             Ok(()) => Ok(caller),
             Err(refusal) => {

@@ -183,7 +183,6 @@ impl Known {
     fn take(&mut self, rules: &AlertRules, record: &Draft) -> (Vec<Finding>, bool) {
         let mut findings = Vec::new();
         let mut habit = false;
-        findings.extend(login_mismatch(record));
         match record.event {
             What::AccessDenied | What::CommandRefused => findings.extend(self.refusal(rules, record.boot)),
             What::AccessAllowed => {
@@ -202,6 +201,7 @@ impl Known {
                 findings.extend(by_itself(event).map(|rule| (rule, why)));
             }
         }
+        findings.extend(login_mismatch(record));
         (findings, habit)
     }
 

@@ -71,7 +71,9 @@ pub(super) fn from(ledger: &Ledger, caller: &Caller, facts: Facts) -> Facts {
         unit: caller.unit(),
         ..facts
     };
-    by(&caller.person.account, facts)
+    // The actor is named where that is not the person whom the record is about.
+    let own = facts.uid == Some(caller.person.account.uid.0);
+    if own { facts } else { by(&caller.person.account, facts) }
 }
 
 /// What [`from`] says, put into a record of something else that the same command did.
@@ -85,8 +87,8 @@ pub(super) fn with_origin(from: &Facts, facts: Facts) -> Facts {
         exe: from.exe.clone(),
         origin: from.origin.clone(),
         unit: from.unit.clone(),
-        actor: from.actor.clone(),
-        actor_uid: from.actor_uid,
+        actor: from.actor.clone().filter(|_| facts.uid != from.actor_uid),
+        actor_uid: from.actor_uid.filter(|_| facts.uid != from.actor_uid),
         ..facts
     }
 }

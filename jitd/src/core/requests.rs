@@ -219,6 +219,8 @@ fn approve(
         let from = facts::from(&turn.ledger, caller, Facts::default());
         let extended = turn.extend(grant, duration, &approvers, |facts| Facts {
             request: number,
+            actor: None,
+            actor_uid: None,
             ..facts::with_origin(&from, facts)
         });
         return extended.map(|()| Done::Request(id)).map_err(Refusal::PolicyDenied);
@@ -238,8 +240,10 @@ fn approve(
         warned: None,
         state: GrantState::Live,
     };
-    let started = Facts { request: Some(grant.id.0), ..facts::grant(&grant) };
-    start(turn, grant, duration, caller, started);
+    // Its actors are its approvers; an actor of its own is what tells an operator's grant from it.
+    let started = facts::from(&turn.ledger, caller, facts::grant(&grant));
+    let request = Some(grant.id.0);
+    start(turn, grant, duration, Facts { request, actor: None, actor_uid: None, ..started });
     Ok(Done::Request(id))
 }
 
@@ -407,14 +411,13 @@ fn give(
         state: GrantState::Live,
     };
     let id = grant.id;
-    let started = facts::grant(&grant);
-    start(turn, grant, duration, caller, started);
+    let started = facts::from(&turn.ledger, caller, facts::grant(&grant));
+    start(turn, grant, duration, started);
     Ok(Done::Grant(id))
 }
 
-fn start(turn: &mut Turn<'_>, grant: Grant, duration: Duration, caller: &Caller, started: Facts) {
-    let started = Facts { seconds: Some(seconds(duration)), ..facts::from(&turn.ledger, caller, started) };
-    turn.start(grant, duration, started);
+fn start(turn: &mut Turn<'_>, grant: Grant, duration: Duration, started: Facts) {
+    turn.start(grant, duration, Facts { seconds: Some(seconds(duration)), ..started });
 }
 
 fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) -> Result<Done, Refusal> {

@@ -40,7 +40,7 @@ async fn main() -> Result<()> {
     cells.manager("RevokeUser", &(NOBODY, reason, none())).await;
     // Without a reason, so that nothing is revoked.
     cells.manager("RevokeAll", &("", none())).await;
-    let (_reader, writer) = rustix::pipe::pipe()?;
+    let (_reader, writer) = std::io::pipe()?;
     // The record is sealed already, and no other seal is asked for.
     cells.audit("Seal", &(Fd::from(writer.as_fd()), none())).await;
     cells.manager("Reload", &()).await;
