@@ -180,7 +180,7 @@ pub struct Facts {
     /// Terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tty: Option<String>,
-    /// Process id of sudo itself.
+    /// Process id of sudo itself, or of the process that sent a command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
     /// As sudo was called; cut after 4,096 bytes, which `argv_cut` then says.
@@ -189,6 +189,16 @@ pub struct Facts {
     /// Whether `argv` was cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub argv_cut: Option<bool>,
+    /// The executable of that process, as the kernel names it (`/proc/PID/exe`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+    /// Where a command came from: `login`, `root-login`, `other-account`, `window`, `window-audit-session`, `job`,
+    /// `user-unit`, `service`, `no-login-uid`, `unreadable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// The unit or scope that the command came from; the path of its cgroup where it came from none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// Why, in the person's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -56,6 +56,12 @@ pub(crate) struct PolicyView {
     pub(crate) operators: Vec<String>,
     /// Who may read the audit record.
     pub(crate) auditors: Vec<String>,
+    /// Whether approvals and grants count that come from no login session.
+    #[serde(default)]
+    pub(crate) approve_without_login: bool,
+    /// Whether they count from another account than the one that logged in.
+    #[serde(default)]
+    pub(crate) approve_as_another_account: bool,
     /// Rules of alerts that are switched off.
     pub(crate) alerts_off: Vec<String>,
     /// How people are told: a program, addresses.

@@ -217,6 +217,8 @@ mod tests {
             request_expiry_seconds: 2,
             grace_seconds: 3,
             warn_before_seconds: vec![text.into()],
+            approve_without_login: true,
+            approve_as_another_account: true,
             alerts_off: vec![text.into()],
             told: vec![text.into()],
             operators: vec![text.into()],

@@ -67,6 +67,7 @@ pub fn read(pidfd: BorrowedFd<'_>, detail: Detail) -> io::Result<Process> {
         login: cgroup.as_deref().and_then(login_in),
         argv,
         argv_cut,
+        exe: exe_of(pid),
     };
     // What was read belongs to the process behind the pidfd only if that has not ended meanwhile.
     if has_ended(pidfd)? {
@@ -144,12 +145,29 @@ pub fn audit_session(pid: u32) -> io::Result<Option<u32>> {
     audit_id(pid, "sessionid")
 }
 
-/// The login uid of a process, where it is set.
+/// What the kernel says of who logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginUid {
+    /// This uid.
+    Set(UserId),
+    /// Nobody: it was never set, or set back.
+    Unset,
+    /// The kernel has no audit, and so keeps none for any process.
+    NoAudit,
+}
+
+/// The login uid of a process (`/proc/PID/loginuid`).
 ///
 /// # Errors
-/// When the process is gone.
-pub fn loginuid(pid: u32) -> io::Result<Option<UserId>> {
-    Ok(audit_id(pid, "loginuid")?.map(UserId))
+/// When the process is gone, or the file is there and cannot be read.
+pub fn login_uid(pid: u32) -> io::Result<LoginUid> {
+    Ok(match audit_id(pid, "loginuid")? {
+        Some(uid) => LoginUid::Set(UserId(uid)),
+        None if fs::exists(format!("/proc/{pid}/loginuid"))? => LoginUid::Unset,
+        // Its own file tells whether that is so for all, or the process has just gone.
+        None if fs::exists("/proc/self/loginuid")? => return Err(io::ErrorKind::NotFound.into()),
+        None => LoginUid::NoAudit,
+    })
 }
 
 /// The path of a process in the unified hierarchy (cgroups(7), "/proc/PID/cgroup"); `None` where there is none.

@@ -200,6 +200,7 @@ fn grant(id: u64, half_day: u64) -> Grant {
         id: GrantId(id),
         role: RoleName::try_from("ops".to_owned()).unwrap(),
         holder: Account { uid: UserId(1000), name: "alice".into() },
+        uids: std::collections::BTreeSet::new(),
         reason: Reason::try_from("it was over long ago".to_owned()).unwrap(),
         ticket: None,
         approvers: Vec::new(),

@@ -49,6 +49,8 @@ impl Login {
         command
             .args(["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--property=PAMName=login"])
             .args(["--property=WorkingDirectory=~", "--setenv=TERM=dumb", "--setenv=LANG=C.UTF-8"])
+            // What pam_systemd makes of a terminal or of sshd, and not of a job.
+            .args(["--setenv=XDG_SESSION_CLASS=user", "--setenv=XDG_SESSION_TYPE=tty"])
             .args(["--setenv=PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"])
             .arg(format!("--uid={user}"))
             .arg("--")

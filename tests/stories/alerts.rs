@@ -16,7 +16,8 @@ use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(20);
-const SETTINGS: &str = "grace = \"1s\"\noperators = [\"@jit-operators\"]\nauditors = [\"@adm\"]\n";
+const SETTINGS: &str =
+    "grace = \"1s\"\noperators = [\"@jit-operators\"]\nauditors = [\"@adm\"]\napprove_without_login = true\n";
 const HOOK: &str = "/usr/local/libexec/told";
 /// A reason as somebody would write it who wants to be more than a reason.
 const HOSTILE: &str =
@@ -258,7 +259,7 @@ fn what_others_may_change_tells_nobody() -> Result<()> {
         ] {
             host.root_sh(&script)?.ok()?;
             let checked = host.root(&["jitctl", "policy", "check"])?;
-            checked.exits(1)?.says("/etc/jitd/jitd.toml:5: notify.exec:")?.says(&problem)?;
+            checked.exits(1)?.says("/etc/jitd/jitd.toml:6: notify.exec:")?.says(&problem)?;
             host.root(&["systemctl", "reload", "jitd"])?.fails()?;
         }
         let root = "[notify]\nexec = \"/bin/true\"\nuser = \"root\"\n";

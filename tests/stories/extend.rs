@@ -108,7 +108,7 @@ fn the_holder_is_told_before_the_window_closes() -> Result<()> {
         play(&Plan::new(release), |host| {
             host.write(
                 "/etc/jitd/jitd.toml",
-                "grace = \"1s\"\nwarn_before = [\"1h\", \"4s\", \"2s\"]\noperators = [\"@jit-operators\"]\n",
+                "grace = \"1s\"\nwarn_before = [\"1h\", \"4s\", \"2s\"]\noperators = [\"@jit-operators\"]\napprove_without_login = true\n",
             )?;
             host.root(&["systemctl", "reload", "jitd.service"])?.ok()?;
             let mut terminal = host.login_at_terminal(DAVE)?;

@@ -53,6 +53,10 @@ mod links;
 
 mod authority;
 
+mod callers;
+
+mod matrix;
+
 mod policy;
 
 mod alerts;

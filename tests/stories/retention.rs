@@ -17,7 +17,8 @@ use jit_tests::plan::{Plan, Release};
 const LIMIT: Duration = Duration::from_secs(60);
 const COPY: &str = "/var/log/jit.log";
 const DB: &str = "/var/lib/jitd/jit.db";
-const SETTINGS: &str = "grace = \"1s\"\noperators = [\"@jit-operators\"]\nauditors = [\"@adm\"]\n";
+const SETTINGS: &str =
+    "grace = \"1s\"\noperators = [\"@jit-operators\"]\nauditors = [\"@adm\"]\napprove_without_login = true\n";
 
 /// Of 2017: older than six years on whatever day this is played.
 const LONG_AGO: u64 = 1_500_000_000_000_000;

@@ -15,7 +15,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 49] = [
+const FACTS: [&str; 52] = [
     "outcome",
     "user",
     "uid",
@@ -35,6 +35,9 @@ const FACTS: [&str; 49] = [
     "pid",
     "argv",
     "argv_cut",
+    "exe",
+    "origin",
+    "unit",
     "reason",
     "ticket",
     "until",

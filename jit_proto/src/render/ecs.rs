@@ -123,10 +123,13 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
     if let Some(until) = &facts.until {
         document["event"]["end"] = Value::from(until.as_str());
     }
-    if facts.argv.is_some() || facts.pid.is_some() {
+    if facts.argv.is_some() || facts.pid.is_some() || facts.exe.is_some() {
         let mut process = json!({});
         if let Some(pid) = facts.pid {
             process["pid"] = Value::from(pid);
+        }
+        if let Some(exe) = &facts.exe {
+            process["executable"] = Value::from(exe.as_str());
         }
         if let Some(argv) = &facts.argv {
             process["args"] = json!(argv);

@@ -51,6 +51,15 @@ pub(crate) fn policy(policy: &PolicyView, width: Option<u16>) -> String {
     text += &detail("warned", &format!("{} before the end", list(&warned)));
     text += &detail("operators", &list(&policy.operators));
     text += &detail("auditors", &list(&policy.auditors));
+    let allowed = [
+        (policy.approve_without_login, "without a login session"),
+        (policy.approve_as_another_account, "as another account than the one that logged in"),
+    ];
+    let allowed: Vec<String> =
+        allowed.into_iter().filter(|(on, _)| *on).map(|(_, how)| how.to_owned()).collect();
+    if !allowed.is_empty() {
+        text += &detail("approvals", &format!("count also {}", allowed.join(" and ")));
+    }
     if !policy.alerts_off.is_empty() {
         text += &detail("no alerts", &list(&policy.alerts_off));
     }

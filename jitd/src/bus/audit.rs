@@ -19,9 +19,9 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 
 use super::Failure;
-use super::caller::caller;
-use crate::core::event::{Caller, Command, Done, Event, Reply};
-use crate::core::show::Look;
+use super::admission::Admission;
+use crate::core::authority::CommandKind;
+use crate::core::event::{Command, Done, Event, Reply};
 use crate::engine::Handle;
 use crate::store::{Index, Reader, StoreError};
 
@@ -30,32 +30,25 @@ const MOST_RECORDS: u64 = 1000;
 
 pub(super) struct Audit {
     engine: Handle,
+    admission: Admission,
     /// One seal is begun at a time, so that each key is told the number that belongs to it.
     sealing: Mutex<()>,
 }
 
 impl Audit {
-    pub(super) fn new(engine: Handle) -> Self {
-        Self { engine, sealing: Mutex::new(()) }
+    pub(super) fn new(engine: Handle, admission: Admission) -> Self {
+        Self { engine, admission, sealing: Mutex::new(()) }
     }
 
-    /// A reader for a caller who may read, and the chain's end as the engine remembers it.
-    async fn reader(&self, caller: Caller) -> Result<(Reader, Head), Failure> {
-        let (path, head) = self.store(caller).await?;
+    /// A reader, and the chain's end as the engine remembers it; the caller has been asked after.
+    async fn reader(&self) -> Result<(Reader, Head), Failure> {
+        let (path, head) = self.store().await?;
         Ok((Reader::open(&path)?, head))
     }
 
-    /// Where the records are, for a caller who may read them, and the chain's end as the engine remembers it.
-    async fn store(&self, caller: Caller) -> Result<(PathBuf, Head), Failure> {
-        self.engine
-            .look(move |inside| {
-                let policy = inside.policy.map(AsRef::as_ref);
-                let look = Look { ledger: inside.ledger, policy, caller: &caller, now: &inside.now };
-                let store = inside.store;
-                look.reads_audit().then(|| (store.path().to_owned(), store.head().clone()))
-            })
-            .await?
-            .ok_or_else(|| Failure::NotAuthorized("only root, operators and auditors read the record".into()))
+    /// Where the records are, and the chain's end as the engine remembers it.
+    async fn store(&self) -> Result<(PathBuf, Head), Failure> {
+        Ok(self.engine.look(|inside| (inside.store.path().to_owned(), inside.store.head().clone())).await?)
     }
 }
 
@@ -69,7 +62,8 @@ impl Audit {
         from_seq: u64,
         limit: u64,
     ) -> Result<Vec<Dict>, Failure> {
-        let (reader, head) = self.reader(caller(connection, &header).await?).await?;
+        self.admission.admit(connection, &header, CommandKind::AuditRead).await?;
+        let (reader, head) = self.reader().await?;
         let limit = limit.min(MOST_RECORDS);
         let from = if from_seq == 0 { (head.seq + 1).saturating_sub(limit).max(1) } else { from_seq };
         let read = tokio::task::spawn_blocking(move || reader.records(from, limit));
@@ -86,7 +80,8 @@ impl Audit {
         from_seq: u64,
         limit: u64,
     ) -> Result<Vec<Dict>, Failure> {
-        let (path, _) = self.store(caller(connection, &header).await?).await?;
+        self.admission.admit(connection, &header, CommandKind::AuditSearch).await?;
+        let (path, _) = self.store().await?;
         let filter: Filter = from_dict(filter)
             .map_err(|error| Failure::InvalidArgument(Escaped(&error.to_string()).to_string()))?;
         if filter.host.as_ref().is_some_and(|host| !is_this_host(host)) {
@@ -123,7 +118,8 @@ impl Audit {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Dict, Failure> {
-        let (reader, head) = self.reader(caller(connection, &header).await?).await?;
+        self.admission.admit(connection, &header, CommandKind::AuditVerify).await?;
+        let (reader, head) = self.reader().await?;
         let walk = tokio::task::spawn_blocking(move || {
             let first = reader.first()?.map_or(0, |record| record.seq);
             Ok::<_, StoreError>((first, reader.verify(Some(&head))?))
@@ -149,7 +145,8 @@ impl Audit {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(u64, String), Failure> {
-        let (_, head) = self.reader(caller(connection, &header).await?).await?;
+        self.admission.admit(connection, &header, CommandKind::AuditHead).await?;
+        let (_, head) = self.reader().await?;
         Ok((head.seq, head.hash))
     }
 
@@ -162,9 +159,9 @@ impl Audit {
         key_out: OwnedFd,
         options: HashMap<String, OwnedVariant>,
     ) -> Result<Dict, Failure> {
+        let caller = self.admission.admit(connection, &header, CommandKind::Seal).await?;
         let again = options.get("rotate").map(bool::try_from).transpose();
         let again = again.map_err(|_| Failure::InvalidArgument("option rotate is no truth value".into()))?;
-        let caller = caller(connection, &header).await?;
         let _one_at_a_time = self.sealing.lock().await;
         let mut bytes = [0; 32];
         match getrandom(&mut bytes, GetRandomFlags::empty()) {

@@ -1,46 +1,156 @@
-//! Who sends a message on the system bus: asked of the bus and of `/proc`, never believed from the message.
+//! Who sends a message: asked of the bus, of `/proc` and of logind, never believed from the message.
 
+use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
-use jit_proto::identity::{SessionId, UserId};
+use jit_proto::identity::UserId;
+use jit_proto::names::session_of_scope;
 use zbus::message::Header;
 use zbus::{Connection, fdo};
 
 use super::Failure;
-use crate::core::event::Caller;
+use crate::core::caller::{Caller, Place};
+use crate::core::ledger::MainProcess;
+use crate::core::people::{Account, Person};
 use crate::people::Nss;
-use crate::process;
+use crate::process::{self, LoginUid};
+
+/// Where logind keeps what it knows of a session (sd_session_get_uid(3) reads it there).
+const LOGIND_SESSIONS: &str = "/run/systemd/sessions";
+
+/// The process at the other end of a connection.
+pub(crate) enum Peer {
+    /// A descriptor of it, from the kernel or from a bus that keeps one.
+    Pidfd(OwnedFd),
+    /// Its pid when it connected.
+    Pid(u32),
+    /// Whoever tells who calls does not tell which process does.
+    Unknown,
+}
 
 /// Who sent this message. A sender that cannot be asked about any more is nobody, least of all root (CVE-2021-3560).
 pub(super) async fn caller(connection: &Connection, header: &Header<'_>) -> Result<Caller, Failure> {
     let credentials = credentials(connection, header).await.map_err(Failure::NotAuthorized)?;
-    let uid = UserId(credentials.uid);
-    let pid = credentials.pid;
-    let looked = tokio::task::spawn_blocking(move || {
-        let person = Nss.person(uid)?.ok_or_else(|| format!("uid {uid} has no account on this host"))?;
-        let pid = pid.ok_or("the bus does not say which process calls")?;
-        let (loginuid, audit_session, scope) = whereabouts(pid)
-            .map_err(|error| format!("process {pid}, which connected to the bus, cannot be read: {error}"))?;
-        Ok(Caller { person, loginuid, audit_session, scope })
-    });
-    looked
-        .await
-        .map_err(|error| Failure::Failed(error.to_string()))?
-        .map_err(|why: String| Failure::NotAuthorized(why))
+    let gathered = tokio::task::spawn_blocking(move || gather(UserId(credentials.uid), credentials.peer));
+    gathered.await.map_err(|error| Failure::Failed(error.to_string()))?.map_err(Failure::NotAuthorized)
 }
 
-/// Whose login, which audit session and which elevated session a process belongs to. The bus names the process that
-/// connected; where that has ended, others can still speak through its connection, and nobody knows who they are.
-fn whereabouts(pid: u32) -> io::Result<(Option<UserId>, Option<u32>, Option<SessionId>)> {
-    let pidfd = process::open_pid(pid)?;
-    let loginuid = process::loginuid(pid)?;
-    let audit_session = process::audit_session(pid)?;
-    let scope = process::cgroup_of(pid)?.as_deref().and_then(process::session_in);
-    if process::has_ended(pidfd.as_fd())? {
+/// All there is to know about a caller, whichever way it came. It asks NSS, and so may block.
+///
+/// A process that cannot be read, or has ended, is a caller at [`Place::Unreadable`], to whom everything is refused, on the
+/// record.
+///
+/// # Errors
+/// When the uid has no account, or NSS cannot be asked.
+pub(crate) fn gather(uid: UserId, peer: Peer) -> Result<Caller, String> {
+    let person = Nss.person(uid)?.ok_or_else(|| format!("uid {uid} has no account on this host"))?;
+    let unreadable = |why: String| Caller {
+        person: person.clone(),
+        loginuid: None,
+        audit_session: None,
+        place: Place::Unreadable(why),
+        process: None,
+        exe: None,
+        holder: None,
+    };
+    let (pidfd, pid) = match peer {
+        Peer::Unknown => return Ok(unreadable("the bus does not say which process calls".to_owned())),
+        Peer::Pid(pid) => (process::open_pid(pid), Some(pid)),
+        Peer::Pidfd(pidfd) => (Ok(pidfd), None),
+    };
+    let read = pidfd.and_then(|pidfd| read(&person, pidfd.as_fd()));
+    Ok(read.unwrap_or_else(|error| {
+        let pid = pid.map_or(String::new(), |pid| format!(" {pid}"));
+        unreadable(format!("process{pid}, which connected to the bus, cannot be read: {error}"))
+    }))
+}
+
+/// The bus names the process that connected; where that has ended, others can still speak through its connection, and
+/// nobody knows who they are.
+fn read(person: &Person, pidfd: BorrowedFd<'_>) -> io::Result<Caller> {
+    let pid = process::pid_of(pidfd)?;
+    let cgroup = process::cgroup_of(pid)?
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it is in no unified cgroup hierarchy"))?;
+    let place = place(&cgroup)?;
+    let loginuid = match (process::login_uid(pid)?, &place) {
+        (LoginUid::Set(uid), _) => Some(uid),
+        (LoginUid::Unset, _) => None,
+        (LoginUid::NoAudit, Place::Login { uid, .. }) => Some(*uid),
+        (LoginUid::NoAudit, _) => None,
+    };
+    let caller = Caller {
+        person: person.clone(),
+        loginuid,
+        audit_session: process::audit_session(pid)?,
+        place,
+        process: Some(MainProcess { pid, start: process::start_of(pid)? }),
+        // Nothing is decided by it.
+        exe: process::exe_of(pid),
+        holder: None,
+    };
+    if process::has_ended(pidfd)? {
         return Err(io::Error::new(io::ErrorKind::NotFound, "it has ended"));
     }
-    Ok((loginuid, audit_session, scope))
+    Ok(caller)
+}
+
+/// What a cgroup path comes to.
+fn place(cgroup: &str) -> io::Result<Place> {
+    if let Some(id) = process::login_in(cgroup)
+        && let Some(uid) = login_of(Path::new(LOGIND_SESSIONS), &id)?
+    {
+        return Ok(Place::Login { id, uid });
+    }
+    Ok(unit_of(cgroup))
+}
+
+/// Which unit a cgroup path lies in, whatever logind says of it.
+fn unit_of(cgroup: &str) -> Place {
+    let mut parts = cgroup.split('/').filter(|part| !part.is_empty());
+    let first = parts.next().unwrap_or_default();
+    if let Some(session) = process::session_in(cgroup) {
+        let is_scope = |part: &&str| session_of_scope(part).is_some();
+        let unit = cgroup.split('/').find(is_scope).unwrap_or_default().to_owned();
+        return Place::Window { session, unit };
+    }
+    let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
+    let mut units = cgroup.split('/').filter(is_unit);
+    match (first, units.next()) {
+        // user-UID.slice/user@UID.service is the manager; what it runs is below it.
+        ("user.slice", Some(manager)) if manager.starts_with("user@") => {
+            Place::UserUnit(units.next_back().unwrap_or(manager).to_owned())
+        }
+        ("system.slice" | "user.slice" | "machine.slice" | "init.scope", Some(unit)) => {
+            Place::SystemUnit(unit.to_owned())
+        }
+        (slice, Some(unit)) if slice.ends_with(".slice") => Place::SystemUnit(unit.to_owned()),
+        _ => Place::Elsewhere(cgroup.to_owned()),
+    }
+}
+
+/// Whose login this is, where logind knows it and it is of a class that people log in with: cron's and at's sessions, where
+/// pam_systemd makes any, are `background`, and a manager's is `manager` (pam_systemd(8), `class=`).
+fn login_of(sessions: &Path, id: &str) -> io::Result<Option<UserId>> {
+    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(None);
+    }
+    let text = match fs::read_to_string(sessions.join(id)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let is_persons = value("CLASS").is_some_and(|class| class == "user" || class.starts_with("user-"));
+    let scope = value("SCOPE").is_some_and(|scope| scope == format!("session-{id}.scope"));
+    let uid = value("UID").and_then(|uid| uid.parse().ok()).map(UserId);
+    Ok(uid.filter(|_| is_persons && scope))
+}
+
+/// The account of a session's holder, with their groups as they are now.
+pub(super) fn holder(account: &Account) -> Result<Option<Person>, String> {
+    Nss.person(account.uid)
 }
 
 /// The pid of a caller that is root.
@@ -59,6 +169,7 @@ pub(crate) async fn root_pid(connection: &Connection, header: &Header<'_>) -> Re
 struct Credentials {
     uid: u32,
     pid: Option<u32>,
+    peer: Peer,
 }
 
 async fn credentials(connection: &Connection, header: &Header<'_>) -> Result<Credentials, String> {
@@ -67,5 +178,75 @@ async fn credentials(connection: &Connection, header: &Header<'_>) -> Result<Cre
     let known = bus.get_connection_credentials(sender.into()).await;
     let known = known.map_err(|error| format!("the bus does not know the caller any more: {error}"))?;
     let uid = known.unix_user_id().ok_or("the bus does not say who calls")?;
-    Ok(Credentials { uid, pid: known.process_id() })
+    let pid = known.process_id();
+    let peer = match known.into_process_fd() {
+        Some(pidfd) => Peer::Pidfd(OwnedFd::from(pidfd)),
+        None => pid.map_or(Peer::Unknown, Peer::Pid),
+    };
+    Ok(Credentials { uid, pid, peer })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_known_by_its_path() {
+        let system = |unit: &str| Place::SystemUnit(unit.to_owned());
+        for (path, expected) in [
+            ("/system.slice/atd.service", system("atd.service")),
+            ("/system.slice/system-getty.slice/getty@tty1.service", system("getty@tty1.service")),
+            ("/init.scope", system("init.scope")),
+            // A scope that is called like a login's is none unless logind knows it.
+            ("/system.slice/session-c97.scope", system("session-c97.scope")),
+            ("/user.slice/user-1000.slice/session-c97.scope", system("session-c97.scope")),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/app.slice/run-7.service",
+                Place::UserUnit("run-7.service".into()),
+            ),
+            (
+                "/user.slice/user-1000.slice/user@1000.service/init.scope",
+                Place::UserUnit("init.scope".into()),
+            ),
+            ("/payload/harness", Place::Elsewhere("/payload/harness".into())),
+            ("/", Place::Elsewhere("/".into())),
+            (
+                "/jit.slice/jit-14-2.scope/below",
+                Place::Window { session: jit_proto::identity::SessionId(14), unit: "jit-14-2.scope".into() },
+            ),
+        ] {
+            assert_eq!(unit_of(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_what_logind_knows_and_people_log_in_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let is = |id: &str, text: &str| {
+            fs::write(folder.path().join(id), text).unwrap();
+            login_of(folder.path(), id).unwrap()
+        };
+        let alice = Some(UserId(2001));
+        assert_eq!(is("c1", "UID=2001\nCLASS=user\nSCOPE=session-c1.scope\n"), alice);
+        assert_eq!(is("3", "UID=2001\nCLASS=user-early\nSCOPE=session-3.scope\n"), alice);
+        assert_eq!(is("c2", "UID=2001\nCLASS=background\nSCOPE=session-c2.scope\n"), None);
+        assert_eq!(is("c3", "UID=2001\nCLASS=manager\nSCOPE=session-c3.scope\n"), None);
+        assert_eq!(is("c4", "UID=2001\nCLASS=user\nSCOPE=session-c1.scope\n"), None);
+        assert_eq!(is("c5", ""), None);
+        assert_eq!(login_of(folder.path(), "c6").unwrap(), None);
+        assert_eq!(login_of(folder.path(), "../c1").unwrap(), None);
+        fs::create_dir(folder.path().join("c7")).unwrap();
+        assert!(login_of(folder.path(), "c7").is_err(), "what cannot be read is not taken for nothing there");
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_a_caller_who_may_nothing() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pidfd = process::open_pid(child.id()).unwrap();
+        child.wait().unwrap();
+        for peer in [Peer::Pidfd(pidfd), Peer::Unknown, Peer::Pid(u32::MAX)] {
+            let caller = gather(UserId::ROOT, peer).unwrap();
+            assert!(matches!(caller.place, Place::Unreadable(_)), "{:?}", caller.place);
+        }
+    }
 }

@@ -76,7 +76,9 @@ impl From<Stopped> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::Failed(error.to_string())
+        // Where the store lies, and what is wrong with it, is for whoever reads the journal.
+        tracing::error!("a call could not be answered: {error}");
+        Self::Failed("the store cannot be read; the journal of jitd says why".to_owned())
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jit_proto::dict::{Dict, to_dict, to_dicts};
-use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket, UserId};
+use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
 use jit_proto::names::scope_name;
 use jit_proto::view::{SessionView, StatusView};
 use zbus::message::Header;
@@ -12,8 +12,10 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedVariant, interface};
 
 use super::Failure;
-use super::caller::caller;
-use crate::core::event::{Caller, Command, Done, Event, Reply, Which};
+use super::admission::Admission;
+use crate::core::authority::CommandKind;
+use crate::core::caller::Caller;
+use crate::core::event::{Command, Done, Event, Reply, Which};
 use crate::core::people::Account;
 use crate::core::show::Look;
 use crate::core::time::seconds;
@@ -30,11 +32,12 @@ const MOST_TEXT_BYTES: usize = 8192;
 pub(super) struct Manager {
     engine: Handle,
     rules: Rules,
+    admission: Admission,
 }
 
 impl Manager {
-    pub(super) fn new(engine: Handle, rules: Rules) -> Self {
-        Self { engine, rules }
+    pub(super) fn new(engine: Handle, rules: Rules, admission: Admission) -> Self {
+        Self { engine, rules, admission }
     }
 
     async fn command(&self, caller: Caller, command: Command) -> Result<Done, Failure> {
@@ -58,13 +61,14 @@ impl Manager {
             .await?
     }
 
-    /// The caller, if they may see how the host is set up.
-    async fn inspector(&self, caller: Caller) -> Result<(), Failure> {
-        self.look(caller, |look, _| {
-            let message = "only root, operators and auditors see the whole policy";
-            if look.reads_audit() { Ok(()) } else { Err(Failure::NotAuthorized(message.to_owned())) }
-        })
-        .await
+    /// Has a request decided on or taken back; of one that is not pending any more, says what became of it.
+    async fn decide(&self, caller: Caller, id: u64, command: Command) -> Result<Done, Failure> {
+        let kind = command.kind();
+        let command = match self.admission.closed(id).await? {
+            Some(request) => Command::AlreadyClosed { kind, request },
+            None => command,
+        };
+        self.command(caller, command).await
     }
 }
 
@@ -82,13 +86,14 @@ impl Manager {
         ticket: String,
         _options: Options,
     ) -> Result<u64, Failure> {
+        let caller = self.admission.admit(connection, &header, CommandKind::Request).await?;
         let command = Command::Request {
             role: role_of(role)?,
             duration: span_of(duration),
             reason: reason_of(reason)?,
             ticket: ticket_of(ticket)?,
         };
-        number(self.command(caller(connection, &header).await?, command).await?)
+        number(self.command(caller, command).await?)
     }
 
     async fn cancel(
@@ -98,7 +103,8 @@ impl Manager {
         id: u64,
         _options: Options,
     ) -> Result<(), Failure> {
-        self.command(caller(connection, &header).await?, Command::Cancel(RequestId(id))).await.map(drop)
+        let caller = self.admission.admit(connection, &header, CommandKind::Cancel).await?;
+        self.decide(caller, id, Command::Cancel(RequestId(id))).await.map(drop)
     }
 
     #[zbus(out_args("request"))]
@@ -109,13 +115,13 @@ impl Manager {
         id: u64,
         options: Options,
     ) -> Result<Dict, Failure> {
-        let caller = caller(connection, &header).await?;
+        let caller = self.admission.admit(connection, &header, CommandKind::Approve).await?;
         let command = Command::Approve {
             id: RequestId(id),
             duration: number_option(&options, "duration")?.and_then(span_of),
             comment: text_option(&options, "comment")?.unwrap_or_default(),
         };
-        self.command(caller.clone(), command).await?;
+        self.decide(caller.clone(), id, command).await?;
         self.look(caller, move |look, inside| {
             let request = inside.store.request(id)?.ok_or_else(|| no_such(id))?;
             Ok(to_dict(&look.request(&request))?)
@@ -131,8 +137,9 @@ impl Manager {
         reason: String,
         _options: Options,
     ) -> Result<(), Failure> {
+        let caller = self.admission.admit(connection, &header, CommandKind::Deny).await?;
         let command = Command::Deny { id: RequestId(id), reason: reason_of(reason)? };
-        self.command(caller(connection, &header).await?, command).await.map(drop)
+        self.decide(caller, id, command).await.map(drop)
     }
 
     #[zbus(out_args("grant"))]
@@ -143,8 +150,9 @@ impl Manager {
         grant: u64,
         _options: Options,
     ) -> Result<u64, Failure> {
+        let caller = self.admission.admit(connection, &header, CommandKind::Release).await?;
         let command = Command::Release((grant != 0).then_some(GrantId(grant)));
-        number(self.command(caller(connection, &header).await?, command).await?)
+        number(self.command(caller, command).await?)
     }
 
     /// Returns the request's number, or the grant's where an operator has made it longer at once.
@@ -158,13 +166,14 @@ impl Manager {
         reason: String,
         options: Options,
     ) -> Result<u64, Failure> {
+        let caller = self.admission.admit(connection, &header, CommandKind::Extend).await?;
         let command = Command::Extend {
             id: GrantId(grant),
             duration: span_of(duration),
             reason: reason_of(reason)?,
             ticket: ticket_of(text_option(&options, "ticket")?.unwrap_or_default())?,
         };
-        number(self.command(caller(connection, &header).await?, command).await?)
+        number(self.command(caller, command).await?)
     }
 
     #[zbus(out_args("grant"))]
@@ -178,6 +187,7 @@ impl Manager {
         reason: String,
         options: Options,
     ) -> Result<u64, Failure> {
+        let caller = self.admission.admit(connection, &header, CommandKind::Grant).await?;
         let command = Command::Grant {
             holder: account_of(user).await?,
             role: role_of(role)?,
@@ -185,7 +195,7 @@ impl Manager {
             reason: reason_of(reason)?,
             ticket: ticket_of(text_option(&options, "ticket")?.unwrap_or_default())?,
         };
-        number(self.command(caller(connection, &header).await?, command).await?)
+        number(self.command(caller, command).await?)
     }
 
     async fn revoke(
@@ -196,8 +206,9 @@ impl Manager {
         reason: String,
         _options: Options,
     ) -> Result<(), Failure> {
+        let caller = self.admission.admit(connection, &header, CommandKind::Revoke).await?;
         let command = Command::Revoke { which: Which::One(GrantId(id)), reason: reason_of(reason)? };
-        self.command(caller(connection, &header).await?, command).await.map(drop)
+        self.command(caller, command).await.map(drop)
     }
 
     #[zbus(out_args("grants"))]
@@ -209,9 +220,10 @@ impl Manager {
         reason: String,
         _options: Options,
     ) -> Result<Vec<u64>, Failure> {
+        let caller = self.admission.admit(connection, &header, CommandKind::RevokeUser).await?;
         let which = Which::Of(account_of(user).await?);
         let command = Command::Revoke { which, reason: reason_of(reason)? };
-        Ok(numbers(self.command(caller(connection, &header).await?, command).await?))
+        Ok(numbers(self.command(caller, command).await?))
     }
 
     #[zbus(out_args("grants"))]
@@ -222,8 +234,9 @@ impl Manager {
         reason: String,
         _options: Options,
     ) -> Result<Vec<u64>, Failure> {
+        let caller = self.admission.admit(connection, &header, CommandKind::RevokeAll).await?;
         let command = Command::Revoke { which: Which::All, reason: reason_of(reason)? };
-        Ok(numbers(self.command(caller(connection, &header).await?, command).await?))
+        Ok(numbers(self.command(caller, command).await?))
     }
 
     #[zbus(out_args("requests"))]
@@ -232,7 +245,8 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<Dict>, Failure> {
-        self.look(caller(connection, &header).await?, |look, _| {
+        let caller = self.admission.admit(connection, &header, CommandKind::Pending).await?;
+        self.look(caller, |look, _| {
             let seen = look.ledger.requests.values().filter(|request| look.sees_request(request));
             let open = seen.filter(|request| !request.expires.has_passed(look.now));
             Ok(to_dicts(&open.map(|request| look.request(request)).collect::<Vec<_>>())?)
@@ -247,7 +261,8 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         id: u64,
     ) -> Result<Dict, Failure> {
-        self.look(caller(connection, &header).await?, move |look, inside| {
+        let caller = self.admission.admit(connection, &header, CommandKind::Show).await?;
+        self.look(caller, move |look, inside| {
             let request = inside.store.request(id)?.filter(|request| look.sees_request(request));
             let grant = inside.store.grant(id)?.filter(|grant| look.sees_grant(grant));
             if request.is_none() && grant.is_none() {
@@ -271,7 +286,8 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<Dict>, Failure> {
-        self.look(caller(connection, &header).await?, |look, _| {
+        let caller = self.admission.admit(connection, &header, CommandKind::Grants).await?;
+        self.look(caller, |look, _| {
             let seen = look.ledger.grants.values().filter(|grant| look.sees_grant(grant));
             let live = seen.filter(|grant| !grant.ends.has_passed(look.now));
             Ok(to_dicts(&live.map(|grant| look.grant(grant)).collect::<Vec<_>>())?)
@@ -285,7 +301,8 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<Dict>, Failure> {
-        self.look(caller(connection, &header).await?, |look, _| {
+        let caller = self.admission.admit(connection, &header, CommandKind::Sessions).await?;
+        self.look(caller, |look, _| {
             let seen = look.ledger.sessions.values().filter(|session| look.sees_session(session));
             let views = seen.map(|session| {
                 let view = look.session(session);
@@ -304,7 +321,8 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<Dict>, Failure> {
-        self.look(caller(connection, &header).await?, |look, _| {
+        let caller = self.admission.admit(connection, &header, CommandKind::Roles).await?;
+        self.look(caller, |look, _| {
             let roles = look.policy.iter().flat_map(|policy| policy.roles.values());
             let seen = roles.filter(|role| look.sees_role(role));
             Ok(to_dicts(&seen.map(|role| look.role(role)).collect::<Vec<_>>())?)
@@ -318,8 +336,9 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Dict, Failure> {
-        self.look(caller(connection, &header).await?, |look, inside| {
-            let account = &look.caller.person.account;
+        let caller = self.admission.admit(connection, &header, CommandKind::Status).await?;
+        self.look(caller, |look, inside| {
+            let account = &look.person().account;
             let own = look.ledger.requests.values().filter(|request| request.requester.uid == account.uid);
             let records = inside.store.head().seq;
             let view = StatusView {
@@ -348,7 +367,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<Dict>, Failure> {
-        self.inspector(caller(connection, &header).await?).await?;
+        self.admission.admit(connection, &header, CommandKind::PolicyCheck).await?;
         let problems = self.rules.read().await.err().unwrap_or_default();
         Ok(to_dicts(&problems)?)
     }
@@ -359,8 +378,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Dict, Failure> {
-        let caller = caller(connection, &header).await?;
-        self.inspector(caller.clone()).await?;
+        let caller = self.admission.admit(connection, &header, CommandKind::PolicyShow).await?;
         self.look(caller, |look, _| {
             let policy = look.policy.ok_or_else(|| Failure::NoSuch("no policy is in force".to_owned()))?;
             let settings = &policy.settings;
@@ -374,6 +392,8 @@ impl Manager {
                 "warn_before_seconds": settings.warn_before.iter().map(|span| seconds(*span).to_string()).collect::<Vec<_>>(),
                 "operators": settings.operators.written,
                 "auditors": settings.auditors.written,
+                "approve_without_login": settings.approve_without_login,
+                "approve_as_another_account": settings.approve_as_another_account,
                 "alerts_off": settings.alerts.off.iter().map(|rule| rule.name()).collect::<Vec<_>>(),
                 "told": settings.notices.ways(),
                 "roles": roles,
@@ -400,9 +420,7 @@ impl Manager {
         #[zbus(connection)] connection: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(), Failure> {
-        if caller(connection, &header).await?.person.account.uid != UserId::ROOT {
-            return Err(Failure::NotAuthorized("only root reloads the policy".to_owned()));
-        }
+        self.admission.admit(connection, &header, CommandKind::Reload).await?;
         self.rules.reload(&self.engine).await?.map_err(|problems| Failure::bad_policy(&problems))
     }
 }

@@ -1,5 +1,7 @@
 //! Speaks with people and scripts on the system bus; knows who they are from the bus, and decides nothing.
 
+mod admission;
+
 mod audit;
 
 mod caller;
@@ -93,8 +95,9 @@ async fn serve(front: Front) -> zbus::Result<Connection> {
     let Front { engine, rules, behind, changes, heads } = front;
     let connection = connect().await?;
     let server = connection.object_server();
-    server.at(OBJECT_PATH, manager::Manager::new(engine.clone(), rules)).await?;
-    server.at(OBJECT_PATH, audit::Audit::new(engine.clone())).await?;
+    let admission = admission::Admission::new(engine.clone());
+    server.at(OBJECT_PATH, manager::Manager::new(engine.clone(), rules, admission.clone())).await?;
+    server.at(OBJECT_PATH, audit::Audit::new(engine.clone(), admission)).await?;
     server.at(OBJECT_PATH, Gate::on_bus(behind)).await?;
     tokio::spawn(signals::forward(connection.clone(), changes));
     tokio::spawn(signals::tell_heads(connection.clone(), heads.clone()));

@@ -111,7 +111,49 @@ impl Watch {
 /// Whether a rule has anything to do with such a record; all others cost nothing.
 fn matters(event: What) -> bool {
     let by_event = matches!(event, What::AccessDenied | What::CommandRefused | What::AccessAllowed);
-    by_event || event == What::GrantStarted || by_itself(event).is_some()
+    by_event || event == What::GrantStarted || is_decision(event) || by_itself(event).is_some()
+}
+
+/// Whether such a record tells of what an approver or an operator did.
+fn is_decision(event: What) -> bool {
+    matches!(
+        event,
+        What::RequestApproved
+            | What::RequestDenied
+            | What::GrantStarted
+            | What::GrantExtended
+            | What::GrantRevoked
+            | What::AuditSealed
+            | What::AuditResealed
+    )
+}
+
+/// Who logged in, where that is not who acts: an approver or operator, by where the command came from; or whoever elevates
+/// under a window.
+fn login_mismatch(record: &Draft) -> Option<Finding> {
+    let facts = &record.facts;
+    let refused = record.event == What::CommandRefused;
+    let (name, uid) = match record.event {
+        What::AccessAllowed => (&facts.user, facts.uid),
+        event if is_decision(event) || refused => (&facts.actor, facts.actor_uid),
+        _ => return None,
+    };
+    let name = name.as_deref().unwrap_or("somebody");
+    let why = match (facts.loginuid, uid) {
+        (Some(login), Some(uid)) if login != uid => match record.event {
+            What::AccessAllowed => {
+                format!("the window of {name} was used by somebody who logged in with uid {login}")
+            }
+            _ => format!("{name} (uid {uid}) acted, and it was uid {login} that logged in"),
+        },
+        // Of an older jitd's records, and of a looking that was refused, nothing is inferred.
+        (None, Some(_)) if !refused && record.event != What::AccessAllowed => {
+            let origin = facts.origin.as_deref()?;
+            format!("{name} acted without a login uid (origin {origin})")
+        }
+        _ => return None,
+    };
+    Some((Rule::LoginMismatch, why))
 }
 
 /// The rule for which one such record is enough. Events are told by their names, so that one which is not recorded yet
@@ -159,6 +201,7 @@ impl Known {
                 findings.extend(by_itself(event).map(|rule| (rule, why)));
             }
         }
+        findings.extend(login_mismatch(record));
         (findings, habit)
     }
 

@@ -338,12 +338,22 @@ fn caller_of(knock: &Knock) -> Result<&Person, String> {
                 account.name, person.account.name
             ));
         }
-        Named::Unknown(name) => return Err(format!("PAM names {name:?} as the caller, who has no account")),
+        Named::Unknown(name) => return Err(unknown(name, "the caller")),
     }
     if let Named::Unknown(name) = &knock.user {
-        return Err(format!("PAM names {name:?} as the user, who has no account"));
+        return Err(unknown(name, "the user"));
     }
     Ok(person)
+}
+
+/// Why a name that PAM carries is nobody's. The module sends U+FFFD for what is no UTF-8, in which no name of a record can be
+/// written; such an account may well be there.
+fn unknown(name: &str, as_whom: &str) -> String {
+    if name.contains('\u{fffd}') {
+        format!("PAM names {name:?} as {as_whom}, and that name is not UTF-8, which jitd needs names to be")
+    } else {
+        format!("PAM names {name:?} as {as_whom}, who has no account")
+    }
 }
 
 /// A person of whom only the account is known; used where groups decide nothing.
@@ -384,6 +394,12 @@ fn refuse(turn: &mut Turn<'_>, knock: &Knock, why: &str, lines: Vec<String>) -> 
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_refused_for_that_reason() {
+        assert!(unknown("j\u{fffd}rg", "the caller").contains("is not UTF-8"));
+        assert!(unknown("joerg", "the caller").contains("has no account"));
+    }
 
     proptest! {
         #[test]

@@ -12,6 +12,8 @@ use jit_proto::seal::SealKey;
 use serde::{Deserialize, Serialize};
 
 use super::alerts::Habit;
+use super::authority::CommandKind;
+use super::caller::Caller;
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
 use super::people::{Account, Person};
 use super::policy::Policy;
@@ -47,6 +49,17 @@ pub enum Event {
     Knock(Box<Knock>),
     /// A person or a script wants something.
     Command(Box<Caller>, Command),
+    /// Something that somebody asked for was refused at the door.
+    Refused {
+        /// Who asked.
+        caller: Box<Caller>,
+        /// For what.
+        kind: CommandKind,
+        /// Why not.
+        refusal: Refusal,
+        /// How many refusals of theirs were not recorded since the last one.
+        suppressed: u64,
+    },
     /// Nothing is left of a session.
     SessionGone(SessionId, EndReport),
     /// A session could not be proven empty.
@@ -211,19 +224,8 @@ pub struct Process {
     pub argv: Vec<String>,
     /// Whether that was cut.
     pub argv_cut: bool,
-}
-
-/// Who sends a command.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// Who, by the uid that the bus names.
-    pub person: Person,
-    /// The uid they logged in with: somebody who became another with su or sudo keeps it.
-    pub loginuid: Option<UserId>,
-    /// Their audit session, to know a caller who speaks from inside a window.
-    pub audit_session: Option<u32>,
-    /// The session in whose scope they are.
-    pub scope: Option<SessionId>,
+    /// Its executable: the command line is what the caller says, this is what runs. `None` where it cannot be read.
+    pub exe: Option<String>,
 }
 
 /// What people and scripts can want.
@@ -284,6 +286,13 @@ pub enum Command {
         /// The ticket.
         ticket: Option<Ticket>,
     },
+    /// Approve, deny or take back what is decided already: the store remembers what the ledger does not.
+    AlreadyClosed {
+        /// Which of these.
+        kind: CommandKind,
+        /// The request as it was left.
+        request: Box<Request>,
+    },
     /// Take grants away.
     Revoke {
         /// Which.
@@ -309,6 +318,28 @@ pub enum Which {
     Of(Account),
     /// All there are.
     All,
+}
+
+impl Command {
+    /// What the table of origins calls it. Making somebody else's window longer is a kind of its own, told apart once the
+    /// grant is known.
+    #[must_use]
+    pub fn kind(&self) -> CommandKind {
+        match self {
+            Self::Request { .. } => CommandKind::Request,
+            Self::Cancel(_) => CommandKind::Cancel,
+            Self::Approve { .. } => CommandKind::Approve,
+            Self::Deny { .. } => CommandKind::Deny,
+            Self::Release(_) => CommandKind::Release,
+            Self::Extend { .. } => CommandKind::Extend,
+            Self::Grant { .. } => CommandKind::Grant,
+            Self::AlreadyClosed { kind, .. } => *kind,
+            Self::Revoke { which: Which::One(_), .. } => CommandKind::Revoke,
+            Self::Revoke { which: Which::Of(_), .. } => CommandKind::RevokeUser,
+            Self::Revoke { which: Which::All, .. } => CommandKind::RevokeAll,
+            Self::Seal { .. } => CommandKind::Seal,
+        }
+    }
 }
 
 /// How the end of a session went.

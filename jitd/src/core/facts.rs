@@ -2,8 +2,9 @@
 
 use jit_proto::record::Facts;
 
-use super::event::{Caller, EndReport, Held, Knock};
-use super::ledger::{Grant, Request, Session};
+use super::caller::{Caller, Place};
+use super::event::{EndReport, Held, Knock};
+use super::ledger::{Grant, Ledger, Request, Session};
 use super::people::Account;
 use super::policy::Policy;
 use super::time::seconds;
@@ -48,15 +49,55 @@ pub(super) fn by(actor: &Account, facts: Facts) -> Facts {
     Facts { actor: Some(actor.name.clone()), actor_uid: Some(actor.uid.0), ..facts }
 }
 
-/// A command that came to nothing, and from whom.
-pub(super) fn refused(caller: &Caller, what: &str, why: &str) -> Facts {
-    let facts = Facts {
-        outcome: Some("denied".to_owned()),
-        loginuid: caller.loginuid.map(|uid| uid.0),
-        detail: Some(format!("{what}: {why}")),
-        ..Facts::default()
+/// Where a command came from: login uid, audit session, our session, unit, logind session, process. Whose call it is, is
+/// the actor.
+pub(super) fn from(ledger: &Ledger, caller: &Caller, facts: Facts) -> Facts {
+    let login = match &caller.place {
+        Place::Login { id, .. } => Some(id.clone()),
+        _ => None,
     };
-    by(&caller.person.account, facts)
+    let session = match &caller.place {
+        Place::Window { session, .. } => Some(*session),
+        _ => caller.session(ledger).map(|session| session.id),
+    };
+    let facts = Facts {
+        loginuid: caller.loginuid.map(|uid| uid.0),
+        audit_session: caller.audit_session,
+        session: session.map(|session| session.0),
+        login_session: login,
+        pid: caller.process.map(|process| process.pid),
+        exe: caller.exe.clone(),
+        origin: Some(caller.origin(ledger).word().to_owned()),
+        unit: caller.unit(),
+        ..facts
+    };
+    // The actor is named where that is not the person whom the record is about.
+    let own = facts.uid == Some(caller.person.account.uid.0);
+    if own { facts } else { by(&caller.person.account, facts) }
+}
+
+/// What [`from`] says, put into a record of something else that the same command did.
+pub(super) fn with_origin(from: &Facts, facts: Facts) -> Facts {
+    Facts {
+        loginuid: from.loginuid,
+        audit_session: from.audit_session,
+        session: from.session,
+        login_session: from.login_session.clone(),
+        pid: from.pid,
+        exe: from.exe.clone(),
+        origin: from.origin.clone(),
+        unit: from.unit.clone(),
+        actor: from.actor.clone().filter(|_| facts.uid != from.actor_uid),
+        actor_uid: from.actor_uid.filter(|_| facts.uid != from.actor_uid),
+        ..facts
+    }
+}
+
+/// A command that came to nothing, and from whom.
+pub(super) fn refused(ledger: &Ledger, caller: &Caller, what: &str, why: &str) -> Facts {
+    let why = why.strip_prefix(what).and_then(|why| why.strip_prefix(": ")).unwrap_or(why);
+    let detail = Some(format!("{what}: {why}"));
+    from(ledger, caller, Facts { outcome: Some("denied".to_owned()), detail, ..Facts::default() })
 }
 
 pub(super) fn knock(knock: &Knock) -> Facts {
@@ -71,6 +112,7 @@ pub(super) fn knock(knock: &Knock) -> Facts {
         pid: Some(process.main.pid),
         argv: Some(process.argv.clone()),
         argv_cut: process.argv_cut.then_some(true),
+        exe: process.exe.clone(),
         ..Facts::default()
     }
 }

@@ -55,6 +55,9 @@ pub struct Request {
     pub role: RoleName,
     /// Who asks.
     pub requester: Account,
+    /// Every uid that the human who asks was known by, their login uid among them; empty in what an older jitd wrote.
+    #[serde(default)]
+    pub uids: BTreeSet<UserId>,
     /// For how long.
     pub duration: Duration,
     /// Why.
@@ -71,8 +74,19 @@ pub struct Request {
     pub approvals_needed: u32,
     /// The grant that it asks to make longer; else it asks for one of its own.
     pub extends: Option<GrantId>,
+    /// When it ceased to be pending; `None` while it is, and in what an older jitd wrote.
+    #[serde(default)]
+    pub closed_at: Option<WallTime>,
     /// How it stands.
     pub state: RequestState,
+}
+
+impl Request {
+    /// Every uid that the human who asks is known by.
+    #[must_use]
+    pub fn all_uids(&self) -> BTreeSet<UserId> {
+        self.uids.iter().copied().chain([self.requester.uid]).collect()
+    }
 }
 
 /// One person's yes.
@@ -84,6 +98,9 @@ pub struct Approval {
     pub at: WallTime,
     /// What they said with it; may be empty.
     pub comment: String,
+    /// Every uid that the human who said so was known by, their login uid among them; empty in what an older jitd wrote.
+    #[serde(default)]
+    pub uids: BTreeSet<UserId>,
 }
 
 /// How a request stands.
@@ -116,6 +133,9 @@ pub struct Grant {
     pub role: RoleName,
     /// By whom.
     pub holder: Account,
+    /// Every uid that the human who asked for it was known by; empty where nobody did, and in what an older jitd wrote.
+    #[serde(default)]
+    pub uids: BTreeSet<UserId>,
     /// Why.
     pub reason: Reason,
     /// The ticket, if one was named.

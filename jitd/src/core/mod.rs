@@ -20,6 +20,10 @@ pub mod step;
 
 pub mod retention;
 
+pub mod caller;
+
+pub mod authority;
+
 mod requests;
 
 mod elevation;

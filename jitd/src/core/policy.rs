@@ -40,6 +40,10 @@ pub struct Settings {
     pub operators: People,
     /// Who may read the audit record.
     pub auditors: People,
+    /// Whether approvals and grants count that come from no login session: from at, cron, user units and services.
+    pub approve_without_login: bool,
+    /// Whether approvals and grants count that come from an account other than the one that logged in.
+    pub approve_as_another_account: bool,
     /// Where the audit records go.
     pub sinks: SinkSettings,
     /// Below these paths, files that give privilege to whoever runs them are looked for.
@@ -61,6 +65,8 @@ impl Default for Settings {
             warn_before: vec![Duration::from_secs(300), Duration::from_secs(60)],
             operators: People::default(),
             auditors: People::default(),
+            approve_without_login: false,
+            approve_as_another_account: false,
             sinks: SinkSettings::default(),
             setuid_paths: ["/usr", "/opt", "/etc", "/srv", "/root", "/var/tmp", "/tmp", "/dev/shm", "/home"]
                 .map(PathBuf::from)

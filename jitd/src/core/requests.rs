@@ -1,16 +1,20 @@
 //! From asking to a grant, and back: what people do with requests and grants, and who may.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
 use jit_proto::record::{Event as What, Facts};
 use jit_proto::seal::SealKey;
 
-use super::event::{Caller, Change, Command, Done, Refusal, Which};
+use super::authority::{self, CommandKind, is_operator, is_same_person};
+use super::caller::Caller;
+use super::event::{Change, Command, Done, Refusal, Which};
 use super::facts;
 use super::ledger::{Approval, EndedBy, Grant, GrantState, Ledger, Request, RequestState};
 use super::people::{Account, Person};
 use super::policy::{Policy, Role};
+use super::show::Look;
 use super::step::Turn;
 use super::time::{Deadline, seconds};
 use super::windows::Closing;
@@ -20,47 +24,54 @@ const MOST_PENDING: usize = 5;
 
 /// Carries a command out, or says why not. Every refusal is recorded.
 pub(super) fn command(turn: &mut Turn<'_>, caller: &Caller, command: Command) -> Result<Done, Refusal> {
-    let (what, result) = match command {
-        Command::Request { role, duration, reason, ticket } => {
-            (format!("request {role}"), request(turn, caller, &role, duration, reason, ticket))
+    let what = match &command {
+        Command::Request { role, .. } => format!("request {role}"),
+        Command::Cancel(id) => format!("cancel {id}"),
+        Command::Approve { id, .. } => format!("approve {id}"),
+        Command::Deny { id, .. } => format!("deny {id}"),
+        Command::Release(Some(id)) => format!("release {id}"),
+        Command::Extend { id, .. } => format!("extend {id}"),
+        Command::Grant { holder, role, .. } => format!("grant {} {role}", holder.name),
+        Command::AlreadyClosed { kind, request } => format!("{} {}", kind.word(), request.id),
+        Command::Revoke { which: Which::One(id), .. } => format!("revoke {id}"),
+        Command::Revoke { which: Which::Of(account), .. } => format!("revoke --user {}", account.name),
+        Command::Release(None) | Command::Revoke { which: Which::All, .. } | Command::Seal { .. } => {
+            command.kind().word().to_owned()
         }
-        Command::Cancel(id) => (format!("cancel {id}"), cancel(turn, caller, id)),
-        Command::Approve { id, duration, comment } => {
-            (format!("approve {id}"), approve(turn, caller, id, duration, comment))
-        }
-        Command::Deny { id, reason } => (format!("deny {id}"), deny(turn, caller, id, reason)),
-        Command::Release(id) => ("release".to_owned(), release(turn, caller, id)),
-        Command::Extend { id, duration, reason, ticket } => {
-            (format!("extend {id}"), extend(turn, caller, id, duration, reason, ticket))
-        }
-        Command::Grant { holder, role, duration, reason, ticket } => {
-            let what = format!("grant {} {role}", holder.name);
-            (what, give(turn, caller, holder, &role, duration, reason, ticket))
-        }
-        Command::Revoke { which, reason } => ("revoke".to_owned(), revoke(turn, caller, &which, &reason)),
-        Command::Seal { key, again } => ("audit seal".to_owned(), seal(turn, caller, key, again)),
     };
+    let result = authority::admit(&turn.ledger, turn.policy, caller, command.kind())
+        .and_then(|person| carry_out(turn, &Asker { caller, person }, command));
     if let Err(refusal) = &result {
-        turn.note(What::CommandRefused, facts::refused(caller, &what, &refusal.to_string()));
+        let facts = facts::refused(&turn.ledger, caller, &what, &refusal.to_string());
+        turn.note(What::CommandRefused, facts);
     }
     result
 }
 
-/// Whether the caller may grant and revoke: an operator, or root that did not become root through a window.
-#[must_use]
-pub(super) fn is_operator(policy: Option<&Policy>, ledger: &Ledger, caller: &Caller) -> bool {
-    let listed = policy.is_some_and(|policy| policy.settings.operators.include(&caller.person));
-    listed || (caller.person.account.uid.is_root() && !speaks_from_a_window(ledger, caller))
+/// Who asks, as far as the table of origins let them: the caller, and whose own things they speak of.
+struct Asker<'a> {
+    caller: &'a Caller,
+    /// The caller, or the holder of the window that they are inside.
+    person: &'a Person,
 }
 
-/// Whether the caller runs inside an elevated session.
-fn speaks_from_a_window(ledger: &Ledger, caller: &Caller) -> bool {
-    caller.scope.is_some() || caller.audit_session.is_some_and(|tag| ledger.tagged(tag).is_some())
-}
-
-/// Whether this caller is that person, under their own uid or behind another one's.
-fn is_same_person(caller: &Caller, account: &Account) -> bool {
-    caller.person.account.uid == account.uid || caller.loginuid == Some(account.uid)
+fn carry_out(turn: &mut Turn<'_>, asker: &Asker<'_>, command: Command) -> Result<Done, Refusal> {
+    match command {
+        Command::Request { role, duration, reason, ticket } => {
+            request(turn, asker, &role, duration, reason, ticket)
+        }
+        Command::Cancel(id) => cancel(turn, asker, id),
+        Command::Approve { id, duration, comment } => approve(turn, asker.caller, id, duration, comment),
+        Command::Deny { id, reason } => deny(turn, asker.caller, id, reason),
+        Command::Release(id) => release(turn, asker, id),
+        Command::Extend { id, duration, reason, ticket } => extend(turn, asker, id, duration, reason, ticket),
+        Command::Grant { holder, role, duration, reason, ticket } => {
+            give(turn, asker.caller, holder, &role, duration, reason, ticket)
+        }
+        Command::AlreadyClosed { request, .. } => Err(already_closed(turn, asker.caller, &request)),
+        Command::Revoke { which, reason } => revoke(turn, asker.caller, &which, &reason),
+        Command::Seal { key, again } => seal(turn, asker.caller, key, again),
+    }
 }
 
 fn role<'a>(policy: Option<&'a Policy>, name: &RoleName) -> Result<&'a Role, Refusal> {
@@ -71,43 +82,54 @@ fn role<'a>(policy: Option<&'a Policy>, name: &RoleName) -> Result<&'a Role, Ref
 
 fn request(
     turn: &mut Turn<'_>,
-    caller: &Caller,
+    asker: &Asker<'_>,
     name: &RoleName,
     duration: Option<Duration>,
     reason: Reason,
     ticket: Option<Ticket>,
 ) -> Result<Done, Refusal> {
     let role = role(turn.policy, name)?;
-    let requester = &caller.person.account;
-    if !role.members.include(&caller.person) {
+    if !role.members.include(asker.person) {
         return Err(Refusal::NoSuch(format!("there is no role {name} for you")));
     }
     let duration = role.duration(duration).map_err(Refusal::PolicyDenied)?;
     role.accepts_reason(&reason).map_err(Refusal::PolicyDenied)?;
     role.accepts_ticket(ticket.as_ref()).map_err(Refusal::PolicyDenied)?;
-    ask(turn, role, requester.clone(), duration, reason, ticket, None)
+    let wish = Wish { duration, reason, ticket, extends: None };
+    ask(turn, asker, role, asker.person.account.clone(), wish)
+}
+
+/// What a request asks for, beside its role.
+struct Wish {
+    duration: Duration,
+    reason: Reason,
+    ticket: Option<Ticket>,
+    extends: Option<GrantId>,
 }
 
 /// Puts a request before its approvers.
 fn ask(
     turn: &mut Turn<'_>,
+    asker: &Asker<'_>,
     role: &Role,
     requester: Account,
-    duration: Duration,
-    reason: Reason,
-    ticket: Option<Ticket>,
-    extends: Option<GrantId>,
+    wish: Wish,
 ) -> Result<Done, Refusal> {
+    let Wish { duration, reason, ticket, extends } = wish;
     let own = turn.ledger.requests.values().filter(|request| request.requester.uid == requester.uid);
     if own.count() >= MOST_PENDING {
         let message = format!("you have {MOST_PENDING} requests pending already; cancel one first");
         return Err(Refusal::PolicyDenied(message));
     }
+    // Whoever asks for more is whoever asked for the window, too.
+    let grant = extends.and_then(|grant| turn.ledger.grants.get(&grant));
+    let uids = grant.map(|grant| grant.uids.clone()).unwrap_or_default().into_iter();
     let expiry = turn.policy.map_or(Duration::ZERO, |policy| policy.settings.request_expiry);
     let request = Request {
         id: RequestId(take_id(&mut turn.ledger)),
         role: role.name.clone(),
         requester,
+        uids: uids.chain(asker.caller.uids()).collect(),
         duration,
         reason,
         ticket,
@@ -116,20 +138,32 @@ fn ask(
         approvals: Vec::new(),
         approvals_needed: role.approvals,
         extends,
+        closed_at: None,
         state: RequestState::Pending,
     };
-    turn.note(What::RequestMade, facts::request(&request));
+    let made = facts::from(&turn.ledger, asker.caller, facts::request(&request));
+    turn.note(What::RequestMade, made);
     turn.put(Change::Request(request.clone()));
     let id = request.id;
     turn.ledger.requests.insert(id, request);
     Ok(Done::Request(id))
 }
 
-fn cancel(turn: &mut Turn<'_>, caller: &Caller, id: RequestId) -> Result<Done, Refusal> {
-    let own = turn.ledger.requests.get(&id).filter(|r| r.requester.uid == caller.person.account.uid);
-    own.ok_or_else(|| no_request(id))?;
+fn cancel(turn: &mut Turn<'_>, asker: &Asker<'_>, id: RequestId) -> Result<Done, Refusal> {
+    let request = turn.ledger.requests.get(&id).ok_or_else(|| no_request(id))?;
+    if request.requester.uid != asker.person.account.uid {
+        let look = Look { ledger: &turn.ledger, policy: turn.policy, caller: asker.caller, now: turn.now };
+        if look.sees_request(request) {
+            let whose = &request.requester.name;
+            let message =
+                format!("request {id} is not yours but that of {whose}, who alone can take it back");
+            return Err(Refusal::NotAuthorized(message));
+        }
+        return Err(no_request(id));
+    }
     let request = turn.close_request(id, RequestState::Cancelled).ok_or_else(|| no_request(id))?;
-    turn.note(What::RequestCancelled, facts::request(&request));
+    let cancelled = facts::from(&turn.ledger, asker.caller, facts::request(&request));
+    turn.note(What::RequestCancelled, cancelled);
     Ok(Done::Request(id))
 }
 
@@ -142,8 +176,18 @@ fn approve(
 ) -> Result<Done, Refusal> {
     let mut request = decidable(turn, caller, id)?;
     let approver = &caller.person.account;
-    if request.approvals.iter().any(|approval| approval.by.uid == approver.uid) {
-        return Err(Refusal::AlreadyDecided(format!("you have approved request {id} already")));
+    let uids = caller.uids();
+    let earlier = |approval: &&Approval| uids.contains(&approval.by.uid) || !uids.is_disjoint(&approval.uids);
+    if let Some(earlier) = request.approvals.iter().find(earlier) {
+        let by = if earlier.by.uid == approver.uid { "you" } else { earlier.by.name.as_str() };
+        let message = if by == "you" {
+            format!("you have approved request {id} already, at {}", earlier.at.to_rfc3339())
+        } else {
+            format!(
+                "request {id} was approved as {by} by the person who logged in here; one person counts once"
+            )
+        };
+        return Err(Refusal::AlreadyDecided(message));
     }
     if let Some(shorter) = shorter {
         if shorter > request.duration {
@@ -157,9 +201,11 @@ fn approve(
     let duration = request.duration.min(role.max_duration);
     let needed = request.approvals_needed.max(role.approvals);
     request.approvals_needed = needed;
-    request.approvals.push(Approval { by: approver.clone(), at: turn.now.wall, comment: comment.clone() });
-    let said = Facts { detail: (!comment.is_empty()).then_some(comment), ..facts::request(&request) };
-    turn.note(What::RequestApproved, facts::by(approver, said));
+    let comment_said = (!comment.is_empty()).then(|| comment.clone());
+    request.approvals.push(Approval { by: approver.clone(), at: turn.now.wall, comment, uids });
+    let said = Facts { detail: comment_said, ..facts::request(&request) };
+    let said = facts::from(&turn.ledger, caller, said);
+    turn.note(What::RequestApproved, said);
     if request.approvals.len() < needed as usize {
         turn.put(Change::Request(request.clone()));
         turn.ledger.requests.insert(id, request);
@@ -170,13 +216,20 @@ fn approve(
     let approvers: Vec<Account> = request.approvals.iter().map(|approval| approval.by.clone()).collect();
     if let Some(grant) = request.extends {
         let number = Some(request.id.0);
-        let extended = turn.extend(grant, duration, &approvers, |facts| Facts { request: number, ..facts });
+        let from = facts::from(&turn.ledger, caller, Facts::default());
+        let extended = turn.extend(grant, duration, &approvers, |facts| Facts {
+            request: number,
+            actor: None,
+            actor_uid: None,
+            ..facts::with_origin(&from, facts)
+        });
         return extended.map(|()| Done::Request(id)).map_err(Refusal::PolicyDenied);
     }
     let grant = Grant {
         id: GrantId(id.0),
         role: request.role.clone(),
         holder: request.requester,
+        uids: request.uids,
         reason: request.reason,
         ticket: request.ticket,
         approvers,
@@ -187,25 +240,37 @@ fn approve(
         warned: None,
         state: GrantState::Live,
     };
-    start(turn, grant, duration, None);
+    // Its actors are its approvers; an actor of its own is what tells an operator's grant from it.
+    let started = facts::from(&turn.ledger, caller, facts::grant(&grant));
+    let request = Some(grant.id.0);
+    start(turn, grant, duration, Facts { request, actor: None, actor_uid: None, ..started });
     Ok(Done::Request(id))
 }
 
 /// The holder asks for more of a window, by the rule of its role; an operator gives it.
 fn extend(
     turn: &mut Turn<'_>,
-    caller: &Caller,
+    asker: &Asker<'_>,
     id: GrantId,
     duration: Option<Duration>,
     reason: Reason,
     ticket: Option<Ticket>,
 ) -> Result<Done, Refusal> {
+    let caller = asker.caller;
     let none = || Refusal::NoSuch(format!("there is no live grant {id} of yours to extend"));
     let operator = is_operator(turn.policy, &turn.ledger, caller);
     let grant = turn.ledger.grants.get(&id).ok_or_else(none)?.clone();
-    let own = grant.holder.uid == caller.person.account.uid;
-    if !own && (!operator || is_same_person(caller, &grant.holder)) {
-        return Err(none());
+    let own = grant.holder.uid == asker.person.account.uid;
+    if !own {
+        if !operator {
+            return Err(none());
+        }
+        if is_same_person(caller, &grant.holder) || !caller.uids().is_disjoint(&grant.uids) {
+            let message =
+                format!("grant {id} is your own under another account; ask for more of it as its holder");
+            return Err(Refusal::SelfApproval(message));
+        }
+        authority::admit(&turn.ledger, turn.policy, caller, CommandKind::ExtendOther)?;
     }
     let role = role(turn.policy, &grant.role)?;
     let duration = role.duration(duration).map_err(Refusal::PolicyDenied)?;
@@ -216,12 +281,14 @@ fn extend(
         if turn.ledger.requests.values().any(|request| request.extends == Some(id)) {
             return Err(Refusal::AlreadyDecided(format!("you have asked for more of grant {id} already")));
         }
-        return ask(turn, role, grant.holder, duration, reason, ticket, Some(id));
+        let wish = Wish { duration, reason, ticket, extends: Some(id) };
+        return ask(turn, asker, role, grant.holder, wish);
     }
     let by = caller.person.account.clone();
+    let from = facts::from(&turn.ledger, caller, Facts::default());
     let told = |facts| {
         let why = Facts { detail: Some(reason.as_str().to_owned()), ..facts };
-        facts::by(&by, why)
+        facts::with_origin(&from, why)
     };
     let extended = turn.extend(id, duration, std::slice::from_ref(&by), told);
     extended.map(|()| Done::Grant(id)).map_err(Refusal::PolicyDenied)
@@ -229,25 +296,54 @@ fn extend(
 
 fn deny(turn: &mut Turn<'_>, caller: &Caller, id: RequestId, reason: Reason) -> Result<Done, Refusal> {
     decidable(turn, caller, id)?;
-    let by = caller.person.account.clone();
-    let denied = RequestState::Denied { by: by.clone(), reason: reason.clone() };
+    let denied = RequestState::Denied { by: caller.person.account.clone(), reason: reason.clone() };
     let request = turn.close_request(id, denied).ok_or_else(|| no_request(id))?;
     let why = Facts { detail: Some(reason.as_str().to_owned()), ..facts::request(&request) };
-    turn.note(What::RequestDenied, facts::by(&by, why));
+    let why = facts::from(&turn.ledger, caller, why);
+    turn.note(What::RequestDenied, why);
     Ok(Done::Request(id))
 }
 
 /// The pending request that this caller may decide on.
 fn decidable(turn: &Turn<'_>, caller: &Caller, id: RequestId) -> Result<Request, Refusal> {
     let request = turn.ledger.requests.get(&id).ok_or_else(|| no_request(id))?;
-    if is_same_person(caller, &request.requester) {
+    if !caller.uids().is_disjoint(&request.all_uids()) {
         let message = format!("request {id} is your own; somebody else has to decide on it");
         return Err(Refusal::SelfApproval(message));
     }
     if !may_approve(turn.policy, &caller.person, request) {
+        let look = Look { ledger: &turn.ledger, policy: turn.policy, caller, now: turn.now };
+        if look.sees_request(request) {
+            let message =
+                format!("request {id} is for {}, and you are no approver of that role", request.role);
+            return Err(Refusal::NotAuthorized(message));
+        }
         return Err(no_request(id));
     }
     Ok(request.clone())
+}
+
+/// Says of a request that is not pending any more what became of it, to whoever may see it.
+fn already_closed(turn: &Turn<'_>, caller: &Caller, request: &Request) -> Refusal {
+    let id = request.id;
+    let look = Look { ledger: &turn.ledger, policy: turn.policy, caller, now: turn.now };
+    if !look.sees_request(request) {
+        return no_request(id);
+    }
+    let at = request.closed_at.map_or(String::new(), |at| format!(" at {}", at.to_rfc3339()));
+    Refusal::AlreadyDecided(match &request.state {
+        RequestState::Pending => format!("request {id} is being decided"),
+        RequestState::Approved => {
+            let by = |it: &Approval| format!("{} at {}", it.by.name, it.at.to_rfc3339());
+            let by: Vec<String> = request.approvals.iter().map(by).collect();
+            format!("request {id} is approved already: by {}", by.join(", "))
+        }
+        RequestState::Denied { by, reason } => {
+            format!("request {id} was denied by {}{at}: {}", by.name, reason.as_str())
+        }
+        RequestState::Cancelled => format!("request {id} was taken back by {}{at}", request.requester.name),
+        RequestState::Expired => format!("request {id} lapsed{at}: nobody decided on it in time"),
+    })
 }
 
 /// Whether this person is an approver of the request's role and not its requester.
@@ -257,8 +353,8 @@ pub(super) fn may_approve(policy: Option<&Policy>, person: &Person, request: &Re
     person.account.uid != request.requester.uid && approvers.is_some_and(|people| people.include(person))
 }
 
-fn release(turn: &mut Turn<'_>, caller: &Caller, id: Option<GrantId>) -> Result<Done, Refusal> {
-    let uid = caller.person.account.uid;
+fn release(turn: &mut Turn<'_>, asker: &Asker<'_>, id: Option<GrantId>) -> Result<Done, Refusal> {
+    let uid = asker.person.account.uid;
     let held: Vec<GrantId> = turn.ledger.held_by(uid).map(|grant| grant.id).collect();
     let id = match (id, held.as_slice()) {
         (Some(id), held) if held.contains(&id) => id,
@@ -276,7 +372,8 @@ fn release(turn: &mut Turn<'_>, caller: &Caller, id: Option<GrantId>) -> Result<
         why: EndedBy::Released,
         event: What::GrantReleased,
     };
-    turn.close_grants(&[id], &closing, |facts| facts);
+    let from = facts::from(&turn.ledger, asker.caller, Facts::default());
+    turn.close_grants(&[id], &closing, |facts| facts::with_origin(&from, facts));
     Ok(Done::Grant(id))
 }
 
@@ -289,9 +386,6 @@ fn give(
     reason: Reason,
     ticket: Option<Ticket>,
 ) -> Result<Done, Refusal> {
-    if !is_operator(turn.policy, &turn.ledger, caller) {
-        return Err(Refusal::NotAuthorized("only operators grant without a request".to_owned()));
-    }
     if is_same_person(caller, &holder) {
         return Err(Refusal::SelfApproval("nobody grants to themselves".to_owned()));
     }
@@ -305,6 +399,7 @@ fn give(
         id: GrantId(take_id(&mut turn.ledger)),
         role: name.clone(),
         holder,
+        uids: BTreeSet::new(),
         reason,
         ticket,
         approvers: vec![caller.person.account.clone()],
@@ -316,19 +411,13 @@ fn give(
         state: GrantState::Live,
     };
     let id = grant.id;
-    start(turn, grant, duration, Some(caller));
+    let started = facts::from(&turn.ledger, caller, facts::grant(&grant));
+    start(turn, grant, duration, started);
     Ok(Done::Grant(id))
 }
 
-fn start(turn: &mut Turn<'_>, grant: Grant, duration: Duration, operator: Option<&Caller>) {
-    let mut started = Facts { seconds: Some(seconds(duration)), ..facts::grant(&grant) };
-    if let Some(operator) = operator {
-        started.loginuid = operator.loginuid.map(|uid| uid.0);
-        started = facts::by(&operator.person.account, started);
-    } else {
-        started.request = Some(grant.id.0);
-    }
-    turn.start(grant, duration, started);
+fn start(turn: &mut Turn<'_>, grant: Grant, duration: Duration, started: Facts) {
+    turn.start(grant, duration, Facts { seconds: Some(seconds(duration)), ..started });
 }
 
 fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) -> Result<Done, Refusal> {
@@ -347,32 +436,25 @@ fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) 
                     .id,
             ]
         }
-        Which::Of(_) | Which::All if !operator => {
-            return Err(Refusal::NotAuthorized("only operators revoke everything somebody holds".to_owned()));
-        }
         Which::Of(account) => turn.ledger.held_by(account.uid).map(|grant| grant.id).collect(),
         Which::All => turn.ledger.grants.keys().copied().collect(),
     };
     let by = caller.person.account.clone();
     let closing = Closing {
-        state: GrantState::Revoked { at: turn.now.wall, by: by.clone(), reason: reason.clone() },
+        state: GrantState::Revoked { at: turn.now.wall, by, reason: reason.clone() },
         why: EndedBy::Revoked,
         event: What::GrantRevoked,
     };
+    let from = facts::from(&turn.ledger, caller, Facts::default());
     turn.close_grants(&ids, &closing, |facts| {
         let why = Facts { detail: Some(reason.as_str().to_owned()), ..facts };
-        facts::by(&by, why)
+        facts::with_origin(&from, why)
     });
     Ok(Done::Grants(ids))
 }
 
-/// Begins a seal. Whoever speaks from inside a window has an interest in another one, so not even an operator does
-/// it from there.
+/// Begins a seal.
 fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Result<Done, Refusal> {
-    if !is_operator(turn.policy, &turn.ledger, caller) || speaks_from_a_window(&turn.ledger, caller) {
-        let message = "only operators and root begin a seal, and not from inside a window";
-        return Err(Refusal::NotAuthorized(message.to_owned()));
-    }
     let event = match (turn.ledger.sealed, again) {
         (false, _) => What::AuditSealed,
         (true, true) => What::AuditResealed,
@@ -382,11 +464,11 @@ fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Resu
         }
     };
     let facts = Facts {
-        loginuid: caller.loginuid.map(|uid| uid.0),
         seal_key: Some(key.id()),
         ..facts::detail("records behind this one are sealed with a key that begins here".to_owned())
     };
-    turn.note(event, facts::by(&caller.person.account, facts));
+    let facts = facts::from(&turn.ledger, caller, facts);
+    turn.note(event, facts);
     turn.seal(key);
     Ok(Done::Sealed)
 }
@@ -404,6 +486,7 @@ fn no_request(id: RequestId) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::caller::Place;
     use crate::core::event::{Effect, Event, Reply};
     use crate::core::step::step;
     use crate::core::time::Now;
@@ -414,8 +497,13 @@ mod tests {
     fn seal_by(ledger: Ledger, uid: u32, inside: bool, again: bool) -> (Ledger, Option<What>) {
         let account = Account { uid: UserId(uid), name: "somebody".into() };
         let person = Person { account, groups: std::collections::BTreeSet::new(), locked: false };
-        let scope = inside.then_some(SessionId(7));
-        let caller = Box::new(Caller { person, loginuid: None, audit_session: None, scope });
+        let place = if inside {
+            Place::Window { session: SessionId(7), unit: "jit-7.scope".into() }
+        } else {
+            Place::SystemUnit("first-boot.service".into())
+        };
+        let (loginuid, audit_session, process, exe, holder) = (None, None, None, None, None);
+        let caller = Box::new(Caller { person, loginuid, audit_session, place, process, exe, holder });
         let command = Command::Seal { key: SealKey::taking(&mut [7; 32]), again };
         let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
         let (ledger, effects) = step(ledger, None, Event::Command(caller, command), &now);

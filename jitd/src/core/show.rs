@@ -4,8 +4,9 @@ use jit_proto::moment::WallTime;
 use jit_proto::names::scope_name;
 use jit_proto::view::{ApprovalView, GrantView, RequestView, RoleView, SessionView};
 
-use super::event::Caller;
+use super::caller::Caller;
 use super::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};
+use super::people::Person;
 use super::policy::{OnExpiry, Policy, Role};
 use super::requests;
 use super::time::{Now, seconds};
@@ -24,36 +25,43 @@ pub struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Whether the caller may read the audit record: root, operators, auditors.
+    /// Whose things the caller's own are: theirs, or from inside a window those of its holder.
+    #[must_use]
+    pub fn person(&self) -> &Person {
+        self.caller.holder.as_ref().unwrap_or(&self.caller.person)
+    }
+
+    /// Whether the caller may read the audit record: root, operators, auditors. Root inside a window may too: it can read
+    /// the files of the record as well.
     #[must_use]
     pub fn reads_audit(&self) -> bool {
-        let person = &self.caller.person;
+        let person = self.person();
         let listed = self.policy.map(|policy| &policy.settings);
-        person.account.uid.is_root()
+        self.caller.person.account.uid.is_root()
             || listed.is_some_and(|s| s.operators.include(person) || s.auditors.include(person))
     }
 
     /// Whether the caller may see this request.
     #[must_use]
     pub fn sees_request(&self, request: &Request) -> bool {
-        self.caller.person.account.uid == request.requester.uid
+        self.person().account.uid == request.requester.uid
             || self.reads_audit()
-            || requests::may_approve(self.policy, &self.caller.person, request)
+            || requests::may_approve(self.policy, self.person(), request)
     }
 
     /// Whether the caller may see this grant and the sessions under it.
     #[must_use]
     pub fn sees_grant(&self, grant: &Grant) -> bool {
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
-        self.caller.person.account.uid == grant.holder.uid
+        self.person().account.uid == grant.holder.uid
             || self.reads_audit()
-            || role.is_some_and(|role| role.approvers.include(&self.caller.person))
+            || role.is_some_and(|role| role.approvers.include(self.person()))
     }
 
     /// Whether the caller may see this session.
     #[must_use]
     pub fn sees_session(&self, session: &Session) -> bool {
-        let uid = self.caller.person.account.uid;
+        let uid = self.person().account.uid;
         uid == session.holder.uid
             || self.reads_audit()
             || self.ledger.grants.get(&session.grant).is_some_and(|grant| self.sees_grant(grant))
@@ -62,7 +70,7 @@ impl Look<'_> {
     /// Whether the caller may see this role.
     #[must_use]
     pub fn sees_role(&self, role: &Role) -> bool {
-        let person = &self.caller.person;
+        let person = self.person();
         role.members.include(person) || role.approvers.include(person) || self.reads_audit()
     }
 
@@ -103,7 +111,7 @@ impl Look<'_> {
             extends: request.extends.map_or(0, |grant| grant.0),
             denied_by: denied_by.to_owned(),
             denial_reason: denial_reason.to_owned(),
-            may_approve: open && requests::may_approve(self.policy, &self.caller.person, request),
+            may_approve: open && requests::may_approve(self.policy, self.person(), request),
         }
     }
 
@@ -193,8 +201,8 @@ impl Look<'_> {
                 OnExpiry::Terminate => 0,
                 OnExpiry::DenyNew { at_most } => seconds(at_most),
             },
-            may_request: role.members.include(&self.caller.person),
-            may_approve: role.approvers.include(&self.caller.person),
+            may_request: role.members.include(self.person()),
+            may_approve: role.approvers.include(self.person()),
         }
     }
 }

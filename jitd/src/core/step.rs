@@ -54,6 +54,14 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
             let result = requests::command(&mut turn, &caller, command);
             turn.reply = Some(Reply::Command(result));
         }
+        Event::Refused { caller, kind, refusal, suppressed } => {
+            let facts = facts::refused(&turn.ledger, &caller, kind.word(), &refusal.to_string());
+            turn.note(
+                What::CommandRefused,
+                Facts { suppressed: (suppressed > 0).then_some(suppressed), ..facts },
+            );
+            turn.reply = Some(Reply::Command(Err(refusal)));
+        }
         Event::SessionGone(id, report) => elevation::gone(&mut turn, id, &report),
         Event::SessionStuck(id, report) => elevation::stuck(&mut turn, id, &report),
         Event::NotOnDisk(sessions) => {
@@ -238,6 +246,7 @@ impl<'a> Turn<'a> {
     ) -> Option<super::ledger::Request> {
         let mut request = self.ledger.requests.remove(&id)?;
         request.state = state;
+        request.closed_at = Some(self.now.wall);
         self.put(Change::Request(request.clone()));
         Some(request)
     }

@@ -14,6 +14,8 @@ pub(super) struct SettingsFile {
     pub(super) warn_before: Option<Vec<Spanned<String>>>,
     pub(super) operators: Vec<Spanned<String>>,
     pub(super) auditors: Vec<Spanned<String>>,
+    pub(super) approve_without_login: bool,
+    pub(super) approve_as_another_account: bool,
     pub(super) syslog_enterprise: Option<u32>,
     pub(super) syslog_socket: Option<Spanned<String>>,
     pub(super) journal: Option<bool>,

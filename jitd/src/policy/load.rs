@@ -249,6 +249,8 @@ impl Loader<'_> {
             ),
             grace: self.span(source, "grace", file.grace.as_ref(), standard.grace),
             warn_before: self.warn_before(source, file.warn_before.as_deref(), standard.warn_before),
+            approve_without_login: file.approve_without_login,
+            approve_as_another_account: file.approve_as_another_account,
             operators: self.people(source, "operators", &file.operators),
             auditors: self.people(source, "auditors", &file.auditors),
             sinks: self.sinks(source, &file, standard.sinks),

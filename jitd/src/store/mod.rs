@@ -461,9 +461,11 @@ impl Store {
     }
 
     fn row<T: DeserializeOwned>(&self, table: &'static str, id: u64) -> Result<Option<T>, StoreError> {
+        // SQLite's integers are signed, so no row has a higher number.
+        let Ok(number) = i64::try_from(id) else { return Ok(None) };
         let body: Option<String> = self
             .connection
-            .query_row(&format!("SELECT body FROM {table} WHERE id = ?1"), [id], |row| row.get(0))
+            .query_row(&format!("SELECT body FROM {table} WHERE id = ?1"), [number], |row| row.get(0))
             .optional()
             .map_err(|error| self.sqlite(error))?;
         body.map(|body| self.parse(table, id, &body)).transpose()

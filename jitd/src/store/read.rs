@@ -10,6 +10,7 @@ use jit_proto::search::Filter;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::StoreError;
+use super::search::signed;
 
 /// A reading connection.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Reader {
         let read = || {
             let sql = "SELECT seq, hash, seal, line FROM records WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
             let mut statement = self.connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![from, limit], sealed)?;
+            let rows = statement.query_map(params![signed(from), signed(limit)], sealed)?;
             rows.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
@@ -81,7 +82,7 @@ impl Reader {
     pub fn record(&self, seq: u64) -> Result<Option<Sealed>, StoreError> {
         let read = || {
             let sql = "SELECT seq, hash, seal, line FROM records WHERE seq = ?1";
-            self.connection.prepare_cached(sql)?.query_row([seq], sealed).optional()
+            self.connection.prepare_cached(sql)?.query_row([signed(seq)], sealed).optional()
         };
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }
@@ -96,7 +97,7 @@ impl Reader {
             let sql = "SELECT seq, hash, seal, line FROM records WHERE seq >= ?1 ORDER BY seq";
             let mut statement = self.connection.prepare_cached(sql)?;
             let mut found = Vec::new();
-            let mut rows = statement.query([from])?;
+            let mut rows = statement.query([signed(from)])?;
             while found.len() < most {
                 let Some(row) = rows.next()? else { break };
                 let record = sealed(row)?;

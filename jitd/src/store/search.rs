@@ -260,7 +260,8 @@ fn query(filter: &Filter, from: u64) -> (String, Vec<Value>) {
 }
 
 /// SQLite's integers are signed; no number or moment here comes near the difference.
-fn signed(number: u64) -> i64 {
+/// SQLite's integers are signed; no row has a higher number.
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -49,6 +49,8 @@ rules! {
     LeftBehind = "left-behind";
     /// A session could not be ended.
     SessionStuck = "session-stuck";
+    /// Somebody acts through an account that is not the one that logged in, or nobody knows who logged in.
+    LoginMismatch = "login-mismatch";
     /// A PAM stack does not ask any more.
     StackBroken = "stack-broken";
 }

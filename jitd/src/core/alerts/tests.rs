@@ -251,3 +251,44 @@ fn the_span_is_the_rules() {
     let steps: Vec<Draft> = (0..10).map(|minute| record(What::ClockStepped, 7, minute)).collect();
     assert_eq!(raised(&rules, &steps).len(), 10);
 }
+
+/// What was done by `actor` in a call of the login `loginuid`.
+fn done_by(event: What, actor: u32, loginuid: Option<u32>) -> Draft {
+    let mut record = record(event, 7, 0);
+    record.facts.actor = Some(format!("user{actor}"));
+    (record.facts.actor_uid, record.facts.loginuid) = (Some(actor), loginuid);
+    record.facts.origin = Some("login".into());
+    record
+}
+
+#[test]
+fn who_decides_under_another_account_or_without_a_login_is_told() {
+    let rules = only(Rule::LoginMismatch);
+    for event in [
+        What::RequestApproved,
+        What::RequestDenied,
+        What::GrantStarted,
+        What::GrantExtended,
+        What::GrantRevoked,
+        What::AuditSealed,
+        What::AuditResealed,
+    ] {
+        assert!(raised(&rules, &[done_by(event, 8, Some(8))]).is_empty(), "{event:?}");
+        assert_eq!(named(&raised(&rules, &[done_by(event, 8, Some(7))])), ["login-mismatch"], "{event:?}");
+        assert_eq!(named(&raised(&rules, &[done_by(event, 8, None)])), ["login-mismatch"], "{event:?}");
+    }
+    assert_eq!(named(&raised(&rules, &[done_by(What::CommandRefused, 8, Some(7))])), ["login-mismatch"]);
+    assert!(raised(&rules, &[done_by(What::RequestMade, 8, Some(7))]).is_empty());
+}
+
+#[test]
+fn who_uses_the_window_of_somebody_else_is_told() {
+    let rules = only(Rule::LoginMismatch);
+    let mut used = record(What::AccessAllowed, 7, 0);
+    used.facts.loginuid = Some(7);
+    assert!(raised(&rules, std::slice::from_ref(&used)).is_empty());
+    used.facts.loginuid = Some(9);
+    let alerts = raised(&rules, &[used]);
+    assert_eq!(named(&alerts), ["login-mismatch"]);
+    assert!(alerts[0].facts.detail.as_deref().unwrap().contains("logged in with uid 9"));
+}

@@ -11,9 +11,9 @@ use jit_proto::record::Event as What;
 use proptest::prelude::*;
 
 use crate::core::clock_offset::ClockOffset;
+use crate::core::caller::{Caller, Place};
 use crate::core::event::{
-    Caller, Change, Command, Commit, Effect, EndReport, Event, Knock, Named, Process, Reply, Stage, Verdict,
-    Which,
+    Change, Command, Commit, Effect, EndReport, Event, Knock, Named, Process, Reply, Stage, Verdict, Which,
 };
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
 use crate::core::people::{Account, People, Person};
@@ -317,7 +317,10 @@ impl World {
             person: person(who),
             loginuid: Some(account(login).uid),
             audit_session: None,
-            scope: None,
+            place: Place::Login { id: "c1".into(), uid: account(login).uid },
+            process: None,
+            exe: None,
+            holder: None,
         };
         self.event(Event::Command(Box::new(caller), command));
     }
@@ -347,6 +350,7 @@ impl World {
             login: Some("c1".into()),
             argv: vec!["sudo".into()],
             argv_cut: false,
+            exe: None,
         }
     }
 

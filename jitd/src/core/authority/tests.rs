@@ -1,0 +1,346 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, SessionId, UserId};
+use jit_proto::moment::{BootId, BootTime, WallTime};
+use jit_proto::record::Event as What;
+
+use super::*;
+use crate::core::event::{Command, Done, Effect, Event, Reply, Which};
+use crate::core::ledger::{MainProcess, RequestState, Session, SessionState};
+use crate::core::people::People;
+use crate::core::policy::{OnExpiry, Role, RunAs, Settings, TicketRule};
+use crate::core::step::step;
+use crate::core::time::Now;
+
+const REQ: u32 = 1;
+const APP: u32 = 2;
+const APP2: u32 = 3;
+const OP: u32 = 4;
+const MEMBERS: u32 = 100;
+const APPROVERS: u32 = 101;
+
+fn now() -> Now {
+    Now { wall: WallTime(1_000_000), boot: BootTime(1_000_000), boot_id: BootId("b".into()) }
+}
+
+fn person(uid: u32) -> Person {
+    let groups: &[u32] = match uid {
+        REQ => &[MEMBERS],
+        APP | APP2 => &[MEMBERS, APPROVERS],
+        _ => &[],
+    };
+    let account = Account { uid: UserId(uid), name: format!("u{uid}") };
+    Person { account, groups: groups.iter().map(|group| GroupId(*group)).collect(), locked: false }
+}
+
+/// Somebody who logged in as `login` and calls as `uid`.
+fn at_login(uid: u32, login: u32) -> Caller {
+    Caller {
+        person: person(uid),
+        loginuid: Some(UserId(login)),
+        audit_session: Some(login),
+        place: Place::Login { id: "c1".into(), uid: UserId(login) },
+        process: Some(MainProcess { pid: 9, start: 9 }),
+        exe: Some("/usr/bin/jitctl".into()),
+        holder: None,
+    }
+}
+
+fn elsewhere(uid: u32, loginuid: Option<u32>, place: Place) -> Caller {
+    Caller { loginuid: loginuid.map(UserId), audit_session: loginuid, place, ..at_login(uid, uid) }
+}
+
+/// Somebody who calls as `uid` from the scope of the session that REQ has open.
+fn in_window(uid: u32) -> Caller {
+    let place = Place::Window { session: SessionId(1), unit: "jit-1.scope".into() };
+    Caller { place, audit_session: None, holder: Some(person(REQ)), ..at_login(uid, REQ) }
+}
+
+fn people(users: &[u32], groups: &[u32]) -> People {
+    People {
+        written: Vec::new(),
+        users: users.iter().map(|uid| UserId(*uid)).collect(),
+        groups: groups.iter().map(|group| GroupId(*group)).collect(),
+    }
+}
+
+fn policy(approvals: u32, settings: Settings) -> Policy {
+    let role = Role {
+        name: ops(),
+        description: String::new(),
+        members: people(&[], &[MEMBERS]),
+        run_as: RunAs { written: Vec::new(), users: BTreeSet::from([UserId::ROOT]) },
+        services: BTreeSet::from(["sudo".to_owned()]),
+        default_duration: Duration::from_secs(600),
+        max_duration: Duration::from_secs(3600),
+        reason_min_length: 0,
+        ticket: TicketRule::default(),
+        approvers: people(&[], &[APPROVERS]),
+        approvals,
+        unused_for: None,
+        idle_timeout: None,
+        end_with_login: false,
+        without_forwarding: false,
+        on_expiry: OnExpiry::Terminate,
+    };
+    let settings = Settings { operators: people(&[OP], &[]), ..settings };
+    Policy {
+        digest: String::new(),
+        loaded_at: WallTime(0),
+        settings,
+        roles: BTreeMap::from([(role.name.clone(), role)]),
+    }
+}
+
+struct World {
+    ledger: Ledger,
+    policy: Policy,
+    records: Vec<jit_proto::record::Draft>,
+}
+
+impl World {
+    fn new(approvals: u32, settings: Settings) -> Self {
+        Self { ledger: Ledger::default(), policy: policy(approvals, settings), records: Vec::new() }
+    }
+
+    fn ask(&mut self, caller: &Caller, command: Command) -> Result<Done, Refusal> {
+        let event = Event::Command(Box::new(caller.clone()), command);
+        let (ledger, effects) = step(std::mem::take(&mut self.ledger), Some(&self.policy), event, &now());
+        self.ledger = ledger;
+        let mut answer = None;
+        for effect in effects {
+            match effect {
+                Effect::Commit(commit) => self.records.extend(commit.drafts),
+                Effect::Reply(Reply::Command(result)) => answer = Some(result),
+                _ => {}
+            }
+        }
+        answer.unwrap()
+    }
+
+    fn request(&mut self, caller: &Caller) -> RequestId {
+        let command = Command::Request { role: ops(), duration: None, reason: reason(), ticket: None };
+        let Ok(Done::Request(id)) = self.ask(caller, command) else { panic!("no request") };
+        id
+    }
+
+    fn approve(&mut self, caller: &Caller, id: RequestId) -> Result<Done, Refusal> {
+        self.ask(caller, Command::Approve { id, duration: None, comment: String::new() })
+    }
+
+    /// REQ has a window with one session open.
+    fn with_window(mut self) -> (Self, GrantId) {
+        let holder = person(REQ).account;
+        let command = Command::Grant { holder, role: ops(), duration: None, reason: reason(), ticket: None };
+        let Ok(Done::Grant(grant)) = self.ask(&at_login(OP, OP), command) else { panic!("no grant") };
+        let session = Session {
+            id: SessionId(1),
+            grant,
+            role: ops(),
+            holder: person(REQ).account,
+            parent: None,
+            tag: Some(77),
+            loginuid: Some(UserId(REQ)),
+            main: MainProcess { pid: 1, start: 1 },
+            service: "sudo".into(),
+            tty: String::new(),
+            argv: Vec::new(),
+            started_at: now().wall,
+            started: now().boot,
+            boot_id: now().boot_id,
+            login: None,
+            io_log: None,
+            lingers_until: None,
+            state: SessionState::Open { run_as: Account { uid: UserId::ROOT, name: "root".into() } },
+        };
+        self.ledger.sessions.insert(session.id, session);
+        (self, grant)
+    }
+
+    fn last(&self, event: What) -> &jit_proto::record::Facts {
+        &self.records.iter().rev().find(|record| record.event == event).unwrap().facts
+    }
+}
+
+fn ops() -> RoleName {
+    RoleName::try_from("ops".to_owned()).unwrap()
+}
+
+fn reason() -> Reason {
+    Reason::try_from("because".to_owned()).unwrap()
+}
+
+fn grant_to(uid: u32) -> Command {
+    let holder = person(uid).account;
+    Command::Grant { holder, role: ops(), duration: None, reason: reason(), ticket: None }
+}
+
+#[test]
+fn one_login_is_one_approval_whatever_accounts_it_becomes() {
+    let both =
+        Settings { approve_as_another_account: true, approve_without_login: true, ..Settings::default() };
+    let mut world = World::new(2, both);
+    let id = world.request(&at_login(REQ, REQ));
+    world.approve(&at_login(APP, APP), id).unwrap();
+    // The same login through su; the same account through another login; at's job that the first login left.
+    for again in [
+        at_login(APP2, APP),
+        at_login(APP, APP2),
+        elsewhere(APP2, Some(APP), Place::SystemUnit("atd.service".into())),
+    ] {
+        assert!(matches!(world.approve(&again, id), Err(Refusal::AlreadyDecided(_))), "{again:?}");
+    }
+    world.approve(&at_login(APP2, APP2), id).unwrap();
+    assert!(world.ledger.requests.is_empty());
+}
+
+#[test]
+fn nobody_approves_what_they_asked_for_under_another_account_either_way_round() {
+    let both = Settings { approve_as_another_account: true, ..Settings::default() };
+    // APP logged in and asks as REQ; then approves as APP.
+    let mut world = World::new(1, both.clone());
+    let id = world.request(&at_login(REQ, APP));
+    assert!(matches!(world.approve(&at_login(APP, APP), id), Err(Refusal::SelfApproval(_))));
+    // REQ asks, and approves as APP in the same login.
+    let mut world = World::new(1, both);
+    let id = world.request(&at_login(REQ, REQ));
+    assert!(matches!(world.approve(&at_login(APP, REQ), id), Err(Refusal::SelfApproval(_))));
+    // Root in the window has written another login uid; logind knows better.
+    let mut written = at_login(APP, REQ);
+    written.loginuid = Some(UserId(APP));
+    assert!(world.approve(&written, id).is_err());
+    world.approve(&at_login(APP2, APP2), id).unwrap();
+}
+
+#[test]
+fn decisions_count_only_from_a_login_of_the_very_account_unless_settings_say_so() {
+    let strict = Settings::default();
+    let without = Settings { approve_without_login: true, ..Settings::default() };
+    let another = Settings { approve_as_another_account: true, ..Settings::default() };
+    let atd = || Place::SystemUnit("atd.service".into());
+    let unit = || Place::UserUnit("run-1.service".into());
+    for (caller, settings, may) in [
+        (at_login(APP, APP), &strict, true),
+        (at_login(APP, OP), &strict, false),
+        (at_login(APP, OP), &without, false),
+        (at_login(APP, OP), &another, true),
+        (elsewhere(APP, Some(APP), atd()), &strict, false),
+        (elsewhere(APP, Some(APP), atd()), &without, true),
+        (elsewhere(APP, Some(OP), atd()), &without, false),
+        (elsewhere(APP, Some(APP), unit()), &strict, false),
+        (elsewhere(APP, None, atd()), &strict, false),
+        (elsewhere(APP, None, Place::Elsewhere("/".into())), &strict, false),
+        (elsewhere(APP, None, Place::Login { id: "c1".into(), uid: UserId(APP) }), &strict, false),
+    ] {
+        let mut world = World::new(1, settings.clone());
+        let id = world.request(&at_login(REQ, REQ));
+        assert_eq!(world.approve(&caller, id).is_ok(), may, "{caller:?}");
+        let event = if may { What::RequestApproved } else { What::CommandRefused };
+        let facts = world.last(event);
+        assert_eq!(facts.origin.as_deref(), Some(caller.origin(&world.ledger).word()));
+        assert_eq!(facts.loginuid, caller.loginuid.map(|uid| uid.0));
+    }
+}
+
+#[test]
+fn an_operator_grants_to_nobody_that_they_are_themselves() {
+    let another = Settings { approve_as_another_account: true, ..Settings::default() };
+    let mut world = World::new(1, another);
+    assert!(matches!(world.ask(&at_login(OP, REQ), grant_to(REQ)), Err(Refusal::SelfApproval(_))));
+    assert!(matches!(world.ask(&at_login(OP, OP), grant_to(OP)), Err(Refusal::SelfApproval(_))));
+    world.ask(&at_login(OP, REQ), grant_to(APP)).unwrap();
+    let mut strict = World::new(1, Settings::default());
+    assert!(matches!(strict.ask(&at_login(OP, REQ), grant_to(APP)), Err(Refusal::NotAuthorized(_))));
+}
+
+#[test]
+fn from_a_window_nobody_decides_and_the_holder_has_what_is_theirs() {
+    let both =
+        Settings { approve_as_another_account: true, approve_without_login: true, ..Settings::default() };
+    let mut left_scope = in_window(0);
+    (left_scope.place, left_scope.audit_session) = (Place::Elsewhere("/".into()), Some(77));
+    for inside in [in_window(0), left_scope] {
+        let (mut world, grant) = World::new(1, both.clone()).with_window();
+        let id = world.request(&at_login(APP2, APP2));
+        for uid in [0, REQ, APP, OP] {
+            let caller = Caller { person: person(uid), ..inside.clone() };
+            let extend = |id| Command::Extend { id, duration: None, reason: reason(), ticket: None };
+            let which = Which::One(grant);
+            for command in [
+                Command::Approve { id, duration: None, comment: String::new() },
+                Command::Deny { id, reason: reason() },
+                grant_to(APP2),
+                Command::Revoke { which, reason: reason() },
+                Command::Revoke { which: Which::All, reason: reason() },
+                Command::Cancel(id),
+                extend(GrantId(99)),
+            ] {
+                let what = format!("{uid} {command:?}");
+                assert!(world.ask(&caller, command).is_err(), "{what}");
+                let facts = world.last(What::CommandRefused);
+                assert_eq!(facts.session, Some(1), "{what}");
+                assert!(facts.origin.as_deref().unwrap().starts_with("window"), "{what}");
+                assert_eq!(facts.actor_uid, Some(uid), "{what}");
+            }
+            // What is the holder's own, and nobody else's.
+            let own = uid == 0 || uid == REQ;
+            let asked = world.ask(
+                &caller,
+                Command::Request { role: ops(), duration: None, reason: reason(), ticket: None },
+            );
+            assert_eq!(asked.is_ok(), own, "{uid}");
+            if let Ok(Done::Request(asked)) = asked {
+                assert_eq!(world.ledger.requests[&asked].requester.uid, UserId(REQ));
+                world.ask(&caller, Command::Cancel(asked)).unwrap();
+            }
+            let extended = world.ask(&caller, extend(grant));
+            assert_eq!(extended.is_ok(), own, "{uid}");
+            if let Ok(Done::Request(more)) = extended {
+                world.ask(&caller, Command::Cancel(more)).unwrap();
+            }
+        }
+        let root = Caller { person: person(0), ..inside.clone() };
+        assert_eq!(world.ask(&root, Command::Release(None)), Ok(Done::Grant(grant)));
+        assert_eq!(world.last(What::GrantReleased).session, Some(1));
+    }
+}
+
+#[test]
+fn what_has_been_decided_is_told_to_whom_it_concerns_and_to_nobody_else() {
+    let mut world = World::new(1, Settings::default());
+    let id = world.request(&at_login(REQ, REQ));
+    let mut denied = world.ledger.requests[&id].clone();
+    denied.state = RequestState::Denied { by: person(APP).account, reason: reason() };
+    denied.closed_at = Some(WallTime(1_000_000));
+    let command = || Command::AlreadyClosed { kind: CommandKind::Approve, request: Box::new(denied.clone()) };
+    let told = world.ask(&at_login(APP2, APP2), command());
+    let expected = "request 1 was denied by u2 at 1970-01-01T00:00:01";
+    assert!(matches!(&told, Err(Refusal::AlreadyDecided(text)) if text.starts_with(expected)), "{told:?}");
+    assert!(matches!(world.ask(&at_login(9, 9), command()), Err(Refusal::NoSuch(_))));
+    // May see it, and is no approver.
+    let operator = world.approve(&at_login(OP, OP), id);
+    assert!(matches!(operator, Err(Refusal::NotAuthorized(_))), "{operator:?}");
+    assert!(matches!(world.approve(&at_login(9, 9), id), Err(Refusal::NoSuch(_))));
+}
+
+#[test]
+fn who_could_not_be_read_may_nothing() {
+    let ledger = Ledger::default();
+    let policy = policy(1, Settings { approve_without_login: true, ..Settings::default() });
+    for kind in CommandKind::ALL {
+        for uid in [0, OP] {
+            let caller = elsewhere(uid, None, Place::Unreadable("it has ended".into()));
+            assert!(admit(&ledger, Some(&policy), &caller, kind).is_err(), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn no_command_that_opens_something_is_allowed_from_a_window() {
+    for kind in CommandKind::ALL.into_iter().filter(|kind| kind.changes()) {
+        for origin in Origin::ALL.into_iter().filter(|origin| origin.is_window()) {
+            assert!(matches!(kind.rule(origin), Rule::Own | Rule::Refused(_)), "{kind:?} {origin:?}");
+        }
+    }
+}
