@@ -32,6 +32,8 @@ pub mod idle;
 
 mod facts;
 
+pub mod limits;
+
 pub mod alerts;
 
 pub mod notices;

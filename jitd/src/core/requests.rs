@@ -40,7 +40,9 @@ pub(super) fn command(turn: &mut Turn<'_>, caller: &Caller, command: Command) ->
         Command::Revoke { which, reason } => ("revoke".to_owned(), revoke(turn, caller, &which, &reason)),
         Command::Seal { key, again } => ("audit seal".to_owned(), seal(turn, caller, key, again)),
     };
-    if let Err(refusal) = &result {
+    if let Err(refusal) = &result
+        && turn.records_refusal(caller.person.account.uid, &caller.person.account.name)
+    {
         turn.note(What::CommandRefused, facts::refused(caller, &what, &refusal.to_string()));
     }
     result

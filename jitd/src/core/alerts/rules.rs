@@ -51,6 +51,8 @@ rules! {
     SessionStuck = "session-stuck";
     /// A PAM stack does not ask any more.
     StackBroken = "stack-broken";
+    /// Somebody causes more work than one user may; one alert for the host, whoever it is.
+    LimitReached = "limit-reached";
 }
 
 /// `[alerts]` of the settings.
