@@ -101,7 +101,7 @@ install-files:
 	install -d $(ROOT)/lib/systemd/system
 	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' systemd/jitd.service >$(ROOT)/lib/systemd/system/jitd.service
 	chmod 0644 $(ROOT)/lib/systemd/system/jitd.service
-	install -m 0644 systemd/jitd.socket systemd/jit.slice $(ROOT)/lib/systemd/system/
+	install -m 0644 systemd/jitd.socket systemd/jitd-operator.socket systemd/jit.slice $(ROOT)/lib/systemd/system/
 	install -D -m 0644 packaging/journal/jitd.catalog $(ROOT)/lib/systemd/catalog/jitd.catalog
 	install -D -m 0644 packaging/sysusers/jitd.conf $(ROOT)/lib/sysusers.d/jitd.conf
 	install -D -m 0644 packaging/dbus/org.jitd.Jit1.conf $(ROOT)/share/dbus-1/system.d/org.jitd.Jit1.conf

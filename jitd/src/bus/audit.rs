@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd as StdFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jit_proto::chain::{Head, Sealed};
 use jit_proto::dict::{Dict, from_dict, to_dict, to_dicts};
@@ -28,15 +29,16 @@ use crate::store::{Index, Reader, StoreError};
 /// No call returns more records than this.
 const MOST_RECORDS: u64 = 1000;
 
+#[derive(Clone)]
 pub(super) struct Audit {
     engine: Handle,
-    /// One seal is begun at a time, so that each key is told the number that belongs to it.
-    sealing: Mutex<()>,
+    /// One seal is begun at a time, on whichever socket, so that each key is told the number that belongs to it.
+    sealing: Arc<Mutex<()>>,
 }
 
 impl Audit {
     pub(super) fn new(engine: Handle) -> Self {
-        Self { engine, sealing: Mutex::new(()) }
+        Self { engine, sealing: Arc::new(Mutex::new(())) }
     }
 
     /// A reader for a caller who may read, and the chain's end as the engine remembers it.

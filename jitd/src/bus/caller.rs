@@ -1,4 +1,5 @@
-//! Who sends a message on the system bus: asked of the bus and of `/proc`, never believed from the message.
+//! Who sends a message on the system bus or the operators' socket: asked of the bus, the kernel and `/proc`, never believed
+//! from the message.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -62,6 +63,12 @@ struct Credentials {
 }
 
 async fn credentials(connection: &Connection, header: &Header<'_>) -> Result<Credentials, String> {
+    if !connection.is_bus() {
+        // On a socket of our own the kernel names the other end, and a sender in the message is anybody's word.
+        let known = connection.peer_creds().await.map_err(|error| error.to_string())?;
+        let uid = known.unix_user_id().ok_or("the kernel does not say who calls")?;
+        return Ok(Credentials { uid, pid: known.process_id() });
+    }
     let sender = header.sender().ok_or("the message has no sender")?.to_owned();
     let bus = fdo::DBusProxy::new(connection).await.map_err(|error| error.to_string())?;
     let known = bus.get_connection_credentials(sender.into()).await;
