@@ -196,6 +196,7 @@ fn unanswered(error: zbus::Error) -> Unanswered {
                 _ => Unanswered::Error(text),
             }
         }
+        zbus::Error::InputOutput(error) if is_own_limit(&error) => Unanswered::Means(Errno::MFILE.into()),
         zbus::Error::InputOutput(error) => Unanswered::Lost(error.to_string()),
         error => Unanswered::Lost(error.to_string()),
     }

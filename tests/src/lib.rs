@@ -28,3 +28,5 @@ pub mod login;
 pub mod lifeline;
 
 pub mod precision;
+
+pub mod floods;
