@@ -44,6 +44,11 @@ pub(crate) fn exchange(
         left -= 1;
         match exchange_once(clock, call, passed) {
             Err(Unanswered::Connect(error)) if left > 0 && is_not_taken(&error) && clock.left().is_some() => {}
+            // Many call at once; there is room again when the daemon has taken some of them.
+            Err(Unanswered::Connect(error)) if is_full(&error) && clock.left().is_some() => {
+                left += 1;
+                pause();
+            }
             outcome => return outcome,
         }
     }
@@ -53,6 +58,17 @@ pub(crate) fn exchange(
 /// unread, EPIPE where it had closed before); so it has decided nothing.
 fn is_not_taken(error: &io::Error) -> bool {
     [Errno::CONNRESET, Errno::PIPE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Whether the queue of callers is full (unix(7): EAGAIN from a connect that must not wait).
+fn is_full(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::AGAIN.raw_os_error())
+}
+
+/// Waits a little.
+fn pause() {
+    // With no descriptor to look at it is a wait that a signal may end early, which does no harm.
+    let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 5_000_000 }));
 }
 
 fn exchange_once(
@@ -85,7 +101,7 @@ fn exchange_once(
     }
 }
 
-/// A socket that root holds the other end of. Connecting never waits: a full queue is an error (unix(7), EAGAIN).
+/// A socket that root holds the other end of. Connecting never waits by itself: a full queue is an error (unix(7), EAGAIN).
 fn connected() -> Result<OwnedFd, Unanswered> {
     let means = |error: Errno| Unanswered::Means(error.into());
     let failed = |error: Errno| Unanswered::Connect(error.into());

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, reason = "a report")]
 
 use anyhow::{Result, ensure};
-use jit_tests::floods::{FLOODS, Scene, anonymous, was_never_ended};
+use jit_tests::floods::{FLOODS, Scene, memory, was_never_ended};
 use jit_tests::host::{Host, play};
 use jit_tests::plan::{Plan, Release};
 
@@ -30,8 +30,8 @@ fn floods(host: &mut Host, only: &[String]) -> Result<()> {
         refused += outcome.refused;
         was_never_ended(host)?;
     }
-    let left = anonymous(host)?;
-    println!("at the end jitd has {:.1} MB", left as f64 / 1e6);
+    let (left, peak) = memory(host)?;
+    println!("at the end jitd has {:.1} MB; it has had {:.1} MB at most, files included", left as f64 / 1e6, peak as f64 / 1e6);
     println!("floods: {became_root} became root, {held_up} held up, {refused} refused");
     ensure!(became_root == 0 && held_up == 0, "somebody got in, or was kept out");
     ensure!(left <= AT_THE_END, "jitd has {left} bytes at the end");
