@@ -29,12 +29,13 @@ install -m $(1) $(2) $(3).new
 mv -f $(3).new $(3)
 endef
 
-.PHONY: help build demo test soak check bench bench-verify deb install install-files clean setup-build setup-test setup-check
+.PHONY: help build demo test test-hostile soak check bench bench-verify deb install install-files clean setup-build setup-test setup-check
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo      the whole story on a booted Debian host; KEEP=1 leaves the host up'
 	@echo 'make test      every test; those on booted hosts need root'
+	@echo 'make test-hostile   attacks on a booted host in their long form, a line for what each came to; about half an hour'
 	@echo 'make check     formatting, lints, licences, then make test: what has to hold before a commit'
 	@echo 'make bench     what the gate costs sudo, beside its alternatives, on a booted host'
 	@echo 'make soak      the long forms of tests that have one: 200 kills in the middle of commits'
@@ -69,6 +70,10 @@ soak: setup-test
 
 test: setup-test deb
 	@tests/run.sh
+
+test-hostile: setup-test deb
+	$(CARGO) build --release $(CARGO_FLAGS) -p jit_tests
+	$(RELEASE)/hostile_lane
 
 # cargo-deny is checked where it is installed; building it takes longer than everything else here.
 check: setup-check

@@ -193,12 +193,12 @@ fn jitctl_says_within_five_seconds_that_the_daemon_hangs() -> Result<()> {
 fn a_process_that_asks_a_thousand_times_leaves_nothing_behind() -> Result<()> {
     play(&Plan::new(Release::Trixie).with_debian(&["pamtester"]), |host| {
         host.grant(DAVE, "ops", "30m")?;
-        let mut dave = host.login(DAVE)?;
         // As root with dave's real uid, as sudo is: one process for all calls.
-        let calls = "acct_mgmt ".repeat(1000);
-        host.write("/usr/local/bin/often", &format!("#!/bin/sh\nexec pamtester sudo dave {calls}\n"))?;
-        host.root_sh("chmod 755 /usr/local/bin/often")?.ok()?;
-        let often = format!("systemd-run --quiet --collect --unit=often --no-block setpriv --ruid={} --euid=0 often", uid(DAVE));
+        let often = format!(
+            "systemd-run --quiet --collect --unit=often --no-block setpriv --ruid={} --euid=0 pamtester sudo dave {}",
+            uid(DAVE),
+            "acct_mgmt ".repeat(1000)
+        );
         host.root_sh(&often)?.ok()?;
         let mut most = 0;
         wait_until("all calls are made", Duration::from_secs(60), || {
@@ -210,9 +210,8 @@ fn a_process_that_asks_a_thousand_times_leaves_nothing_behind() -> Result<()> {
         let allowed = of(host, |record| record["event"] == "access.allowed" && record["user"] == DAVE)?;
         ensure!(allowed == 1000, "{allowed} of 1000 calls");
         ensure!(most <= 64, "{most} sessions of one process at once");
-        host.no_session_left(Duration::from_secs(10))?;
-        drop(dave.run("true")?);
-        Ok(())
+        eprintln!("{most} sessions at once at most");
+        host.no_session_left(Duration::from_secs(10))
     })
 }
 

@@ -4,6 +4,7 @@
 //! sudo has connected with effective uid 0, whoever runs it, and its caller may stop it before it asks; so what counts is
 //! the real uid of the process, which is its caller's.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -109,8 +110,9 @@ impl Table {
     }
 
     fn has_most(&self) -> Option<UserId> {
-        let of = |uid| self.connections.iter().filter(|other| other.whose() == uid).count();
-        self.connections.iter().map(Connection::whose).max_by_key(|uid| of(*uid)).flatten()
+        let mut counts: BTreeMap<Option<UserId>, usize> = BTreeMap::new();
+        self.connections.iter().for_each(|connection| *counts.entry(connection.whose()).or_default() += 1);
+        counts.into_iter().max_by_key(|(_, count)| *count).and_then(|(uid, _)| uid)
     }
 }
 
