@@ -96,9 +96,7 @@ impl From<zbus::Error> for Failure {
                 zbus::fdo::Error::ZBus(inner) => inner.into(),
                 fdo => from_name(&fdo.name(), fdo.description().unwrap_or_default()),
             },
-            zbus::Error::InputOutput(why) if why.kind() == std::io::ErrorKind::TimedOut => {
-                no_answer()
-            }
+            zbus::Error::InputOutput(why) if why.kind() == std::io::ErrorKind::TimedOut => no_answer(),
             zbus::Error::InputOutput(why) => no_bus(&why),
             zbus::Error::Connection(why, _) => no_bus(&why),
             zbus::Error::Handshake(why) => no_bus(&why),

@@ -45,9 +45,8 @@ impl Counter {
     pub async fn run(self, engine: Handle) {
         loop {
             self.shared.counted.notified().await;
-            let counts = std::mem::take(
-                &mut *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner),
-            );
+            let counts =
+                std::mem::take(&mut *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner));
             // Names come from NSS, which may be slow; a count without one is told all the same.
             let named = tokio::task::spawn_blocking(move || counts.into_iter().map(named).collect()).await;
             let Ok(reached) = named else { continue };

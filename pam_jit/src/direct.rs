@@ -43,7 +43,8 @@ pub(crate) fn exchange(
     loop {
         left -= 1;
         match exchange_once(clock, call, passed) {
-            Err(Unanswered::Connect(error)) if left > 0 && is_not_taken(&error) && clock.left().is_some() => {}
+            Err(Unanswered::Connect(error)) if left > 0 && is_not_taken(&error) && clock.left().is_some() => {
+            }
             // Many call at once; there is room again when the daemon has taken some of them.
             Err(Unanswered::Connect(error)) if is_full(&error) && clock.left().is_some() => {
                 left += 1;
@@ -71,11 +72,7 @@ fn pause() {
     let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 5_000_000 }));
 }
 
-fn exchange_once(
-    clock: &Deadline,
-    call: &Message,
-    passed: BorrowedFd<'_>,
-) -> Result<Message, Unanswered> {
+fn exchange_once(clock: &Deadline, call: &Message, passed: BorrowedFd<'_>) -> Result<Message, Unanswered> {
     let socket = &connected()?;
     send(socket, call, passed)?;
     let mut come = Vec::with_capacity(1024);

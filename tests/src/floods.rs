@@ -191,7 +191,8 @@ impl Scene {
         )?
         .ok()?;
         outcome.revoke = begun.elapsed();
-        let approved = self.approver.run_within(&format!("jitctl approve {request}"), Duration::from_secs(40))?;
+        let approved =
+            self.approver.run_within(&format!("jitctl approve {request}"), Duration::from_secs(40))?;
         approved.ok()?;
         outcome.approve = approved.took;
         let status = self.asker.run_within("jitctl status", Duration::from_secs(40))?;
@@ -228,7 +229,8 @@ impl Scene {
 /// # Errors
 /// When that cannot be read.
 pub fn memory(host: &Host) -> Result<(u64, u64)> {
-    let status = host.root_sh("cat /proc/$(systemctl show --property=MainPID --value jitd.service)/status")?;
+    let status =
+        host.root_sh("cat /proc/$(systemctl show --property=MainPID --value jitd.service)/status")?;
     status.ok()?;
     let figure = |key: &str| -> Result<u64> {
         let line = status.stdout.lines().find_map(|line| line.strip_prefix(key)).context("no such figure")?;

@@ -23,7 +23,8 @@ fn floods_hold_nobody_up_and_are_told() -> Result<()> {
     play(&Plan::new(Release::Trixie), |host| {
         let mut scene = Scene::set(host)?;
         let (mut became_root, mut held_up, mut refused) = (0, 0, 0);
-        for name in ["show-no-reply", "status-answered", "request-huge", "search-answered", "churn", "sudos"] {
+        for name in ["show-no-reply", "status-answered", "request-huge", "search-answered", "churn", "sudos"]
+        {
             let flood = Flood::named(name).context(name)?;
             let outcome = scene.play(host, flood, 6, 15)?;
             eprintln!("{outcome}");
@@ -40,7 +41,8 @@ fn floods_hold_nobody_up_and_are_told() -> Result<()> {
         was_never_ended(host)?;
         let told = host.record("limit.reached", |record| record["user"] == MALLORY)?;
         ensure!(told["suppressed"].as_u64() > Some(0), "{told}");
-        let alerts = of(host, |record| record["event"] == "alert.raised" && record["alert"] == "limit-reached")?;
+        let alerts =
+            of(host, |record| record["event"] == "alert.raised" && record["alert"] == "limit-reached")?;
         ensure!(alerts == 1, "{alerts} alerts of one flood");
         Ok(())
     })
@@ -78,7 +80,8 @@ fn a_thousand_stopped_callers_hold_nobody_up() -> Result<()> {
         let flooded = times()?;
         eprintln!("quiet {quiet:?}, with 1,000 silent callers {flooded:?}");
         ensure!(flooded.as_secs_f64() <= 3.0 * quiet.as_secs_f64(), "quiet {quiet:?}, flooded {flooded:?}");
-        let alerts = of(host, |record| record["event"] == "alert.raised" && record["alert"] == "limit-reached")?;
+        let alerts =
+            of(host, |record| record["event"] == "alert.raised" && record["alert"] == "limit-reached")?;
         ensure!(alerts == 1, "{alerts} alerts");
         let records = of(host, |record| record["event"] == "limit.reached")?;
         ensure!(records == 4, "{records} records of four users in a quarter of an hour");
@@ -144,16 +147,17 @@ fn operators_revoke_while_the_bus_is_stopped() -> Result<()> {
         let mut oscar = host.login(OSCAR)?;
         // A refusal over the socket is the daemon's own, and the caller is the one that the kernel names.
         oscar.run(&format!("jitctl approve {grant}"))?.says("no pending request")?;
-        let refused = mallory.run("busctl --address=unix:path=/run/jitd/operator.sock introspect org.jitd.Jit1 /")?;
+        let refused =
+            mallory.run("busctl --address=unix:path=/run/jitd/operator.sock introspect org.jitd.Jit1 /")?;
         refused.holds(refused.status != 0, "a stranger opens the operators' socket")?;
         let bus = host.root(&["systemctl", "show", "--property=MainPID", "--value", "dbus.service"])?;
         let bus = bus.stdout.trim().to_owned();
         host.root(&["kill", "-STOP", &bus])?.ok()?;
         let begun = now();
-        let revoked = host.root(&["jitctl", "revoke", &grant.to_string(), "--reason", "the bus is stopped"])?;
+        let revoked =
+            host.root(&["jitctl", "revoke", &grant.to_string(), "--reason", "the bus is stopped"])?;
         let by_root = begun.elapsed();
-        let by_operator =
-            oscar.run(&format!("jitctl revoke {other} --reason 'the bus is stopped'"))?;
+        let by_operator = oscar.run(&format!("jitctl revoke {other} --reason 'the bus is stopped'"))?;
         host.root(&["kill", "-CONT", &bus])?.ok()?;
         revoked.ok()?;
         by_operator.ok()?;

@@ -114,8 +114,7 @@ impl Intake {
             begun: HashMap::new(),
         };
         let peer = peer.map(|peer| UserId(peer.uid));
-        let intake =
-            Self { state: Mutex::new(state), wake: Notify::new(), refusals, unknown, counter, peer };
+        let intake = Self { state: Mutex::new(state), wake: Notify::new(), refusals, unknown, counter, peer };
         (Arc::new(intake), Beside { refusals: refused, unknown: asked })
     }
 

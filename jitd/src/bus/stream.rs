@@ -14,8 +14,8 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tracing::debug;
 use zbus::Message;
-use zbus::connection::socket::{ReadHalf, Split, WriteHalf};
 use zbus::connection::Socket;
+use zbus::connection::socket::{ReadHalf, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
 use zbus::fdo::ConnectionCredentials;
 use zbus::wire::Endian;
@@ -120,7 +120,8 @@ impl Reader {
         let passed = std::mem::take(&mut self.passed);
         // SAFETY: the length is that of the header, and `from_bytes` parses the header with errors and not with trust;
         // zbus's own socket reader hands it bytes that were checked no further.
-        let message = unsafe { Message::from_bytes(Data::new_fds(bytes, Context::new(sizes.endian, 0), passed)) };
+        let message =
+            unsafe { Message::from_bytes(Data::new_fds(bytes, Context::new(sizes.endian, 0), passed)) };
         match message {
             Ok(message) => Ok(Some(message)),
             // The specification has unknown header fields ignored; zbus does not know how, and nobody of ours sends any.

@@ -108,10 +108,9 @@ fn durability_of(event: &Event) -> Durability {
             Stage::Enter { .. } => Durability::BeforeTheSession,
             Stage::Recheck | Stage::Track => Durability::WithTheNext,
         },
-        Event::SessionGone(..)
-        | Event::NotTold { .. }
-        | Event::LogFound(..)
-        | Event::LimitsReached(_) => Durability::WithTheNext,
+        Event::SessionGone(..) | Event::NotTold { .. } | Event::LogFound(..) | Event::LimitsReached(_) => {
+            Durability::WithTheNext
+        }
         Event::Tick | Event::SessionIdle(_) | Event::SessionIdledOut(_) | Event::LoginGone(_) => {
             Durability::BeforeTheSession
         }

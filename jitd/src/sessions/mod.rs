@@ -85,7 +85,10 @@ enum ToSession {
     EnteredAgain,
     Prolong(BootTime),
     MindIdleness(Option<Duration>),
-    Terminate { manner: Manner, due: BootTime },
+    Terminate {
+        manner: Manner,
+        due: BootTime,
+    },
 }
 
 /// Runs until the engine ends. Each session has a task of its own, so one that is stuck delays no other.

@@ -14,7 +14,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use jit_proto::names::{AUDIT_INTERFACE, BUS_NAME, GATE_SOCKET, MANAGER_INTERFACE, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
+use jit_proto::names::{
+    AUDIT_INTERFACE, BUS_NAME, GATE_SOCKET, MANAGER_INTERFACE, OBJECT_PATH, SYSTEM_BUS_ADDRESS,
+};
 use jit_tests::clock::{Deadline, rest};
 use jit_tests::floods::{Flood, How};
 use rustix::process::{Pid, Signal, kill_process};
@@ -142,7 +144,11 @@ fn half(flood: Flood, until: Deadline) -> Result<u64> {
             open.clear();
             continue;
         };
-        let part = if sent % 2 == 0 { b"\0AUTH EXT".to_vec() } else { call.data()[..call.data().len() / 2].to_vec() };
+        let part = if sent % 2 == 0 {
+            b"\0AUTH EXT".to_vec()
+        } else {
+            call.data()[..call.data().len() / 2].to_vec()
+        };
         let _ = bus.write_all(&part);
         open.push_back(bus);
         if open.len() > 8 {
@@ -252,7 +258,9 @@ fn call(flood: Flood) -> Result<Message> {
         "Show" => to(MANAGER_INTERFACE, "Show").build(&1_u64),
         "Request" => to(MANAGER_INTERFACE, "Request").build(&("ops", 0_u64, long.as_str(), "", nothing)),
         "Revoke" => to(MANAGER_INTERFACE, "Revoke").build(&(1_u64, "a reason that is long enough", nothing)),
-        "RevokeUser" => to(MANAGER_INTERFACE, "RevokeUser").build(&("root", "a reason that is long enough", nothing)),
+        "RevokeUser" => {
+            to(MANAGER_INTERFACE, "RevokeUser").build(&("root", "a reason that is long enough", nothing))
+        }
         "Search" => to(AUDIT_INTERFACE, "Search").build(&(nothing, 0_u64, 1000_u64)),
         "Read" => to(AUDIT_INTERFACE, "Read").build(&(0_u64, 1000_u64)),
         "GetAll" => to("org.freedesktop.DBus.Properties", "GetAll").build(&AUDIT_INTERFACE),

@@ -31,7 +31,11 @@ fn floods(host: &mut Host, only: &[String]) -> Result<()> {
         was_never_ended(host)?;
     }
     let (left, peak) = memory(host)?;
-    println!("at the end jitd has {:.1} MB; it has had {:.1} MB at most, files included", left as f64 / 1e6, peak as f64 / 1e6);
+    println!(
+        "at the end jitd has {:.1} MB; it has had {:.1} MB at most, files included",
+        left as f64 / 1e6,
+        peak as f64 / 1e6
+    );
     println!("floods: {became_root} became root, {held_up} held up, {refused} refused");
     ensure!(became_root == 0 && held_up == 0, "somebody got in, or was kept out");
     ensure!(left <= AT_THE_END, "jitd has {left} bytes at the end");

@@ -147,7 +147,10 @@ mod tests {
         reports.count(None, "", Door::Gate, 3);
         let _ = reports.take_due(at(0));
         reports.count(None, "", Door::Gate, 4);
-        assert_eq!(reports.take_all(at(1)), [Due { uid: None, name: String::new(), door: Door::Gate, count: 4 }]);
+        assert_eq!(
+            reports.take_all(at(1)),
+            [Due { uid: None, name: String::new(), door: Door::Gate, count: 4 }]
+        );
         assert_eq!(reports.take_all(at(1)), []);
     }
 
