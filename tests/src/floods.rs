@@ -25,6 +25,8 @@ pub enum How {
     Held,
     /// Half handshakes and half messages.
     Half,
+    /// Signals sent to every connection there is on the bus, in the name of others.
+    Signals,
     /// Lines for syslog that look like records.
     Syslog,
     /// Sudos that are stopped between their audit session and their answer.
@@ -79,6 +81,8 @@ floods! {
     "churn": Churn "Show" 0;
     "held": Held "Show" 0;
     "half": Half "Show" 0;
+    "signals": Signals "SessionRemoved" 0;
+    "signals-huge": Signals "SessionRemoved" 30_000_000;
     "syslog": Syslog "" 0;
     "stopped-sudos": StoppedSudos "" 0;
     "sudos": Sudos "" 0;

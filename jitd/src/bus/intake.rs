@@ -18,6 +18,8 @@ use crate::clock::boot_now;
 use crate::core::limits::{Admission, Bounds, Door, Limiter, Over, Rate};
 use crate::limits::Counter;
 
+/// The bus itself, as a sender.
+const THE_BUS: &str = "org.freedesktop.DBus";
 /// The name of the error that a call above a limit is answered with.
 const LIMITS_EXCEEDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
 /// No user's scripts call more often for long.
@@ -25,9 +27,12 @@ const RATE: Rate = Rate { burst: 600, per_minute: 6_000 };
 /// Calls that are answered from memory.
 const LIGHT: Bounds =
     Bounds { in_flight: 4, in_flight_in_all: 12, waiting: 24, waiting_in_all: 96, for_root: 8, rate: RATE };
-/// Calls whose answers may be large, or that read files and records.
-const HEAVY: Bounds =
-    Bounds { in_flight: 1, in_flight_in_all: 2, waiting: 12, waiting_in_all: 24, for_root: 2, rate: RATE };
+/// Calls that are answered with lists of what is in memory.
+const LISTS: Bounds =
+    Bounds { in_flight: 1, in_flight_in_all: 3, waiting: 12, waiting_in_all: 48, for_root: 2, rate: RATE };
+/// Calls that read the record or the policy's files, and may take long.
+const LONG: Bounds =
+    Bounds { in_flight: 1, in_flight_in_all: 3, waiting: 4, waiting_in_all: 24, for_root: 2, rate: RATE };
 /// The gate's interface, which only root may call: the module, for a sudo of whomever.
 const GATE: Bounds =
     Bounds { in_flight: 1, in_flight_in_all: 2, waiting: 512, waiting_in_all: 8, for_root: 64, rate: RATE };
@@ -61,8 +66,18 @@ pub(super) struct Intake {
     refusals: mpsc::Sender<Message>,
     unknown: mpsc::Sender<String>,
     counter: Counter,
-    /// Who all calls come from, where the other end is not the bus.
-    peer: Option<UserId>,
+    end: End,
+}
+
+/// Who is at the other end, and what it may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The bus, where anybody calls.
+    Bus,
+    /// The bus, on a connection with which jitd itself calls others; nobody has business to call there.
+    BusForCalls,
+    /// One process on a socket of our own, which calls.
+    Peer(Peer),
 }
 
 /// What the tasks beside an intake work with.
@@ -74,7 +89,8 @@ pub(super) struct Beside {
 #[derive(Debug)]
 struct State {
     light: Limiter<Message>,
-    heavy: Limiter<Message>,
+    lists: Limiter<Message>,
+    long: Limiter<Message>,
     gate: Limiter<Message>,
     senders: HashMap<String, UserId>,
     parked: HashMap<String, Vec<Message>>,
@@ -94,18 +110,20 @@ struct Begun {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weight {
     Light,
-    Heavy,
+    List,
+    Long,
     Gate,
 }
 
 impl Intake {
-    /// An intake for the bus, or for one peer.
-    pub(super) fn new(counter: Counter, peer: Option<Peer>) -> (Arc<Self>, Beside) {
+    /// An intake for one connection.
+    pub(super) fn new(counter: Counter, end: End) -> (Arc<Self>, Beside) {
         let (refusals, refused) = mpsc::channel(MAX_REFUSALS);
         let (unknown, asked) = mpsc::channel(MAX_UNKNOWN);
         let state = State {
             light: Limiter::new(LIGHT),
-            heavy: Limiter::new(HEAVY),
+            lists: Limiter::new(LISTS),
+            long: Limiter::new(LONG),
             gate: Limiter::new(GATE),
             senders: HashMap::new(),
             parked: HashMap::new(),
@@ -113,8 +131,7 @@ impl Intake {
             ready: VecDeque::new(),
             begun: HashMap::new(),
         };
-        let peer = peer.map(|peer| UserId(peer.uid));
-        let intake = Self { state: Mutex::new(state), wake: Notify::new(), refusals, unknown, counter, peer };
+        let intake = Self { state: Mutex::new(state), wake: Notify::new(), refusals, unknown, counter, end };
         (Arc::new(intake), Beside { refusals: refused, unknown: asked })
     }
 
@@ -130,12 +147,19 @@ impl Intake {
 
     /// Takes a message that has come; returns it if it may be handed on now.
     pub(super) fn sort(&self, message: Message) -> Option<Message> {
-        if message.message_type() != Type::MethodCall {
-            return Some(message);
-        }
         let sender = sender_of(&message);
+        if message.message_type() != Type::MethodCall {
+            return self.is_believed(&message, &sender).then_some(message);
+        }
+        if self.end == End::BusForCalls {
+            self.counter.count(None, Door::BusWithoutReply);
+            return None;
+        }
         let mut state = self.state();
-        let uid = self.peer.or_else(|| state.senders.get(&sender).copied());
+        let uid = match self.end {
+            End::Peer(peer) => Some(UserId(peer.uid)),
+            End::Bus | End::BusForCalls => state.senders.get(&sender).copied(),
+        };
         if message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED) {
             // Whoever wants no answer wants nothing that this daemon does, and would not learn of a refusal.
             self.counter.count(uid, self.door(true));
@@ -150,6 +174,24 @@ impl Intake {
             return None;
         };
         self.admit(&mut state, uid, sender, message)
+    }
+
+    /// Whether what is no call is what it seems to be.
+    ///
+    /// The bus lets any user send a signal to one connection, whatever its interface and path, and zbus cannot compare its
+    /// sender with a well-known name. What PID 1 and logind tell, they tell everybody, by the rules that this daemon has
+    /// the bus match, and there the bus compares.
+    fn is_believed(&self, message: &Message, sender: &str) -> bool {
+        let believed = match (self.end, message.message_type()) {
+            (End::Peer(_), _) => false,
+            (_, Type::Signal) => message.header().destination().is_none() || sender == THE_BUS,
+            // The bus passes on only answers to calls that were made.
+            (_, _) => true,
+        };
+        if !believed {
+            self.counter.count(None, self.door(true));
+        }
+        believed
     }
 
     /// Refuses a call that is too large, of which only the header was read.
@@ -263,10 +305,10 @@ impl Intake {
     }
 
     fn door(&self, without_reply: bool) -> Door {
-        match (self.peer, without_reply) {
-            (Some(_), _) => Door::Operators,
-            (None, true) => Door::BusWithoutReply,
-            (None, false) => Door::Bus,
+        match (self.end, without_reply) {
+            (End::Peer(_), _) => Door::Operators,
+            (_, true) => Door::BusWithoutReply,
+            (_, false) => Door::Bus,
         }
     }
 
@@ -279,7 +321,8 @@ impl State {
     fn limiter(&mut self, weight: Weight) -> &mut Limiter<Message> {
         match weight {
             Weight::Light => &mut self.light,
-            Weight::Heavy => &mut self.heavy,
+            Weight::List => &mut self.lists,
+            Weight::Long => &mut self.long,
             Weight::Gate => &mut self.gate,
         }
     }
@@ -288,7 +331,7 @@ impl State {
         if let Some(message) = self.ready.pop_front() {
             return Some(message);
         }
-        for weight in [Weight::Gate, Weight::Light, Weight::Heavy] {
+        for weight in [Weight::Gate, Weight::Light, Weight::List, Weight::Long] {
             if let Some((uid, message)) = self.limiter(weight).next() {
                 let key = (sender_of(&message), message.primary_header().serial_num().get());
                 if self.begun.contains_key(&key) {
@@ -315,7 +358,8 @@ impl State {
             self.done(&key, now);
         }
         self.light.forget_idle(now);
-        self.heavy.forget_idle(now);
+        self.lists.forget_idle(now);
+        self.long.forget_idle(now);
     }
 }
 
@@ -330,10 +374,8 @@ fn weight_of(message: &Message) -> Weight {
     let member = header.member().map_or("", |name| name.as_str());
     match (interface, member) {
         (GATE_INTERFACE, _) => Weight::Gate,
-        (AUDIT_INTERFACE, "Read" | "Search" | "Verify" | "Head")
-        | (MANAGER_INTERFACE, "Pending" | "Grants" | "Sessions" | "Roles" | "PolicyCheck" | "PolicyShow") => {
-            Weight::Heavy
-        }
+        (AUDIT_INTERFACE, "Read" | "Search" | "Verify") | (MANAGER_INTERFACE, "PolicyCheck") => Weight::Long,
+        (MANAGER_INTERFACE, "Pending" | "Grants" | "Sessions" | "Roles" | "PolicyShow") => Weight::List,
         _ => Weight::Light,
     }
 }
@@ -376,5 +418,105 @@ async fn look_up_senders(intake: Arc<Intake>, connection: Connection, mut unknow
             }
             Some(_) = asking.join_next() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(sender: &str, flags: Option<Flags>) -> Message {
+        let call = Message::method_call("/org/jitd/Jit1", "Show").interface(MANAGER_INTERFACE).sender(sender);
+        let call = match flags {
+            Some(flags) => call.with_flags(flags),
+            None => call,
+        };
+        call.build(&1_u64).unwrap()
+    }
+
+    fn answer(call: &Message) -> Message {
+        Message::method_return(&call.header()).build(&()).unwrap()
+    }
+
+    #[test]
+    fn a_senders_calls_wait_until_it_is_known_and_then_begin_up_to_the_limit() {
+        let (intake, mut beside) = Intake::new(Counter::default(), End::Bus);
+        let calls: Vec<Message> = (0..40).map(|_| call(":1.7", None)).collect();
+        assert!(calls.iter().all(|call| intake.sort(call.clone()).is_none()));
+        assert_eq!(beside.unknown.try_recv().unwrap(), ":1.7");
+        assert!(beside.unknown.try_recv().is_err(), "it is asked about once");
+        let refused = std::iter::from_fn(|| beside.refusals.try_recv().ok()).count();
+        assert_eq!(refused, 40 - MAX_UNKNOWN_CALLS);
+        intake.is_known(":1.7", Some(UserId(1000)));
+        let begun: Vec<Message> = std::iter::from_fn(|| intake.take_ready()).collect();
+        assert_eq!(begun.len(), LIGHT.in_flight);
+        intake.answered(&answer(&begun[0]));
+        assert!(intake.take_ready().is_some());
+        assert!(intake.take_ready().is_none());
+    }
+
+    #[test]
+    fn every_call_that_began_ends_with_its_answer() {
+        let (intake, _beside) = Intake::new(Counter::default(), End::Bus);
+        intake.is_known(":1.7", Some(UserId(1000)));
+        for _ in 0..100 {
+            let call = call(":1.7", None);
+            let begun = intake.sort(call).unwrap();
+            intake.answered(&answer(&begun));
+        }
+        assert_eq!(intake.state().light.in_flight(), 0);
+        assert!(intake.state().begun.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_begun_for_who_wants_no_answer_or_uses_a_number_twice() {
+        let (intake, _beside) = Intake::new(Counter::default(), End::Bus);
+        intake.is_known(":1.7", Some(UserId(1000)));
+        assert!(intake.sort(call(":1.7", Some(Flags::NO_REPLY_EXPECTED))).is_none());
+        let twice = call(":1.7", None);
+        assert!(intake.sort(twice.clone()).is_some());
+        assert!(intake.sort(twice).is_none());
+        assert_eq!(intake.state().light.in_flight(), 1);
+    }
+
+    #[test]
+    fn a_signal_that_somebody_sends_to_us_alone_is_not_believed() {
+        let signal = |sender: &str, to: Option<&str>| {
+            let signal = Message::signal(
+                "/org/freedesktop/login1",
+                "org.freedesktop.login1.Manager",
+                "SessionRemoved",
+            );
+            let signal = signal.sender(sender);
+            let signal = match to {
+                Some(to) => signal.destination(to),
+                None => signal,
+            };
+            signal.build(&()).unwrap()
+        };
+        for end in [End::Bus, End::BusForCalls] {
+            let (intake, _beside) = Intake::new(Counter::default(), end);
+            assert!(intake.sort(signal(":1.7", Some(":1.2"))).is_none());
+            assert!(intake.sort(signal(":1.7", None)).is_some(), "the bus has matched it");
+            assert!(intake.sort(signal(THE_BUS, Some(":1.2"))).is_some());
+        }
+        let (intake, _beside) = Intake::new(Counter::default(), End::BusForCalls);
+        assert!(intake.sort(call(":1.7", None)).is_none(), "nobody calls there");
+    }
+
+    #[test]
+    fn a_call_that_is_too_large_is_refused_by_its_header() {
+        let (intake, mut beside) = Intake::new(Counter::default(), End::Bus);
+        let call = Message::method_call("/org/jitd/Jit1", "Request")
+            .interface(MANAGER_INTERFACE)
+            .sender(":1.7")
+            .build(&"x".repeat(100_000))
+            .unwrap();
+        let body = call.body().len();
+        let header = call.data()[..call.data().len() - body].to_vec();
+        intake.too_large(TooLarge { header, length: call.data().len() });
+        let refusal = beside.refusals.try_recv().unwrap();
+        assert_eq!(refusal.header().reply_serial(), Some(call.primary_header().serial_num()));
+        assert_eq!(refusal.header().destination().unwrap().as_str(), ":1.7");
     }
 }

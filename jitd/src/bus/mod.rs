@@ -36,7 +36,7 @@ use crate::engine::Handle;
 use crate::gate::{Behind, Gate};
 use crate::limits::Counter;
 use crate::rules::Rules;
-use intake::Intake;
+use intake::{Beside, End, Intake};
 use operators::Operators;
 use stream::Limited;
 
@@ -52,7 +52,16 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When it is not there.
 pub async fn connect() -> zbus::Result<Connection> {
-    zbus::connection::Builder::address(SYSTEM_BUS_ADDRESS).method_timeout(ANSWER_LIMIT).build().await
+    Ok(open(Counter::default(), End::BusForCalls).await?.0)
+}
+
+/// A connection to the bus that lets in only what may come, and the tasks that belong beside it.
+async fn open(counter: Counter, end: End) -> zbus::Result<(Connection, Arc<Intake>, Beside)> {
+    let stream = UnixStream::connect(SYSTEM_BUS_ADDRESS.trim_start_matches("unix:path=")).await?;
+    let (intake, beside) = Intake::new(counter, end);
+    let socket = Limited::new(stream, Arc::clone(&intake), end);
+    let building = zbus::connection::Builder::socket(socket).method_timeout(ANSWER_LIMIT).build();
+    Ok((building.await?, intake, beside))
 }
 
 /// What the bus is served with.
@@ -116,11 +125,7 @@ async fn serve(front: Front) -> zbus::Result<Connection> {
         let operators = Operators { manager, audit, counter, heads: heads.clone() };
         tokio::spawn(operators::serve(listener, operators, changes.resubscribe()));
     }
-    let stream = UnixStream::connect(SYSTEM_BUS_ADDRESS.trim_start_matches("unix:path=")).await?;
-    let (intake, beside) = Intake::new(counter, None);
-    let socket = Limited::new(stream, Arc::clone(&intake), None);
-    let building = zbus::connection::Builder::socket(socket).method_timeout(ANSWER_LIMIT).build();
-    let connection = building.await?;
+    let (connection, intake, beside) = open(counter, End::Bus).await?;
     tokio::spawn(beside.run(intake, connection.clone()));
     let server = connection.object_server();
     server.at(OBJECT_PATH, manager).await?;

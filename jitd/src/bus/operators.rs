@@ -15,7 +15,7 @@ use tracing::{debug, warn};
 use zbus::{Guid, OwnedGuid};
 
 use super::audit::Audit;
-use super::intake::Intake;
+use super::intake::{End, Intake};
 use super::manager::Manager;
 use super::stream::{Limited, Peer};
 use super::{signals, wait_for_end};
@@ -111,8 +111,8 @@ async fn one(
     guid: OwnedGuid,
 ) -> zbus::Result<()> {
     let Operators { manager, audit, counter, heads } = operators;
-    let (intake, beside) = Intake::new(counter, Some(peer));
-    let socket = Limited::new(stream, Arc::clone(&intake), Some(peer));
+    let (intake, beside) = Intake::new(counter, End::Peer(peer));
+    let socket = Limited::new(stream, Arc::clone(&intake), End::Peer(peer));
     let building = zbus::connection::Builder::socket(socket)
         .server(guid)
         .p2p()

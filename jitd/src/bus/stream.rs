@@ -21,19 +21,21 @@ use zbus::fdo::ConnectionCredentials;
 use zbus::wire::Endian;
 use zbus::wire::serialized::{Context, Data};
 
-use super::intake::{Intake, TooLarge};
+use super::intake::{End, Intake, TooLarge};
 
 /// The fixed part of a message's header, in bytes (D-Bus Specification, "Message Format").
 const HEADER: usize = 16;
-/// No message is larger, in bytes: a call carries a few texts of at most 8 KiB each.
-const MAX_MESSAGE: usize = 64 * 1024;
+/// No call is larger, in bytes: it carries a few texts of at most 8 KiB each.
+const MAX_CALL: usize = 64 * 1024;
+/// No answer to a call of ours is larger, in bytes: lists of logins are.
+const MAX_ANSWER: usize = 1024 * 1024;
 /// No header is larger, in bytes: names are at most 255 bytes, and a path of this daemon is short.
 const MAX_FIELDS: usize = 8 * 1024;
 /// After so many messages without a pause, others on this thread have their turn.
 const IN_A_ROW: u32 = 32;
 
 /// The process at the other end of a socket of our own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Peer {
     pub(super) uid: u32,
     pub(super) pid: u32,
@@ -46,11 +48,18 @@ pub(super) struct Limited {
     intake: Arc<Intake>,
     /// Where it is not the bus that is at the other end.
     peer: Option<Peer>,
+    max: usize,
 }
 
 impl Limited {
-    pub(super) fn new(stream: UnixStream, intake: Arc<Intake>, peer: Option<Peer>) -> Self {
-        Self { stream, intake, peer }
+    pub(super) fn new(stream: UnixStream, intake: Arc<Intake>, end: End) -> Self {
+        let (peer, max) = match end {
+            End::Peer(peer) => (Some(peer), MAX_CALL),
+            End::Bus => (None, MAX_CALL),
+            // PID 1's and logind's lists are longer, and only the bus says what comes here.
+            End::BusForCalls => (None, MAX_ANSWER),
+        };
+        Self { stream, intake, peer, max }
     }
 }
 
@@ -59,12 +68,13 @@ impl Socket for Limited {
     type WriteHalf = Writer;
 
     fn split(self) -> Split<Reader, Writer> {
-        let Self { stream, intake, peer } = self;
+        let Self { stream, intake, peer, max } = self;
         let (read, write) = stream.into_split();
         let reader = Reader {
             stream: read,
             intake: Arc::clone(&intake),
             peer,
+            max,
             part: Vec::new(),
             passed: Vec::new(),
             early: VecDeque::new(),
@@ -81,6 +91,8 @@ pub(super) struct Reader {
     stream: OwnedReadHalf,
     intake: Arc<Intake>,
     peer: Option<Peer>,
+    /// No message is larger, in bytes.
+    max: usize,
     /// What has come of the next message.
     part: Vec<u8>,
     /// What was passed with it.
@@ -107,7 +119,7 @@ impl Reader {
             return Ok(self.leave_out(sizes.whole()));
         }
         self.fill(sizes.header()).await?;
-        if sizes.whole() > MAX_MESSAGE {
+        if sizes.whole() > self.max {
             // The header says whom to tell.
             let header = std::mem::take(&mut self.part);
             self.skip = sizes.whole() - sizes.header();

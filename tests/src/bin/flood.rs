@@ -51,6 +51,7 @@ fn run(flood: Flood, until: Deadline) -> Result<u64> {
         How::NoReply | How::Unread | How::Answered | How::Churn => calls,
         How::Held => return held(flood, until),
         How::Half => half,
+        How::Signals => signals,
         How::Syslog => syslog,
         How::StoppedSudos => return stopped_sudos(until),
         How::Sudos => return sudos(until),
@@ -155,6 +156,33 @@ fn half(flood: Flood, until: Deadline) -> Result<u64> {
             open.pop_front();
         }
         sent += 1;
+    }
+    Ok(sent)
+}
+
+/// What logind would tell, told to each connection by its number.
+fn signals(flood: Flood, until: Deadline) -> Result<u64> {
+    let long = "x".repeat(flood.size);
+    let mut sent = 0;
+    while until.left().is_some() {
+        let Ok(mut bus) = log_in() else { continue };
+        let _ = bus.set_write_timeout(Some(Duration::from_millis(500)));
+        'connection: while until.left().is_some() {
+            for number in 0..40 {
+                let to = format!(":1.{number}");
+                let signal = Message::signal(
+                    "/org/freedesktop/login1",
+                    "org.freedesktop.login1.Manager",
+                    flood.method,
+                )
+                .destination(to.as_str())
+                .build(&("1", zbus::ObjectPath::try_from("/a")?, long.as_str()))?;
+                if bus.write_all(signal.data()).is_err() {
+                    break 'connection;
+                }
+                sent += 1;
+            }
+        }
     }
     Ok(sent)
 }

@@ -32,7 +32,7 @@ impl fmt::Display for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bus => "calls on the system bus were refused",
-            Self::BusWithoutReply => "calls on the system bus that ask for no answer were dropped",
+            Self::BusWithoutReply => "messages on the system bus that ask for no answer were dropped",
             Self::Operators => "connections or calls on the operators' socket were refused",
             Self::Gate => "connections to the gate that asked nothing were dropped",
             Self::Record => "refusals were not recorded one by one",
