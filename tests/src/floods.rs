@@ -25,6 +25,8 @@ pub enum How {
     Held,
     /// Half handshakes and half messages.
     Half,
+    /// Calls with a header field that nobody knows.
+    Malformed,
     /// Signals sent to every connection there is on the bus, in the name of others.
     Signals,
     /// Lines for syslog that look like records.
@@ -81,6 +83,7 @@ floods! {
     "churn": Churn "Show" 0;
     "held": Held "Show" 0;
     "half": Half "Show" 0;
+    "malformed": Malformed "Show" 0;
     "signals": Signals "SessionRemoved" 0;
     "signals-huge": Signals "SessionRemoved" 30_000_000;
     "syslog": Syslog "" 0;

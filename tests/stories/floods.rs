@@ -168,6 +168,48 @@ fn operators_revoke_while_the_bus_is_stopped() -> Result<()> {
     })
 }
 
+/// What any user can send to one connection on the bus is not taken for the word of PID 1 or logind, and what is no
+/// message by the specification does not end the connection.
+fn nothing_forged_is_believed(release: Release) -> Result<()> {
+    play(&Plan::new(release), |host| {
+        host.install("flood")?;
+        host.grant(DAVE, "logout", "30m")?;
+        let mut dave = host.login(DAVE)?;
+        let lifeline = host.lifeline("/var/lib/alive")?;
+        dave.run("sudo -n sh -c 'exec 9>/var/lib/alive; echo up >/var/lib/up; sleep 600' >/dev/null 2>&1 &")?.ok()?;
+        wait_until("it runs", Duration::from_secs(10), || Ok(host.has("/var/lib/up")))?;
+        let login = host.record("session.opened", |record| record["user"] == DAVE)?["login_session"].clone();
+        let login = login.as_str().context("the session came from a login")?.to_owned();
+        let mut mallory = host.login(MALLORY)?;
+        let forged = format!(
+            "for n in $(seq 0 60); do busctl --system emit --destination=:1.$n /org/freedesktop/login1 \
+             org.freedesktop.login1.Manager SessionRemoved so {login} /org/freedesktop/login1/session/_1; done"
+        );
+        mallory.run(&forged)?.ok()?;
+        mallory.run("flood malformed 2")?.ok()?;
+        mallory.run("flood signals 2")?.ok()?;
+        // The daemon has taken all that came before this on its own connections.
+        host.root(&["jitctl", "status"])?.ok()?;
+        mallory.run("jitctl status")?.ok()?;
+        host.record("limit.reached", |record| record["event"] == "limit.reached")?;
+        let open = host.jitctl(&["sessions"])?;
+        ensure!(open.as_array().is_some_and(|open| open.len() == 1), "{open}");
+        was_never_ended(host)?;
+        drop(lifeline);
+        Ok(())
+    })
+}
+
+#[test]
+fn nothing_forged_is_believed_on_trixie() -> Result<()> {
+    nothing_forged_is_believed(Release::Trixie)
+}
+
+#[test]
+fn nothing_forged_is_believed_on_bookworm() -> Result<()> {
+    nothing_forged_is_believed(Release::Bookworm)
+}
+
 /// A daemon that hangs is told of in time.
 #[test]
 fn jitctl_says_within_five_seconds_that_the_daemon_hangs() -> Result<()> {

@@ -48,7 +48,7 @@ fn deadline(seconds: &str) -> Result<Deadline> {
 
 fn run(flood: Flood, until: Deadline) -> Result<u64> {
     let one: fn(Flood, Deadline) -> Result<u64> = match flood.how {
-        How::NoReply | How::Unread | How::Answered | How::Churn => calls,
+        How::NoReply | How::Unread | How::Answered | How::Churn | How::Malformed => calls,
         How::Held => return held(flood, until),
         How::Half => half,
         How::Signals => signals,
@@ -80,7 +80,7 @@ fn calls(flood: Flood, until: Deadline) -> Result<u64> {
 }
 
 /// Sends and reads nothing.
-fn unread(mut bus: UnixStream, call: &Message, until: Deadline) -> u64 {
+fn unread(mut bus: UnixStream, call: &[u8], until: Deadline) -> u64 {
     let mut sent = 0;
     let _ = bus.set_write_timeout(Some(Duration::from_millis(200)));
     while until.left().is_some() {
@@ -93,7 +93,7 @@ fn unread(mut bus: UnixStream, call: &Message, until: Deadline) -> u64 {
 }
 
 /// Keeps 32 calls on the way and reads what comes.
-fn answered(mut bus: UnixStream, call: &Message, until: Deadline) -> u64 {
+fn answered(mut bus: UnixStream, call: &[u8], until: Deadline) -> u64 {
     let mut sent = 0;
     let mut come = vec![0; 256 * 1024];
     let _ = bus.set_read_timeout(Some(Duration::from_millis(50)));
@@ -114,7 +114,7 @@ fn answered(mut bus: UnixStream, call: &Message, until: Deadline) -> u64 {
     sent
 }
 
-fn once(mut bus: UnixStream, call: &Message) -> u64 {
+fn once(mut bus: UnixStream, call: &[u8]) -> u64 {
     u64::from(bus.write_all(&numbered(call, 0)).is_ok())
 }
 
@@ -148,7 +148,7 @@ fn half(flood: Flood, until: Deadline) -> Result<u64> {
         let part = if sent % 2 == 0 {
             b"\0AUTH EXT".to_vec()
         } else {
-            call.data()[..call.data().len() / 2].to_vec()
+            call[..call.len() / 2].to_vec()
         };
         let _ = bus.write_all(&part);
         open.push_back(bus);
@@ -275,13 +275,16 @@ fn silent(count: usize, until: Deadline) -> Result<()> {
 }
 
 /// The call of a flood, with a number that has to be changed for each.
-fn call(flood: Flood) -> Result<Message> {
+fn call(flood: Flood) -> Result<Vec<u8>> {
     let nothing: HashMap<&str, Variant<'_>> = HashMap::new();
     let long = "x".repeat(flood.size);
     let to = |interface: &'static str, member: &'static str| {
         let call = Message::method_call(OBJECT_PATH, member).destination(BUS_NAME).interface(interface);
         if flood.how == How::NoReply { call.with_flags(Flags::NO_REPLY_EXPECTED) } else { call }
     };
+    if flood.how == How::Malformed {
+        return with_unknown_field(&to(MANAGER_INTERFACE, flood.method).build(&1_u64)?);
+    }
     let call = match flood.method {
         "Show" => to(MANAGER_INTERFACE, "Show").build(&1_u64),
         "Request" => to(MANAGER_INTERFACE, "Request").build(&("ops", 0_u64, long.as_str(), "", nothing)),
@@ -296,12 +299,26 @@ fn call(flood: Flood) -> Result<Message> {
         "Ping" => to("org.freedesktop.DBus.Peer", "Ping").build(&()),
         other => to(MANAGER_INTERFACE, other).build(&()),
     };
-    Ok(call?)
+    Ok(call?.data().to_vec())
+}
+
+/// The message with one more field in its header, of a code that the specification does not give.
+fn with_unknown_field(call: &Message) -> Result<Vec<u8>> {
+    let bytes = call.data();
+    let fields = u32::from_ne_bytes(bytes[12..16].try_into()?) as usize;
+    let mut header = bytes[..16 + fields].to_vec();
+    header.resize(header.len().next_multiple_of(8), 0);
+    header.extend_from_slice(&[77, 1, b'u', 0, 1, 0, 0, 0]);
+    let length = u32::try_from(header.len() - 16)?;
+    header[12..16].copy_from_slice(&length.to_ne_bytes());
+    header.resize(header.len().next_multiple_of(8), 0);
+    header.extend_from_slice(&bytes[(16 + fields).next_multiple_of(8)..]);
+    Ok(header)
 }
 
 /// The same message with another serial (D-Bus Specification, "Message Format": the third word).
-fn numbered(call: &Message, n: u64) -> Vec<u8> {
-    let mut bytes = call.data().to_vec();
+fn numbered(call: &[u8], n: u64) -> Vec<u8> {
+    let mut bytes = call.to_vec();
     let serial = u32::try_from(n % 1_000_000).unwrap_or(0) + 10;
     bytes[8..12].copy_from_slice(&serial.to_ne_bytes());
     bytes
