@@ -29,12 +29,13 @@ install -m $(1) $(2) $(3).new
 mv -f $(3).new $(3)
 endef
 
-.PHONY: help build demo test soak check bench bench-verify deb install install-files clean setup-build setup-test setup-check
+.PHONY: help build demo test test-hostile soak check bench bench-verify deb install install-files clean setup-build setup-test setup-check
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo      the whole story on a booted Debian host; KEEP=1 leaves the host up'
 	@echo 'make test      every test; those on booted hosts need root'
+	@echo 'make test-hostile   attacks on a booted host in their long form, a line for what each came to; about half an hour'
 	@echo 'make check     formatting, lints, licences, then make test: what has to hold before a commit'
 	@echo 'make bench     what the gate costs sudo, beside its alternatives, on a booted host'
 	@echo 'make soak      the long forms of tests that have one: 200 kills in the middle of commits, 20,000 sudos, 2,000 sessions'
@@ -71,6 +72,10 @@ soak: setup-test deb
 test: setup-test deb
 	@tests/run.sh
 
+test-hostile: setup-test deb
+	$(CARGO) build --release $(CARGO_FLAGS) -p jit_tests
+	$(RELEASE)/hostile_lane
+
 # cargo-deny is checked where it is installed; building it takes longer than everything else here.
 check: setup-check
 	$(CARGO) fmt --all --check
@@ -102,7 +107,7 @@ install-files:
 	install -d $(ROOT)/lib/systemd/system
 	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' systemd/jitd.service >$(ROOT)/lib/systemd/system/jitd.service
 	chmod 0644 $(ROOT)/lib/systemd/system/jitd.service
-	install -m 0644 systemd/jitd.socket systemd/jit.slice $(ROOT)/lib/systemd/system/
+	install -m 0644 systemd/jitd.socket systemd/jitd-operator.socket systemd/jit.slice $(ROOT)/lib/systemd/system/
 	install -D -m 0644 packaging/journal/jitd.catalog $(ROOT)/lib/systemd/catalog/jitd.catalog
 	install -D -m 0644 packaging/sysusers/jitd.conf $(ROOT)/lib/sysusers.d/jitd.conf
 	install -D -m 0644 packaging/dbus/org.jitd.Jit1.conf $(ROOT)/share/dbus-1/system.d/org.jitd.Jit1.conf

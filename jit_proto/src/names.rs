@@ -17,6 +17,9 @@ pub const ERROR_PREFIX: &str = "org.jitd.Jit1.Error";
 
 /// Socket of the gate, held by PID 1 (jitd.socket), mode 0600, owner root.
 pub const GATE_SOCKET: &str = "/run/jitd/gate.sock";
+/// Socket of the same interfaces as on the system bus, Manager and Audit, beside it: held by PID 1
+/// (jitd-operator.socket), mode 0660, owner root, group jit-operators.
+pub const OPERATOR_SOCKET: &str = "/run/jitd/operator.sock";
 /// Address of the system bus. A constant: zbus would otherwise believe `DBUS_SYSTEM_BUS_ADDRESS`, which
 /// an unprivileged caller of su, doas and sudo-rs controls.
 pub const SYSTEM_BUS_ADDRESS: &str = "unix:path=/run/dbus/system_bus_socket";

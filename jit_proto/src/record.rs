@@ -62,6 +62,9 @@ events! {
     StackBroken = "stack.broken", Alert;
     /// It does again.
     StackRestored = "stack.restored", Notice;
+    /// A limit on work that a local user can cause was reached; `suppressed` counts what was refused, dropped or not
+    /// recorded since the last such record of this user and limit.
+    LimitReached = "limit.reached", Warning;
     /// A place that records go to takes none.
     SinkDown = "sink.down", Error;
     /// It takes them again, and has taken all that waited.

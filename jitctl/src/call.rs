@@ -1,20 +1,24 @@
-//! Calls to the daemon over the system bus, one function a method.
+//! Calls to the daemon, over the operators' socket or the system bus, one function a method.
 
 use std::time::Duration;
 
 use jit_proto::chain::Head;
 use jit_proto::dict::{Dict, from_dict, to_dict};
 use jit_proto::moment::micros;
-use jit_proto::names::{AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
+use jit_proto::names::{
+    AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, OPERATOR_SOCKET, SYSTEM_BUS_ADDRESS,
+};
 use jit_proto::search::Filter;
 use jit_proto::view::{
     GrantView, ProblemView, RecordView, RequestView, RoleView, SealView, SessionView, StatusView, VerifyView,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tokio::net::UnixStream;
+use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Fd, OwnedVariant, Variant};
 
-use crate::failure::{Failure, no_bus};
+use crate::failure::{Failure, NO_REPLY, no_answer, no_bus};
 
 /// How long a call may take. The daemon answers within milliseconds; this is for one that hangs.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
@@ -22,8 +26,12 @@ const REPLY_WITHIN: Duration = Duration::from_secs(30);
 const VERIFIED_WITHIN: Duration = Duration::from_secs(600);
 /// Searching a text may read every record there is, and the first search may have to make the index.
 const FOUND_WITHIN: Duration = Duration::from_secs(120);
-/// How long the bus may take to say hello; zbus itself would wait for ever.
-const CONNECTED_WITHIN: Duration = Duration::from_secs(10);
+/// How long the other end may take to say hello; zbus itself would wait for ever.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
+/// When no answer has come for so long, the daemon is asked whether it is there at all.
+const SILENT_FOR: Duration = Duration::from_secs(2);
+/// A daemon that is there answers that at once, whatever else it does.
+const PONG_WITHIN: Duration = Duration::from_secs(2);
 
 /// Most records that one `Read` answers with.
 pub(crate) const MOST_RECORDS: u64 = 1000;
@@ -87,7 +95,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Connects to the system bus; whether the daemon is on it shows at the first call.
+    /// Connects; whether the daemon is on the bus shows at the first call.
     pub(crate) async fn reach() -> Result<Self, Failure> {
         Self::reach_within(REPLY_WITHIN).await
     }
@@ -102,8 +110,21 @@ impl Daemon {
         Self::reach_within(FOUND_WITHIN).await
     }
 
+    /// Connects to the system bus, which tells of changes also when the daemon has been away.
+    pub(crate) async fn reach_on_the_bus() -> Result<Self, Failure> {
+        Self::reach_over_the_bus(REPLY_WITHIN).await
+    }
+
+    /// Root and operators have a socket of their own, which nobody else can flood; everybody else has the bus.
     async fn reach_within(reply: Duration) -> Result<Self, Failure> {
-        let building = zbus::connection::Builder::address(SYSTEM_BUS_ADDRESS).method_timeout(reply).build();
+        match operators_socket(reply).await? {
+            Some(connection) => Ok(Self { connection }),
+            None => Self::reach_over_the_bus(reply).await,
+        }
+    }
+
+    async fn reach_over_the_bus(reply: Duration) -> Result<Self, Failure> {
+        let building = Builder::address(SYSTEM_BUS_ADDRESS).method_timeout(reply).build();
         let connection = tokio::time::timeout(CONNECTED_WITHIN, building)
             .await
             .map_err(|_| no_bus(&format!("no answer within {} seconds", CONNECTED_WITHIN.as_secs())))??;
@@ -259,6 +280,23 @@ impl Daemon {
         view("Seal", self.call(AUDIT_INTERFACE, "Seal", &(key_out, options)).await?)
     }
 
+    /// Whom calls are for: on the bus a name, on a socket whoever is at the other end.
+    fn name(&self) -> Option<&'static str> {
+        self.connection.is_bus().then_some(BUS_NAME)
+    }
+
+    /// Whether the daemon answers anything at all. A refusal is an answer too.
+    async fn is_there(&self) -> Result<(), Failure> {
+        let peer = "org.freedesktop.DBus.Peer";
+        let ping = self.connection.call_method(self.name(), OBJECT_PATH, Some(peer), "Ping", &());
+        match tokio::time::timeout(PONG_WITHIN, ping).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(zbus::Error::MethodError(name, ..))) if name.as_str() != NO_REPLY => Ok(()),
+            Ok(Err(other)) => Err(other.into()),
+            Err(_) => Err(no_answer()),
+        }
+    }
+
     async fn manage<B, R>(&self, method: &str, body: &B) -> Result<R, Failure>
     where
         B: Serialize + DynamicType,
@@ -272,9 +310,33 @@ impl Daemon {
         B: Serialize + DynamicType,
         R: for<'d> zbus::wire::DynamicDeserialize<'d>,
     {
-        let reply =
-            self.connection.call_method(Some(BUS_NAME), OBJECT_PATH, Some(interface), method, body).await?;
+        let call = self.connection.call_method(self.name(), OBJECT_PATH, Some(interface), method, body);
+        tokio::pin!(call);
+        let reply = match tokio::time::timeout(SILENT_FOR, &mut call).await {
+            Ok(reply) => reply?,
+            Err(_) => {
+                self.is_there().await?;
+                call.await?
+            }
+        };
         reply.body().deserialize().map_err(|why| Failure::strange_answer(method, &why))
+    }
+}
+
+/// A connection over the operators' socket; `None` where this is not for us, or nobody is there.
+async fn operators_socket(reply: Duration) -> Result<Option<Connection>, Failure> {
+    let Ok(stream) = UnixStream::connect(OPERATOR_SOCKET).await else { return Ok(None) };
+    // Whoever is not root has no business at the other end.
+    if !stream.peer_cred().is_ok_and(|peer| peer.uid() == 0) {
+        return Ok(None);
+    }
+    let Ok(stream) = stream.into_std() else { return Ok(None) };
+    let building = Builder::unix_stream(stream).p2p().method_timeout(reply).build();
+    match tokio::time::timeout(CONNECTED_WITHIN, building).await {
+        Ok(Ok(connection)) => Ok(Some(connection)),
+        // All its places may be taken; the bus has others.
+        Ok(Err(_)) => Ok(None),
+        Err(_) => Err(no_answer()),
     }
 }
 

@@ -96,15 +96,21 @@ impl From<zbus::Error> for Failure {
                 zbus::fdo::Error::ZBus(inner) => inner.into(),
                 fdo => from_name(&fdo.name(), fdo.description().unwrap_or_default()),
             },
-            zbus::Error::InputOutput(why) if why.kind() == std::io::ErrorKind::TimedOut => {
-                from_name("org.freedesktop.DBus.Error.NoReply", "")
-            }
+            zbus::Error::InputOutput(why) if why.kind() == std::io::ErrorKind::TimedOut => no_answer(),
             zbus::Error::InputOutput(why) => no_bus(&why),
             zbus::Error::Connection(why, _) => no_bus(&why),
             zbus::Error::Handshake(why) => no_bus(&why),
             other => Self::strange_answer("a call", &other),
         }
     }
+}
+
+/// The name of the error that says that no answer has come.
+pub(crate) const NO_REPLY: &str = "org.freedesktop.DBus.Error.NoReply";
+
+/// The daemon does not answer.
+pub(crate) fn no_answer() -> Failure {
+    from_name(NO_REPLY, "")
 }
 
 /// The system bus itself does not answer.

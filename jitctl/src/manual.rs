@@ -89,9 +89,14 @@ const STATUSES: [(Exit, &str); 10] = [
     (Exit::Interrupted, "Interrupted with Ctrl-C while waiting; the request stays."),
 ];
 
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 5] = [
     ("/etc/jitd/jitd.toml", "Settings of the daemon: operators, auditors, ceilings."),
     ("/etc/jitd/roles.d/*.toml", "The roles."),
+    (
+        "/run/jitd/operator.sock",
+        "The daemon's own socket, taken first by whoever may open it: root and the group jit-operators. It answers also where \
+         the bus is flooded or hangs; waiting (--wait, audit follow) is done on the bus.",
+    ),
     (
         "/run/dbus/system_bus_socket",
         "The system bus, where the daemon is org.jitd.Jit1. The address is fixed; DBUS_SYSTEM_BUS_ADDRESS is not read.",

@@ -177,7 +177,7 @@ fn end_of(page: &[RecordView], from: u64) -> Option<u64> {
 
 /// `audit follow`: prints records as they are written, over restarts of the daemon, until somebody ends it.
 pub(crate) async fn follow(args: FollowArgs, output: &Output) -> Result<Exit, Failure> {
-    let daemon = Daemon::reach().await?;
+    let daemon = Daemon::reach_on_the_bus().await?;
     // Listening first: what is written from here on is either read now or announced.
     let watch = Watch::for_records(&daemon).await?;
     let filter = args.which.filter();

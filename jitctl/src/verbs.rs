@@ -103,7 +103,7 @@ async fn request(args: RequestArgs, output: &Output) -> Result<Exit, Failure> {
     };
     let ticket = args.ticket.as_ref().map(Ticket::as_str);
     let wish = Wish { role: args.role.as_str(), duration: args.duration, reason: reason.as_str(), ticket };
-    let daemon = Daemon::reach().await?;
+    let daemon = if args.wait { Daemon::reach_on_the_bus().await? } else { Daemon::reach().await? };
     if !args.wait {
         let (id, shown) = make_request(&daemon, &wish, output).await?;
         match shown {

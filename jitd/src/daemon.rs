@@ -20,8 +20,10 @@ use crate::core::policy::Settings;
 use crate::core::reconcile::{reconcile, unsealed};
 use crate::engine::{Engine, Handle, Later};
 use crate::gate::Behind;
+use crate::limits::Counter;
 use crate::rules::Rules;
 use crate::sessions::systemd::Systemd;
+use crate::sockets::Sockets;
 use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::survey::ToSurveyor;
@@ -40,14 +42,15 @@ pub(crate) fn run() -> anyhow::Result<()> {
     // The seal's key is in memory: no core dump (prctl(2), PR_SET_DUMPABLE).
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .context("core dumps cannot be switched off")?;
-    let listener = sockets::gate().context("the gate's socket")?;
+    let sockets = sockets::handed().context("the sockets")?;
     // One thread for gate, engine and sessions: a call is over before a second thread would have woken up.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
-    runtime.block_on(serve(listener))
+    runtime.block_on(serve(sockets))
 }
 
-async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()> {
+async fn serve(sockets: Sockets) -> anyhow::Result<()> {
+    let Sockets { gate: listener, operators } = sockets;
     let clock = Clock::of_this_boot().context("the boot id")?;
     let path = Path::new(STORE);
     if let Some(folder) = path.parent() {
@@ -122,6 +125,8 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         }
     });
 
+    let counter = Counter::default();
+    tokio::spawn(counter.clone().run(engine.clone()));
     let behind = Behind::new(engine.clone(), clock.clone());
     let rules = Rules::under(Path::new(POLICY), clock);
     engine.tell(Event::Started { version: env!("CARGO_PKG_VERSION") }).await?;
@@ -134,10 +139,22 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     }
     let (stop, stopping) = watch::channel(false);
     let listener = UnixListener::from_std(listener).context("the gate's socket")?;
-    let gate = tokio::spawn(gate::serve(listener, behind.clone(), stopping));
+    let gate = tokio::spawn(gate::serve(listener, behind.clone(), counter.clone(), stopping));
     let (ready, taken) = oneshot::channel();
     let (lost, mut bus_lost) = mpsc::channel::<()>(1);
-    let front = Front { engine: engine.clone(), rules: rules.clone(), behind, changes: changed, heads };
+    if operators.is_none() {
+        warn!("PID 1 holds no operators' socket (jitd-operator.socket); jitctl has the system bus alone");
+    }
+    let (engine_of_bus, rules_of_bus) = (engine.clone(), rules.clone());
+    let front = Front {
+        engine: engine_of_bus,
+        rules: rules_of_bus,
+        behind,
+        changes: changed,
+        heads,
+        counter,
+        operators,
+    };
     bus::start(front, ready, lost).context("the bus's thread")?;
     taken.await.context("the bus's thread")?.context("the name on the system bus")?;
     let _ = sd_notify::notify(&[NotifyState::Ready]);

@@ -50,6 +50,8 @@ pub mod alarm;
 
 mod readiness;
 
+pub mod limits;
+
 mod sockets;
 
 mod command_line;

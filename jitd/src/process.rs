@@ -137,6 +137,17 @@ pub fn wait_for_end(pidfd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> 
     Ok(poll(&mut polled, Some(&limit))? > 0)
 }
 
+/// The real uid of a process.
+///
+/// # Errors
+/// When the process is gone.
+pub fn real_uid(pid: u32) -> io::Result<UserId> {
+    let status = slurp(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let uid = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    uid.map(UserId).ok_or_else(|| odd("status"))
+}
+
 /// The audit session of a process, where it is set.
 ///
 /// # Errors

@@ -1,31 +1,64 @@
-//! Takes over the listening socket that PID 1 holds for the gate (sd_listen_fds(3)).
+//! Takes over the listening sockets that PID 1 holds for the daemon (sd_listen_fds(3)), by the names that their units give
+//! them (systemd.socket(5), `FileDescriptorName=`).
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 
-/// The gate's listening socket.
+/// What jitd.socket and jitd-operator.socket call theirs.
+const GATE: &str = "gate";
+const OPERATORS: &str = "operators";
+/// The gate's, where the unit is an older one, which gave it no name of its own.
+const OLD_GATE: &str = "jitd.socket";
+
+/// The listening sockets.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// The gate's.
+    pub(crate) gate: UnixListener,
+    /// The operators'; none where its unit does not run.
+    pub(crate) operators: Option<UnixListener>,
+}
+
+/// The sockets that this process was started with.
 ///
 /// # Errors
-/// When jitd was not started by its socket unit, or was handed something else.
-pub(crate) fn gate() -> io::Result<UnixListener> {
-    let mut handed = sd_notify::listen_fds()?;
-    let (Some(first), None) = (handed.next(), handed.next()) else {
-        return Err(io::Error::new(
+/// When jitd was not started by its socket units, or was handed something else.
+pub(crate) fn handed() -> io::Result<Sockets> {
+    let (mut gate, mut operators) = (None, None);
+    for (number, name) in sd_notify::listen_fds_with_names()? {
+        let place = match name.as_str() {
+            GATE | OLD_GATE => &mut gate,
+            OPERATORS => &mut operators,
+            _ => return Err(invalid(format!("a socket that is called {name:?} was handed over"))),
+        };
+        if place.replace(listener(number)?).is_some() {
+            return Err(invalid(format!("two sockets that are called {name:?} were handed over")));
+        }
+    }
+    let gate = gate.ok_or_else(|| {
+        io::Error::new(
             io::ErrorKind::NotFound,
             "no socket was handed over by PID 1; jitd is started by jitd.socket and jitd.service",
-        ));
-    };
-    // SAFETY: `listen_fds` returns descriptors that PID 1 opened for this process and counted in LISTEN_FDS, checked
-    // against LISTEN_PID; nothing else in this process knows the number, so this is its only owner.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(first) };
-    let kind = rustix::net::sockopt::socket_domain(&descriptor)?;
-    if kind != rustix::net::AddressFamily::UNIX {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket handed over is not a local one"));
+        )
+    })?;
+    Ok(Sockets { gate, operators })
+}
+
+fn listener(number: RawFd) -> io::Result<UnixListener> {
+    // SAFETY: `listen_fds_with_names` returns descriptors that PID 1 opened for this process and counted in LISTEN_FDS,
+    // checked against LISTEN_PID; it names each once and nothing else in this process knows it, so this is its only owner.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    if rustix::net::sockopt::socket_domain(&descriptor)? != rustix::net::AddressFamily::UNIX {
+        return Err(invalid("the socket handed over is not a local one".to_owned()));
     }
     let listener = UnixListener::from(descriptor);
     rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
 }

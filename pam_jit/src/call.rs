@@ -4,10 +4,11 @@
 //! steps, on the system bus inside one `block_on`, the end of the connection included, so that nothing is left for a
 //! helper thread to look after.
 
-use crate::direct::{self, Line};
+use crate::direct::{self, Deadline};
 use crate::options::Bus;
 use jit_proto::{gate, names};
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
 use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::AsFd;
@@ -91,22 +92,34 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// A way to the daemon, for one question.
 pub(crate) enum Way {
-    /// On the gate's own socket.
-    Direct(Result<Line, Unanswered>),
+    /// On the gate's own socket, until then.
+    Direct(Deadline),
     /// Over the system bus, within this time.
     System(Duration),
 }
 
-/// Knocks at the daemon's door, before the question is put together. The time of the whole hook, `deadline`, begins here.
-pub(crate) fn knock(bus: Bus, deadline: Duration) -> Way {
-    match bus {
-        Bus::Direct => Way::Direct(direct::connect_within(deadline)),
-        Bus::System => Way::System(deadline),
+impl Way {
+    /// The time of the whole hook, `limit`, begins here.
+    pub(crate) fn new(bus: Bus, limit: Duration) -> Self {
+        match bus {
+            Bus::Direct => Self::Direct(Deadline::after(limit)),
+            Bus::System => Self::System(limit),
+        }
     }
 }
 
+/// Whether it is this process that may open no more, and not the host.
+pub(crate) fn is_own_limit(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::MFILE.raw_os_error())
+}
+
+/// How many descriptors this process may have open (getrlimit(2), RLIMIT_NOFILE), where there is a limit.
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// Asks the daemon.
-pub(crate) fn ask(way: Way, question: &Question<'_>) -> Result<Answer, Unanswered> {
+pub(crate) fn ask(way: &Way, question: &Question<'_>) -> Result<Answer, Unanswered> {
     let process = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| Unanswered::Means(e.into()))?;
     let mut options: HashMap<&str, Variant<'_>> = HashMap::new();
     if let Method::Enter { tagged } = question.method {
@@ -116,18 +129,17 @@ pub(crate) fn ask(way: Way, question: &Question<'_>) -> Result<Answer, Unanswere
         (Fd::from(process.as_fd()), question.service, question.user, question.ruser, question.tty, options);
     let method = question.method.to_string();
     match way {
-        Way::Direct(line) => {
-            let line = line?;
+        Way::Direct(deadline) => {
             let call = Message::method_call(names::OBJECT_PATH, method.as_str())
                 .interface(names::GATE_INTERFACE)
                 .build(&body)
                 .map_err(unanswered)?;
-            let reply = direct::exchange(&line, &call, process.as_fd())?;
+            let reply = direct::exchange(deadline, &call, process.as_fd())?;
             answer_to(&call, &reply)
         }
         // zruntime's own `block_on` and not zbus's: should another crate's features turn tokio on in zbus, that one
         // would bring tokio's threads, while a connection made outside of a tokio context stays on zruntime.
-        Way::System(deadline) => zruntime::block_on(async {
+        Way::System(limit) => zruntime::block_on(async {
             let runtime = SharedRuntime::current().map_err(Unanswered::Means)?;
             let exchange = Box::pin(async {
                 let connection = connect_to_the_bus().await?;
@@ -137,7 +149,7 @@ pub(crate) fn ask(way: Way, question: &Question<'_>) -> Result<Answer, Unanswere
                     .await;
                 read(&reply.map_err(unanswered)?)
             });
-            runtime.timeout(deadline, exchange).await.unwrap_or(Err(Unanswered::TimedOut(deadline)))
+            runtime.timeout(*limit, exchange).await.unwrap_or(Err(Unanswered::TimedOut(*limit)))
         }),
     }
 }
@@ -184,6 +196,7 @@ fn unanswered(error: zbus::Error) -> Unanswered {
                 _ => Unanswered::Error(text),
             }
         }
+        zbus::Error::InputOutput(error) if is_own_limit(&error) => Unanswered::Means(Errno::MFILE.into()),
         zbus::Error::InputOutput(error) => Unanswered::Lost(error.to_string()),
         error => Unanswered::Lost(error.to_string()),
     }

@@ -27,21 +27,53 @@ use zbus::wire::serialized::{Context, Data};
 /// Largest answer that is read, in bytes.
 const LONGEST: usize = 128 * 1024;
 
-/// Connects. The daemon wakes up for it, and listens by the time that the call is ready to be sent.
-pub(crate) fn connect_within(limit: Duration) -> Result<Line, Unanswered> {
-    let clock = Deadline::after(limit);
-    Ok(Line { socket: connected()?, clock })
+/// A connection that was dropped before the question was taken is made anew, so often at most.
+const TRIES: u32 = 3;
+
+/// Connects, sends the call with this descriptor, and returns the answer.
+///
+/// Nothing comes between the connection and the question: a process that has connected and asks nothing is dropped by the
+/// daemon, since whoever runs sudo can stop it there. If the machine was too busy for this one, it tries again.
+pub(crate) fn exchange(
+    clock: &Deadline,
+    call: &Message,
+    passed: BorrowedFd<'_>,
+) -> Result<Message, Unanswered> {
+    let mut left = TRIES;
+    loop {
+        left -= 1;
+        match exchange_once(clock, call, passed) {
+            Err(Unanswered::Connect(error)) if left > 0 && is_not_taken(&error) && clock.left().is_some() => {
+            }
+            // Many call at once; there is room again when the daemon has taken some of them.
+            Err(Unanswered::Connect(error)) if is_full(&error) && clock.left().is_some() => {
+                left += 1;
+                pause();
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
-/// A connection to the daemon, for one call.
-pub(crate) struct Line {
-    socket: OwnedFd,
-    clock: Deadline,
+/// Whether the other end has closed without reading all of the question (unix(7): ECONNRESET where something was left
+/// unread, EPIPE where it had closed before); so it has decided nothing.
+fn is_not_taken(error: &io::Error) -> bool {
+    [Errno::CONNRESET, Errno::PIPE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Sends the call with this descriptor, and returns the answer.
-pub(crate) fn exchange(line: &Line, call: &Message, passed: BorrowedFd<'_>) -> Result<Message, Unanswered> {
-    let Line { socket, clock } = line;
+/// Whether the queue of callers is full (unix(7): EAGAIN from a connect that must not wait).
+fn is_full(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::AGAIN.raw_os_error())
+}
+
+/// Waits a little.
+fn pause() {
+    // With no descriptor to look at it is a wait that a signal may end early, which does no harm.
+    let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 5_000_000 }));
+}
+
+fn exchange_once(clock: &Deadline, call: &Message, passed: BorrowedFd<'_>) -> Result<Message, Unanswered> {
+    let socket = &connected()?;
     send(socket, call, passed)?;
     let mut come = Vec::with_capacity(1024);
     loop {
@@ -66,7 +98,7 @@ pub(crate) fn exchange(line: &Line, call: &Message, passed: BorrowedFd<'_>) -> R
     }
 }
 
-/// A socket that root holds the other end of. Connecting never waits: a full queue is an error (unix(7), EAGAIN).
+/// A socket that root holds the other end of. Connecting never waits by itself: a full queue is an error (unix(7), EAGAIN).
 fn connected() -> Result<OwnedFd, Unanswered> {
     let means = |error: Errno| Unanswered::Means(error.into());
     let failed = |error: Errno| Unanswered::Connect(error.into());
@@ -147,13 +179,13 @@ fn wait(socket: &OwnedFd, deadline: &Deadline) -> Result<(), Unanswered> {
 }
 
 /// The end of the hook's time, on the monotonic clock.
-struct Deadline {
+pub(crate) struct Deadline {
     limit: Duration,
     end: Duration,
 }
 
 impl Deadline {
-    fn after(limit: Duration) -> Self {
+    pub(crate) fn after(limit: Duration) -> Self {
         Self { limit, end: now() + limit }
     }
 

@@ -59,7 +59,7 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
     if hook.options.duty == Duty::Track {
         return hook.invalid("`track` belongs on the last session line");
     }
-    let way = hook.knock();
+    let way = hook.way();
     let caller = getuid();
     // root is not tagged, so that a sudo inside a session stays in its parent's audit session.
     let tagged = !caller.is_root()
@@ -87,7 +87,7 @@ pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict
     let roots_own = || is_roots_own(getuid(), &hook.items.ruser);
     match hook.options.duty {
         Duty::Gate => {
-            let verdict = hook.ask(hook.knock(), Method::Recheck, roots_own);
+            let verdict = hook.ask(hook.way(), Method::Recheck, roots_own);
             let place = (verdict == Verdict::Pass).then(|| Place::now(&hook.items.user)).flatten();
             if let Some(place) = place {
                 place.keep(pamh);
@@ -98,7 +98,7 @@ pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict
             hook.debug(format_args!("{}: nothing has moved", Method::Track));
             Verdict::Pass
         }
-        Duty::Track => hook.ask(hook.knock(), Method::Track, roots_own),
+        Duty::Track => hook.ask(hook.way(), Method::Track, roots_own),
     }
 }
 
@@ -147,8 +147,9 @@ impl<'a> Hook<'a> {
         }
     }
 
-    fn knock(&self) -> Way {
-        call::knock(self.options.bus, self.options.timeout)
+    /// The way to the daemon. The time of the whole hook begins here.
+    fn way(&self) -> Way {
+        Way::new(self.options.bus, self.options.timeout)
     }
 
     /// Asks the daemon and settles. `root_passes` is looked at only where there is no answer.
@@ -161,7 +162,7 @@ impl<'a> Hook<'a> {
             ruser: &items.ruser,
             tty: &items.tty,
         };
-        match call::ask(way, &question) {
+        match call::ask(&way, &question) {
             Ok(Answer::Allowed) => {
                 self.debug(format_args!("{method}: allowed"));
                 Verdict::Pass
@@ -182,13 +183,10 @@ impl<'a> Hook<'a> {
             Err(why) => {
                 let trouble = trouble(&why);
                 self.log(Severity::Err, format_args!("{method}: {trouble}; {} is refused", items.caller()));
-                say::show(
-                    self.pamh,
-                    &[format!(
-                        "jit: {} is refused: {trouble}. Ask the administrator of this host.",
-                        items.service
-                    )],
-                );
+                // Of their own limits the administrator knows no more than they do.
+                let own = matches!(&why, Unanswered::Means(error) if call::is_own_limit(error));
+                let ask = if own { "" } else { " Ask the administrator of this host." };
+                say::show(self.pamh, &[format!("jit: {} is refused: {trouble}.{ask}", items.service)]);
                 Verdict::Deny
             }
         }
@@ -257,6 +255,10 @@ fn is_roots_own(caller: Uid, ruser: &str) -> bool {
 fn trouble(why: &Unanswered) -> String {
     match why {
         Unanswered::Error(text) => format!("jitd could not decide ({text})"),
+        Unanswered::Means(error) if call::is_own_limit(error) => match call::descriptor_limit() {
+            Some(limit) => format!("too many open files in this process: its limit (ulimit -n) is {limit}"),
+            None => "too many open files in this process".to_owned(),
+        },
         other => format!("jitd cannot be reached ({other})"),
     }
 }

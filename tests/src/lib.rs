@@ -30,3 +30,5 @@ pub mod lifeline;
 pub mod precision;
 
 pub mod length;
+
+pub mod floods;

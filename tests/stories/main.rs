@@ -24,6 +24,8 @@ mod left_behind;
 
 mod hostile;
 
+mod floods;
+
 mod texts;
 
 mod unreachable;

@@ -23,6 +23,7 @@ fn entry(event: Event) -> (&'static str, u8, Outcome) {
         Event::AuditUnsealed => ("Audit record not sealed any more", 10, Failure),
         Event::StackBroken => ("PAM stack does not ask", 10, Failure),
         Event::StackRestored => ("PAM stack asks again", 4, Success),
+        Event::LimitReached => ("Limit for one user reached", 7, Failure),
         Event::SinkDown => ("Audit records not forwarded", 8, Failure),
         Event::SinkBack => ("Audit records forwarded again", 4, Success),
         Event::AuditPruned => ("Old audit records removed", 5, Success),

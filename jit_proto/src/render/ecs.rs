@@ -34,6 +34,7 @@ fn entry(event: Event) -> Entry {
         Event::AuditUnsealed => of("alert", &["configuration"], &["change"], Failure),
         Event::StackBroken => of("alert", &["configuration"], &["change"], Failure),
         Event::StackRestored => of("event", &["configuration"], &["change"], Success),
+        Event::LimitReached => of("alert", &["iam"], &["info"], Failure),
         Event::SinkDown => of("event", &["configuration"], &["info"], Failure),
         Event::SinkBack => of("event", &["configuration"], &["info"], Success),
         Event::AuditPruned => of("event", &["configuration"], &["deletion"], Success),

@@ -58,6 +58,7 @@ fn entry(event: Event) -> (Class, u32, &'static str, Outcome) {
         Event::AuditUnsealed => (DetectionFinding, 1, "Create", Failure),
         Event::StackBroken => (DetectionFinding, 1, "Create", Failure),
         Event::StackRestored => (DetectionFinding, 3, "Close", Success),
+        Event::LimitReached => (DetectionFinding, 1, "Create", Failure),
         Event::SinkDown => (ApplicationLifecycle, OTHER, "Forwarding Stopped", Failure),
         Event::SinkBack => (ApplicationLifecycle, OTHER, "Forwarding Resumed", Success),
         Event::AuditPruned => (EntityManagement, 4, "Delete", Success),

@@ -475,6 +475,7 @@ impl Gathered {
             | Event::ClockStepped
             | Event::StackBroken
             | Event::StackRestored
+            | Event::LimitReached
             | Event::SinkDown
             | Event::SinkBack
             | Event::AuditSealed
@@ -708,6 +709,7 @@ fn attention(report: &Report) -> Vec<String> {
         (Event::PolicyRefused, "A policy was not accepted"),
         (Event::ClockStepped, "The clock was set"),
         (Event::StackBroken, "A PAM stack does not ask"),
+        (Event::LimitReached, "A user reached a limit"),
         (Event::SinkDown, "Records were not forwarded"),
         (Event::AuditUnsealed, "The record lost its seal"),
         (Event::AlertRaised, "An alert was raised"),

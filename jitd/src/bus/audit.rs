@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd as StdFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jit_proto::chain::{Head, Sealed};
 use jit_proto::dict::{Dict, from_dict, to_dict, to_dicts};
@@ -28,16 +29,17 @@ use crate::store::{Index, Reader, StoreError};
 /// No call returns more records than this.
 const MOST_RECORDS: u64 = 1000;
 
+#[derive(Clone)]
 pub(super) struct Audit {
     engine: Handle,
     admission: Admission,
-    /// One seal is begun at a time, so that each key is told the number that belongs to it.
-    sealing: Mutex<()>,
+    /// One seal is begun at a time, on whichever socket, so that each key is told the number that belongs to it.
+    sealing: Arc<Mutex<()>>,
 }
 
 impl Audit {
     pub(super) fn new(engine: Handle, admission: Admission) -> Self {
-        Self { engine, admission, sealing: Mutex::new(()) }
+        Self { engine, admission, sealing: Arc::new(Mutex::new(())) }
     }
 
     /// A reader, and the chain's end as the engine remembers it; the caller has been asked after.

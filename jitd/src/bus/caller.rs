@@ -1,4 +1,5 @@
-//! Who sends a message: asked of the bus, of `/proc` and of logind, never believed from the message.
+//! Who sends a message on the system bus or the operators' socket: asked of the bus, the kernel, `/proc` and logind, never
+//! believed from the message.
 
 use std::fs;
 use std::io;
@@ -173,6 +174,14 @@ struct Credentials {
 }
 
 async fn credentials(connection: &Connection, header: &Header<'_>) -> Result<Credentials, String> {
+    if !connection.is_bus() {
+        // On a socket of our own the kernel names the other end, and a sender in the message is anybody's word.
+        let known = connection.peer_creds().await.map_err(|error| error.to_string())?;
+        let uid = known.unix_user_id().ok_or("the kernel does not say who calls")?;
+        let pidfd = known.process_fd().map(|pidfd| pidfd.as_fd().try_clone_to_owned()).transpose();
+        let pidfd = pidfd.map_err(|error| format!("the caller's pidfd cannot be kept: {error}"))?;
+        return Ok(Credentials { uid, pid: known.process_id(), peer: pidfd.map_or(Peer::Unknown, Peer::Pidfd) });
+    }
     let sender = header.sender().ok_or("the message has no sender")?.to_owned();
     let bus = fdo::DBusProxy::new(connection).await.map_err(|error| error.to_string())?;
     let known = bus.get_connection_credentials(sender.into()).await;

@@ -29,6 +29,7 @@ type Options = HashMap<String, OwnedVariant>;
 /// No text in a call is longer, whatever it is for.
 const MOST_TEXT_BYTES: usize = 8192;
 
+#[derive(Clone)]
 pub(super) struct Manager {
     engine: Handle,
     rules: Rules,

@@ -10,14 +10,22 @@ mod failure;
 
 mod index;
 
+mod intake;
+
 mod manager;
+
+mod operators;
 
 mod signals;
 
+mod stream;
+
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use jit_proto::names::{BUS_NAME, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use zbus::{Connection, MessageStream};
@@ -28,10 +36,15 @@ pub use failure::{Failure, problem_lines};
 use crate::core::event::Changed;
 use crate::engine::Handle;
 use crate::gate::{Behind, Gate};
+use crate::limits::Counter;
 use crate::rules::Rules;
+use intake::{Beside, End, Intake};
+use operators::Operators;
+use stream::Limited;
 
-/// Calls that are looked at behind the bus at once; more wait. NSS may be slow, and any local user may call.
-const MOST_LOOKUPS: usize = 8;
+/// Calls that are looked at behind the bus at once. More than the limits let in, so that none waits for a thread behind
+/// somebody else's slow one.
+const MOST_LOOKUPS: usize = 32;
 
 /// Nobody on the bus is waited for longer, PID 1 included.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -41,7 +54,16 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// # Errors
 /// When it is not there.
 pub async fn connect() -> zbus::Result<Connection> {
-    zbus::connection::Builder::address(SYSTEM_BUS_ADDRESS).method_timeout(ANSWER_LIMIT).build().await
+    Ok(open(Counter::default(), End::BusForCalls).await?.0)
+}
+
+/// A connection to the bus that lets in only what may come, and the tasks that belong beside it.
+async fn open(counter: Counter, end: End) -> zbus::Result<(Connection, Arc<Intake>, Beside)> {
+    let stream = UnixStream::connect(SYSTEM_BUS_ADDRESS.trim_start_matches("unix:path=")).await?;
+    let (intake, beside) = Intake::new(counter, end);
+    let socket = Limited::new(stream, Arc::clone(&intake), end);
+    let building = zbus::connection::Builder::socket(socket).method_timeout(ANSWER_LIMIT).build();
+    Ok((building.await?, intake, beside))
 }
 
 /// What the bus is served with.
@@ -56,6 +78,10 @@ pub struct Front {
     pub changes: broadcast::Receiver<Changed>,
     /// The last record's number.
     pub heads: watch::Receiver<u64>,
+    /// Where calls above the limits are counted.
+    pub counter: Counter,
+    /// The operators' socket, where PID 1 holds one.
+    pub operators: Option<std::os::unix::net::UnixListener>,
 }
 
 /// Serves the bus on a thread of its own: any local user can flood the bus, and must not delay the gate by it.
@@ -92,12 +118,21 @@ pub fn start(
 
 /// Puts the interfaces up and takes the name.
 async fn serve(front: Front) -> zbus::Result<Connection> {
-    let Front { engine, rules, behind, changes, heads } = front;
-    let connection = connect().await?;
-    let server = connection.object_server();
+    let Front { engine, rules, behind, changes, heads, counter, operators } = front;
     let admission = admission::Admission::new(engine.clone());
-    server.at(OBJECT_PATH, manager::Manager::new(engine.clone(), rules, admission.clone())).await?;
-    server.at(OBJECT_PATH, audit::Audit::new(engine.clone(), admission)).await?;
+    let manager = manager::Manager::new(engine.clone(), rules, admission.clone());
+    let audit = audit::Audit::new(engine.clone(), admission);
+    if let Some(listener) = operators {
+        let listener = UnixListener::from_std(listener)?;
+        let (manager, audit, counter) = (manager.clone(), audit.clone(), counter.clone());
+        let operators = Operators { manager, audit, counter, heads: heads.clone() };
+        tokio::spawn(operators::serve(listener, operators, changes.resubscribe()));
+    }
+    let (connection, intake, beside) = open(counter, End::Bus).await?;
+    tokio::spawn(beside.run(intake, connection.clone()));
+    let server = connection.object_server();
+    server.at(OBJECT_PATH, manager).await?;
+    server.at(OBJECT_PATH, audit).await?;
     server.at(OBJECT_PATH, Gate::on_bus(behind)).await?;
     tokio::spawn(signals::forward(connection.clone(), changes));
     tokio::spawn(signals::tell_heads(connection.clone(), heads.clone()));

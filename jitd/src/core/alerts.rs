@@ -166,6 +166,7 @@ fn by_itself(event: What) -> Option<Rule> {
         "grant.left_behind" => Rule::LeftBehind,
         "session.stuck" => Rule::SessionStuck,
         "stack.broken" => Rule::StackBroken,
+        "limit.reached" => Rule::LimitReached,
         _ => return None,
     })
 }
@@ -173,6 +174,10 @@ fn by_itself(event: What) -> Option<Rule> {
 /// Whom a record is about: of a refused command, who sent it.
 fn subject(record: &Draft) -> Option<UserId> {
     let facts = &record.facts;
+    if record.event == What::LimitReached {
+        // Many users flood as one does: the host has one alert.
+        return None;
+    }
     let uid = if record.event == What::CommandRefused { facts.actor_uid } else { facts.uid };
     uid.map(UserId)
 }

@@ -383,8 +383,11 @@ fn refuse(turn: &mut Turn<'_>, knock: &Knock, why: &str, lines: Vec<String>) -> 
         detail: Some(why.to_owned()),
         ..facts::knock(knock)
     };
-    turn.note(What::AccessDenied, facts);
-    turn.soon();
+    let name = knock.person.as_ref().map_or("", |person| person.account.name.as_str());
+    if turn.records_refusal(knock.process.real_uid, name) {
+        turn.note(What::AccessDenied, facts);
+        turn.soon();
+    }
     let lines =
         if lines.is_empty() { vec![format!("jit: {} is refused: {why}.", knock.service)] } else { lines };
     Verdict::Denied(lines)

@@ -15,6 +15,7 @@ use super::alerts::Habit;
 use super::authority::CommandKind;
 use super::caller::Caller;
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
+use super::limits::Door;
 use super::people::{Account, Person};
 use super::policy::Policy;
 use super::reaping::Manner;
@@ -89,6 +90,8 @@ pub enum Event {
         /// What the survey cost.
         detail: String,
     },
+    /// These users have reached limits, so often since the last such event.
+    LimitsReached(Vec<Reached>),
     /// Somebody who was to be told of something was not.
     NotTold {
         /// The record that it is about, where it is about one.
@@ -98,6 +101,19 @@ pub enum Event {
         /// What failed, and why.
         detail: String,
     },
+}
+
+/// What was refused or dropped because a limit was reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The user; `None` where it is not known.
+    pub uid: Option<UserId>,
+    /// The login name; empty where it is not known.
+    pub name: String,
+    /// Where.
+    pub door: Door,
+    /// How many.
+    pub count: u64,
 }
 
 /// A place that records go to.

@@ -5,6 +5,7 @@ use jit_proto::record::Facts;
 use super::caller::{Caller, Place};
 use super::event::{EndReport, Held, Knock};
 use super::ledger::{Grant, Ledger, Request, Session};
+use super::limits::Due;
 use super::people::Account;
 use super::policy::Policy;
 use super::time::seconds;
@@ -146,6 +147,18 @@ pub(super) fn session(session: &Session) -> Facts {
         tty: (!session.tty.is_empty()).then(|| session.tty.clone()),
         pid: Some(session.main.pid),
         login_session: session.login.clone(),
+        ..Facts::default()
+    }
+}
+
+/// A limit that was reached, by whom and how often.
+pub(super) fn reached(due: &Due) -> Facts {
+    let Due { uid, name, door, count } = due;
+    Facts {
+        user: (!name.is_empty()).then(|| name.clone()),
+        uid: uid.map(|uid| uid.0),
+        suppressed: Some(*count),
+        detail: Some(format!("{count} {door}")),
         ..Facts::default()
     }
 }

@@ -7,6 +7,7 @@ use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticke
 use jit_proto::moment::{BootId, BootTime, WallTime};
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Allowance, Reports};
 use super::people::Account;
 use super::time::Deadline;
 
@@ -29,6 +30,10 @@ pub struct Ledger {
     pub sessions: BTreeMap<SessionId, Session>,
     /// PAM services whose stack is known not to ask. Not in the store: a start looks afresh.
     pub broken_stacks: BTreeSet<String>,
+    /// How many refusals of whom are still recorded one by one. Not in the store.
+    pub recorded_refusals: BTreeMap<UserId, Allowance>,
+    /// Which limits were reached and have not been told. Not in the store.
+    pub reached: Reports,
 }
 
 impl Default for Ledger {
@@ -42,6 +47,8 @@ impl Default for Ledger {
             grants: BTreeMap::new(),
             sessions: BTreeMap::new(),
             broken_stacks: BTreeSet::new(),
+            recorded_refusals: BTreeMap::new(),
+            reached: Reports::default(),
         }
     }
 }
@@ -235,7 +242,7 @@ pub struct Session {
 }
 
 /// A process, so that a pid that is used again is not taken for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MainProcess {
     /// Its pid.
     pub pid: u32,

@@ -38,6 +38,8 @@ pub mod idle;
 
 mod facts;
 
+pub mod limits;
+
 pub mod alerts;
 
 pub mod notices;

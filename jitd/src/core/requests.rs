@@ -41,7 +41,9 @@ pub(super) fn command(turn: &mut Turn<'_>, caller: &Caller, command: Command) ->
     };
     let result = authority::admit(&turn.ledger, turn.policy, caller, command.kind())
         .and_then(|person| carry_out(turn, &Asker { caller, person }, command));
-    if let Err(refusal) = &result {
+    if let Err(refusal) = &result
+        && turn.records_refusal(caller.person.account.uid, &caller.person.account.name)
+    {
         let facts = facts::refused(&turn.ledger, caller, &what, &refusal.to_string());
         turn.note(What::CommandRefused, facts);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jit_proto::chain::Head;
-use jit_proto::identity::{RequestId, SessionId};
+use jit_proto::identity::{RequestId, SessionId, UserId};
 use jit_proto::moment::BootTime;
 use jit_proto::record::{Draft, Event as What, Facts};
 use jit_proto::seal::SealKey;
@@ -12,11 +12,18 @@ use jit_proto::seal::SealKey;
 use super::event::{Change, Changed, Commit, Durability, Effect, Event, Reply, SinkChange, SinkName, Stage};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, RequestState, Session, SessionState};
+use super::limits::{Allowance, Door, Rate};
 use super::policy::{Policy, Settings};
 use super::reaping::Manner;
 use super::retention::{Pruned, Segment};
 use super::time::Now;
 use super::{elevation, requests, retention, windows};
+
+/// Refusals of one user that are recorded one by one: more than a script with a mistake causes in a day, and with 1 kB
+/// each 1.5 MB a day for each user who wants to fill the disk.
+const REFUSALS: Rate = Rate { burst: 300, per_minute: 1 };
+/// Users are forgotten whose refusals are long past when there are more than this.
+const MAX_USERS_REFUSED: usize = 1024;
 
 /// How often the wall clock is written down while a window is open, so that a crash and a clock set back cannot
 /// lengthen the window by more than this.
@@ -33,7 +40,10 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         Event::Started { version } => {
             turn.note(What::DaemonStarted, facts::detail(format!("version {version}")))
         }
-        Event::Stopping => turn.note(What::DaemonStopped, Facts::default()),
+        Event::Stopping => {
+            turn.tell_limits(true);
+            turn.note(What::DaemonStopped, Facts::default());
+        }
         Event::Tick => turn.remember_clock(),
         Event::ClockSet { by } => turn.note(What::ClockStepped, facts::clock(by)),
         Event::PolicyLoaded(policy, people) => {
@@ -86,12 +96,16 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         Event::LeftBehind { held, findings, detail } => {
             elevation::left_behind(&mut turn, &held, &findings, &detail);
         }
+        Event::LimitsReached(reached) => {
+            reached.iter().for_each(|it| turn.ledger.reached.count(it.uid, &it.name, it.door, it.count));
+        }
         Event::NotTold { about, suppressed, detail } => {
             let facts =
                 Facts { about, suppressed: (suppressed > 0).then_some(suppressed), ..facts::detail(detail) };
             turn.note(What::NotifyFailed, facts);
         }
     }
+    turn.tell_limits(false);
     turn.finish()
 }
 
@@ -102,7 +116,9 @@ fn durability_of(event: &Event) -> Durability {
             Stage::Enter { .. } => Durability::BeforeTheSession,
             Stage::Recheck | Stage::Track => Durability::WithTheNext,
         },
-        Event::SessionGone(..) | Event::NotTold { .. } | Event::LogFound(..) => Durability::WithTheNext,
+        Event::SessionGone(..) | Event::NotTold { .. } | Event::LogFound(..) | Event::LimitsReached(_) => {
+            Durability::WithTheNext
+        }
         Event::Tick | Event::SessionIdle(_) | Event::SessionIdledOut(_) | Event::LoginGone(_) => {
             Durability::BeforeTheSession
         }
@@ -119,7 +135,7 @@ pub fn next_deadline(ledger: &Ledger, policy: Option<&Policy>, now: &Now) -> Opt
         let unseen = now.wall.since(ledger.highest_wall);
         now.boot.after(REMEMBER_CLOCK.saturating_sub(unseen).max(Duration::from_secs(1)))
     });
-    ends.chain(clock).min()
+    ends.chain(clock).chain(ledger.reached.next_moment(now.boot)).min()
 }
 
 /// One step in the making.
@@ -178,6 +194,33 @@ impl<'a> Turn<'a> {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Whether one more refusal of this user is recorded by itself. If not it is counted, and the count is recorded: any
+    /// local user can be refused again and again, and must not fill the disk by it.
+    pub(super) fn records_refusal(&mut self, who: UserId, name: &str) -> bool {
+        if who.is_root() {
+            return true;
+        }
+        let now = self.now.boot;
+        let known = &mut self.ledger.recorded_refusals;
+        if known.len() > MAX_USERS_REFUSED {
+            known.retain(|_, allowance| !allowance.is_full(REFUSALS, now));
+        }
+        let records = known.entry(who).or_insert_with(|| Allowance::full(REFUSALS, now)).take(REFUSALS, now);
+        if !records {
+            self.ledger.reached.count(Some(who), name, Door::Record, 1);
+        }
+        records
+    }
+
+    /// Records which limits were reached; `all` of them, or those that are due.
+    fn tell_limits(&mut self, all: bool) {
+        let now = self.now.boot;
+        let reached = &mut self.ledger.reached;
+        for due in if all { reached.take_all(now) } else { reached.take_due(now) } {
+            self.note(What::LimitReached, facts::reached(&due));
         }
     }
 

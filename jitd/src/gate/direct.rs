@@ -21,9 +21,10 @@ use tracing::warn;
 use zbus::message::Type;
 use zbus::wire::NATIVE_ENDIAN;
 use zbus::wire::serialized::{Context, Data};
-use zbus::{Connection, Message, OwnedFd, OwnedGuid, OwnedVariant};
+use zbus::{Connection, Message, MessageStream, OwnedFd, OwnedGuid, OwnedVariant};
 
 use super::door::too_long;
+use super::silent::Silent;
 use super::{Answer, Behind, Said, denied, tagged};
 use crate::core::event::Stage;
 
@@ -34,13 +35,38 @@ type Arguments = (OwnedFd, String, String, String, String, HashMap<String, Owned
 const LARGEST_CALL: usize = 16 * 1024;
 
 /// Serves one caller.
-pub(super) async fn talk(stream: UnixStream, behind: &Behind, guid: &OwnedGuid) -> zbus::Result<()> {
+pub(super) async fn talk(
+    stream: UnixStream,
+    behind: &Behind,
+    silent: &Silent,
+    guid: &OwnedGuid,
+) -> zbus::Result<()> {
     let peer = stream.peer_cred()?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
     let (0, Some(pid)) = (peer.uid(), pid) else {
         warn!("uid {} called the gate; only root may", peer.uid());
         return Ok(());
     };
+    match silent.begin(pid).until(asked(stream, guid)).await.transpose()? {
+        Some(Asked::Module(stream, call)) => answer_module(stream, &call, behind, pid, guid).await,
+        Some(Asked::Other(connection, messages, call)) => {
+            answer_other(connection, messages, call, behind, pid).await
+        }
+        // It has been silent for too long.
+        None => Ok(()),
+    }
+}
+
+/// Who has asked, and what.
+enum Asked {
+    /// The module: handshake and call in one piece.
+    Module(UnixStream, Message),
+    /// Some other client of D-Bus.
+    Other(Connection, MessageStream, Message),
+}
+
+/// Waits for the whole question.
+async fn asked(stream: UnixStream, guid: &OwnedGuid) -> zbus::Result<Asked> {
     let mut begin = [0; HANDSHAKE.len() + 1];
     let come = loop {
         stream.readable().await?;
@@ -53,17 +79,31 @@ pub(super) async fn talk(stream: UnixStream, behind: &Behind, guid: &OwnedGuid) 
     };
     // Other clients say the same and wait for the answer before they call; the module's call is there already.
     if come > HANDSHAKE.len() && begin.starts_with(HANDSHAKE) {
-        one_call(stream, behind, pid, guid).await
+        let call = one_call(&stream).await?;
+        Ok(Asked::Module(stream, call))
     } else {
-        any_client(stream, behind, pid, guid).await
+        let builder = zbus::connection::Builder::unix_stream(stream.into_std()?).server(guid.clone()).p2p();
+        // The call may come together with the handshake, so the stream has to be there before anything is read.
+        let mut messages = builder.build_message_stream().await?;
+        let connection = Connection::from(&messages);
+        loop {
+            match messages.next().await {
+                Some(Ok(message)) if message.message_type() == Type::MethodCall => {
+                    return Ok(Asked::Other(connection, messages, message));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            }
+        }
     }
 }
 
-/// The module: what it sends is read, answered, and that is all.
-async fn one_call(mut stream: UnixStream, behind: &Behind, pid: u32, guid: &OwnedGuid) -> zbus::Result<()> {
+/// What the module sends, to its end.
+async fn one_call(stream: &UnixStream) -> zbus::Result<Message> {
     let mut come = Vec::with_capacity(1024);
     let mut passed = Vec::new();
-    let call = loop {
+    loop {
         let begun = come.get(HANDSHAKE.len()..).unwrap_or_default();
         let length = message_length(begun, LARGEST_CALL).map_err(io::Error::other)?;
         if let Some(length) = length.filter(|length| begun.len() >= *length) {
@@ -71,21 +111,48 @@ async fn one_call(mut stream: UnixStream, behind: &Behind, pid: u32, guid: &Owne
             let data = Data::new_fds(bytes, Context::new(NATIVE_ENDIAN, 0), passed);
             // SAFETY: length and byte order were checked, and `from_bytes` parses the header with errors and not
             // with trust; zbus's own socket reader hands it bytes that were checked no further.
-            break unsafe { Message::from_bytes(data) }?;
+            return unsafe { Message::from_bytes(data) };
         }
         stream.readable().await?;
-        match stream.try_io(Interest::READABLE, || receive(&stream, &mut come, &mut passed)) {
+        match stream.try_io(Interest::READABLE, || receive(stream, &mut come, &mut passed)) {
             Ok(0) => return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
         }
-    };
-    let reply = reply_to(&call, behind, pid).await?;
+    }
+}
+
+/// The module is answered, and that is all.
+async fn answer_module(
+    mut stream: UnixStream,
+    call: &Message,
+    behind: &Behind,
+    pid: u32,
+    guid: &OwnedGuid,
+) -> zbus::Result<()> {
+    let reply = reply_to(call, behind, pid).await?;
     let mut answer = TAKEN.to_vec();
     answer[TAKEN_ID].copy_from_slice(guid.as_str().as_bytes());
     answer.extend_from_slice(reply.data());
     Ok(stream.write_all(&answer).await?)
+}
+
+/// Another client is answered until it hangs up.
+async fn answer_other(
+    connection: Connection,
+    mut messages: MessageStream,
+    first: Message,
+    behind: &Behind,
+    pid: u32,
+) -> zbus::Result<()> {
+    connection.send(&reply_to(&first, behind, pid).await?).await?;
+    while let Some(Ok(message)) = messages.next().await {
+        if message.message_type() == Type::MethodCall {
+            connection.send(&reply_to(&message, behind, pid).await?).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads what has come, and the one descriptor that may come with it.
@@ -105,20 +172,6 @@ fn receive(stream: &UnixStream, come: &mut Vec<u8>, passed: &mut Vec<StdFd>) -> 
     }
     come.extend_from_slice(&part[..received.bytes]);
     Ok(received.bytes)
-}
-
-/// Some other client of D-Bus, until it hangs up.
-async fn any_client(stream: UnixStream, behind: &Behind, pid: u32, guid: &OwnedGuid) -> zbus::Result<()> {
-    let builder = zbus::connection::Builder::unix_stream(stream.into_std()?).server(guid.clone()).p2p();
-    // The call may come together with the handshake, so the stream has to be there before anything is read.
-    let mut messages = builder.build_message_stream().await?;
-    let connection = Connection::from(&messages);
-    while let Some(Ok(message)) = messages.next().await {
-        if message.message_type() == Type::MethodCall {
-            connection.send(&reply_to(&message, behind, pid).await?).await?;
-        }
-    }
-    Ok(())
 }
 
 async fn reply_to(call: &Message, behind: &Behind, pid: u32) -> zbus::Result<Message> {

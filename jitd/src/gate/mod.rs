@@ -6,6 +6,8 @@ mod door;
 
 mod lookup;
 
+mod silent;
+
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd as StdFd};
 use std::sync::Arc;
@@ -21,29 +23,37 @@ use zbus::{Guid, OwnedGuid, OwnedVariant};
 
 pub use door::Gate;
 use lookup::Lookup;
+use silent::Silent;
 
 use crate::clock::Clock;
 use crate::core::event::{Event, Knock, Reply, Stage, Verdict};
 use crate::core::ledger::MainProcess;
 use crate::engine::Handle;
+use crate::limits::Counter;
 use crate::process::{self, Detail};
 
-/// A caller has this long for its one call; the module itself gives up after 2 s.
+/// A call takes no longer; the module itself gives up after 2 s. How long it may take to ask is in `silent`.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// Callers served at once; the rest wait in the socket's queue.
-const MOST_CALLERS: usize = 256;
+/// Callers served at once, silent ones and those who have asked; the rest wait in the socket's queue.
+const MOST_CALLERS: usize = 1024;
 
 /// What the bus type of an answer is: outcome, lines for the person, more.
 pub type Answer = (String, Vec<String>, HashMap<String, OwnedVariant>);
 
 /// Takes callers from the socket until told to stop, and then lets those inside finish.
-pub async fn serve(listener: UnixListener, behind: Behind, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    listener: UnixListener,
+    behind: Behind,
+    counter: Counter,
+    mut stop: watch::Receiver<bool>,
+) {
+    let silent = Silent::new(counter);
     let guid = OwnedGuid::from(Guid::generate());
     let mut callers = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if callers.len() < MOST_CALLERS => match accepted {
-                Ok((stream, _)) => drop(callers.spawn(one(stream, behind.clone(), guid.clone()))),
+                Ok((stream, _)) => drop(callers.spawn(one(stream, behind.clone(), silent.clone(), guid.clone()))),
                 Err(error) => warn!("{GATE_SOCKET}: {error}"),
             },
             Some(_) = callers.join_next() => {}
@@ -53,8 +63,8 @@ pub async fn serve(listener: UnixListener, behind: Behind, mut stop: watch::Rece
     while callers.join_next().await.is_some() {}
 }
 
-async fn one(stream: UnixStream, behind: Behind, guid: OwnedGuid) {
-    let call = direct::talk(stream, &behind, &guid);
+async fn one(stream: UnixStream, behind: Behind, silent: Silent, guid: OwnedGuid) {
+    let call = direct::talk(stream, &behind, &silent, &guid);
     if let Err(error) = tokio::time::timeout(CALL_LIMIT, call).await.unwrap_or(Ok(())) {
         debug!("a caller of the gate went away: {error}");
     }

@@ -81,14 +81,20 @@ pub enum Order {
 /// What one session's own task is told.
 enum ToSession {
     Gather(MainProcess, oneshot::Sender<()>),
+    /// Its first process has entered again and belongs to the session of that call.
+    EnteredAgain,
     Prolong(BootTime),
     MindIdleness(Option<Duration>),
-    Terminate { manner: Manner, due: BootTime },
+    Terminate {
+        manner: Manner,
+        due: BootTime,
+    },
 }
 
 /// Runs until the engine ends. Each session has a task of its own, so one that is stuck delays no other.
 pub async fn run(mut orders: mpsc::UnboundedReceiver<Order>, engine: Handle, systemd: Systemd) {
     let mut sessions: HashMap<SessionId, mpsc::UnboundedSender<ToSession>> = HashMap::new();
+    let mut newest: HashMap<MainProcess, SessionId> = HashMap::new();
     while let Some(order) = orders.recv().await {
         match order {
             Order::Watch { session, until, idle, pidfd, then } => {
@@ -98,12 +104,17 @@ pub async fn run(mut orders: mpsc::UnboundedReceiver<Order>, engine: Handle, sys
                     let _ = sender.send(ToSession::MindIdleness(idle));
                 }
                 sessions.insert(session.id, sender);
+                // A process that lives on and asks often would otherwise keep the sessions of all its calls.
+                if let Some(earlier) = newest.insert(session.main, session.id) {
+                    tell(&sessions, earlier, ToSession::EnteredAgain);
+                }
                 let (engine, systemd) = (engine.clone(), systemd.clone());
                 // What the watch needs is looked up in its own task, which runs when the caller has its answer.
                 tokio::spawn(async move {
                     watch::Watch::new(*session, until, pidfd, engine, systemd).run(inbox, then).await;
                 });
                 sessions.retain(|_, sender| !sender.is_closed());
+                newest.retain(|_, session| sessions.contains_key(session));
             }
             Order::Gather { session, process, done } => {
                 tell(&sessions, session, ToSession::Gather(process, done));

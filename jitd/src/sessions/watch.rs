@@ -172,6 +172,13 @@ impl Watch {
                     // Whoever waited for it may have given up.
                     let _ = done.send(());
                 }
+                Woken::Told(ToSession::EnteredAgain) => {
+                    // What it started under its earlier tag stays with this session.
+                    self.pidfd = None;
+                    if self.is_over().await {
+                        break self.report(EndReport::default()).await;
+                    }
+                }
                 Woken::Told(ToSession::Prolong(until)) => {
                     woken = unless_ended(&mut inbox, &mut queue, self.prolong(until)).await.err();
                 }

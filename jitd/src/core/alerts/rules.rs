@@ -53,6 +53,8 @@ rules! {
     LoginMismatch = "login-mismatch";
     /// A PAM stack does not ask any more.
     StackBroken = "stack-broken";
+    /// Somebody causes more work than one user may; one alert for the host, whoever it is.
+    LimitReached = "limit-reached";
 }
 
 /// `[alerts]` of the settings.

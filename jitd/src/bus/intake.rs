@@ -1,0 +1,522 @@
+//! Which calls are let in: by who sends them, up to the limits, and before anything is begun for them.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jit_proto::identity::UserId;
+use jit_proto::moment::BootTime;
+use jit_proto::names::{AUDIT_INTERFACE, GATE_INTERFACE, MANAGER_INTERFACE, error};
+use tokio::sync::{Notify, mpsc};
+use zbus::message::{Flags, Type};
+use zbus::wire::Endian;
+use zbus::wire::serialized::{Context, Data};
+use zbus::{Connection, Message, fdo};
+
+use super::stream::Peer;
+use crate::clock::boot_now;
+use crate::core::limits::{Admission, Bounds, Door, Limiter, Over, Rate};
+use crate::limits::Counter;
+
+/// The bus itself, as a sender.
+const THE_BUS: &str = "org.freedesktop.DBus";
+/// The name of the error that a call above a limit is answered with.
+const LIMITS_EXCEEDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
+/// No user's scripts call more often for long.
+const RATE: Rate = Rate { burst: 600, per_minute: 6_000 };
+/// Calls that are answered from memory.
+const LIGHT: Bounds =
+    Bounds { in_flight: 4, in_flight_in_all: 12, waiting: 24, waiting_in_all: 96, for_root: 8, rate: RATE };
+/// Calls that are answered with lists of what is in memory.
+const LISTS: Bounds =
+    Bounds { in_flight: 1, in_flight_in_all: 3, waiting: 12, waiting_in_all: 48, for_root: 2, rate: RATE };
+/// Calls that read the record or the policy's files, and may take long.
+const LONG: Bounds =
+    Bounds { in_flight: 1, in_flight_in_all: 3, waiting: 4, waiting_in_all: 24, for_root: 2, rate: RATE };
+/// The gate's interface, which only root may call: the module, for a sudo of whomever.
+const GATE: Bounds =
+    Bounds { in_flight: 1, in_flight_in_all: 2, waiting: 512, waiting_in_all: 8, for_root: 64, rate: RATE };
+/// Senders that are remembered. The bus gives no unique name a second time, so none goes out of date.
+const MAX_SENDERS: usize = 4096;
+/// Senders that are being asked about, and calls of theirs that wait for it.
+const MAX_UNKNOWN: usize = 512;
+const MAX_UNKNOWN_CALLS: usize = 24;
+/// All of these calls together are no larger, in bytes.
+const MAX_UNKNOWN_BYTES: usize = 4 * 1024 * 1024;
+/// Refusals that wait to be sent; those above are dropped, and their callers give up by themselves.
+const MAX_REFUSALS: usize = 256;
+/// Senders that are asked about at once.
+const LOOKUPS: usize = 8;
+/// A call that has no answer after this has none coming: what worked on it has failed.
+const LOST_AFTER: Duration = Duration::from_secs(20 * 60);
+/// A call passes one descriptor at most.
+const MAX_DESCRIPTORS: usize = 1;
+
+/// A message that was not read to its end: its header.
+pub(super) struct TooLarge {
+    pub(super) header: Vec<u8>,
+    pub(super) length: usize,
+}
+
+/// What is let in on one connection.
+#[derive(Debug)]
+pub(super) struct Intake {
+    state: Mutex<State>,
+    wake: Notify,
+    refusals: mpsc::Sender<Message>,
+    unknown: mpsc::Sender<String>,
+    counter: Counter,
+    end: End,
+}
+
+/// Who is at the other end, and what it may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The bus, where anybody calls.
+    Bus,
+    /// The bus, on a connection with which jitd itself calls others; nobody has business to call there.
+    BusForCalls,
+    /// One process on a socket of our own, which calls.
+    Peer(Peer),
+}
+
+/// What the tasks beside an intake work with.
+pub(super) struct Beside {
+    refusals: mpsc::Receiver<Message>,
+    unknown: mpsc::Receiver<String>,
+}
+
+#[derive(Debug)]
+struct State {
+    light: Limiter<Message>,
+    lists: Limiter<Message>,
+    long: Limiter<Message>,
+    gate: Limiter<Message>,
+    senders: HashMap<String, UserId>,
+    parked: HashMap<String, Vec<Message>>,
+    parked_bytes: usize,
+    ready: VecDeque<Message>,
+    /// Calls that have begun and are not answered, by sender and serial.
+    begun: HashMap<(String, u32), Begun>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    uid: UserId,
+    weight: Weight,
+    at: BootTime,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    Light,
+    List,
+    Long,
+    Gate,
+}
+
+impl Intake {
+    /// An intake for one connection.
+    pub(super) fn new(counter: Counter, end: End) -> (Arc<Self>, Beside) {
+        let (refusals, refused) = mpsc::channel(MAX_REFUSALS);
+        let (unknown, asked) = mpsc::channel(MAX_UNKNOWN);
+        let state = State {
+            light: Limiter::new(LIGHT),
+            lists: Limiter::new(LISTS),
+            long: Limiter::new(LONG),
+            gate: Limiter::new(GATE),
+            senders: HashMap::new(),
+            parked: HashMap::new(),
+            parked_bytes: 0,
+            ready: VecDeque::new(),
+            begun: HashMap::new(),
+        };
+        let intake = Self { state: Mutex::new(state), wake: Notify::new(), refusals, unknown, counter, end };
+        (Arc::new(intake), Beside { refusals: refused, unknown: asked })
+    }
+
+    /// A call that may begin now and has waited.
+    pub(super) fn take_ready(&self) -> Option<Message> {
+        self.state().next(boot_now())
+    }
+
+    /// Waits until there may be one.
+    pub(super) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes a message that has come; returns it if it may be handed on now.
+    pub(super) fn sort(&self, message: Message) -> Option<Message> {
+        let sender = sender_of(&message);
+        if message.message_type() != Type::MethodCall {
+            return self.is_believed(&message, &sender).then_some(message);
+        }
+        if self.end == End::BusForCalls {
+            self.counter.count(None, Door::BusWithoutReply);
+            return None;
+        }
+        let mut state = self.state();
+        let uid = match self.end {
+            End::Peer(peer) => Some(UserId(peer.uid)),
+            End::Bus | End::BusForCalls => state.senders.get(&sender).copied(),
+        };
+        if message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED) {
+            // Whoever wants no answer wants nothing that this daemon does, and would not learn of a refusal.
+            self.counter.count(uid, self.door(true));
+            return None;
+        }
+        if message.data().fds().len() > MAX_DESCRIPTORS {
+            self.refuse(&message, error::INVALID_ARGUMENT, "a call passes one descriptor at most");
+            return None;
+        }
+        let Some(uid) = uid else {
+            self.park(&mut state, sender, message);
+            return None;
+        };
+        self.admit(&mut state, uid, sender, message)
+    }
+
+    /// Whether what is no call is what it seems to be.
+    ///
+    /// The bus lets any user send a signal to one connection, whatever its interface and path, and zbus cannot compare its
+    /// sender with a well-known name. What PID 1 and logind tell, they tell everybody, by the rules that this daemon has
+    /// the bus match, and there the bus compares.
+    fn is_believed(&self, message: &Message, sender: &str) -> bool {
+        let believed = match (self.end, message.message_type()) {
+            (End::Peer(_), _) => false,
+            (_, Type::Signal) => message.header().destination().is_none() || sender == THE_BUS,
+            // The bus passes on only answers to calls that were made.
+            (_, _) => true,
+        };
+        if !believed {
+            self.counter.count(None, self.door(true));
+        }
+        believed
+    }
+
+    /// Refuses a call that is too large, of which only the header was read.
+    pub(super) fn too_large(&self, TooLarge { mut header, length }: TooLarge) {
+        if let Some(body) = header.get_mut(4..8) {
+            body.fill(0);
+        }
+        let endian = if header.first() == Some(&b'B') { Endian::Big } else { Endian::Little };
+        #[allow(unsafe_code, reason = "as in `stream`: the header is parsed with errors and not with trust")]
+        // SAFETY: the header is as long as its fields say, and says that there is no body.
+        let message = unsafe { Message::from_bytes(Data::new(header, Context::new(endian, 0))) };
+        // One that passes descriptors or is malformed is left out without a word.
+        let Ok(message) = message else { return };
+        if message.message_type() == Type::MethodCall
+            && !message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED)
+        {
+            let text = format!("a call of {length} bytes is too long");
+            self.refuse(&message, error::INVALID_ARGUMENT, &text);
+        }
+    }
+
+    /// An answer has gone out.
+    pub(super) fn answered(&self, message: &Message) {
+        if !matches!(message.message_type(), Type::MethodReturn | Type::Error) {
+            return;
+        }
+        let header = message.header();
+        let Some(serial) = header.reply_serial() else { return };
+        let to = header.destination().map_or(String::new(), |to| to.as_str().to_owned());
+        if self.state().done(&(to, serial.get()), boot_now()) {
+            self.wake.notify_one();
+        }
+    }
+
+    fn admit(&self, state: &mut State, uid: UserId, sender: String, message: Message) -> Option<Message> {
+        let weight = weight_of(&message);
+        let key = (sender, message.primary_header().serial_num().get());
+        if state.begun.contains_key(&key) {
+            // No client uses a number twice while it waits for the answer.
+            self.counter.count(Some(uid), self.door(false));
+            return None;
+        }
+        let now = boot_now();
+        match state.limiter(weight).arrive(uid, message, now) {
+            Admission::Begin(message) => {
+                state.begun.insert(key, Begun { uid, weight, at: now });
+                Some(message)
+            }
+            Admission::Waits => None,
+            Admission::Refused(message, over) => {
+                state.drop_lost(now);
+                self.counter.count(Some(uid), self.door(false));
+                self.refuse_over(&message, over);
+                None
+            }
+        }
+    }
+
+    /// Keeps a call until it is known who sends it.
+    fn park(&self, state: &mut State, sender: String, message: Message) {
+        let new = !state.parked.contains_key(&sender);
+        let own = state.parked.get(&sender).map_or(0, Vec::len);
+        let length = message.data().len();
+        let over = if own >= MAX_UNKNOWN_CALLS {
+            Some(Over::User)
+        } else if state.parked_bytes + length > MAX_UNKNOWN_BYTES
+            || (new && (state.parked.len() >= MAX_UNKNOWN || self.unknown.try_send(sender.clone()).is_err()))
+        {
+            Some(Over::All)
+        } else {
+            None
+        };
+        if let Some(over) = over {
+            self.counter.count(None, self.door(false));
+            self.refuse_over(&message, over);
+            return;
+        }
+        state.parked_bytes += length;
+        state.parked.entry(sender).or_default().push(message);
+    }
+
+    /// It is known now who this is, or that nobody knows any more.
+    fn is_known(&self, sender: &str, uid: Option<UserId>) {
+        let mut state = self.state();
+        let calls = state.parked.remove(sender).unwrap_or_default();
+        state.parked_bytes -= calls.iter().map(|call| call.data().len()).sum::<usize>();
+        // A sender that has gone waits for no answer.
+        let Some(uid) = uid else { return };
+        if state.senders.len() >= MAX_SENDERS {
+            state.senders.clear();
+        }
+        state.senders.insert(sender.to_owned(), uid);
+        for call in calls {
+            let begins = self.admit(&mut state, uid, sender.to_owned(), call);
+            state.ready.extend(begins);
+        }
+        if !state.ready.is_empty() {
+            self.wake.notify_one();
+        }
+    }
+
+    fn refuse_over(&self, message: &Message, over: Over) {
+        self.refuse(message, LIMITS_EXCEEDED, &format!("jitd refuses this call: {}", over.clause()));
+    }
+
+    fn refuse(&self, message: &Message, name: &str, text: &str) {
+        if let Ok(refusal) = Message::error(&message.header(), name).build(&text) {
+            // Above the bound nobody is told.
+            let _ = self.refusals.try_send(refusal);
+        }
+    }
+
+    fn door(&self, without_reply: bool) -> Door {
+        match (self.end, without_reply) {
+            (End::Peer(_), _) => Door::Operators,
+            (_, true) => Door::BusWithoutReply,
+            (_, false) => Door::Bus,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn limiter(&mut self, weight: Weight) -> &mut Limiter<Message> {
+        match weight {
+            Weight::Light => &mut self.light,
+            Weight::List => &mut self.lists,
+            Weight::Long => &mut self.long,
+            Weight::Gate => &mut self.gate,
+        }
+    }
+
+    fn next(&mut self, now: BootTime) -> Option<Message> {
+        if let Some(message) = self.ready.pop_front() {
+            return Some(message);
+        }
+        for weight in [Weight::Gate, Weight::Light, Weight::List, Weight::Long] {
+            if let Some((uid, message)) = self.limiter(weight).next() {
+                let key = (sender_of(&message), message.primary_header().serial_num().get());
+                if self.begun.contains_key(&key) {
+                    self.limiter(weight).done(uid, now);
+                    continue;
+                }
+                self.begun.insert(key, Begun { uid, weight, at: now });
+                return Some(message);
+            }
+        }
+        None
+    }
+
+    fn done(&mut self, key: &(String, u32), now: BootTime) -> bool {
+        let Some(Begun { uid, weight, .. }) = self.begun.remove(key) else { return false };
+        self.limiter(weight).done(uid, now);
+        true
+    }
+
+    fn drop_lost(&mut self, now: BootTime) {
+        let lost = self.begun.iter().filter(|(_, begun)| now.since(begun.at) > LOST_AFTER);
+        let lost: Vec<_> = lost.map(|(key, _)| key.clone()).collect();
+        for key in lost {
+            self.done(&key, now);
+        }
+        self.light.forget_idle(now);
+        self.lists.forget_idle(now);
+        self.long.forget_idle(now);
+    }
+}
+
+/// Who sends it, as the bus says; empty where there is no bus.
+fn sender_of(message: &Message) -> String {
+    message.header().sender().map_or(String::new(), |sender| sender.as_str().to_owned())
+}
+
+fn weight_of(message: &Message) -> Weight {
+    let header = message.header();
+    let interface = header.interface().map_or("", |name| name.as_str());
+    let member = header.member().map_or("", |name| name.as_str());
+    match (interface, member) {
+        (GATE_INTERFACE, _) => Weight::Gate,
+        (AUDIT_INTERFACE, "Read" | "Search" | "Verify") | (MANAGER_INTERFACE, "PolicyCheck") => Weight::Long,
+        (MANAGER_INTERFACE, "Pending" | "Grants" | "Sessions" | "Roles" | "PolicyShow") => Weight::List,
+        _ => Weight::Light,
+    }
+}
+
+/// Sends the refusals, until the connection ends.
+async fn send_refusals(connection: Connection, refusals: &mut mpsc::Receiver<Message>) {
+    while let Some(refusal) = refusals.recv().await {
+        if connection.send(&refusal).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Beside {
+    /// Sends refusals, and asks the bus who the senders are; on the connection itself, whose answers pass the intake.
+    pub(super) async fn run(self, intake: Arc<Intake>, connection: Connection) {
+        let Self { mut refusals, unknown } = self;
+        tokio::join!(
+            send_refusals(connection.clone(), &mut refusals),
+            look_up_senders(intake, connection, unknown)
+        );
+    }
+}
+
+async fn look_up_senders(intake: Arc<Intake>, connection: Connection, mut unknown: mpsc::Receiver<String>) {
+    let Ok(bus) = fdo::DBusProxy::new(&connection).await else { return };
+    let mut asking = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            sender = unknown.recv(), if asking.len() < LOOKUPS => {
+                let Some(sender) = sender else { return };
+                let (bus, intake) = (bus.clone(), Arc::clone(&intake));
+                asking.spawn(async move {
+                    let uid = match zbus::names::BusName::try_from(sender.as_str()) {
+                        Ok(name) => bus.get_connection_unix_user(name).await.ok(),
+                        Err(_) => None,
+                    };
+                    intake.is_known(&sender, uid.map(UserId));
+                });
+            }
+            Some(_) = asking.join_next() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(sender: &str, flags: Option<Flags>) -> Message {
+        let call = Message::method_call("/org/jitd/Jit1", "Show").interface(MANAGER_INTERFACE).sender(sender);
+        let call = match flags {
+            Some(flags) => call.with_flags(flags),
+            None => call,
+        };
+        call.build(&1_u64).unwrap()
+    }
+
+    fn answer(call: &Message) -> Message {
+        Message::method_return(&call.header()).build(&()).unwrap()
+    }
+
+    #[test]
+    fn a_senders_calls_wait_until_it_is_known_and_then_begin_up_to_the_limit() {
+        let (intake, mut beside) = Intake::new(Counter::default(), End::Bus);
+        let calls: Vec<Message> = (0..40).map(|_| call(":1.7", None)).collect();
+        assert!(calls.iter().all(|call| intake.sort(call.clone()).is_none()));
+        assert_eq!(beside.unknown.try_recv().unwrap(), ":1.7");
+        assert!(beside.unknown.try_recv().is_err(), "it is asked about once");
+        let refused = std::iter::from_fn(|| beside.refusals.try_recv().ok()).count();
+        assert_eq!(refused, 40 - MAX_UNKNOWN_CALLS);
+        intake.is_known(":1.7", Some(UserId(1000)));
+        let begun: Vec<Message> = std::iter::from_fn(|| intake.take_ready()).collect();
+        assert_eq!(begun.len(), LIGHT.in_flight);
+        intake.answered(&answer(&begun[0]));
+        assert!(intake.take_ready().is_some());
+        assert!(intake.take_ready().is_none());
+    }
+
+    #[test]
+    fn every_call_that_began_ends_with_its_answer() {
+        let (intake, _beside) = Intake::new(Counter::default(), End::Bus);
+        intake.is_known(":1.7", Some(UserId(1000)));
+        for _ in 0..100 {
+            let call = call(":1.7", None);
+            let begun = intake.sort(call).unwrap();
+            intake.answered(&answer(&begun));
+        }
+        assert_eq!(intake.state().light.in_flight(), 0);
+        assert!(intake.state().begun.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_begun_for_who_wants_no_answer_or_uses_a_number_twice() {
+        let (intake, _beside) = Intake::new(Counter::default(), End::Bus);
+        intake.is_known(":1.7", Some(UserId(1000)));
+        assert!(intake.sort(call(":1.7", Some(Flags::NO_REPLY_EXPECTED))).is_none());
+        let twice = call(":1.7", None);
+        assert!(intake.sort(twice.clone()).is_some());
+        assert!(intake.sort(twice).is_none());
+        assert_eq!(intake.state().light.in_flight(), 1);
+    }
+
+    #[test]
+    fn a_signal_that_somebody_sends_to_us_alone_is_not_believed() {
+        let signal = |sender: &str, to: Option<&str>| {
+            let signal = Message::signal(
+                "/org/freedesktop/login1",
+                "org.freedesktop.login1.Manager",
+                "SessionRemoved",
+            );
+            let signal = signal.sender(sender);
+            let signal = match to {
+                Some(to) => signal.destination(to),
+                None => signal,
+            };
+            signal.build(&()).unwrap()
+        };
+        for end in [End::Bus, End::BusForCalls] {
+            let (intake, _beside) = Intake::new(Counter::default(), end);
+            assert!(intake.sort(signal(":1.7", Some(":1.2"))).is_none());
+            assert!(intake.sort(signal(":1.7", None)).is_some(), "the bus has matched it");
+            assert!(intake.sort(signal(THE_BUS, Some(":1.2"))).is_some());
+        }
+        let (intake, _beside) = Intake::new(Counter::default(), End::BusForCalls);
+        assert!(intake.sort(call(":1.7", None)).is_none(), "nobody calls there");
+    }
+
+    #[test]
+    fn a_call_that_is_too_large_is_refused_by_its_header() {
+        let (intake, mut beside) = Intake::new(Counter::default(), End::Bus);
+        let call = Message::method_call("/org/jitd/Jit1", "Request")
+            .interface(MANAGER_INTERFACE)
+            .sender(":1.7")
+            .build(&"x".repeat(100_000))
+            .unwrap();
+        let body = call.body().len();
+        let header = call.data()[..call.data().len() - body].to_vec();
+        intake.too_large(TooLarge { header, length: call.data().len() });
+        let refusal = beside.refusals.try_recv().unwrap();
+        assert_eq!(refusal.header().reply_serial(), Some(call.primary_header().serial_num()));
+        assert_eq!(refusal.header().destination().unwrap().as_str(), ":1.7");
+    }
+}

@@ -1,0 +1,330 @@
+//! A D-Bus socket whose messages are let in one by one: zbus starts a task for every call that it reads, so what is not to
+//! be worked on must not reach it.
+#![allow(unsafe_code)]
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tracing::debug;
+use zbus::Message;
+use zbus::connection::Socket;
+use zbus::connection::socket::{ReadHalf, Split, WriteHalf};
+use zbus::export::async_trait::async_trait;
+use zbus::fdo::ConnectionCredentials;
+use zbus::wire::Endian;
+use zbus::wire::serialized::{Context, Data};
+
+use super::intake::{End, Intake, TooLarge};
+
+/// The fixed part of a message's header, in bytes (D-Bus Specification, "Message Format").
+const HEADER: usize = 16;
+/// No call is larger, in bytes: it carries a few texts of at most 8 KiB each.
+const MAX_CALL: usize = 64 * 1024;
+/// No answer to a call of ours is larger, in bytes: lists of logins are.
+const MAX_ANSWER: usize = 1024 * 1024;
+/// No header is larger, in bytes: names are at most 255 bytes, and a path of this daemon is short.
+const MAX_FIELDS: usize = 8 * 1024;
+/// After so many messages without a pause, others on this thread have their turn.
+const IN_A_ROW: u32 = 32;
+
+/// The process at the other end of a socket of our own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Peer {
+    pub(super) uid: u32,
+    pub(super) pid: u32,
+}
+
+/// The socket.
+#[derive(Debug)]
+pub(super) struct Limited {
+    stream: UnixStream,
+    intake: Arc<Intake>,
+    /// Where it is not the bus that is at the other end.
+    peer: Option<Peer>,
+    max: usize,
+}
+
+impl Limited {
+    pub(super) fn new(stream: UnixStream, intake: Arc<Intake>, end: End) -> Self {
+        let (peer, max) = match end {
+            End::Peer(peer) => (Some(peer), MAX_CALL),
+            End::Bus => (None, MAX_CALL),
+            // PID 1's and logind's lists are longer, and only the bus says what comes here.
+            End::BusForCalls => (None, MAX_ANSWER),
+        };
+        Self { stream, intake, peer, max }
+    }
+}
+
+impl Socket for Limited {
+    type ReadHalf = Reader;
+    type WriteHalf = Writer;
+
+    fn split(self) -> Split<Reader, Writer> {
+        let Self { stream, intake, peer, max } = self;
+        let (read, write) = stream.into_split();
+        let reader = Reader {
+            stream: read,
+            intake: Arc::clone(&intake),
+            peer,
+            max,
+            part: Vec::new(),
+            passed: Vec::new(),
+            early: VecDeque::new(),
+            skip: 0,
+            in_a_row: 0,
+        };
+        Split::new(reader, Writer { stream: write, intake, peer })
+    }
+}
+
+/// The half that calls come from.
+#[derive(Debug)]
+pub(super) struct Reader {
+    stream: OwnedReadHalf,
+    intake: Arc<Intake>,
+    peer: Option<Peer>,
+    /// No message is larger, in bytes.
+    max: usize,
+    /// What has come of the next message.
+    part: Vec<u8>,
+    /// What was passed with it.
+    passed: Vec<OwnedFd>,
+    /// What came with the end of the handshake.
+    early: VecDeque<u8>,
+    /// So much is left of a message that is too large.
+    skip: usize,
+    in_a_row: u32,
+}
+
+impl Reader {
+    /// Reads one message, whatever it is; `None` where it was not one to be handed on. May be given up at any await.
+    async fn one(&mut self) -> io::Result<Option<Message>> {
+        while self.skip > 0 {
+            let mut nowhere = [0; 16 * 1024];
+            let room = self.skip.min(nowhere.len());
+            self.skip -= self.some(&mut nowhere[..room]).await?;
+            self.passed.clear();
+        }
+        self.fill(HEADER).await?;
+        let sizes = Sizes::of(&self.part)?;
+        if sizes.fields > MAX_FIELDS {
+            return Ok(self.leave_out(sizes.whole()));
+        }
+        self.fill(sizes.header()).await?;
+        if sizes.whole() > self.max {
+            // The header says whom to tell.
+            let header = std::mem::take(&mut self.part);
+            self.skip = sizes.whole() - sizes.header();
+            self.passed.clear();
+            self.intake.too_large(TooLarge { header, length: sizes.whole() });
+            return Ok(None);
+        }
+        self.fill(sizes.whole()).await?;
+        let bytes = std::mem::take(&mut self.part);
+        let passed = std::mem::take(&mut self.passed);
+        // SAFETY: the length is that of the header, and `from_bytes` parses the header with errors and not with trust;
+        // zbus's own socket reader hands it bytes that were checked no further.
+        let message =
+            unsafe { Message::from_bytes(Data::new_fds(bytes, Context::new(sizes.endian, 0), passed)) };
+        match message {
+            Ok(message) => Ok(Some(message)),
+            // The specification has unknown header fields ignored; zbus does not know how, and nobody of ours sends any.
+            Err(problem) => {
+                debug!("a message was left out: {problem}");
+                Ok(None)
+            }
+        }
+    }
+
+    fn leave_out(&mut self, length: usize) -> Option<Message> {
+        self.skip = length.saturating_sub(self.part.len());
+        self.part.clear();
+        self.passed.clear();
+        None
+    }
+
+    /// Reads until so much of the message is there.
+    async fn fill(&mut self, length: usize) -> io::Result<()> {
+        while self.part.len() < length {
+            let mut piece = [0; 16 * 1024];
+            let room = (length - self.part.len()).min(piece.len());
+            let come = self.some(&mut piece[..room]).await?;
+            self.part.extend_from_slice(&piece[..come]);
+        }
+        Ok(())
+    }
+
+    /// Reads something, never beyond the buffer: what is passed then belongs to the message that is being read.
+    async fn some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.early.is_empty() {
+            let come = self.early.len().min(buffer.len());
+            for (place, byte) in buffer.iter_mut().zip(self.early.drain(..come)) {
+                *place = byte;
+            }
+            return Ok(come);
+        }
+        let (come, passed) = receive(&self.stream, buffer).await?;
+        if come == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the other end has hung up"));
+        }
+        self.passed.extend(passed);
+        Ok(come)
+    }
+}
+
+/// How long the parts of a message are (D-Bus Specification, "Message Format").
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    endian: Endian,
+    fields: usize,
+    body: usize,
+}
+
+impl Sizes {
+    fn of(header: &[u8]) -> io::Result<Self> {
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "no D-Bus message");
+        let number = |at: usize| -> io::Result<[u8; 4]> {
+            header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).ok_or_else(broken)
+        };
+        let (endian, read): (_, fn([u8; 4]) -> u32) = match header.first() {
+            Some(b'l') => (Endian::Little, u32::from_le_bytes),
+            Some(b'B') => (Endian::Big, u32::from_be_bytes),
+            _ => return Err(broken()),
+        };
+        let length = |at| Ok::<_, io::Error>(read(number(at)?) as usize);
+        Ok(Self { endian, fields: length(12)?, body: length(4)? })
+    }
+
+    /// With the padding before the body.
+    fn header(self) -> usize {
+        (HEADER + self.fields).next_multiple_of(8)
+    }
+
+    fn whole(self) -> usize {
+        self.header() + self.body
+    }
+}
+
+#[async_trait]
+impl ReadHalf for Reader {
+    async fn receive_message(
+        &mut self,
+        _seq: u64,
+        early: &mut Vec<u8>,
+        early_passed: &mut Vec<OwnedFd>,
+    ) -> zbus::Result<Message> {
+        self.early.extend(early.drain(..));
+        self.passed.append(early_passed);
+        let intake = Arc::clone(&self.intake);
+        loop {
+            self.in_a_row += 1;
+            if self.in_a_row >= IN_A_ROW {
+                self.in_a_row = 0;
+                tokio::task::yield_now().await;
+            }
+            if let Some(ready) = intake.take_ready() {
+                return Ok(ready);
+            }
+            let come = tokio::select! {
+                biased;
+                () = intake.woken() => continue,
+                come = self.one() => come?,
+            };
+            if let Some(ready) = come.and_then(|message| intake.sort(message)) {
+                return Ok(ready);
+            }
+        }
+    }
+
+    async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        receive(&self.stream, buffer).await
+    }
+
+    fn can_pass_unix_fd(&self) -> bool {
+        true
+    }
+
+    async fn peer_credentials(&mut self) -> io::Result<ConnectionCredentials> {
+        Ok(credentials(self.peer))
+    }
+}
+
+async fn receive(stream: &OwnedReadHalf, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let stream: &UnixStream = stream.as_ref();
+    loop {
+        stream.readable().await?;
+        let read = || {
+            // As many as the kernel lets anybody send at once (SCM_MAX_FD); what is not wanted is closed.
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+            let mut attached = RecvAncillaryBuffer::new(&mut space);
+            let mut parts = [io::IoSliceMut::new(buffer)];
+            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+            let received = recvmsg(stream, &mut parts, &mut attached, flags)?;
+            let mut passed = Vec::new();
+            for message in attached.drain() {
+                if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                    passed.extend(descriptors);
+                }
+            }
+            Ok((received.bytes, passed))
+        };
+        match stream.try_io(Interest::READABLE, read) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            come => return come,
+        }
+    }
+}
+
+fn credentials(peer: Option<Peer>) -> ConnectionCredentials {
+    let unknown = ConnectionCredentials::default();
+    match peer {
+        Some(Peer { uid, pid }) => unknown.set_unix_user_id(uid).set_process_id(pid),
+        None => unknown,
+    }
+}
+
+/// The half that answers go to.
+#[derive(Debug)]
+pub(super) struct Writer {
+    stream: OwnedWriteHalf,
+    intake: Arc<Intake>,
+    peer: Option<Peer>,
+}
+
+#[async_trait]
+impl WriteHalf for Writer {
+    async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
+        let sent = self.stream.write_all(message.data()).await;
+        // Sent or not, that call is over.
+        self.intake.answered(message);
+        Ok(sent?)
+    }
+
+    async fn sendmsg(&mut self, buffer: &[u8], passed: &[BorrowedFd<'_>]) -> io::Result<usize> {
+        if !passed.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "jitd passes no descriptors"));
+        }
+        self.stream.write(buffer).await
+    }
+
+    async fn close(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await
+    }
+
+    fn can_pass_unix_fd(&self) -> bool {
+        true
+    }
+
+    async fn peer_credentials(&mut self) -> io::Result<ConnectionCredentials> {
+        Ok(credentials(self.peer))
+    }
+}

@@ -1,0 +1,84 @@
+//! How often somebody may do a thing: a store of so many, which fills again with time.
+
+use jit_proto::moment::{BootTime, micros};
+
+/// How often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// So many at once; at least 1.
+    pub burst: u32,
+    /// So many in each minute after that; at least 1.
+    pub per_minute: u32,
+}
+
+/// What is left to one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Allowance {
+    /// Whole ones, times [`UNIT`].
+    left: u64,
+    since: BootTime,
+}
+
+/// Microseconds of a minute: one is worth so many of its parts, and a microsecond brings `per_minute` of them.
+const UNIT: u64 = 60_000_000;
+
+impl Allowance {
+    /// A full one.
+    #[must_use]
+    pub fn full(rate: Rate, now: BootTime) -> Self {
+        Self { left: most(rate), since: now }
+    }
+
+    /// Takes one, if one is left.
+    #[must_use]
+    pub fn take(&mut self, rate: Rate, now: BootTime) -> bool {
+        self.fill(rate, now);
+        let after = self.left.checked_sub(UNIT);
+        self.left = after.unwrap_or(self.left);
+        after.is_some()
+    }
+
+    /// Whether nothing has been taken of it for long.
+    #[must_use]
+    pub fn is_full(&self, rate: Rate, now: BootTime) -> bool {
+        let mut then = self.clone();
+        then.fill(rate, now);
+        then.left >= most(rate)
+    }
+
+    fn fill(&mut self, rate: Rate, now: BootTime) {
+        let come = micros(now.since(self.since)).saturating_mul(u64::from(rate.per_minute));
+        self.left = self.left.saturating_add(come).min(most(rate));
+        self.since = self.since.max(now);
+    }
+}
+
+fn most(rate: Rate) -> u64 {
+    u64::from(rate.burst) * UNIT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn never_more_than_the_burst_and_what_the_time_brings(
+            burst in 1u32..50,
+            per_minute in 1u32..600,
+            steps in prop::collection::vec(0u64..5_000_000, 1..200),
+        ) {
+            let rate = Rate { burst, per_minute };
+            let mut allowance = Allowance::full(rate, BootTime(0));
+            let (mut now, mut taken) = (0, 0u64);
+            for step in steps {
+                now += step;
+                taken += u64::from(allowance.take(rate, BootTime(now)));
+                let most = u64::from(burst) + now * u64::from(per_minute) / UNIT;
+                prop_assert!(taken <= most, "{taken} of {most} at {now}");
+            }
+            prop_assert!(allowance.is_full(rate, BootTime(now + u64::from(burst) * UNIT)));
+        }
+    }
+}

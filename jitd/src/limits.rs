@@ -1,0 +1,64 @@
+//! Counts what the doors refuse or drop, and tells the engine at most once a second, so that no flood of refusals becomes
+//! one of events.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jit_proto::identity::UserId;
+use tokio::sync::Notify;
+
+use crate::clock::pause;
+use crate::core::event::{Event, Reached};
+use crate::core::limits::Door;
+use crate::engine::Handle;
+use crate::people::Nss;
+
+/// Counts are gathered for this long.
+const GATHER: Duration = Duration::from_secs(1);
+
+/// Where the doors count.
+#[derive(Debug, Clone, Default)]
+pub struct Counter {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    counts: Mutex<Counts>,
+    counted: Notify,
+}
+
+type Counts = BTreeMap<(Option<UserId>, Door), u64>;
+
+impl Counter {
+    /// Counts one call or connection of this user, if it is known who it is.
+    pub fn count(&self, uid: Option<UserId>, door: Door) {
+        let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((uid, door)).or_default() += 1;
+        if counts.len() == 1 {
+            self.shared.counted.notify_one();
+        }
+    }
+
+    /// Tells the engine what was counted, until that ends.
+    pub async fn run(self, engine: Handle) {
+        loop {
+            self.shared.counted.notified().await;
+            let counts =
+                std::mem::take(&mut *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner));
+            // Names come from NSS, which may be slow; a count without one is told all the same.
+            let named = tokio::task::spawn_blocking(move || counts.into_iter().map(named).collect()).await;
+            let Ok(reached) = named else { continue };
+            if engine.tell(Event::LimitsReached(reached)).await.is_err() {
+                return;
+            }
+            pause(GATHER).await;
+        }
+    }
+}
+
+fn named(((uid, door), count): ((Option<UserId>, Door), u64)) -> Reached {
+    let person = uid.and_then(|uid| Nss.person(uid).ok().flatten());
+    Reached { uid, name: person.map_or(String::new(), |person| person.account.name), door, count }
+}

@@ -1,0 +1,43 @@
+//! `make test-hostile`: attacks in their long form, each with one line of what it came to.
+#![allow(clippy::print_stdout, reason = "a report")]
+
+use anyhow::{Result, ensure};
+use jit_tests::floods::{FLOODS, Scene, memory, was_never_ended};
+use jit_tests::host::{Host, play};
+use jit_tests::plan::{Plan, Release};
+
+/// Each flood is that long.
+const SECONDS: u32 = 20;
+/// So many sudos are measured before each flood and in it.
+const SUDOS: u32 = 60;
+/// What the daemon has of its own when all is over.
+const AT_THE_END: u64 = 64_000_000;
+
+fn main() -> Result<()> {
+    let only: Vec<String> = std::env::args().skip(1).collect();
+    play(&Plan::new(Release::Trixie), |host| floods(host, &only))
+}
+
+/// All floods, one after the other, on one host.
+fn floods(host: &mut Host, only: &[String]) -> Result<()> {
+    let mut scene = Scene::set(host)?;
+    let (mut became_root, mut held_up, mut refused) = (0, 0, 0);
+    for flood in FLOODS.iter().filter(|flood| only.is_empty() || only.iter().any(|name| name == flood.name)) {
+        let outcome = scene.play(host, *flood, SECONDS, SUDOS)?;
+        println!("{outcome}");
+        became_root += outcome.became_root;
+        held_up += outcome.held_up;
+        refused += outcome.refused;
+        was_never_ended(host)?;
+    }
+    let (left, peak) = memory(host)?;
+    println!(
+        "at the end jitd has {:.1} MB; it has had {:.1} MB at most, files included",
+        left as f64 / 1e6,
+        peak as f64 / 1e6
+    );
+    println!("floods: {became_root} became root, {held_up} held up, {refused} refused");
+    ensure!(became_root == 0 && held_up == 0, "somebody got in, or was kept out");
+    ensure!(left <= AT_THE_END, "jitd has {left} bytes at the end");
+    Ok(())
+}
