@@ -180,7 +180,11 @@ async fn credentials(connection: &Connection, header: &Header<'_>) -> Result<Cre
         let uid = known.unix_user_id().ok_or("the kernel does not say who calls")?;
         let pidfd = known.process_fd().map(|pidfd| pidfd.as_fd().try_clone_to_owned()).transpose();
         let pidfd = pidfd.map_err(|error| format!("the caller's pidfd cannot be kept: {error}"))?;
-        return Ok(Credentials { uid, pid: known.process_id(), peer: pidfd.map_or(Peer::Unknown, Peer::Pidfd) });
+        return Ok(Credentials {
+            uid,
+            pid: known.process_id(),
+            peer: pidfd.map_or(Peer::Unknown, Peer::Pidfd),
+        });
     }
     let sender = header.sender().ok_or("the message has no sender")?.to_owned();
     let bus = fdo::DBusProxy::new(connection).await.map_err(|error| error.to_string())?;

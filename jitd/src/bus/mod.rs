@@ -61,7 +61,7 @@ pub async fn connect() -> zbus::Result<Connection> {
 async fn open(counter: Counter, end: End) -> zbus::Result<(Connection, Arc<Intake>, Beside)> {
     let stream = UnixStream::connect(SYSTEM_BUS_ADDRESS.trim_start_matches("unix:path=")).await?;
     let (intake, beside) = Intake::new(counter, end);
-    let socket = Limited::new(stream, Arc::clone(&intake), end);
+    let socket = Limited::new(stream, Arc::clone(&intake), end, None);
     let building = zbus::connection::Builder::socket(socket).method_timeout(ANSWER_LIMIT).build();
     Ok((building.await?, intake, beside))
 }

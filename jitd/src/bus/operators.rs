@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::{signals, wait_for_end};
 use crate::core::event::Changed;
 use crate::core::limits::Door;
 use crate::limits::Counter;
+use crate::process;
 
 /// Connections of all operators together, root's aside.
 const MAX_CONNECTIONS: usize = 32;
@@ -95,6 +97,15 @@ fn has_room(open: &BTreeMap<UserId, usize>, uid: UserId) -> bool {
     own < MAX_OF_ONE && others < MAX_CONNECTIONS
 }
 
+/// A descriptor of the process that connected (SO_PEERPIDFD, Linux 6.5); before that, of the one that has its pid now.
+fn pidfd_of(stream: &UnixStream, peer: Peer) -> io::Result<OwnedFd> {
+    match nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerPidfd) {
+        Ok(pidfd) => Ok(pidfd),
+        Err(nix::Error::ENOPROTOOPT) => process::open_pid(peer.pid),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Who has connected, as the kernel says (unix(7), SO_PEERCRED).
 fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
     let known = stream.peer_cred()?;
@@ -112,7 +123,8 @@ async fn one(
 ) -> zbus::Result<()> {
     let Operators { manager, audit, counter, heads } = operators;
     let (intake, beside) = Intake::new(counter, End::Peer(peer));
-    let socket = Limited::new(stream, Arc::clone(&intake), End::Peer(peer));
+    let pidfd = pidfd_of(&stream, peer)?;
+    let socket = Limited::new(stream, Arc::clone(&intake), End::Peer(peer), Some(pidfd));
     let building = zbus::connection::Builder::socket(socket)
         .server(guid)
         .p2p()

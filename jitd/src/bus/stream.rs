@@ -48,18 +48,21 @@ pub(super) struct Limited {
     intake: Arc<Intake>,
     /// Where it is not the bus that is at the other end.
     peer: Option<Peer>,
+    /// A descriptor of that process, so that another one with its pid is not taken for it.
+    pidfd: Option<Arc<OwnedFd>>,
     max: usize,
 }
 
 impl Limited {
-    pub(super) fn new(stream: UnixStream, intake: Arc<Intake>, end: End) -> Self {
+    pub(super) fn new(stream: UnixStream, intake: Arc<Intake>, end: End, pidfd: Option<OwnedFd>) -> Self {
+        let pidfd = pidfd.map(Arc::new);
         let (peer, max) = match end {
             End::Peer(peer) => (Some(peer), MAX_CALL),
             End::Bus => (None, MAX_CALL),
             // PID 1's and logind's lists are longer, and only the bus says what comes here.
             End::BusForCalls => (None, MAX_ANSWER),
         };
-        Self { stream, intake, peer, max }
+        Self { stream, intake, peer, pidfd, max }
     }
 }
 
@@ -68,12 +71,13 @@ impl Socket for Limited {
     type WriteHalf = Writer;
 
     fn split(self) -> Split<Reader, Writer> {
-        let Self { stream, intake, peer, max } = self;
+        let Self { stream, intake, peer, pidfd, max } = self;
         let (read, write) = stream.into_split();
         let reader = Reader {
             stream: read,
             intake: Arc::clone(&intake),
             peer,
+            pidfd: pidfd.clone(),
             max,
             part: Vec::new(),
             passed: Vec::new(),
@@ -81,7 +85,7 @@ impl Socket for Limited {
             skip: 0,
             in_a_row: 0,
         };
-        Split::new(reader, Writer { stream: write, intake, peer })
+        Split::new(reader, Writer { stream: write, intake, peer, pidfd })
     }
 }
 
@@ -91,6 +95,7 @@ pub(super) struct Reader {
     stream: OwnedReadHalf,
     intake: Arc<Intake>,
     peer: Option<Peer>,
+    pidfd: Option<Arc<OwnedFd>>,
     /// No message is larger, in bytes.
     max: usize,
     /// What has come of the next message.
@@ -253,7 +258,7 @@ impl ReadHalf for Reader {
     }
 
     async fn peer_credentials(&mut self) -> io::Result<ConnectionCredentials> {
-        Ok(credentials(self.peer))
+        credentials(self.peer, self.pidfd.as_deref())
     }
 }
 
@@ -284,12 +289,16 @@ async fn receive(stream: &OwnedReadHalf, buffer: &mut [u8]) -> io::Result<(usize
     }
 }
 
-fn credentials(peer: Option<Peer>) -> ConnectionCredentials {
-    let unknown = ConnectionCredentials::default();
-    match peer {
-        Some(Peer { uid, pid }) => unknown.set_unix_user_id(uid).set_process_id(pid),
-        None => unknown,
-    }
+fn credentials(peer: Option<Peer>, pidfd: Option<&OwnedFd>) -> io::Result<ConnectionCredentials> {
+    let known = ConnectionCredentials::default();
+    let known = match peer {
+        Some(Peer { uid, pid }) => known.set_unix_user_id(uid).set_process_id(pid),
+        None => known,
+    };
+    Ok(match pidfd {
+        Some(pidfd) => known.set_process_fd(zbus::OwnedFd::from(pidfd.try_clone()?)),
+        None => known,
+    })
 }
 
 /// The half that answers go to.
@@ -298,6 +307,7 @@ pub(super) struct Writer {
     stream: OwnedWriteHalf,
     intake: Arc<Intake>,
     peer: Option<Peer>,
+    pidfd: Option<Arc<OwnedFd>>,
 }
 
 #[async_trait]
@@ -325,6 +335,6 @@ impl WriteHalf for Writer {
     }
 
     async fn peer_credentials(&mut self) -> io::Result<ConnectionCredentials> {
-        Ok(credentials(self.peer))
+        credentials(self.peer, self.pidfd.as_deref())
     }
 }

@@ -10,8 +10,8 @@ use jit_proto::moment::{BootId, BootTime, WallTime, micros};
 use jit_proto::record::Event as What;
 use proptest::prelude::*;
 
-use crate::core::clock_offset::ClockOffset;
 use crate::core::caller::{Caller, Place};
+use crate::core::clock_offset::ClockOffset;
 use crate::core::event::{
     Change, Command, Commit, Effect, EndReport, Event, Knock, Named, Process, Reply, Stage, Verdict, Which,
 };
