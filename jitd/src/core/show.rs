@@ -193,6 +193,7 @@ impl Look<'_> {
                 OnExpiry::Terminate => 0,
                 OnExpiry::DenyNew { at_most } => seconds(at_most),
             },
+            without_forwarding: role.without_forwarding,
             may_request: role.members.include(&self.caller.person),
             may_approve: role.approvers.include(&self.caller.person),
         }
