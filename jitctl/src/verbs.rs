@@ -252,18 +252,20 @@ fn why(
     output: &Output,
 ) -> Result<(Reason, Option<Ticket>), Failure> {
     let reason = reason.filter(|reason| reason.as_str() != REASON_PLACEHOLDER);
-    let ticket = ticket.filter(|ticket| ticket.as_str() != TICKET_PLACEHOLDER);
-    let wants_ticket = ticket.is_none() && role.is_some_and(|role| role.ticket_required);
-    if (reason.is_none() || wants_ticket) && !ask::somebody(output) {
-        let mut missing = Vec::new();
-        if reason.is_none() {
-            missing.push(match role.map_or(0, |role| role.reason_min_length) {
-                0 | 1 => "--reason is missing: say why you need the role, approvers decide on it".to_owned(),
-                least => format!(
-                    "--reason is missing: say in {least} characters or more why you need the role, approvers decide on it"
-                ),
-            });
+    let required = role.is_some_and(|role| role.ticket_required);
+    let ticket = ticket.filter(|ticket| !required || ticket.as_str() != TICKET_PLACEHOLDER);
+    let wants_ticket = required && ticket.is_none();
+    if !ask::somebody(output) {
+        // What is there goes to jitd, whose refusal names everything that is wrong with it, and is recorded.
+        if let Some(reason) = reason {
+            return Ok((reason, ticket));
         }
+        let mut missing = vec![match role.map_or(0, |role| role.reason_min_length) {
+            0 | 1 => "--reason is missing: say why you need the role, approvers decide on it".to_owned(),
+            least => format!(
+                "--reason is missing: say in {least} characters or more why you need the role, approvers decide on it"
+            ),
+        }];
         if wants_ticket {
             missing.push(format!("--ticket is missing: the role wants one{}", that_matches(role)));
         }
@@ -499,7 +501,8 @@ mod tests {
         let pasted = why(reason, ticket, Some(&role("web-admin", true)), &output).unwrap_err();
         assert_eq!(pasted, failure);
         let said = Reason::try_from("nginx is down".to_owned()).unwrap();
-        assert!(why(Some(said.clone()), None, Some(&role("ops", false)), &output).is_ok());
+        // A reason that is there goes to jitd, with or without a ticket.
+        assert!(why(Some(said.clone()), None, Some(&role("web-admin", true)), &output).is_ok());
         assert!(why(Some(said), None, None, &output).is_ok());
     }
 }

@@ -43,6 +43,8 @@ mod retention;
 
 mod report;
 
+mod cli;
+
 mod links;
 
 mod authority;
