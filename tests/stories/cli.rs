@@ -130,22 +130,22 @@ fn a_table_fits_and_goes_through_a_pager(host: &Host) -> Result<()> {
     }
     carol.run("jitctl grants")?.ok()?.says("dave")?.says("ENDS (+00:00)")?;
     carol.run("jitctl grants --full")?.ok()?.says("APPROVED BY")?.never_says("not shown")?;
-    carol.run("export TERM=xterm PAGER='tee /tmp/paged'")?.ok()?;
+    carol.run("export TERM=xterm PAGER='tee /var/tmp/paged'")?.ok()?;
     carol.run("jitctl roles")?.ok()?.says("web-admin")?;
-    ensure!(host.read("/tmp/paged")?.contains("web-admin"), "the pager has not got it");
+    ensure!(host.read("/var/tmp/paged")?.contains("web-admin"), "the pager has not got it");
     for line in
         ["jitctl --json roles", "jitctl roles | cat", "PAGER=cat jitctl roles", "TERM=dumb jitctl roles"]
     {
-        carol.run("rm -f /tmp/paged")?.ok()?;
+        carol.run("rm -f /var/tmp/paged")?.ok()?;
         carol.run(line)?.ok()?.says("web-admin")?;
-        ensure!(!host.has("/tmp/paged"), "{line} went through a pager");
+        ensure!(!host.has("/var/tmp/paged"), "{line} went through a pager");
     }
     // Debian has no less where nobody has installed it; what is to be read is printed all the same.
     carol.run("unset PAGER; jitctl roles")?.ok()?.says("web-admin")?;
     // Root runs nothing that a variable names.
     let mut root = host.login_at_terminal("root")?;
-    root.run("TERM=xterm PAGER='tee /tmp/paged' jitctl roles")?.ok()?.says("web-admin")?;
-    ensure!(!host.has("/tmp/paged"), "root ran $PAGER");
+    root.run("TERM=xterm PAGER='tee /var/tmp/paged' jitctl roles")?.ok()?.says("web-admin")?;
+    ensure!(!host.has("/var/tmp/paged"), "root ran $PAGER");
     Ok(())
 }
 
@@ -197,9 +197,9 @@ fn a_name_that_the_record_does_not_know_is_said_to(host: &Host) -> Result<()> {
         .ok()?
         .says("no audit record matches")?;
     let mut other = host.login(CAROL)?;
-    let _following = other.start("jitctl audit follow --user alise 2>/tmp/said")?;
+    let _following = other.start("jitctl audit follow --user alise 2>/var/tmp/said")?;
     wait_until("the slip is told", LIMIT, || {
-        Ok(host.read("/tmp/said").is_ok_and(|said| said.contains("nearest: alice so far")))
+        Ok(host.read("/var/tmp/said").is_ok_and(|said| said.contains("nearest: alice so far")))
     })
 }
 

@@ -16,7 +16,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 const MOST_BARS: usize = 10;
 /// A table with more rows is folded.
 const MAX_OPEN_ROWS: usize = 30;
-/// With more windows than this, each is folded.
+/// With more windows than this, they are folded, and gathered by person.
 const MAX_OPEN_WINDOWS: usize = 20;
 /// Of refusals of one kind the first and last so many are rows; the others are counted, and found by a search.
 const MAX_ALIKE: usize = 20;
@@ -232,9 +232,24 @@ fn windows(page: &mut Page, report: &Report) {
     if report.windows.is_empty() {
         page.put("<p class=\"soft\">Nobody held a window in the period.</p>\n");
     }
-    let open = report.windows.len() <= MAX_OPEN_WINDOWS;
+    if report.windows.len() <= MAX_OPEN_WINDOWS {
+        report.windows.iter().for_each(|window| self::window(page, window, true));
+        return;
+    }
+    let mut people: BTreeMap<&str, Vec<&Window>> = BTreeMap::new();
     for window in &report.windows {
-        self::window(page, window, open);
+        people.entry(&window.user).or_default().push(window);
+    }
+    for (user, windows) in people {
+        let commands: u64 = windows.iter().map(|window| window.runs.len() as u64).sum();
+        page.put(&format!(
+            "<details class=\"person\"><summary><b>{}</b><span>{}, {}</span></summary>",
+            safe(user),
+            counted(windows.len() as u64, "window", "windows"),
+            counted(commands, "command", "commands")
+        ));
+        windows.into_iter().for_each(|window| self::window(page, window, false));
+        page.put("</details>\n");
     }
 }
 
