@@ -8,7 +8,7 @@ use jit_proto::record::Record;
 use jit_proto::search::Filter;
 
 use crate::call::{Daemon, MOST_RECORDS};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, tame};
 use crate::near::near;
 use crate::output::Output;
 use crate::report::said_by;
@@ -78,9 +78,9 @@ pub(crate) async fn check_names(
         }
         if walked && occurs(daemon, &one.filter, true).await? {
             output.talk(&format!(
-                "the record names {}, but the search index does not have it: somebody has been at the index; \
+                "the record names {}, but the search index does not have it; \
                  jitctl report and audit export read the record itself",
-                one.what
+                tame(&one.what)
             ));
             continue;
         }

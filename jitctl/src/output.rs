@@ -8,7 +8,7 @@ use jit_proto::view::RecordView;
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
-use crate::pager::{Choice, Pager};
+use crate::pager::{Choice, Pager, is_rewritable};
 use crate::render::Sheet;
 use crate::{clock, json};
 
@@ -157,7 +157,7 @@ impl Output {
     /// is no terminal. The text is ours: it holds nothing that somebody else wrote.
     pub(crate) fn progress(&self, what: &str) {
         let mut stderr = io::stderr().lock();
-        if stderr.is_terminal() {
+        if stderr.is_terminal() && is_rewritable() {
             // As for talk.
             let _ = write!(stderr, "\r\x1b[K{what}").and_then(|()| stderr.flush());
         }

@@ -42,6 +42,12 @@ impl Choice {
     }
 }
 
+/// Whether a line of a terminal can be written anew (`TERM`, term(7)).
+#[allow(clippy::disallowed_methods, reason = "what a terminal can do is told by the environment")]
+pub(crate) fn is_rewritable() -> bool {
+    std::env::var("TERM").is_ok_and(|term| !matches!(term.as_str(), "" | "dumb"))
+}
+
 /// A pager that runs.
 #[derive(Debug)]
 pub(crate) struct Pager {
@@ -64,6 +70,9 @@ impl Pager {
         };
         // No shell, no editor, no log and no input preprocessor from inside less (less(1), SECURITY).
         command.env("LESS", LESS_OPTIONS).env("LESSSECURE", "1").stdin(Stdio::piped());
+        for name in ["LESSOPEN", "LESSCLOSE", "LESSKEY", "LESSKEYIN", "LESSKEY_CONTENT", "LESSEDIT"] {
+            command.env_remove(name);
+        }
         let mut child = command.spawn().ok()?;
         // Ctrl-C belongs to the pager from here on; the registration keeps it from ending this process. Where it
         // fails, Ctrl-C ends both.

@@ -277,7 +277,7 @@ fn window(page: &mut Page, window: &Window, open: bool) {
          <span class=\"pill {class}\">{how}</span><span class=\"soft\">{}</span><span class=\"when\">{} – {}{held}</span></summary><div class=\"body\"><dl class=\"facts\">",
         window.grant,
         window.grant,
-        if open { " open" } else { "" },
+        if open { " open=\"\"" } else { "" },
         safe(&window.user),
         safe(&window.role),
         window.grant,
@@ -373,7 +373,7 @@ fn refused(page: &mut Page, report: &Report) {
         page.put(&format!(
             "<details class=\"alike\"{}><summary><b>{}</b><span>{}</span><span class=\"pill\">{}</span><span>{}</span>\
              <span class=\"when\">{when}</span></summary>",
-            if report.denials.len() <= MAX_OPEN_ROWS { " open" } else { "" },
+            if report.denials.len() <= MAX_OPEN_ROWS { " open=\"\"" } else { "" },
             safe(user),
             safe(service),
             counted(denials.len() as u64, "time", "times"),
@@ -405,9 +405,12 @@ fn refused(page: &mut Page, report: &Report) {
     }
 }
 
+/// A person, a service and a reason.
+type Kind<'a> = (&'a str, &'a str, &'a str);
+
 /// Refusals of one person at one service for one reason, the most frequent first.
-fn alike(denials: &[Denial]) -> Vec<((&str, &str, &str), Vec<&Denial>)> {
-    let mut groups: BTreeMap<(&str, &str, &str), Vec<&Denial>> = BTreeMap::new();
+fn alike(denials: &[Denial]) -> Vec<(Kind<'_>, Vec<&Denial>)> {
+    let mut groups: BTreeMap<Kind<'_>, Vec<&Denial>> = BTreeMap::new();
     for denial in denials {
         groups.entry((&denial.user, &denial.service, &denial.why)).or_default().push(denial);
     }

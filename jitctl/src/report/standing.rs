@@ -101,9 +101,9 @@ pub(crate) fn sudoers_names(user: &str) -> Option<bool> {
         return None;
     }
     let rules = found().rules?;
-    let groups = said_by("/usr/bin/id", &["-Gn", "--", user]).ok()?;
+    let groups = said_by("/usr/bin/id", &["-Gnz", "--", user]).ok()?;
     let uid = said_by("/usr/bin/id", &["-u", "--", user]).ok()?;
-    is_named(&rules, user, uid.trim(), &groups.split_whitespace().collect::<Vec<_>>())
+    is_named(&rules, user, uid.trim(), &groups.split('\0').collect::<Vec<_>>())
 }
 
 fn is_named(rules: &[SudoRule], user: &str, uid: &str, groups: &[&str]) -> Option<bool> {
