@@ -166,6 +166,15 @@ async fn nearest(daemon: &Daemon, kind: Kind, name: &str) -> Vec<String> {
     found
 }
 
+/// What to add to "there is no such user": the accounts with a name like it.
+pub(crate) fn meant_account(typed: &str) -> String {
+    let known = accounts();
+    match near(typed, known.iter().map(String::as_str)).first() {
+        Some(like) => tame(&format!("; did you mean {like}?")),
+        None => String::new(),
+    }
+}
+
 /// The accounts that NSS lists; a directory may list none.
 fn accounts() -> Vec<String> {
     let said = said_by("/usr/bin/getent", &["passwd"]).unwrap_or_default();

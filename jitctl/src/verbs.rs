@@ -18,7 +18,7 @@ use crate::near::near;
 use crate::output::Output;
 use crate::render::Sheet;
 use crate::wait::{Watch, until_decided};
-use crate::{ask, manual, offer, record, render, report, seal, verify};
+use crate::{absent, ask, manual, offer, record, render, report, seal, verify};
 
 /// Carries out one verb.
 pub(crate) fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
@@ -402,7 +402,7 @@ async fn show(id: u64, exit_code: bool, output: &Output) -> Result<Exit, Failure
 
 async fn grant(user: &str, wish: &Wish<'_>, output: &Output) -> Result<(), Failure> {
     let daemon = Daemon::reach().await?;
-    let id = daemon.grant(user, wish).await?;
+    let id = daemon.grant(user, wish).await.map_err(|failure| or_another_account(failure, user))?;
     match daemon.show(id).await.map(|shown| shown.grant) {
         Ok(Some(grant)) => output.view(&grant, render::granted)?,
         // The grant is given; that it cannot be shown does not take it back.
@@ -415,6 +415,14 @@ async fn grant(user: &str, wish: &Wish<'_>, output: &Output) -> Result<(), Failu
         ));
     }
     Ok(())
+}
+
+/// A name that is no account's may be a slip; what an unknown role is answered with is another matter.
+fn or_another_account(mut failure: Failure, user: &str) -> Failure {
+    if failure.exit == Exit::NoSuch && failure.message.contains(user) {
+        failure.message.push_str(&absent::meant_account(user));
+    }
+    failure
 }
 
 async fn extend(
@@ -442,7 +450,10 @@ async fn revoke(args: RevokeArgs, output: &Output) -> Result<(), Failure> {
     let reason = args.reason.as_str();
     let revoked = match (args.whose.id, args.whose.user) {
         (Some(id), _) => daemon.revoke(id, reason).await.map(|()| vec![id])?,
-        (None, Some(user)) => daemon.revoke_user(&user, reason).await?,
+        (None, Some(user)) => {
+            let revoked = daemon.revoke_user(&user, reason).await;
+            revoked.map_err(|failure| or_another_account(failure, &user))?
+        }
         // clap lets none of the three through together, and not none of them.
         (None, None) => daemon.revoke_all(reason).await?,
     };

@@ -214,6 +214,8 @@ fn what_was_shown_nowhere_is_shown(host: &Host) -> Result<()> {
     host.root_sh("sed -i '/^\\[role.peers\\]/a without_forwarding = true' /etc/jitd/roles.d/*.toml; systemctl reload jitd")?
         .ok()?;
     host.root(&["jitctl", "roles"])?.ok()?.says("FORWARDING")?.says("not needed")?;
+    let slip = ["jitctl", "revoke", "--user", "alise", "--reason", "a story"];
+    host.root(&slip)?.exits(4)?.says("did you mean alice?")?;
     let grant = ["jitctl", "grant", "zoe", "ops", "--for", "10m", "--reason", "a hand is needed"];
     host.root(&grant)?.ok()?.says("zoe is in no rule of sudoers")?;
     let named = ["jitctl", "grant", DAVE, "twice", "--for", "10m", "--reason", "a hand is needed"];

@@ -51,7 +51,10 @@ pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Fail
     absent::check_bounds(Some(args.since), args.until, clock::now(), output)?;
     let daemon = Daemon::reach_for_search().await?;
     let (since, until) = (args.since.0, args.until.unwrap_or_else(clock::now).0);
-    let progress = Progress::new(daemon.read(0, 1).await?.last().map_or(0, |record| record.seq), output);
+    // Where the report itself goes to the terminal, nothing else does.
+    let shown = args.output.is_some() || !output.is_terminal();
+    let last = daemon.read(0, 1).await?.last().map_or(0, |record| record.seq);
+    let progress = Progress::new(last, shown.then_some(output));
     let mut records = Vec::new();
     let mut pages = Pages::of(&daemon, period(since, until), 1);
     while let Some(mut page) = pages.next().await? {

@@ -11,12 +11,12 @@ const STEP: usize = 5000;
 #[derive(Debug)]
 pub(super) struct Progress<'a> {
     last: u64,
-    output: &'a Output,
+    output: Option<&'a Output>,
 }
 
 impl<'a> Progress<'a> {
-    /// Of a record that ends with this number.
-    pub(super) fn new(last: u64, output: &'a Output) -> Self {
+    /// Of a record that ends with this number; silent without an output.
+    pub(super) fn new(last: u64, output: Option<&'a Output>) -> Self {
         Self { last, output }
     }
 
@@ -31,13 +31,15 @@ impl<'a> Progress<'a> {
 
     /// What is done now.
     pub(super) fn tells(&self, what: &str) {
-        self.output.progress(what);
+        if let Some(output) = self.output {
+            output.progress(what);
+        }
     }
 }
 
 /// The line goes with it, also where the report fails.
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
-        self.output.progress("");
+        self.tells("");
     }
 }
