@@ -155,6 +155,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn lists_of_numbers_stay_numbers() {
+        let view = serde_json::json!({ "spans": [300, 60], "none": [], "names": ["a"] });
+        let back: Json = from_dict(to_dict(&view).unwrap()).unwrap();
+        assert_eq!(back, view);
+        assert!(to_dict(&serde_json::json!({ "mixed": [1, "a"] })).is_err());
+    }
+
     proptest! {
         #[test]
         fn a_view_comes_back_as_it_went(text in "[^\\x00]*", number: u64, approvals in 0usize..4) {
