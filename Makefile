@@ -130,9 +130,12 @@ install-files:
 	chmod 0644 $(ROOT)/share/bash-completion/completions/jitctl $(ROOT)/share/zsh/vendor-completions/_jitctl \
 		$(ROOT)/share/fish/vendor_completions.d/jitctl.fish
 	install -d $(DOC)/examples/pam $(DOC)/siem
-	install -m 0644 README.md SECURITY.md ARCHITECTURE.md $(DOC)/
+	sed -e 's|(packaging/siem/|(siem/|g' -e 's|(packaging/examples/|(examples/|g' -e 's|(CHANGELOG.md)|(CHANGELOG.md.gz)|g' \
+		README.md >$(DOC)/README.md
+	chmod 0644 $(DOC)/README.md
+	install -m 0644 SECURITY.md ARCHITECTURE.md DEPENDENCIES.md LICENSE-APACHE LICENSE-MIT $(DOC)/
 	gzip -9nc CHANGELOG.md >$(DOC)/CHANGELOG.md.gz
-	install -m 0644 packaging/examples/*.toml $(DOC)/examples/
+	install -m 0644 packaging/examples/* $(DOC)/examples/
 	install -m 0644 packaging/pam/* $(DOC)/examples/pam/
 	for file in $$(cd packaging/siem && find . -type f); do \
 		install -D -m 0644 packaging/siem/$$file $(DOC)/siem/$$file || exit 1; \

@@ -1,5 +1,5 @@
 //! Views to and from D-Bus `a{sv}`, by way of their JSON: unsigned numbers are `t`, texts `s`, truths `b`, lists of
-//! texts `as`, lists of objects `aa{sv}`, objects `a{sv}`.
+//! texts `as`, lists of unsigned numbers `at`, lists of objects `aa{sv}`, objects `a{sv}`.
 
 use std::collections::HashMap;
 
@@ -80,6 +80,10 @@ fn json_to_value(key: &str, json: Json) -> Result<Variant<'static>, DictError> {
                 items.into_iter().filter_map(|t| t.as_str().map(str::to_owned)).collect();
             Variant::from(texts)
         }
+        Json::Array(items) if items.iter().all(Json::is_u64) => {
+            let numbers: Vec<u64> = items.iter().filter_map(Json::as_u64).collect();
+            Variant::from(numbers)
+        }
         Json::Array(items) => {
             let dicts: Vec<Dict> = items.into_iter().map(object_to_dict).collect::<Result<_, _>>()?;
             Variant::from(dicts)
@@ -149,6 +153,14 @@ mod tests {
             denial_reason: String::new(),
             may_approve: true,
         }
+    }
+
+    #[test]
+    fn lists_of_numbers_stay_numbers() {
+        let view = serde_json::json!({ "spans": [300, 60], "none": [], "names": ["a"] });
+        let back: Json = from_dict(to_dict(&view).unwrap()).unwrap();
+        assert_eq!(back, view);
+        assert!(to_dict(&serde_json::json!({ "mixed": [1, "a"] })).is_err());
     }
 
     proptest! {

@@ -62,14 +62,17 @@ impl WallTime {
         }
     }
 
-    /// Date, time of day and seconds in the local time zone, for people.
+    /// Date, time of day, seconds and offset from UTC in the local time zone, for people.
     #[must_use]
     pub fn to_local(self) -> String {
+        self.to_local_in(&jiff::tz::TimeZone::system())
+    }
+
+    /// As [`WallTime::to_local`], in another time zone.
+    #[must_use]
+    pub fn to_local_in(self, zone: &jiff::tz::TimeZone) -> String {
         match self.to_timestamp() {
-            Some(timestamp) => {
-                let zoned = timestamp.to_zoned(jiff::tz::TimeZone::system());
-                zoned.strftime("%Y-%m-%d %H:%M:%S").to_string()
-            }
+            Some(timestamp) => timestamp.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string(),
             None => format!("@{}us", self.0),
         }
     }
@@ -106,15 +109,21 @@ pub fn spoken(span: Duration) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
-/// Reads a span such as `30m`, `1h 30m`, `2h30m` or `PT30M`: positive, at most a year, whole microseconds.
+/// Reads a span such as `30m`, `1h 30m`, `2h30m`, `1d` or `PT30M`: positive, at most a year, whole microseconds. A day
+/// is 24 hours, whatever the clocks do on it; longer units are refused, since their length depends on the calendar.
 ///
 /// # Errors
-/// Says in one sentence what is wrong with the text.
+/// Says in one sentence what is wrong with the text, and what to write.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
-    let signed: jiff::SignedDuration = text
-        .trim()
-        .parse()
-        .map_err(|_| format!("{text:?} is no duration; write for example 30m or \"1h 30m\""))?;
+    let trimmed = text.trim();
+    if !trimmed.is_empty() && trimmed.chars().all(|c| c.is_ascii_digit()) {
+        return Err(format!(
+            "{text:?} has no unit; write \"{trimmed}m\" for minutes, \"{trimmed}h\" for hours or \"{trimmed}d\" for days"
+        ));
+    }
+    let signed = trimmed.parse::<jiff::SignedDuration>().ok().or_else(|| in_days_of_24_hours(trimmed));
+    let signed = signed
+        .ok_or_else(|| format!("{text:?} is no duration; write for example 30m, \"1h 30m\", 24h or 1d"))?;
     let span = Duration::try_from(signed).map_err(|_| format!("{text:?} is negative"))?;
     if span < Duration::from_millis(1) {
         return Err(format!("{text:?} is no time at all"));
@@ -123,6 +132,14 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} is more than a year"));
     }
     Ok(span)
+}
+
+fn in_days_of_24_hours(text: &str) -> Option<jiff::SignedDuration> {
+    let span: jiff::Span = text.parse().ok()?;
+    if span.get_years() != 0 || span.get_months() != 0 || span.get_weeks() != 0 {
+        return None;
+    }
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
 }
 
 /// Reads how long something is kept: `6y`, `18mo`, `90d`, `12w`, or several of these. A year counts as 366 days and a
@@ -200,46 +217,91 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(unreadable)
 }
 
-/// Reads a moment as people write it: RFC 3339, `2026-11-25`, `2026-11-25 14:30`, `today`, `yesterday`, `now`, or a
-/// span back from now such as `2h`, `2h ago` or `7 days ago`. A day stands for its beginning in the local time zone.
+/// Reads a moment as people write it: RFC 3339, `2026-11-25`, `2026-11-25 14:30`, `2026-11-25T14:30[Europe/Berlin]`,
+/// `today`, `yesterday`, `now`, or a span back from now such as `2h`, `2h ago` or `7 days ago`. A day stands for its
+/// beginning in the local time zone.
 ///
 /// # Errors
-/// Says in one sentence what is wrong with the text.
+/// Says in one sentence what is wrong with the text. A time of day that the local clocks show twice, or never, on that
+/// day is refused, with the two texts that say which moment is meant.
 pub fn parse_moment(text: &str, now: WallTime) -> Result<WallTime, String> {
     parse_moment_in(text, now, jiff::tz::TimeZone::system())
 }
 
-fn parse_moment_in(text: &str, now: WallTime, zone: jiff::tz::TimeZone) -> Result<WallTime, String> {
+/// As [`parse_moment`], in another time zone.
+///
+/// # Errors
+/// As [`parse_moment`].
+pub fn parse_moment_in(text: &str, now: WallTime, zone: jiff::tz::TimeZone) -> Result<WallTime, String> {
     let text = text.trim();
-    if let Some(moment) = WallTime::from_rfc3339(text) {
-        return Ok(moment);
-    }
     let unreadable = || {
         format!(
             "{text:?} is no moment; write for example 2026-11-25, \"2026-11-25 14:30\", \"2h ago\" or RFC 3339"
         )
     };
+    if text.contains('[') {
+        let parser =
+            jiff::fmt::temporal::DateTimeParser::new().disambiguation(jiff::tz::Disambiguation::Reject);
+        let zoned = parser.parse_zoned(text).map_err(|why| format!("{text:?} is no moment: {why}"))?;
+        return of_timestamp(zoned.timestamp()).ok_or_else(unreadable);
+    }
+    if let Some(moment) = WallTime::from_rfc3339(text) {
+        return Ok(moment);
+    }
     let here = now.to_timestamp().ok_or_else(unreadable)?.to_zoned(zone.clone());
     let zoned = match text {
         "now" => return Ok(now),
+        // A day begins where its clocks begin, also where they skip or repeat midnight.
         "today" => here.date().to_zoned(zone).ok(),
         "yesterday" => here.date().yesterday().ok().and_then(|day| day.to_zoned(zone).ok()),
         _ if text.starts_with(|c: char| c.is_ascii_digit()) => {
-            let civil = text.parse::<jiff::civil::DateTime>();
-            let civil = civil.or_else(|_| text.parse::<jiff::civil::Date>().map(jiff::civil::DateTime::from));
-            match civil {
-                Ok(civil) => civil.to_zoned(zone).ok(),
-                Err(_) => text
-                    .parse::<jiff::Span>()
+            if let Ok(day) = text.parse::<jiff::civil::Date>()
+                && text.len() <= "2026-11-25".len()
+            {
+                day.to_zoned(zone).ok()
+            } else if let Ok(civil) = text.parse::<jiff::civil::DateTime>() {
+                return one_moment(text, civil, &zone).and_then(|at| of_timestamp(at).ok_or_else(unreadable));
+            } else {
+                text.parse::<jiff::Span>()
                     .ok()
                     .map(|span| if span.is_negative() { span } else { -span })
-                    .and_then(|back| here.checked_add(back).ok()),
+                    .and_then(|back| here.checked_add(back).ok())
             }
         }
         _ => None,
     };
-    let timestamp = zoned.ok_or_else(unreadable)?.timestamp();
-    u64::try_from(timestamp.as_microsecond()).map(WallTime).map_err(|_| unreadable())
+    of_timestamp(zoned.ok_or_else(unreadable)?.timestamp()).ok_or_else(unreadable)
+}
+
+fn of_timestamp(timestamp: jiff::Timestamp) -> Option<WallTime> {
+    u64::try_from(timestamp.as_microsecond()).ok().map(WallTime)
+}
+
+/// The one moment at which the clocks of a time zone show this.
+fn one_moment(
+    text: &str,
+    civil: jiff::civil::DateTime,
+    zone: &jiff::tz::TimeZone,
+) -> Result<jiff::Timestamp, String> {
+    use jiff::tz::AmbiguousOffset;
+
+    let found = zone.to_ambiguous_zoned(civil);
+    let unreadable = |why: jiff::Error| format!("{text:?} is no moment: {why}");
+    let (problem, offsets) = match found.offset() {
+        AmbiguousOffset::Unambiguous { .. } => {
+            return found.compatible().map(|zoned| zoned.timestamp()).map_err(unreadable);
+        }
+        AmbiguousOffset::Fold { before, after } => ("is two moments", [before, after]),
+        AmbiguousOffset::Gap { before, after } => ("does not exist", [after, before]),
+    };
+    let mut meant = Vec::new();
+    for offset in offsets {
+        let at = offset.to_timestamp(civil).map_err(unreadable)?;
+        meant.push(at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
+    }
+    let zone = zone.iana_name().unwrap_or("the local time zone");
+    let meant = meant.join(" or ");
+    Err(format!("{text:?} {problem} in {zone}, where the clocks are set on that day; write {meant}"))
 }
 
 /// A span in whole microseconds, saturating.
@@ -276,9 +338,15 @@ mod tests {
         {
             assert_eq!(parse_span(text).unwrap(), Duration::from_secs(seconds), "{text}");
         }
-        for bad in ["", "soon", "-5m", "0s", "30", "9999999h"] {
+        for (text, hours) in [("1d", 24), ("1 day", 24), ("2d 3h", 51), ("P1DT2H", 26), ("24h", 24)] {
+            assert_eq!(parse_span(text), Ok(Duration::from_secs(hours * 3600)), "{text}");
+        }
+        for bad in ["", "soon", "-5m", "0s", "30", "9999999h", "1w", "1mo", "1y", "-1d", "400d"] {
             assert!(parse_span(bad).is_err(), "{bad:?}");
         }
+        let bare = parse_span("30").unwrap_err();
+        assert!(bare.contains("\"30m\"") && bare.contains("\"30h\""), "{bare}");
+        assert!(parse_span("1w").unwrap_err().contains("24h"));
         assert_eq!(spoken(Duration::from_secs(5400)), "1h 30m");
         assert_eq!(spoken(Duration::ZERO), "0s");
     }
@@ -334,5 +402,52 @@ mod tests {
         for bad in ["", "soon", "2026-13-01", "1900-01-01", "ago", "-3", "99999 years ago"] {
             assert!(parse_moment_in(bad, now, zone.clone()).is_err(), "{bad:?}");
         }
+    }
+
+    /// New York, by its rule, so that no time zone database is needed.
+    fn new_york() -> jiff::tz::TimeZone {
+        jiff::tz::TimeZone::posix("EST5EDT,M3.2.0,M11.1.0").unwrap()
+    }
+
+    #[test]
+    fn a_time_that_the_clocks_show_twice_or_never_is_refused_with_what_to_write() {
+        let now = WallTime::from_rfc3339("2026-11-25T14:30:00Z").unwrap();
+        let read = |text: &str| parse_moment_in(text, now, new_york());
+        let twice = read("2026-11-01 01:30").unwrap_err();
+        let (first, second) = ("2026-11-01T01:30:00-04:00", "2026-11-01T01:30:00-05:00");
+        assert!(twice.contains("two moments") && twice.ends_with(&format!("{first} or {second}")), "{twice}");
+        let never = read("2026-03-08 02:30").unwrap_err();
+        let (before, after) = ("2026-03-08T01:30:00-05:00", "2026-03-08T03:30:00-04:00");
+        assert!(
+            never.contains("does not exist") && never.ends_with(&format!("{before} or {after}")),
+            "{never}"
+        );
+        // What is to be written is read, and is what it says.
+        for (text, moment) in [
+            (first, "2026-11-01T05:30:00Z"),
+            (second, "2026-11-01T06:30:00Z"),
+            (before, "2026-03-08T06:30:00Z"),
+            (after, "2026-03-08T07:30:00Z"),
+            ("2026-11-01 01:30-05:00", "2026-11-01T06:30:00Z"),
+            ("2026-11-01 00:59", "2026-11-01T04:59:00Z"),
+            ("2026-03-08 03:00", "2026-03-08T07:00:00Z"),
+            ("2026-11-01", "2026-11-01T04:00:00Z"),
+        ] {
+            assert_eq!(read(text), Ok(WallTime::from_rfc3339(moment).unwrap()), "{text}");
+        }
+        // A zone in brackets is taken at its word or refused, never left out.
+        assert!(read("2026-11-22T08:30[Nowhere/Nothing]").is_err());
+        assert_eq!(
+            read("2026-11-22T08:30+00:00[+00:00]"),
+            Ok(WallTime::from_rfc3339("2026-11-22T08:30:00Z").unwrap())
+        );
+    }
+
+    #[test]
+    fn a_local_time_names_its_offset() {
+        let at = WallTime::from_rfc3339("2026-11-22T06:21:15Z").unwrap();
+        assert_eq!(at.to_local_in(&new_york()), "2026-11-22 01:21:15 -05:00");
+        let summer = WallTime::from_rfc3339("2026-06-22T06:21:15Z").unwrap();
+        assert_eq!(summer.to_local_in(&new_york()), "2026-06-22 02:21:15 -04:00");
     }
 }

@@ -160,6 +160,9 @@ pub struct RoleView {
     pub end_with_login: bool,
     /// How long what runs may go on after the window; 0 if it ends with it.
     pub on_expiry_linger_seconds: u64,
+    /// Whether it lets people through while records cannot be forwarded (`require_forwarding_within`).
+    #[serde(default)]
+    pub without_forwarding: bool,
     /// Whether the caller may ask for it.
     pub may_request: bool,
     /// Whether the caller may approve it.

@@ -27,8 +27,7 @@ use crate::clock::moment;
     subcommand_required = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",
-    arg_required_else_help = true,
-    disable_help_subcommand = true
+    arg_required_else_help = true
 )]
 pub(crate) struct Cli {
     /// Print one JSON document (audit show, search and follow: one a line) instead of text
@@ -82,7 +81,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         exit_code: bool,
     },
-    /// Say yes to a request
+    /// Say yes to a request. On a terminal it is shown first, and asked whether it is the one
     Approve {
         /// The request's number
         #[arg(value_parser = number())]
@@ -93,6 +92,9 @@ pub(crate) enum Verb {
         /// Something to keep with the approval
         #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
         comment: Option<Reason>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
     },
     /// Say no to a request
     Deny {
@@ -124,13 +126,15 @@ pub(crate) enum Verb {
     /// Take a grant away; what runs under it ends
     Revoke(RevokeArgs),
     /// List live grants: your own, or all that you look after
-    Grants,
+    Grants(Table),
     /// List elevated sessions: your own, or all that you look after
-    Sessions,
+    Sessions(Table),
+    /// List what there is: pending requests, live grants, elevated sessions
+    List(Table),
     /// Show the daemon's state and what you hold
     Status,
     /// List the roles you may ask for or approve
-    Roles,
+    Roles(Table),
     /// Read or verify the audit record (root, operators and auditors)
     #[command(subcommand_required = true, arg_required_else_help = true)]
     Audit {
@@ -158,6 +162,14 @@ pub(crate) enum Verb {
     },
 }
 
+/// Words of what prints a table.
+#[derive(Debug, Args)]
+pub(crate) struct Table {
+    /// Show every column, and times with their day, however wide that is
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
 /// Words of `request`.
 #[derive(Debug, Args)]
 pub(crate) struct RequestArgs {
@@ -170,7 +182,7 @@ pub(crate) struct RequestArgs {
     /// Why; approvers decide on it. Asked for on a terminal if left out
     #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
     pub(crate) reason: Option<Reason>,
-    /// The ticket it belongs to
+    /// The ticket it belongs to. Asked for on a terminal if left out and the role wants one
     #[arg(long, value_parser = text::<Ticket>)]
     pub(crate) ticket: Option<Ticket>,
     /// Wait until it is decided
@@ -321,7 +333,7 @@ pub(crate) struct Which {
     #[arg(long, hide_possible_values = true, value_parser = event_names())]
     pub(crate) event: Option<String>,
     /// Records that went this way: allowed or denied
-    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, hide_possible_values = true, value_parser = OUTCOMES)]
     pub(crate) outcome: Option<String>,
     /// Records with this in one of their texts, whatever the case
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -426,8 +438,11 @@ pub(crate) enum PolicyVerb {
     /// Read the policy files afresh and name every problem; changes nothing
     Check,
     /// Show the policy in force
-    Show,
+    Show(Table),
 }
+
+/// What an outcome can be (jit-audit(5)).
+const OUTCOMES: [&str; 2] = ["allowed", "denied"];
 
 /// Requests, grants and records are counted from 1; on the bus 0 has meanings of its own.
 fn number() -> clap::builder::RangedU64ValueParser {
@@ -520,6 +535,25 @@ mod tests {
         refused("jitctl|audit|verify|--store", "--input");
         refused("jitctl|audit|seal", "required");
         refused("jitctl|audit|seal|--init|--rotate", "cannot be used with");
+    }
+
+    #[test]
+    fn what_is_one_of_a_few_is_refused_with_them_and_the_nearest() {
+        refused("jitctl|audit|search|--outcome|deny", "[possible values: allowed, denied]");
+        refused("jitctl|audit|search|--outcome|deny", "'denied'");
+        refused("jitctl|audit|search|--event|acess.denied", "'access.denied'");
+        refused("jitctl|audit|follow|--outcome|no", "allowed, denied");
+        refused("jitctl|audit|export|--format|json", "jsonl");
+        refused("jitctl|aprove|7", "'approve'");
+    }
+
+    #[test]
+    fn a_duration_without_a_unit_is_refused_with_what_to_write() {
+        refused("jitctl|request|web|--for|30|--reason|x", "\"30m\"");
+        let Verb::Request(request) = parse("jitctl|request|web|--for|1d|--reason|x").unwrap().verb else {
+            panic!("not a request")
+        };
+        assert_eq!(request.duration, Some(Duration::from_secs(24 * 3600)));
     }
 
     #[test]

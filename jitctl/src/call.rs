@@ -59,7 +59,7 @@ pub(crate) struct PolicyView {
     /// From SIGTERM to SIGKILL at the end of a session.
     pub(crate) grace_seconds: u64,
     /// How long before the end of a window its holder is told, in seconds.
-    pub(crate) warn_before_seconds: Vec<String>,
+    pub(crate) warn_before_seconds: Vec<u64>,
     /// Who may grant and revoke.
     pub(crate) operators: Vec<String>,
     /// Who may read the audit record.

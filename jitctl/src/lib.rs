@@ -7,6 +7,8 @@
 
 mod args;
 
+mod offer;
+
 mod verbs;
 
 mod verify;
@@ -14,6 +16,8 @@ mod verify;
 mod seal;
 
 mod record;
+
+mod absent;
 
 mod report;
 
@@ -24,6 +28,12 @@ mod call;
 mod failure;
 
 mod output;
+
+mod pager;
+
+mod ask;
+
+mod near;
 
 mod json;
 
@@ -53,8 +63,9 @@ pub fn run() -> ExitCode {
     match Cli::try_parse_from(&words) {
         Ok(cli) => {
             let output = Output::new(cli.json);
-            let exit = verbs::run(cli.verb, &output).unwrap_or_else(|failure| output.failure(&failure));
-            exit.into()
+            let done = verbs::run(cli.verb, &output);
+            output.finish();
+            done.unwrap_or_else(|failure| output.failure(&failure)).into()
         }
         // clap knows which of these were asked for (stdout, 0) and which are for want of a verb (stderr, 2).
         Err(error) if matches!(error.kind(), Help | HelpForWantOfVerb | Version) => {
@@ -64,7 +75,10 @@ pub fn run() -> ExitCode {
         }
         Err(error) => {
             let json = words.iter().any(|word| word == "--json");
-            Output::new(json).failure(&failure::usage(&error)).into()
+            let output = Output::new(json);
+            let exit = output.failure(&failure::usage(&error));
+            offer::choices(&words, &error, &output);
+            exit.into()
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 const DATE: &str = "2026-11-25";
 
 /// What somebody would type, and why.
-const EXAMPLES: [(&str, &str); 17] = [
+const EXAMPLES: [(&str, &str); 18] = [
     (
         "Ask for a role and come back when it is decided:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
@@ -26,6 +26,7 @@ const EXAMPLES: [(&str, &str); 17] = [
         "Approve, but for less time than was asked for:",
         "jitctl approve 7 --for 10m --comment \"restart only\"",
     ),
+    ("See everything that is going on; what a command takes:", "jitctl list\njitctl help request"),
     ("See what you hold and for how long; hand it back early:", "jitctl status\njitctl release"),
     ("Ask for more of it before it closes:", "jitctl extend 7 --for 30m --reason \"not done yet\""),
     (
@@ -78,7 +79,10 @@ const STATUSES: [(Exit, &str); 10] = [
         Exit::Refused,
         "Refused: by the policy, by the approver, because nobody decided in time, or because it was decided already.",
     ),
-    (Exit::NoSuch, "No such request, grant, role or user, or none that the caller may see."),
+    (
+        Exit::NoSuch,
+        "No such request, grant, role or user, or none that the caller may see; audit search: the record names it nowhere.",
+    ),
     (Exit::Unreachable, "The daemon, or the system bus, cannot be reached."),
     (Exit::Pending, "show --exit-code: the request is not decided yet."),
     (
@@ -143,9 +147,11 @@ fn commands(command: &Command) -> Roff {
         bold("30m"),
         roman(", "),
         bold("2h"),
-        roman(" or "),
+        roman(", "),
         bold("\"1h 30m\""),
-        roman("; WHEN as "),
+        roman(" or "),
+        bold("1d"),
+        roman(", which is 24 hours; WHEN as "),
         bold("2026-11-25"),
         roman(", "),
         bold("\"2026-11-25 14:30\""),
@@ -158,7 +164,7 @@ fn commands(command: &Command) -> Roff {
         roman(", "),
         bold("\"7 days ago\""),
         roman(
-            " or RFC 3339; a day stands for its beginning in the local time zone. Requests and the grants that come of \
+            " or RFC 3339; a day stands for its beginning in the local time zone, and a time of day that its clocks show twice or never on that day is refused with what to write. Requests and the grants that come of \
              them share one number.",
         ),
     ]);
@@ -173,7 +179,7 @@ fn commands(command: &Command) -> Roff {
 }
 
 fn visible(command: &Command) -> impl Iterator<Item = &Command> {
-    command.get_subcommands().filter(|verb| !verb.is_hide_set())
+    command.get_subcommands().filter(|verb| !verb.is_hide_set() && verb.get_name() != "help")
 }
 
 fn verb_section(roff: &mut Roff, verb: &Command) {
@@ -209,7 +215,9 @@ fn more() -> Roff {
     roff.control("SH", ["OUTPUT"]);
     roff.text([roman(
         "Data goes to stdout, everything else to stderr. Text from people is shown with control characters, terminal \
-         sequences and bidirectional marks spelled out as \\u{..}. Nothing is asked for where there is no terminal.",
+         sequences and bidirectional marks spelled out as \\u{..}. Nothing is asked for where there is no terminal. Times are local and name their offset \
+         from UTC. On a terminal, tables leave out columns and cut free text to fit, and --full shows everything; what \
+         is listed goes through a pager.",
     )]);
     roff.control("PP", []);
     roff.text([
@@ -243,7 +251,12 @@ fn more() -> Roff {
     roff.control("SH", ["ENVIRONMENT"]);
     for (name, meaning) in [
         ("NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM", "Whether headings are set in bold on a terminal."),
-        ("TZ", "The local time zone."),
+        ("TZ", "The local time zone: a name of the time zone database, or a rule (tzset(3))."),
+        (
+            "PAGER",
+            "The pager for what is listed on a terminal; cat for none. Without it, and always for root, it is less(1), with \
+             LESS=FRSX and LESSSECURE=1.",
+        ),
     ] {
         roff.control("TP", []);
         roff.text([bold(name)]);

@@ -1,6 +1,6 @@
 //! Where text goes: data to stdout, talk to stderr.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};
 
 use jit_proto::names::error;
@@ -8,7 +8,9 @@ use jit_proto::view::RecordView;
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
-use crate::json;
+use crate::pager::{Choice, Pager, is_rewritable};
+use crate::render::Sheet;
+use crate::{clock, json};
 
 /// The two streams, and how the caller wants to read them.
 #[derive(Debug)]
@@ -17,6 +19,18 @@ pub(crate) struct Output {
     terminal: bool,
     width: Option<u16>,
     reader_gone: Cell<bool>,
+    paging: RefCell<Paging>,
+}
+
+/// Whether text goes through a pager.
+#[derive(Debug)]
+enum Paging {
+    /// Straight to stdout.
+    Off,
+    /// Through one that is started with the first text.
+    Wanted(Choice),
+    /// Through this one.
+    On(Pager),
 }
 
 impl Output {
@@ -25,7 +39,13 @@ impl Output {
         // comfy-table names a width only where stdout is a terminal. One that is narrower than this, or does not know
         // its size, is better off breaking the lines itself.
         let width = comfy_table::Table::new().width().filter(|width| *width >= 40);
-        Self { json, terminal: io::stdout().is_terminal(), width, reader_gone: Cell::new(false) }
+        Self {
+            json,
+            terminal: io::stdout().is_terminal(),
+            width,
+            reader_gone: Cell::new(false),
+            paging: RefCell::new(Paging::Off),
+        }
     }
 
     /// Whether JSON is wanted.
@@ -38,9 +58,36 @@ impl Output {
         self.terminal
     }
 
-    /// Columns of the terminal; `None` where stdout is none, and lines may be as long as they are.
-    pub(crate) fn width(&self) -> Option<u16> {
-        self.width
+    /// What tables are written for: the terminal's columns, or lines as long as they are where stdout is no terminal or
+    /// everything is asked for.
+    pub(crate) fn sheet(&self, full: bool) -> Sheet {
+        let width = self.width.filter(|_| !full);
+        Sheet { width, zone: jiff::tz::TimeZone::system(), now: clock::now() }
+    }
+
+    /// Lets text that is longer than a screen go through a pager, on a terminal.
+    pub(crate) fn page(&self) {
+        if self.terminal && !self.json {
+            self.paging.replace(Paging::Wanted(Choice::of_environment()));
+        }
+    }
+
+    /// Waits until the reader has left the pager, if there is one.
+    pub(crate) fn finish(&self) {
+        if let Paging::On(pager) = self.paging.replace(Paging::Off) {
+            pager.finish();
+        }
+    }
+
+    fn to_pager(&self, text: &str) -> Option<io::Result<()>> {
+        let mut paging = self.paging.borrow_mut();
+        if let Paging::Wanted(choice) = &*paging {
+            *paging = Pager::start(choice).map_or(Paging::Off, Paging::On);
+        }
+        match &mut *paging {
+            Paging::On(pager) => Some(pager.write(text)),
+            _ => None,
+        }
     }
 
     /// Whether whoever read our output has left (`jitctl audit show | head`), so that more of it is for nobody.
@@ -50,6 +97,9 @@ impl Output {
 
     /// Prints data for people: lines that end in a newline, already escaped.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
+        if let Some(result) = self.to_pager(text) {
+            return self.written(result);
+        }
         let mut stdout = anstream::stdout().lock();
         self.written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
     }
@@ -101,6 +151,16 @@ impl Output {
     pub(crate) fn talk(&self, sentence: &str) {
         // Where nobody listens on stderr there is nobody to tell about it.
         let _ = writeln!(anstream::stderr().lock(), "{sentence}");
+    }
+
+    /// Says on one line of the terminal what is being done, in place of what was said there before; nothing where stderr
+    /// is no terminal. The text is ours: it holds nothing that somebody else wrote.
+    pub(crate) fn progress(&self, what: &str) {
+        let mut stderr = io::stderr().lock();
+        if stderr.is_terminal() && is_rewritable() {
+            // As for talk.
+            let _ = write!(stderr, "\r\x1b[K{what}").and_then(|()| stderr.flush());
+        }
     }
 
     /// Reports a failure, in JSON too if that is wanted.

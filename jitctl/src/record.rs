@@ -17,7 +17,7 @@ use crate::call::{Daemon, MOST_RECORDS};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::wait::{Absence, Watch};
-use crate::{json, render};
+use crate::{absent, clock, json, render};
 
 /// How many records `audit show` shows if nothing else is said.
 const RECORDS_SHOWN: u64 = 20;
@@ -61,8 +61,11 @@ pub(crate) async fn show(last: Option<u64>, from: Option<u64>, output: &Output) 
 
 /// `audit search`: all that matches, or the last ones of it; the newest comes last.
 pub(crate) async fn search(args: SearchArgs, output: &Output) -> Result<(), Failure> {
+    absent::check_bounds(args.since, args.until, clock::now(), output)?;
     let daemon = Daemon::reach_for_search().await?;
     let filter = args.filter();
+    absent::check_host(&daemon, &filter).await?;
+    let named = filter.clone();
     tell_beginning(&daemon, 1, args.since, output).await?;
     let mut count = 0;
     if let Some(limit) = args.limit {
@@ -85,8 +88,12 @@ pub(crate) async fn search(args: SearchArgs, output: &Output) -> Result<(), Fail
     }
     if args.count {
         output.view(&serde_json::json!({ "count": count }), |_| format!("{count}\n"))?;
-    } else if count == 0 {
-        output.talk("no audit record matches");
+    }
+    if count == 0 {
+        absent::check_names(&daemon, &named, true, output).await?;
+        if !args.count {
+            output.talk("no audit record matches");
+        }
     }
     Ok(())
 }
@@ -181,6 +188,10 @@ pub(crate) async fn follow(args: FollowArgs, output: &Output) -> Result<Exit, Fa
     // Listening first: what is written from here on is either read now or announced.
     let watch = Watch::for_records(&daemon).await?;
     let filter = args.which.filter();
+    // Somebody may be waited for; but a slip is told before the waiting begins.
+    if let Err(failure) = absent::check_names(&daemon, &filter, false, output).await {
+        output.talk(&format!("{failure} so far"));
+    }
     let mut next = match args.from {
         Some(from) => from,
         None => head_of(&daemon).await?.saturating_add(1),
@@ -229,6 +240,7 @@ async fn head_of(daemon: &Daemon) -> Result<u64, Failure> {
 
 /// `audit export`: the record in a format of others, to a file or to stdout.
 pub(crate) async fn export(args: ExportArgs, output: &Output) -> Result<Exit, Failure> {
+    absent::check_bounds(args.since, args.until, clock::now(), output)?;
     let daemon = Daemon::reach_for_search().await?;
     let host = daemon.host().await?;
     let bounded = args.since.is_some() || args.until.is_some();
@@ -271,6 +283,8 @@ pub(crate) async fn export(args: ExportArgs, output: &Output) -> Result<Exit, Fa
     to.finish()?;
     if let Some(path) = &args.output {
         output.talk(&format!("{count} records are in {}", path.display()));
+    } else if count == 0 && unreadable == 0 {
+        output.talk("no audit record is in what was asked for");
     }
     Ok(if unreadable > 0 { Exit::ChainBroken } else { Exit::Done })
 }

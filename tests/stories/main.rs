@@ -51,6 +51,8 @@ mod retention;
 
 mod report;
 
+mod cli;
+
 mod links;
 
 mod authority;

@@ -160,10 +160,11 @@ mod tests {
         );
         assert!(shown.starts_with("    42  2026-11-2"), "{shown}");
         assert!(
-            shown.ends_with(
-                ":15  access.allowed     alice     web-admin     allowed  grant=7 run_as=root \
+            shown.contains(":15 ")
+                && shown.ends_with(
+                    "  access.allowed     alice     web-admin     allowed  grant=7 run_as=root \
                  argv=[sudo systemctl restart nginx] reason=\"nginx down\\u{1b}\\u{a}\"\n"
-            ),
+                ),
             "{shown}"
         );
         assert_eq!(shown.lines().count(), 1);

@@ -4,7 +4,8 @@ use jit_proto::escape::Escaped;
 use jit_proto::render::words;
 use jit_proto::view::{GrantView, SessionView, StatusView};
 
-use super::{counted, detail, left, list, local, or_dash, requests::request_line, table, until};
+use super::layout::{Column, Sheet, table, times};
+use super::{counted, detail, left, list, local, or_dash, requests::request_line, until};
 
 /// What an operator has just given.
 pub(crate) fn granted(grant: &GrantView) -> String {
@@ -12,15 +13,28 @@ pub(crate) fn granted(grant: &GrantView) -> String {
 }
 
 /// Grants as a table.
-pub(crate) fn grants(grants: &[GrantView], width: Option<u16>) -> String {
-    let heading = ["ID", "USER", "ROLE", "AS", "ENDS", "LEFT", "SESSIONS", "APPROVED BY", "TICKET", "REASON"];
-    let rows = grants.iter().map(|grant| {
+pub(crate) fn grants(grants: &[GrantView], sheet: &Sheet) -> String {
+    let ends: Vec<u64> = grants.iter().map(|grant| grant.ends_at).collect();
+    let (ends_title, ends) = times(&ends, "ENDS", sheet);
+    let columns = [
+        Column::new("ID", 0),
+        Column::new("USER", 0),
+        Column::new("ROLE", 0),
+        Column::new("AS", 5),
+        Column::new(ends_title, 2),
+        Column::new("LEFT", 0),
+        Column::new("SESSIONS", 6),
+        Column::new("APPROVED BY", 4),
+        Column::new("TICKET", 3),
+        Column::text("REASON", 1),
+    ];
+    let rows = grants.iter().zip(ends).map(|(grant, ends)| {
         vec![
             grant.id.to_string(),
             or_dash(&grant.user),
             or_dash(&grant.role),
             list(&grant.run_as),
-            local(grant.ends_at),
+            ends,
             if grant.state == "live" { left(grant.remaining_seconds) } else { or_dash(&grant.state) },
             grant.sessions.to_string(),
             list(&grant.approvers),
@@ -28,13 +42,28 @@ pub(crate) fn grants(grants: &[GrantView], width: Option<u16>) -> String {
             or_dash(&grant.reason),
         ]
     });
-    table(&heading, rows, width)
+    table(&columns, rows.collect(), sheet)
 }
 
 /// Sessions as a table.
-pub(crate) fn sessions(sessions: &[SessionView], width: Option<u16>) -> String {
-    let heading = ["ID", "GRANT", "USER", "ROLE", "AS", "STATE", "PID", "TTY", "SINCE", "ENDS", "COMMAND"];
-    let rows = sessions.iter().map(|session| {
+pub(crate) fn sessions(sessions: &[SessionView], sheet: &Sheet) -> String {
+    let moments = |of: fn(&SessionView) -> u64| sessions.iter().map(of).collect::<Vec<u64>>();
+    let (since_title, since) = times(&moments(|session| session.started_at), "SINCE", sheet);
+    let (ends_title, ends) = times(&moments(|session| session.ends_at), "ENDS", sheet);
+    let columns = [
+        Column::new("ID", 0),
+        Column::new("GRANT", 3),
+        Column::new("USER", 0),
+        Column::new("ROLE", 0),
+        Column::new("AS", 2),
+        Column::new("STATE", 6),
+        Column::new("PID", 5),
+        Column::new("TTY", 4),
+        Column::new(since_title, 7),
+        Column::new(ends_title, 1),
+        Column::text("COMMAND", 0),
+    ];
+    let rows = sessions.iter().zip(since.into_iter().zip(ends)).map(|(session, (since, ends))| {
         vec![
             session.id.to_string(),
             session.grant.to_string(),
@@ -44,12 +73,12 @@ pub(crate) fn sessions(sessions: &[SessionView], width: Option<u16>) -> String {
             or_dash(&session.state),
             session.pid.to_string(),
             or_dash(&session.tty),
-            local(session.started_at),
-            local(session.ends_at),
+            since,
+            ends,
             command(&session.argv),
         ]
     });
-    table(&heading, rows, width)
+    table(&columns, rows.collect(), sheet)
 }
 
 /// The daemon, and what the caller holds and waits for.
@@ -124,7 +153,7 @@ pub(super) fn command(argv: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{a_grant, a_session, a_status};
+    use super::super::tests::{a_grant, a_session, a_sheet, a_status};
     use super::*;
 
     #[test]
@@ -150,10 +179,26 @@ mod tests {
 
     #[test]
     fn a_list_is_one_line_each() {
-        let text = grants(&[a_grant("alice"), a_grant("bob")], None);
+        let text = grants(&[a_grant("alice"), a_grant("bob")], &a_sheet(None));
         assert_eq!(text.lines().count(), 3);
         assert!(text.starts_with("ID  USER   ROLE"), "{text}");
-        assert!(sessions(&[a_session("alice")], None).contains("sudo alice"));
+        assert!(sessions(&[a_session("alice")], &a_sheet(None)).contains("sudo alice"));
+    }
+
+    #[test]
+    fn at_80_columns_names_are_whole_and_times_short() {
+        let grant = GrantView { user: "christopher".into(), ..a_grant("restart nginx on both web hosts") };
+        let session = SessionView { user: "christopher".into(), ..a_session("x") };
+        for (text, wanted) in [
+            (grants(&[grant], &a_sheet(Some(80))), ["christopher", "web-admin", "28m", "06:51"]),
+            (sessions(&[session], &a_sheet(Some(80))), ["christopher", "web-admin", "sudo x", "06:51"]),
+        ] {
+            for part in wanted.into_iter().chain(["ENDS (+00:00)"]) {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+            let row = text.lines().nth(1).unwrap();
+            assert!(row.chars().count() <= 80 && text.lines().count() <= 3, "{text}");
+        }
     }
 
     #[test]

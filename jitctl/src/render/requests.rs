@@ -39,6 +39,8 @@ pub(crate) fn approved(request: &RequestView) -> String {
     }
     let (role, user, duration) = (Escaped(role), Escaped(user), span(*duration_seconds));
     format!("request {id} is {}: {role} for {user} (uid {uid}) for {duration}\n", Escaped(&request.state))
+        + &detail("reason", &or_dash(&request.reason))
+        + &detail("ticket", &or_dash(&request.ticket))
 }
 
 /// What the requester waited for.

@@ -3,22 +3,24 @@
 use jit_proto::escape::Escaped;
 use jit_proto::view::{ProblemView, RoleView};
 
-use super::{detail, list, local, or_dash, span, table};
+use super::layout::{Column, Sheet, table};
+use super::{detail, list, local, or_dash, span};
 use crate::call::PolicyView;
 
 /// Roles as a table.
-pub(crate) fn roles(roles: &[RoleView], width: Option<u16>) -> String {
-    let heading = [
-        "ROLE",
-        "YOU MAY",
-        "FOR",
-        "AT MOST",
-        "AS",
-        "TICKET",
-        "APPROVALS",
-        "APPROVED BY",
-        "ENDS",
-        "DESCRIPTION",
+pub(crate) fn roles(roles: &[RoleView], sheet: &Sheet) -> String {
+    let columns = [
+        Column::new("ROLE", 0),
+        Column::new("YOU MAY", 1),
+        Column::new("FOR", 2),
+        Column::new("AT MOST", 1),
+        Column::new("AS", 5),
+        Column::new("TICKET", 3),
+        Column::new("APPROVALS", 7),
+        Column::new("APPROVED BY", 4),
+        Column::new("ENDS", 6),
+        Column::new("FORWARDING", 8),
+        Column::text("DESCRIPTION", 2),
     ];
     let rows = roles.iter().map(|role| {
         vec![
@@ -31,14 +33,15 @@ pub(crate) fn roles(roles: &[RoleView], width: Option<u16>) -> String {
             role.approvals_needed.to_string(),
             list(&role.approvers),
             ends(role),
+            if role.without_forwarding { "not needed" } else { "-" }.to_owned(),
             or_dash(&role.description),
         ]
     });
-    table(&heading, rows, width)
+    table(&columns, rows.collect(), sheet)
 }
 
 /// The policy in force.
-pub(crate) fn policy(policy: &PolicyView, width: Option<u16>) -> String {
+pub(crate) fn policy(policy: &PolicyView, sheet: &Sheet) -> String {
     if policy.digest.is_empty() {
         return "no policy was accepted, so everything is refused; see jitctl policy check\n".to_owned();
     }
@@ -46,8 +49,7 @@ pub(crate) fn policy(policy: &PolicyView, width: Option<u16>) -> String {
     text += &detail("at most", &span(policy.max_duration_seconds));
     text += &detail("requests", &format!("lapse after {}", span(policy.request_expiry_seconds)));
     text += &detail("grace", &span(policy.grace_seconds));
-    let warned: Vec<String> =
-        policy.warn_before_seconds.iter().filter_map(|seconds| Some(span(seconds.parse().ok()?))).collect();
+    let warned: Vec<String> = policy.warn_before_seconds.iter().map(|seconds| span(*seconds)).collect();
     text += &detail("warned", &format!("{} before the end", list(&warned)));
     text += &detail("operators", &list(&policy.operators));
     text += &detail("auditors", &list(&policy.auditors));
@@ -70,7 +72,7 @@ pub(crate) fn policy(policy: &PolicyView, width: Option<u16>) -> String {
         text += "no roles\n";
     } else {
         text += "\n";
-        text += &roles(&policy.roles, width);
+        text += &roles(&policy.roles, sheet);
     }
     text
 }
@@ -124,16 +126,23 @@ fn ends(role: &RoleView) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::a_role;
+    use super::super::tests::{a_role, a_sheet};
     use super::*;
 
     #[test]
     fn a_role_is_told_with_what_the_caller_may_do() {
-        let text = roles(&[a_role("^INC-[0-9]+$")], None);
+        let text = roles(&[a_role("^INC-[0-9]+$")], &a_sheet(None));
         let row = text.lines().nth(1).unwrap();
         for part in ["web-admin", "ask", "30m", "2h", "root", "^INC-[0-9]+$"] {
             assert!(row.contains(part), "{part}: {row}");
         }
+    }
+
+    #[test]
+    fn a_role_that_needs_no_forwarding_says_so() {
+        let role = RoleView { without_forwarding: true, ..a_role("x") };
+        assert!(roles(&[role], &a_sheet(None)).contains("not needed"));
+        assert!(!roles(&[a_role("x")], &a_sheet(None)).contains("not needed"));
     }
 
     #[test]

@@ -10,6 +10,12 @@ use super::html::safe;
 const HOUR: u64 = 3_600_000_000;
 /// More columns than this are gathered into wider ones.
 const MOST_COLUMNS: usize = 62;
+/// A bar that is so many times as long as the common ones is cut.
+const MAX_RATIO: u64 = 5;
+/// Width of a digit, of the 11 pixels high text of the page's style.
+const DIGIT: f64 = 6.6;
+/// Room above the columns, for the numbers of those that are cut.
+const ABOVE: f64 = 16.0;
 
 /// A column over time: its label, and how many were allowed and denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,38 +79,55 @@ pub(super) fn by_hour(moments: &[Moment]) -> Vec<Column> {
     columns
 }
 
-/// Columns with allowed below and denied above.
-pub(super) fn columns(name: &str, columns: &[Column]) -> String {
+/// Where a scale ends: behind the longest bar, or, where few bars are so long that the others could not be seen, behind
+/// those; then the number is returned a second time, to be told.
+fn end_of_scale(totals: impl Iterator<Item = u64>) -> (u64, Option<u64>) {
+    let mut totals: Vec<u64> = totals.filter(|total| *total > 0).collect();
+    totals.sort_unstable();
+    let most = totals.last().copied().unwrap_or(0);
+    // Nine of ten bars, and never the longest one alone.
+    let common = totals.len().saturating_sub(1).min(totals.len() * 9 / 10).checked_sub(1);
+    let common = common.and_then(|place| totals.get(place)).copied().unwrap_or(most);
+    if most > common.saturating_mul(MAX_RATIO) {
+        let top = round_up(common.saturating_mul(3) / 2);
+        (top, Some(top))
+    } else {
+        (round_up(most), None)
+    }
+}
+
+/// Columns with allowed below and denied above, and where the scale ends if columns are cut.
+pub(super) fn columns(name: &str, columns: &[Column]) -> (String, Option<u64>) {
     const WIDTH: f64 = 440.0;
     const HEIGHT: f64 = 130.0;
-    const LEFT: f64 = 34.0;
     const BELOW: f64 = 24.0;
-    let most = columns.iter().map(|column| column.allowed + column.denied).max().unwrap_or(0);
-    let top = round_up(most);
+    let (top, cut) = end_of_scale(columns.iter().map(|column| column.allowed + column.denied));
+    let left = 16.0 + DIGIT * top.to_string().len() as f64;
     let mut svg = format!(
         "<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
-        WIDTH + LEFT + 6.0,
-        HEIGHT + BELOW + 8.0,
+        WIDTH + left + 6.0,
+        HEIGHT + BELOW + ABOVE,
         safe(name)
     );
-    let y = |value: f64| 8.0 + HEIGHT - HEIGHT * value / (top as f64);
+    let y = |value: f64| ABOVE + HEIGHT - HEIGHT * value.min(top as f64) / (top as f64);
     for tick in [0, top / 2, top] {
         let at = y(tick as f64);
         // Writing to a String cannot fail.
         let _ = write!(
             svg,
-            "<line class=\"rule\" x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{tick}</text>",
-            LEFT + WIDTH,
-            LEFT - 6.0,
+            "<line class=\"rule\" x1=\"{left:.1}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{tick}</text>",
+            left + WIDTH,
+            left - 6.0,
             at + 3.5
         );
     }
     let step = WIDTH / columns.len().max(1) as f64;
     let bar = (step * 0.72).min(44.0);
-    // The widest label is a day with its hour.
-    let every = columns.len().div_ceil(8).max(1);
+    // Labels stand apart by the width of two digits at least.
+    let longest = columns.iter().map(|column| column.label.chars().count()).max().unwrap_or(0);
+    let every = ((DIGIT * (longest + 2) as f64 / step).ceil() as usize).max(1);
     for (n, column) in columns.iter().enumerate() {
-        let x = LEFT + step * n as f64 + (step - bar) / 2.0;
+        let x = left + step * n as f64 + (step - bar) / 2.0;
         let (allowed, all) = (column.allowed as f64, (column.allowed + column.denied) as f64);
         let _ = write!(
             svg,
@@ -114,7 +137,7 @@ pub(super) fn columns(name: &str, columns: &[Column]) -> String {
             column.denied
         );
         for (class, from, to) in [("allowed", 0.0, allowed), ("denied", allowed, all)] {
-            if to > from {
+            if to > from && from < top as f64 {
                 let _ = write!(
                     svg,
                     "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{bar:.1}\" height=\"{:.1}\" rx=\"1.5\"/>",
@@ -123,33 +146,48 @@ pub(super) fn columns(name: &str, columns: &[Column]) -> String {
                 );
             }
         }
+        if all > top as f64 {
+            // Cut: a gap in the column, and its number above it, inside of the picture.
+            let middle = (x + bar / 2.0).min(left + WIDTH - DIGIT * 3.0);
+            let _ = write!(
+                svg,
+                "<rect class=\"cut\" x=\"{:.1}\" y=\"{:.1}\" width=\"{:.1}\" height=\"3\"/><text class=\"tick\" x=\"{middle:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{all}</text>",
+                x - 1.0,
+                ABOVE + 9.0,
+                bar + 2.0,
+                ABOVE - 4.0
+            );
+        }
         svg.push_str("</g>");
         if n % every == 0 {
             let _ = write!(
                 svg,
                 "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
                 x + bar / 2.0,
-                HEIGHT + 8.0 + 15.0,
+                HEIGHT + ABOVE + 15.0,
                 safe(&column.label)
             );
         }
     }
     svg.push_str("</svg>");
-    svg
+    (svg, cut)
 }
 
-/// Horizontal bars: a name, and counts of one or two kinds.
-pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) -> String {
+/// Horizontal bars: a name, and counts of one or two kinds; and where the scale ends if bars are cut.
+pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) -> (String, Option<u64>) {
     const NAMES: f64 = 130.0;
-    const WIDTH: f64 = 290.0;
+    const WIDTH: f64 = 230.0;
     const ROW: f64 = 23.0;
-    let most = rows.iter().map(|(_, counts)| counts.iter().sum::<u64>()).max().unwrap_or(0).max(1);
+    let (top, cut) = end_of_scale(rows.iter().map(|(_, counts)| counts.iter().sum::<u64>()));
+    let longest = rows.iter().map(|(_, counts)| counts.iter().sum::<u64>()).max().unwrap_or(0);
+    // Uncut, the longest bar is as long as there is room.
+    let most = if cut.is_some() { top } else { longest.max(1) };
     let height = ROW * rows.len() as f64 + 4.0;
     let mut svg = format!("<svg viewBox=\"0 0 480 {height:.0}\" role=\"img\" aria-label=\"{}\">", safe(name));
     for (n, (label, counts)) in rows.iter().enumerate() {
         let y = ROW * n as f64 + 2.0;
-        let shown: String = if label.chars().count() > 20 {
-            label.chars().take(19).chain(['…']).collect()
+        let shown: String = if label.chars().count() > 18 {
+            label.chars().take(17).chain(['…']).collect()
         } else {
             label.clone()
         };
@@ -163,9 +201,12 @@ pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) ->
             safe(&shown)
         );
         let mut x = NAMES;
+        let mut left = most;
         for (count, class) in counts.iter().zip(["allowed", "denied"]) {
-            let width = WIDTH * *count as f64 / most as f64;
-            if *count > 0 {
+            let shown = (*count).min(left);
+            left -= shown;
+            let width = WIDTH * shown as f64 / most as f64;
+            if shown > 0 {
                 let _ = write!(
                     svg,
                     "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" rx=\"1.5\"/>",
@@ -174,6 +215,13 @@ pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) ->
                 );
             }
             x += width;
+        }
+        if counts.iter().sum::<u64>() > most {
+            let (x, y, height) = (x - 12.0, y + 1.0, ROW - 4.0);
+            let _ = write!(
+                svg,
+                "<rect class=\"cut\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"3\" height=\"{height:.1}\"/>"
+            );
         }
         let _ = write!(
             svg,
@@ -184,7 +232,7 @@ pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) ->
         );
     }
     svg.push_str("</svg>");
-    svg
+    (svg, cut)
 }
 
 fn told(counts: &[u64; 2], kinds: [&str; 2]) -> String {
@@ -233,6 +281,36 @@ mod tests {
             assert_eq!(by_hour(&moments).iter().map(|c| c.allowed + c.denied).sum::<u64>(), 97);
         }
         assert!(over_time(&[], (5, 5)).0.is_empty());
+    }
+
+    #[test]
+    fn one_long_bar_is_cut_and_does_not_flatten_the_others() {
+        assert_eq!(end_of_scale([5, 9, 8].into_iter()), (10, None));
+        assert_eq!(end_of_scale([10_000].into_iter()), (10_000, None));
+        assert_eq!(end_of_scale(std::iter::empty()), (2, None));
+        let (top, cut) = end_of_scale([40, 50, 45, 200_000].into_iter());
+        assert_eq!((top, cut), (100, Some(100)));
+        let rows = [("a".to_owned(), [200_000, 3]), ("b".to_owned(), [40, 0]), ("c".to_owned(), [30, 9])];
+        let (svg, cut) = bars("x", &rows, ["allowed", "refused"]);
+        assert!(cut.is_some() && svg.contains("200000 / 3") && svg.contains("class=\"cut\""), "{svg}");
+        let column = |allowed| Column { label: "11-25 14:00".into(), allowed, denied: 0 };
+        let many: Vec<Column> = (0..48).map(|n| column(if n == 7 { 90_000 } else { 20 })).collect();
+        let (svg, cut) = columns("x", &many);
+        assert!(cut == Some(40) && svg.contains(">90000</text>"), "{cut:?} {svg}");
+    }
+
+    #[test]
+    fn labels_do_not_run_into_each_other() {
+        for (count, label) in [(62, "11-25 14:00"), (24, "07"), (30, "11-25")] {
+            let columns: Vec<Column> =
+                (0..count).map(|_| Column { label: label.into(), allowed: 1, denied: 0 }).collect();
+            let (svg, _) = super::columns("x", &columns);
+            let labels = svg.matches(&format!(">{label}</text>")).count();
+            assert!(
+                labels > 1 && labels as f64 * DIGIT * (label.len() + 1) as f64 <= 446.0,
+                "{label}: {labels}"
+            );
+        }
     }
 
     #[test]

@@ -7,13 +7,32 @@ use jit_proto::moment::spoken;
 use jit_proto::record::Event;
 
 use super::chart::{bars, by_hour, columns, over_time};
-use super::{Report, Run, Window, command, counted, removed};
+use super::{Denial, Report, Run, Window, command, counted, removed};
 
 const STYLE: &str = include_str!("style.css");
 /// What the page may do: show itself. Whoever put something into it by a way we have not thought of still runs nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 /// Bars of a chart.
 const MOST_BARS: usize = 10;
+/// A table with more rows is folded.
+const MAX_OPEN_ROWS: usize = 30;
+/// With more windows than this, they are folded, and gathered by person.
+const MAX_OPEN_WINDOWS: usize = 20;
+/// Of refusals of one kind the first and last so many are rows; the others are counted, and found by a search.
+const MAX_ALIKE: usize = 20;
+/// The parts of the page, by id.
+const PARTS: [(&str, &str); 10] = [
+    ("look", "To look at"),
+    ("glance", "At a glance"),
+    ("windows", "Windows"),
+    ("refused", "Refused"),
+    ("requests", "Requests"),
+    ("left-behind", "Left behind"),
+    ("changes", "Policy, daemon, clock"),
+    ("standing", "Standing privilege"),
+    ("controls", "Controls"),
+    ("figures", "Figures"),
+];
 
 /// The whole page.
 pub(super) fn page(report: &Report) -> String {
@@ -26,8 +45,8 @@ pub(super) fn page(report: &Report) -> String {
          <title>Privileged access on {host}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
     ));
     head(&mut page, report);
-    tiles(&mut page, report);
     attention(&mut page, report);
+    tiles(&mut page, report);
     charts(&mut page, report);
     windows(&mut page, report);
     refused(&mut page, report);
@@ -85,8 +104,10 @@ fn head(page: &mut Page, report: &Report) {
         count => format!("{count}, numbers {} to {}", records.first, records.last),
     };
     page.put(&format!(
-        "<dl class=\"facts\"><dt>Chain</dt><dd>{whole}</dd><dt>Records of the period</dt><dd>{of_period}</dd></dl>\n</header>\n"
+        "<dl class=\"facts\" id=\"chain\"><dt>Chain</dt><dd>{whole}</dd><dt>Records of the period</dt><dd>{of_period}</dd></dl>\n"
     ));
+    let links = PARTS.iter().map(|(id, name)| format!("<a href=\"#{id}\">{name}</a>"));
+    page.put(&format!("<nav>{}</nav>\n</header>\n", links.collect::<Vec<_>>().join(" ")));
 }
 
 /// RFC 3339 without the fraction.
@@ -132,13 +153,15 @@ fn tiles(page: &mut Page, report: &Report) {
 }
 
 fn attention(page: &mut Page, report: &Report) {
-    page.put("<h2>To look at</h2>\n");
+    page.put("<h2 id=\"look\">To look at</h2>\n");
     if report.attention.is_empty() {
         page.put("<p class=\"soft\">Nothing stands out: every window was asked for and approved, every session that was ended is gone, and the record is whole.</p>\n");
         return;
     }
     page.put("<ul class=\"look\">");
-    report.attention.iter().for_each(|note| page.put(&format!("<li>{}</li>", safe(note))));
+    report.attention.iter().for_each(|note| {
+        page.put(&format!("<li><a href=\"#{}\">{}</a></li>", safe(&note.place), safe(note)));
+    });
     page.put("</ul>\n");
 }
 
@@ -163,31 +186,33 @@ fn charts(page: &mut Page, report: &Report) {
         most(counts.into_iter().map(|(name, count)| (name.to_owned(), [count, 0])).collect())
     };
     let people = most(people.into_iter().map(|(name, counts)| (name.to_owned(), counts)).collect());
+    let cut = |cut: Option<u64>| {
+        let said = cut
+            .map(|cut| format!("; the scale ends at {cut}, and longer bars are cut and have their number"));
+        said.map(|said| format!("<span>{said}</span>")).unwrap_or_default()
+    };
     let legend = "<span><i class=\"key allowed\"></i>allowed<i class=\"key denied\"></i>refused</span>";
-    page.put("<h2>At a glance</h2>\n<div class=\"charts\">\n");
+    page.put("<h2 id=\"glance\">At a glance</h2>\n<div class=\"charts\">\n");
     let mut figure = |caption: &str, svg: String, empty: bool| {
         let body = if empty { "<p class=\"soft\">None in the period.</p>".to_owned() } else { svg };
         page.put(&format!("<figure><figcaption>{caption}</figcaption>{body}</figure>\n"));
     };
     let none = report.moments.is_empty();
-    figure(&format!("Elevations {width} {legend}"), columns("Elevations over the period", &over_time), none);
-    figure(
-        &format!("Elevations by hour of the day {legend}"),
-        columns("Elevations by hour of the day", &by_hour(&report.moments)),
-        none,
-    );
-    figure(
-        &format!("Elevations by person {legend}"),
-        bars("Elevations by person", &people, ["allowed", "refused"]),
-        people.is_empty(),
-    );
+    let (svg, ends_at) = columns("Elevations over the period", &over_time);
+    figure(&format!("Elevations {width} {legend}{}", cut(ends_at)), svg, none);
+    let (svg, ends_at) = columns("Elevations by hour of the day", &by_hour(&report.moments));
+    figure(&format!("Elevations by hour of the day {legend}{}", cut(ends_at)), svg, none);
+    let (svg, ends_at) = bars("Elevations by person", &people, ["allowed", "refused"]);
+    figure(&format!("Elevations by person {legend}{}", cut(ends_at)), svg, people.is_empty());
     let (roles, ends, sessions) = (single(roles), single(ends), single(sessions));
-    let both = |name: &str, rows: &[(String, [u64; 2])]| bars(name, rows, ["windows", ""]);
-    let empty = report.windows.is_empty();
-    let by_session = bars("How elevated sessions ended", &sessions, ["sessions", ""]);
-    figure("How elevated sessions ended", by_session, sessions.is_empty());
-    figure("Windows by role", both("Windows by role", &roles), empty);
-    figure("How windows ended", both("How windows ended", &ends), empty);
+    for (name, rows, what) in [
+        ("How elevated sessions ended", &sessions, "sessions"),
+        ("Windows by role", &roles, "windows"),
+        ("How windows ended", &ends, "windows"),
+    ] {
+        let (svg, ends_at) = bars(name, rows, [what, ""]);
+        figure(&format!("{name}{}", cut(ends_at)), svg, rows.is_empty());
+    }
     page.put("</div>\n");
 }
 
@@ -203,16 +228,32 @@ fn most(mut rows: Vec<(String, [u64; 2])>) -> Vec<(String, [u64; 2])> {
 }
 
 fn windows(page: &mut Page, report: &Report) {
-    page.put("<h2>Who had what, when and why</h2>\n");
+    page.put("<h2 id=\"windows\">Who had what, when and why</h2>\n");
     if report.windows.is_empty() {
         page.put("<p class=\"soft\">Nobody held a window in the period.</p>\n");
     }
+    if report.windows.len() <= MAX_OPEN_WINDOWS {
+        report.windows.iter().for_each(|window| self::window(page, window, true));
+        return;
+    }
+    let mut people: BTreeMap<&str, Vec<&Window>> = BTreeMap::new();
     for window in &report.windows {
-        self::window(page, window);
+        people.entry(&window.user).or_default().push(window);
+    }
+    for (user, windows) in people {
+        let commands: u64 = windows.iter().map(|window| window.runs.len() as u64).sum();
+        page.put(&format!(
+            "<details class=\"person\"><summary><b>{}</b><span>{}, {}</span></summary>",
+            safe(user),
+            counted(windows.len() as u64, "window", "windows"),
+            counted(commands, "command", "commands")
+        ));
+        windows.into_iter().for_each(|window| self::window(page, window, false));
+        page.put("</details>\n");
     }
 }
 
-fn window(page: &mut Page, window: &Window) {
+fn window(page: &mut Page, window: &Window, open: bool) {
     let ended = window.ended.as_ref();
     let (class, how) = match ended.map(|ended| ended.how) {
         None => ("warn", "still open"),
@@ -232,12 +273,15 @@ fn window(page: &mut Page, window: &Window) {
         _ => String::new(),
     };
     page.put(&format!(
-        "<article class=\"window\" data-grant=\"{}\"><header><b>{}</b><span>{}</span><span class=\"soft\">grant {}</span>\
-         <span class=\"pill {class}\">{how}</span><span class=\"when\">{} – {}{held}</span></header><div class=\"body\"><dl class=\"facts\">",
+        "<article class=\"window\" id=\"grant-{}\" data-grant=\"{}\"><details{}><summary><b>{}</b><span>{}</span><span class=\"soft\">grant {}</span>\
+         <span class=\"pill {class}\">{how}</span><span class=\"soft\">{}</span><span class=\"when\">{} – {}{held}</span></summary><div class=\"body\"><dl class=\"facts\">",
         window.grant,
+        window.grant,
+        if open { " open=\"\"" } else { "" },
         safe(&window.user),
         safe(&window.role),
         window.grant,
+        counted(window.runs.len() as u64, "command", "commands"),
         safe(from),
         safe(to)
     ));
@@ -289,7 +333,7 @@ fn window(page: &mut Page, window: &Window) {
         });
         page.table(&["When", "What ran", "As", "Ended", "How it ended", "Record"], rows);
     }
-    page.put("</div></article>\n");
+    page.put("</div></details></article>\n");
 }
 
 fn how_it_ended(run: &Run) -> String {
@@ -315,18 +359,43 @@ fn how_it_ended(run: &Run) -> String {
 }
 
 fn refused(page: &mut Page, report: &Report) {
-    page.put("<h2>Refused at the gate</h2>\n");
-    let rows = report.denials.iter().map(|denial| {
-        vec![
-            time(&denial.at),
-            plain(&denial.user),
-            plain(&denial.service),
-            code(&command(&denial.argv)),
-            plain(&denial.why),
-            number(denial.seq),
-        ]
-    });
-    page.table(&["When", "Who", "Service", "What", "Why", "Record"], rows);
+    page.put("<h2 id=\"refused\">Refused at the gate</h2>\n");
+    if report.denials.is_empty() {
+        page.put("<p class=\"soft\">None in the period.</p>\n");
+    }
+    for ((user, service, why), denials) in alike(&report.denials) {
+        let (first, last) = match denials.as_slice() {
+            [only] => (&only.at, &only.at),
+            [first, .., last] => (&first.at, &last.at),
+            [] => continue,
+        };
+        let when = if first == last { safe(first) } else { format!("{} to {}", safe(first), safe(last)) };
+        page.put(&format!(
+            "<details class=\"alike\"{}><summary><b>{}</b><span>{}</span><span class=\"pill\">{}</span><span>{}</span>\
+             <span class=\"when\">{when}</span></summary>",
+            if report.denials.len() <= MAX_OPEN_ROWS { " open=\"\"" } else { "" },
+            safe(user),
+            safe(service),
+            counted(denials.len() as u64, "time", "times"),
+            safe(why)
+        ));
+        let hidden = denials.len().saturating_sub(2 * MAX_ALIKE);
+        let shown = denials.iter().enumerate();
+        let shown = shown.filter(|(n, _)| hidden == 0 || *n < MAX_ALIKE || *n >= MAX_ALIKE + hidden);
+        let rows = shown.map(|(_, denial)| {
+            vec![time(&denial.at), code(&command(&denial.argv)), plain(&denial.tty), number(denial.seq)]
+        });
+        page.table(&["When", "What", "Terminal", "Record"], rows);
+        if hidden > 0 {
+            page.put(&format!(
+                "<p class=\"soft\">{hidden} more between these. All of them: <code>jitctl audit search --event access.denied \
+                 --user USER --since {} --until {}</code></p>\n",
+                safe(&report.about.since),
+                safe(&report.about.until)
+            ));
+        }
+        page.put("</details>\n");
+    }
     if !report.refused_commands.is_empty() {
         page.put("<h3 style=\"margin-top:1.2rem\">Refused requests, approvals and other commands</h3>\n");
         let rows = report.refused_commands.iter().map(|refused| {
@@ -336,8 +405,22 @@ fn refused(page: &mut Page, report: &Report) {
     }
 }
 
+/// A person, a service and a reason.
+type Kind<'a> = (&'a str, &'a str, &'a str);
+
+/// Refusals of one person at one service for one reason, the most frequent first.
+fn alike(denials: &[Denial]) -> Vec<(Kind<'_>, Vec<&Denial>)> {
+    let mut groups: BTreeMap<Kind<'_>, Vec<&Denial>> = BTreeMap::new();
+    for denial in denials {
+        groups.entry((&denial.user, &denial.service, &denial.why)).or_default().push(denial);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, denials)| std::cmp::Reverse(denials.len()));
+    groups
+}
+
 fn requests(page: &mut Page, report: &Report) {
-    page.put("<h2>Requests that came to nothing</h2>\n");
+    page.put("<h2 id=\"requests\">Requests that came to nothing</h2>\n");
     let rows = report.requests.iter().map(|asked| {
         let by = asked.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
         let why = asked.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -355,7 +438,7 @@ fn requests(page: &mut Page, report: &Report) {
 }
 
 fn left_behind(page: &mut Page, report: &Report) {
-    page.put("<h2>Left behind</h2>\n<p class=\"soft\">Changes to the places where privilege is kept, found when a session ended.</p>\n");
+    page.put("<h2 id=\"left-behind\">Left behind</h2>\n<p class=\"soft\">Changes to the places where privilege is kept, found when a session ended.</p>\n");
     let rows = report.left_behind.iter().map(|finding| {
         vec![
             time(&finding.at),
@@ -369,7 +452,7 @@ fn left_behind(page: &mut Page, report: &Report) {
 }
 
 fn changes(page: &mut Page, report: &Report) {
-    page.put("<h2>Policy, daemon and clock</h2>\n");
+    page.put("<h2 id=\"changes\">Policy, daemon and clock</h2>\n");
     let rows = report.changes.iter().map(|change| {
         let digest: String = change.policy.as_deref().unwrap_or_default().chars().take(12).collect();
         vec![time(&change.at), plain(change.event), code(&digest), plain(&change.detail), number(change.seq)]
@@ -380,7 +463,7 @@ fn changes(page: &mut Page, report: &Report) {
 fn standing(page: &mut Page, report: &Report) {
     let standing = &report.standing;
     page.put(
-        "<h2>Standing privilege</h2>\n<p class=\"soft\">Found on the host when this report was made; it is not in the record. \
+        "<h2 id=\"standing\">Standing privilege</h2>\n<p class=\"soft\">Found on the host when this report was made; it is not in the record. \
          Where a service asks jitd, a sudoers rule is of use only while a window is open.</p>\n",
     );
     if let Some(gap) = &standing.gap {
@@ -420,7 +503,7 @@ fn who_that_is(rule: &super::standing::SudoRule) -> String {
 
 fn controls(page: &mut Page, report: &Report) {
     page.put(
-        "<h2>Controls</h2>\n<p class=\"soft\">What each asks in short, what in this report speaks to it, and what neither it nor jitd \
+        "<h2 id=\"controls\">Controls</h2>\n<p class=\"soft\">What each asks in short, what in this report speaks to it, and what neither it nor jitd \
          shows. No statement that a control is met.</p>\n",
     );
     for control in &report.controls {
@@ -437,7 +520,7 @@ fn controls(page: &mut Page, report: &Report) {
 
 fn figures(page: &mut Page, report: &Report) {
     page.put(&format!(
-        "<h2>How to check the figures</h2>\n<p>Each is the number of records of an event in the period:\
+        "<h2 id=\"figures\">How to check the figures</h2>\n<p>Each is the number of records of an event in the period:\
          <br><code>jitctl audit search --since {} --until {} --event EVENT --count</code></p>\n\
          <p>The record itself: <code>jitctl audit verify</code>, and the copy that left the host through syslog.</p>\n",
         safe(&report.about.since),
@@ -496,8 +579,8 @@ impl Page {
     fn table(&mut self, heading: &[&str], rows: impl Iterator<Item = Vec<Cell>>) {
         let class =
             |class: &str| if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
-        let mut rows = rows.peekable();
-        let Some(first) = rows.peek() else {
+        let rows: Vec<Vec<Cell>> = rows.collect();
+        let Some(first) = rows.first() else {
             self.put("<p class=\"soft\">None in the period.</p>\n");
             return;
         };
@@ -506,12 +589,19 @@ impl Page {
             .zip(first)
             .map(|(name, cell)| format!("<th{}>{name}</th>", class(if cell.1 == "n" { "n" } else { "" })))
             .collect();
+        let folded = rows.len() > MAX_OPEN_ROWS;
+        if folded {
+            self.put(&format!("<details><summary>{} rows</summary>", rows.len()));
+        }
         self.put(&format!("<div class=\"scroll\"><table><thead><tr>{heading}</tr></thead><tbody>"));
         for row in rows {
             let cells: String = row.iter().map(|cell| format!("<td{}>{cell}</td>", class(cell.1))).collect();
             self.put(&format!("<tr>{cells}</tr>"));
         }
         self.put("</tbody></table></div>\n");
+        if folded {
+            self.put("</details>\n");
+        }
     }
 }
 
@@ -525,10 +615,13 @@ mod tests {
     #[test]
     fn the_page_needs_nothing_and_runs_nothing() {
         let page = page(&a_report("x"));
-        for word in
-            ["http://", "https://", "<script", "@import", "url(", " src=", " href=", "onload", "onclick"]
-        {
+        for word in ["http://", "https://", "<script", "@import", "url(", " src=", "onload", "onclick"] {
             assert!(!page.contains(word), "{word}");
+        }
+        // Links lead to parts of the page itself, and each of these is there.
+        for link in page.split(" href=\"").skip(1) {
+            let id = link.split('"').next().and_then(|link| link.strip_prefix('#')).unwrap();
+            assert!(page.contains(&format!(" id=\"{id}\"")), "{id}");
         }
         assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<svg"));
     }
@@ -541,6 +634,29 @@ mod tests {
         }
         assert!(page.contains("<div class=\"tile \" data-event=\"access.allowed\"><b>1</b>"), "{page}");
         assert!(page.contains("the window closed: 3 processes ended, 0 left"));
+    }
+
+    #[test]
+    fn what_needs_attention_comes_first_and_many_refusals_are_folded() {
+        let mut report = a_report("x");
+        let denial = report.denials[0].clone();
+        report.denials = (0..1000)
+            .map(|n| Denial {
+                user: if n % 10 == 0 { "eve" } else { "mallory" }.to_owned(),
+                seq: n,
+                ..denial.clone()
+            })
+            .collect();
+        let page = page(&report);
+        let at = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}"));
+        assert!(at("id=\"look\"") < at("class=\"tiles\"") && at("id=\"look\"") < at("id=\"glance\""));
+        assert!(at("<span class=\"pill\">900 times</span>") < at("<span class=\"pill\">100 times</span>"));
+        assert_eq!(page.matches("<details class=\"alike\">").count(), 2);
+        assert!(
+            page.contains("860 more between these") && page.matches("<tr>").count() < 250,
+            "{}",
+            page.len()
+        );
     }
 
     proptest! {

@@ -4,6 +4,10 @@
 
 mod standing;
 
+mod attention;
+
+mod progress;
+
 mod controls;
 
 mod chart;
@@ -28,11 +32,14 @@ use serde::Serialize;
 
 use crate::args::{ReportArgs, ReportFormat};
 use crate::call::Daemon;
-use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::record::{Pages, Target};
+use crate::{absent, clock};
+use attention::Note;
+use progress::Progress;
 use standing::Standing;
+pub(crate) use standing::{said_by, sudoers_names};
 
 /// The period's records are read one and all: what somebody did to the index hides nothing from the report.
 const WALK: Option<bool> = Some(true);
@@ -41,10 +48,22 @@ const LONGEST_WINDOW: u64 = 366 * 86_400_000_000;
 
 /// `report`.
 pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Failure> {
+    absent::check_bounds(Some(args.since), args.until, clock::now(), output)?;
     let daemon = Daemon::reach_for_search().await?;
     let (since, until) = (args.since.0, args.until.unwrap_or_else(clock::now).0);
-    let records = Pages::of(&daemon, period(since, until), 1).all().await?;
+    // Where the report itself goes to the terminal, nothing else does.
+    let shown = args.output.is_some() || !output.is_terminal();
+    let last = daemon.read(0, 1).await?.last().map_or(0, |record| record.seq);
+    let progress = Progress::new(last, shown.then_some(output));
+    let mut records = Vec::new();
+    let mut pages = Pages::of(&daemon, period(since, until), 1);
+    while let Some(mut page) = pages.next().await? {
+        records.append(&mut page);
+        progress.read(&records);
+    }
+    progress.tells("looking for what explains the windows");
     let before = context(&daemon, &records, since).await?;
+    progress.tells("verifying the record");
     let chain = Daemon::reach_for_verification().await?.verify().await?;
     let about = About {
         host: daemon.host().await?,
@@ -54,6 +73,7 @@ pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Fail
         until: WallTime(until).to_local_rfc3339(),
     };
     let report = compute(about, (since, until), &before, &records, chain, standing::found());
+    progress.tells("writing the report");
     let format = if output.is_json() { ReportFormat::Json } else { args.format };
     let text = match format {
         ReportFormat::Html => html::page(&report),
@@ -64,6 +84,7 @@ pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Fail
             written.map_err(|why| Failure::strange_answer("the report", &why))? + "\n"
         }
     };
+    drop(progress);
     let mut to = Target::of(args.output.as_deref(), output)?;
     to.put(&text)?;
     to.finish()?;
@@ -135,7 +156,7 @@ struct Report {
     chain: VerifyView,
     /// How often each event is in the period; what `audit search --count` says for it.
     figures: BTreeMap<&'static str, u64>,
-    attention: Vec<String>,
+    attention: Vec<Note>,
     windows: Vec<Window>,
     /// Requests of the period that came to no window in it.
     requests: Vec<Asked>,
@@ -347,7 +368,7 @@ fn compute(
         bounds,
         moments: gathered.moments,
     };
-    report.attention = attention(&report);
+    report.attention = attention::notes(&report);
     report.controls = controls::of(&report);
     report
 }
@@ -633,110 +654,6 @@ fn removed(chain: &VerifyView) -> String {
         (by, 2) => format!("; record 1 was removed earlier, as record {by} says"),
         (by, first) => format!("; records 1 to {} were removed earlier, as record {by} says", first - 1),
     }
-}
-
-/// What somebody should look at, most pressing first.
-fn attention(report: &Report) -> Vec<String> {
-    let mut notes = Vec::new();
-    let chain = &report.chain;
-    if chain.pruned_by_record > 0 && report.records.first <= chain.first {
-        notes.push(format!(
-            "The record begins with {}; what came before was removed by retention (record {}). If the period begins \
-             earlier, this report does not: the archive has the rest, if one is kept.",
-            chain.first, chain.pruned_by_record
-        ));
-    }
-    notes.extend(chain.doubts.iter().map(|doubt| format!("Doubtful: {doubt}.")));
-    if !report.chain.whole {
-        notes.push(format!(
-            "The record is not whole: record {} {}. What follows was computed from what is there.",
-            report.chain.bad_seq, report.chain.problem
-        ));
-    }
-    if report.records.unreadable > 0 {
-        notes.push(format!(
-            "{} of the period cannot be read.",
-            counted(report.records.unreadable, "record", "records")
-        ));
-    }
-    for (window, run) in report.runs().filter(|(_, run)| run.stuck) {
-        let session = run.session.unwrap_or(0);
-        notes.push(match run.ended {
-            Some(_) => {
-                format!("Session {session} of {} could not be ended at once; it is ended.", window.user)
-            }
-            None => format!("Session {session} of {} could not be ended.", window.user),
-        });
-    }
-    for finding in &report.left_behind {
-        notes.push(format!(
-            "{} changed a place where privilege is kept while a session was open (record {}).",
-            finding.user, finding.seq
-        ));
-    }
-    let escaped: u64 = report.runs().filter_map(|(_, run)| run.escaped).sum();
-    if escaped > 0 {
-        notes.push(format!(
-            "{} had left the cgroup of the session they belonged to; all were ended.",
-            counted(escaped, "process", "processes")
-        ));
-    }
-    for window in report.direct() {
-        notes.push(format!(
-            "Grant {} was given to {} by {} without a request.",
-            window.grant,
-            window.user,
-            window.given_by.as_deref().unwrap_or_default()
-        ));
-    }
-    let mut denied: BTreeMap<&str, u64> = BTreeMap::new();
-    for denial in &report.denials {
-        *denied.entry(&denial.user).or_default() += 1;
-    }
-    for (user, times) in denied.into_iter().filter(|(_, times)| *times >= 5) {
-        notes.push(format!("{user} was refused {times} times."));
-    }
-    for (event, what) in [
-        (Event::GrantRevoked, "revoked before its end"),
-        (Event::GrantWithdrawn, "withdrawn because its holder or role changed"),
-    ] {
-        let count = report.figure(event);
-        if count > 0 {
-            notes.push(format!("{} {what}.", counted(count, "grant was", "grants were")));
-        }
-    }
-    for (event, what) in [
-        (Event::PolicyRefused, "A policy was not accepted"),
-        (Event::ClockStepped, "The clock was set"),
-        (Event::StackBroken, "A PAM stack does not ask"),
-        (Event::LimitReached, "A user reached a limit"),
-        (Event::SinkDown, "Records were not forwarded"),
-        (Event::AuditUnsealed, "The record lost its seal"),
-        (Event::AlertRaised, "An alert was raised"),
-        (Event::NotifyFailed, "Somebody who was to be told was not"),
-    ] {
-        let count = report.figure(event);
-        if count > 0 {
-            notes.push(format!("{what}, {}.", counted(count, "time", "times")));
-        }
-    }
-    let mut running = true;
-    for change in &report.changes {
-        match change.event {
-            "daemon.stopped" => running = false,
-            "daemon.started" => {
-                if running && change.seq > 1 {
-                    notes.push(format!(
-                        "The daemon began at {} without having been stopped (record {}).",
-                        change.at, change.seq
-                    ));
-                }
-                running = true;
-            }
-            _ => {}
-        }
-    }
-    notes
 }
 
 fn counted(count: u64, one: &str, many: &str) -> String {

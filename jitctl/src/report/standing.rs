@@ -79,7 +79,7 @@ pub(super) fn found() -> Standing {
 }
 
 /// What a program of the host prints. It gets nothing of our environment.
-fn said_by(program: &str, words: &[&str]) -> Result<String, String> {
+pub(crate) fn said_by(program: &str, words: &[&str]) -> Result<String, String> {
     let run = Command::new(program).args(words).env_clear().env("LC_ALL", "C").stdin(Stdio::null()).output();
     let output = run.map_err(|why| format!("{program} cannot be run: {why}"))?;
     if !output.status.success() {
@@ -87,6 +87,41 @@ fn said_by(program: &str, words: &[&str]) -> Result<String, String> {
         return Err(format!("{program} failed: {}", said.trim()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Whether a rule of sudoers is for this person; none where that cannot be known: for anybody but root, where sudo takes
+/// rules from elsewhere too (nsswitch.conf(5), sudoers), or where a rule names people by a way that is not followed here.
+pub(crate) fn sudoers_names(user: &str) -> Option<bool> {
+    let switch = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+    let elsewhere = switch.lines().any(|line| {
+        let sources = line.trim().strip_prefix("sudoers:");
+        sources.is_some_and(|sources| sources.split_whitespace().any(|source| source != "files"))
+    });
+    if elsewhere {
+        return None;
+    }
+    let rules = found().rules?;
+    let groups = said_by("/usr/bin/id", &["-Gnz", "--", user]).ok()?;
+    let uid = said_by("/usr/bin/id", &["-u", "--", user]).ok()?;
+    is_named(&rules, user, uid.trim(), &groups.split('\0').collect::<Vec<_>>())
+}
+
+fn is_named(rules: &[SudoRule], user: &str, uid: &str, groups: &[&str]) -> Option<bool> {
+    let mut unknown = false;
+    for rule in rules {
+        match rule.who.as_str() {
+            "ALL" => return Some(true),
+            who if who == user => return Some(true),
+            who => match (who.strip_prefix('%'), who.strip_prefix('#')) {
+                (Some(group), _) if groups.contains(&group) => return Some(true),
+                (Some(group), _) => unknown |= group.starts_with(['#', ':']),
+                (_, Some(number)) if number == uid => return Some(true),
+                (_, Some(_)) => {}
+                _ => unknown |= who.starts_with(['+', '!', '?']),
+            },
+        }
+    }
+    (!unknown).then_some(false)
 }
 
 fn is_gated(stack: &str) -> bool {
@@ -229,6 +264,28 @@ mod tests {
         let circle = json!({ "User_Aliases": { "A": [ { "useralias": "A" } ] },
             "User_Specs": [ { "User_List": [ { "useralias": "A" } ], "Cmnd_Specs": [ { "Commands": [] } ] } ] });
         assert_eq!(rules(&circle, |_| Vec::new()).len(), 1);
+    }
+
+    #[test]
+    fn whether_sudoers_names_somebody_is_known_or_left_open() {
+        let rule = |who: &str| SudoRule {
+            who: who.into(),
+            members: Vec::new(),
+            run_as: "ALL".into(),
+            commands: Vec::new(),
+            password: true,
+        };
+        let named = |who: &[&str]| {
+            let rules: Vec<SudoRule> = who.iter().map(|who| rule(who)).collect();
+            is_named(&rules, "alice", "1000", &["alice", "web"])
+        };
+        for who in ["alice", "%web", "#1000", "ALL"] {
+            assert_eq!(named(&["root", who]), Some(true), "{who}");
+        }
+        assert_eq!(named(&["root", "%sudo", "#0"]), Some(false));
+        for who in ["+admins", "%#27", "!bob"] {
+            assert_eq!(named(&["root", who]), None, "{who}");
+        }
     }
 
     #[test]

@@ -390,7 +390,7 @@ impl Manager {
                 "max_duration_seconds": seconds(settings.max_duration),
                 "request_expiry_seconds": seconds(settings.request_expiry),
                 "grace_seconds": seconds(settings.grace),
-                "warn_before_seconds": settings.warn_before.iter().map(|span| seconds(*span).to_string()).collect::<Vec<_>>(),
+                "warn_before_seconds": settings.warn_before.iter().map(|span| seconds(*span)).collect::<Vec<_>>(),
                 "operators": settings.operators.written,
                 "auditors": settings.auditors.written,
                 "approve_without_login": settings.approve_without_login,

@@ -94,9 +94,7 @@ fn request(
     if !role.members.include(asker.person) {
         return Err(Refusal::NoSuch(format!("there is no role {name} for you")));
     }
-    let duration = role.duration(duration).map_err(Refusal::PolicyDenied)?;
-    role.accepts_reason(&reason).map_err(Refusal::PolicyDenied)?;
-    role.accepts_ticket(ticket.as_ref()).map_err(Refusal::PolicyDenied)?;
+    let duration = accepted(role, duration, &reason, Some(ticket.as_ref()))?;
     let wish = Wish { duration, reason, ticket, extends: None };
     ask(turn, asker, role, asker.person.account.clone(), wish)
 }
@@ -107,6 +105,29 @@ struct Wish {
     reason: Reason,
     ticket: Option<Ticket>,
     extends: Option<GrantId>,
+}
+
+/// The duration somebody gets by the rules of a role, or everything that is wrong with what they ask for, at once. No
+/// ticket is looked at where `ticket` is none.
+fn accepted(
+    role: &Role,
+    duration: Option<Duration>,
+    reason: &Reason,
+    ticket: Option<Option<&Ticket>>,
+) -> Result<Duration, Refusal> {
+    let duration = role.duration(duration);
+    let problems: Vec<String> = [
+        duration.clone().err(),
+        role.accepts_reason(reason).err(),
+        ticket.and_then(|ticket| role.accepts_ticket(ticket).err()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    match duration {
+        Ok(duration) if problems.is_empty() => Ok(duration),
+        _ => Err(Refusal::PolicyDenied(problems.join("; "))),
+    }
 }
 
 /// Puts a request before its approvers.
@@ -275,10 +296,8 @@ fn extend(
         authority::admit(&turn.ledger, turn.policy, caller, CommandKind::ExtendOther)?;
     }
     let role = role(turn.policy, &grant.role)?;
-    let duration = role.duration(duration).map_err(Refusal::PolicyDenied)?;
-    role.accepts_reason(&reason).map_err(Refusal::PolicyDenied)?;
     let ticket = ticket.or_else(|| grant.ticket.clone());
-    role.accepts_ticket(ticket.as_ref()).map_err(Refusal::PolicyDenied)?;
+    let duration = accepted(role, duration, &reason, Some(ticket.as_ref()))?;
     if own {
         if turn.ledger.requests.values().any(|request| request.extends == Some(id)) {
             return Err(Refusal::AlreadyDecided(format!("you have asked for more of grant {id} already")));
@@ -392,11 +411,8 @@ fn give(
         return Err(Refusal::SelfApproval("nobody grants to themselves".to_owned()));
     }
     let role = role(turn.policy, name)?;
-    let duration = role.duration(duration).map_err(Refusal::PolicyDenied)?;
-    role.accepts_reason(&reason).map_err(Refusal::PolicyDenied)?;
-    if let Some(ticket) = &ticket {
-        role.accepts_ticket(Some(ticket)).map_err(Refusal::PolicyDenied)?;
-    }
+    // An operator may leave the ticket out.
+    let duration = accepted(role, duration, &reason, ticket.as_ref().map(Some))?;
     let grant = Grant {
         id: GrantId(take_id(&mut turn.ledger)),
         role: name.clone(),
@@ -533,5 +549,43 @@ mod tests {
         let (ledger, begun) = seal_by(ledger, 0, true, true);
         assert_eq!(begun, None);
         assert_eq!(seal_by(ledger, 0, false, true).1, Some(What::AuditResealed));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_with_a_request_is_said_at_once() {
+        use crate::core::people::People;
+        use crate::core::policy::{OnExpiry, RunAs, TicketRule};
+
+        let role = Role {
+            name: RoleName::try_from("web-admin".to_owned()).unwrap(),
+            description: String::new(),
+            members: People::default(),
+            run_as: RunAs::default(),
+            services: std::collections::BTreeSet::new(),
+            default_duration: Duration::from_secs(1800),
+            max_duration: Duration::from_secs(7200),
+            reason_min_length: 10,
+            ticket: TicketRule { required: true, pattern: None },
+            approvers: People::default(),
+            approvals: 1,
+            unused_for: None,
+            idle_timeout: None,
+            end_with_login: false,
+            without_forwarding: false,
+            on_expiry: OnExpiry::Terminate,
+        };
+        let short = Reason::try_from("...".to_owned()).unwrap();
+        let long = Reason::try_from("nginx is down".to_owned()).unwrap();
+        let ticket = Ticket::try_from("INC-1".to_owned()).unwrap();
+        let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
+        let refusal = accepted(&role, hours(24), &short, Some(None)).unwrap_err().to_string();
+        for part in ["2h at most, not for 24h", "at least 10 characters, not 3", "wants a ticket"] {
+            assert!(refusal.contains(part), "{part}: {refusal}");
+        }
+        assert!(accepted(&role, hours(2), &long, Some(None)).is_err());
+        assert!(accepted(&role, hours(3), &long, Some(Some(&ticket))).is_err());
+        assert_eq!(accepted(&role, None, &long, Some(Some(&ticket))), Ok(role.default_duration));
+        // Where no ticket is looked at, none is missing.
+        assert_eq!(accepted(&role, hours(1), &long, None), Ok(Duration::from_secs(3600)));
     }
 }

@@ -201,6 +201,7 @@ impl Look<'_> {
                 OnExpiry::Terminate => 0,
                 OnExpiry::DenyNew { at_most } => seconds(at_most),
             },
+            without_forwarding: role.without_forwarding,
             may_request: role.members.include(self.person()),
             may_approve: role.approvers.include(self.person()),
         }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 
 /// The elements of a report.
-const ELEMENTS: [&str; 39] = [
+const ELEMENTS: [&str; 43] = [
     "html",
     "head",
     "meta",
@@ -15,6 +15,10 @@ const ELEMENTS: [&str; 39] = [
     "footer",
     "section",
     "article",
+    "nav",
+    "a",
+    "details",
+    "summary",
     "h1",
     "h2",
     "h3",
@@ -46,7 +50,7 @@ const ELEMENTS: [&str; 39] = [
 ];
 /// Those that have no end.
 const VOID: [&str; 2] = ["meta", "br"];
-const ATTRIBUTES: [&str; 23] = [
+const ATTRIBUTES: [&str; 26] = [
     "lang",
     "charset",
     "http-equiv",
@@ -54,6 +58,9 @@ const ATTRIBUTES: [&str; 23] = [
     "name",
     "class",
     "style",
+    "id",
+    "href",
+    "open",
     "data-event",
     "data-figure",
     "data-grant",
@@ -119,6 +126,10 @@ fn check(attributes: &str) -> Result<()> {
         let (value, behind) = value.split_once('"').context("a value without an end")?;
         ensure!(!value.contains(['<', '>']), "a value {value:?}");
         ensure!(name != "style" || !value.contains("url"), "a style that fetches: {value:?}");
+        let is_id = |id: &str| id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        ensure!(name != "id" || is_id(value), "an id {value:?}");
+        let within = value.strip_prefix('#').is_some_and(is_id);
+        ensure!(name != "href" || within, "a link that leads out of the page: {value:?}");
         decoded(value)?;
         rest = match behind.strip_prefix(' ') {
             Some(next) => next,
@@ -163,6 +174,9 @@ fn what_runs_or_is_not_closed_is_not_read() {
         "a & b",
         "&copy;",
         "<img src=\"x\">",
+        "<a href=\"javascript:alert(1)\">a</a>",
+        "<a href=\"https://example.org\">a</a>",
+        "<b id=\"a b\">a</b>",
     ] {
         assert!(text_of(&page(bad)).is_err(), "{bad}");
     }

@@ -1,0 +1,216 @@
+//! Names that the record does not know: a slip in `audit search --user` must not read as "nothing happened".
+
+use std::collections::BTreeSet;
+
+use jit_proto::moment::WallTime;
+use jit_proto::names::error;
+use jit_proto::record::Record;
+use jit_proto::search::Filter;
+
+use crate::call::{Daemon, MOST_RECORDS};
+use crate::failure::{Exit, Failure, tame};
+use crate::near::near;
+use crate::output::Output;
+use crate::report::said_by;
+
+/// Of so many of the nearest names it is looked whether the record has them.
+const MAX_TRIED: usize = 8;
+
+/// One filter of a search by itself.
+struct One {
+    /// As people call it: `user alice`, `grant 7`.
+    what: String,
+    /// The name, where it is one that can be mistyped.
+    name: Option<String>,
+    kind: Kind,
+    filter: Filter,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    User,
+    Role,
+    Number,
+}
+
+/// Refuses bounds between which nothing can be, and says so if they lie in the future.
+pub(crate) fn check_bounds(
+    since: Option<WallTime>,
+    until: Option<WallTime>,
+    now: WallTime,
+    output: &Output,
+) -> Result<(), Failure> {
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        let (since, until) = (since.to_local(), until.to_local());
+        let message = format!("--since ({since}) is not before --until ({until})");
+        return Err(Failure::new(Exit::Usage, error::INVALID_ARGUMENT, &message));
+    }
+    if let Some(since) = since.filter(|since| *since > now) {
+        output.talk(&format!("--since ({}) lies in the future", since.to_local()));
+    }
+    Ok(())
+}
+
+/// Fails if the records that are asked for are those of another host.
+pub(crate) async fn check_host(daemon: &Daemon, filter: &Filter) -> Result<(), Failure> {
+    let Some(wanted) = &filter.host else { return Ok(()) };
+    let own = daemon.host().await?;
+    if own == *wanted {
+        return Ok(());
+    }
+    let message = format!("this host keeps the records of {own} only; ask {wanted} for its own");
+    Err(Failure::new(Exit::NoSuch, error::NO_SUCH, &message))
+}
+
+/// Says why nothing was found, if one of the names or numbers occurs nowhere in the record. `walked` reads the whole
+/// record before it says so, since what is missing in the search index is not missing in the record.
+pub(crate) async fn check_names(
+    daemon: &Daemon,
+    filter: &Filter,
+    walked: bool,
+    output: &Output,
+) -> Result<(), Failure> {
+    for one in each(filter) {
+        if occurs(daemon, &one.filter, false).await? {
+            continue;
+        }
+        if walked && occurs(daemon, &one.filter, true).await? {
+            output.talk(&format!(
+                "the record names {}, but the search index does not have it; \
+                 jitctl report and audit export read the record itself",
+                tame(&one.what)
+            ));
+            continue;
+        }
+        let nearest = match &one.name {
+            Some(name) => nearest(daemon, one.kind, name).await,
+            None => Vec::new(),
+        };
+        let nearest =
+            if nearest.is_empty() { String::new() } else { format!("; nearest: {}", nearest.join(", ")) };
+        let message = format!("no record names {}{nearest}", one.what);
+        return Err(Failure::new(Exit::NoSuch, error::NO_SUCH, &message));
+    }
+    Ok(())
+}
+
+/// The filters that name something, each by itself.
+fn each(filter: &Filter) -> Vec<One> {
+    let mut all = Vec::new();
+    if let Some(user) = &filter.user {
+        let only = Filter { user: Some(user.clone()), ..Filter::default() };
+        all.push(One {
+            what: format!("a user {user}"),
+            name: Some(user.clone()),
+            kind: Kind::User,
+            filter: only,
+        });
+    }
+    if let Some(role) = &filter.role {
+        let only = Filter { role: Some(role.clone()), ..Filter::default() };
+        all.push(One {
+            what: format!("a role {role}"),
+            name: Some(role.clone()),
+            kind: Kind::Role,
+            filter: only,
+        });
+    }
+    let numbers = [
+        (filter.grant, "grant", Filter { grant: filter.grant, ..Filter::default() }),
+        (filter.request, "request", Filter { request: filter.request, ..Filter::default() }),
+        (filter.session, "session", Filter { session: filter.session, ..Filter::default() }),
+    ];
+    for (number, what, only) in numbers {
+        if let Some(number) = number {
+            all.push(One { what: format!("{what} {number}"), name: None, kind: Kind::Number, filter: only });
+        }
+    }
+    all
+}
+
+async fn occurs(daemon: &Daemon, filter: &Filter, walked: bool) -> Result<bool, Failure> {
+    let filter = Filter { walk: walked.then_some(true), ..filter.clone() };
+    Ok(!daemon.search(&filter, 1, 1).await?.is_empty())
+}
+
+/// Names like this one that the record has. What cannot be asked suggests nothing.
+async fn nearest(daemon: &Daemon, kind: Kind, name: &str) -> Vec<String> {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    for stored in daemon.read(0, MOST_RECORDS).await.unwrap_or_default() {
+        let Ok(record) = serde_json::from_str::<Record>(&stored.line) else { continue };
+        match kind {
+            Kind::User => known.extend(record.facts.user.into_iter().chain(record.facts.actor)),
+            Kind::Role => known.extend(record.facts.role),
+            Kind::Number => {}
+        }
+    }
+    match kind {
+        Kind::User => known.extend(accounts()),
+        Kind::Role => {
+            known.extend(daemon.roles().await.unwrap_or_default().into_iter().map(|role| role.name))
+        }
+        Kind::Number => {}
+    }
+    let mut found = Vec::new();
+    for like in near(name, known.iter().map(String::as_str)).into_iter().take(MAX_TRIED) {
+        let only = match kind {
+            Kind::User => Filter { user: Some(like.to_owned()), ..Filter::default() },
+            _ => Filter { role: Some(like.to_owned()), ..Filter::default() },
+        };
+        if occurs(daemon, &only, false).await.unwrap_or(false) {
+            found.push(like.to_owned());
+        }
+    }
+    found
+}
+
+/// What to add to "there is no such user": the accounts with a name like it.
+pub(crate) fn meant_account(typed: &str) -> String {
+    let known = accounts();
+    match near(typed, known.iter().map(String::as_str)).first() {
+        Some(like) => tame(&format!("; did you mean {like}?")),
+        None => String::new(),
+    }
+}
+
+/// The accounts that NSS lists; a directory may list none.
+fn accounts() -> Vec<String> {
+    let said = said_by("/usr/bin/getent", &["passwd"]).unwrap_or_default();
+    said.lines().filter_map(|line| line.split(':').next()).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_and_number_is_asked_for_by_itself() {
+        let filter = Filter {
+            user: Some("alice".into()),
+            role: Some("ops".into()),
+            session: Some(4),
+            since: Some(1),
+            text: Some("x".into()),
+            outcome: Some("denied".into()),
+            ..Filter::default()
+        };
+        let said: Vec<String> = each(&filter).into_iter().map(|one| one.what).collect();
+        assert_eq!(said, ["a user alice", "a role ops", "session 4"]);
+        assert!(each(&Filter { text: Some("x".into()), ..Filter::default() }).is_empty());
+    }
+
+    #[test]
+    fn bounds_that_hold_nothing_are_refused() {
+        let output = Output::new(true);
+        let check =
+            |since, until| check_bounds(Some(WallTime(since)), Some(WallTime(until)), WallTime(9), &output);
+        assert!(check(1, 2).is_ok());
+        for (since, until) in [(2, 2), (3, 2)] {
+            let failure = check(since, until).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains("is not before --until"), "{failure}");
+        }
+    }
+}
