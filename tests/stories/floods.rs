@@ -176,7 +176,8 @@ fn nothing_forged_is_believed(release: Release) -> Result<()> {
         host.grant(DAVE, "logout", "30m")?;
         let mut dave = host.login(DAVE)?;
         let lifeline = host.lifeline("/var/lib/alive")?;
-        dave.run("sudo -n sh -c 'exec 9>/var/lib/alive; echo up >/var/lib/up; sleep 600' >/dev/null 2>&1 &")?.ok()?;
+        dave.run("sudo -n sh -c 'exec 9>/var/lib/alive; echo up >/var/lib/up; sleep 600' >/dev/null 2>&1 &")?
+            .ok()?;
         wait_until("it runs", Duration::from_secs(10), || Ok(host.has("/var/lib/up")))?;
         let login = host.record("session.opened", |record| record["user"] == DAVE)?["login_session"].clone();
         let login = login.as_str().context("the session came from a login")?.to_owned();
@@ -191,10 +192,12 @@ fn nothing_forged_is_believed(release: Release) -> Result<()> {
         // The daemon has taken all that came before this on its own connections.
         host.root(&["jitctl", "status"])?.ok()?;
         mallory.run("jitctl status")?.ok()?;
-        host.record("limit.reached", |record| record["event"] == "limit.reached")?;
         let open = host.jitctl(&["sessions"])?;
         ensure!(open.as_array().is_some_and(|open| open.len() == 1), "{open}");
+        let ended = of(host, |record| record["event"] == "session.ended" && record["user"] == DAVE)?;
+        ensure!(ended == 0, "the session was ended");
         was_never_ended(host)?;
+        host.record("limit.reached", |record| record["event"] == "limit.reached")?;
         drop(lifeline);
         Ok(())
     })

@@ -145,11 +145,7 @@ fn half(flood: Flood, until: Deadline) -> Result<u64> {
             open.clear();
             continue;
         };
-        let part = if sent % 2 == 0 {
-            b"\0AUTH EXT".to_vec()
-        } else {
-            call[..call.len() / 2].to_vec()
-        };
+        let part = if sent % 2 == 0 { b"\0AUTH EXT".to_vec() } else { call[..call.len() / 2].to_vec() };
         let _ = bus.write_all(&part);
         open.push_back(bus);
         if open.len() > 8 {
