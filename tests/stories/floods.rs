@@ -192,10 +192,12 @@ fn nothing_forged_is_believed(release: Release) -> Result<()> {
         // The daemon has taken all that came before this on its own connections.
         host.root(&["jitctl", "status"])?.ok()?;
         mallory.run("jitctl status")?.ok()?;
-        host.record("limit.reached", |record| record["event"] == "limit.reached")?;
         let open = host.jitctl(&["sessions"])?;
         ensure!(open.as_array().is_some_and(|open| open.len() == 1), "{open}");
+        let ended = of(host, |record| record["event"] == "session.ended" && record["user"] == DAVE)?;
+        ensure!(ended == 0, "the session was ended");
         was_never_ended(host)?;
+        host.record("limit.reached", |record| record["event"] == "limit.reached")?;
         drop(lifeline);
         Ok(())
     })
