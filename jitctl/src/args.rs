@@ -127,8 +127,12 @@ pub(crate) enum Verb {
     Grants,
     /// List elevated sessions: your own, or all that you look after
     Sessions,
-    /// Show the daemon's state and what you hold
-    Status,
+    /// Show the daemon's state, what you hold, and the PAM stacks that do not ask
+    Status {
+        /// End with status 1 where no policy is in force or a PAM stack does not ask
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// List the roles you may ask for or approve
     Roles,
     /// Read or verify the audit record (root, operators and auditors)
@@ -421,7 +425,11 @@ pub(crate) enum ExportFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyVerb {
     /// Read the policy files afresh and name every problem; changes nothing
-    Check,
+    Check {
+        /// End with status 1 for warnings as well
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Show the policy in force
     Show,
 }

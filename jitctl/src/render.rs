@@ -13,7 +13,9 @@ mod audit;
 
 pub(crate) use audit::{record, verified};
 pub(crate) use grants::{granted, grants, sessions, status};
-pub(crate) use requests::{approved, pending, request_approved, request_line, request_refused, shown};
+pub(crate) use requests::{
+    approved, pending, request_approved, request_line, request_refused, shown, who_approves,
+};
 pub(crate) use roles::{policy, problems, roles};
 
 use std::time::Duration;
@@ -91,8 +93,8 @@ mod tests {
     use crate::call::{PolicyView, ShowView};
     use jit_proto::escape::is_unsafe;
     use jit_proto::view::{
-        ApprovalView, ProblemView, RecordView, RequestView, RoleView, SealsView, SessionView, StatusView,
-        VerifyView,
+        ApprovalView, ProblemView, RecordView, RequestView, RoleView, SealsView, SessionView, Severity,
+        StackView, StatusView, VerifyView,
     };
     use proptest::prelude::*;
 
@@ -117,6 +119,8 @@ mod tests {
             denied_by: String::new(),
             denial_reason: String::new(),
             may_approve: true,
+            approvers: vec![text.into(), "@leads".into()],
+            approving_people: vec![text.into()],
         }
     }
 
@@ -198,6 +202,12 @@ mod tests {
             user: text.into(),
             held: vec![a_grant(text)],
             asked: vec![a_request(text)],
+            stacks: vec![StackView {
+                service: text.into(),
+                file: text.into(),
+                line: 3,
+                message: text.into(),
+            }],
         }
     }
 
@@ -223,7 +233,13 @@ mod tests {
             auditors: vec![text.into()],
             roles: vec![a_role(text)],
         };
-        let problem = ProblemView { file: text.into(), line: 3, key: text.into(), message: text.into() };
+        let problem = ProblemView {
+            file: text.into(),
+            line: 3,
+            key: text.into(),
+            message: text.into(),
+            severity: Severity::Warning,
+        };
         let broken = VerifyView {
             whole: false,
             records: 2,
@@ -259,7 +275,7 @@ mod tests {
             granted(&a_grant(text)),
             grants(&[a_grant(text)], width),
             sessions(&[a_session(text)], width),
-            status(&a_status(text)),
+            status(&a_status(text), false),
             roles(&[a_role(text)], width),
             policy(&policy_shown, width),
             problems(&[problem]),

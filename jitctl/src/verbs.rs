@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jit_proto::identity::{Reason, Ticket};
 use jit_proto::names::error;
-use jit_proto::view::{ProblemView, RequestView};
+use jit_proto::view::{ProblemView, RequestView, Severity};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,7 +34,9 @@ async fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Audit { verb: AuditVerb::Follow(args) } => return record::follow(*args, output).await,
         Verb::Audit { verb: AuditVerb::Export(args) } => return record::export(args, output).await,
         Verb::Report(args) => return report::made(args, output).await,
-        Verb::Policy { verb: PolicyVerb::Check } => return policy_check(output).await,
+        Verb::Policy { verb: PolicyVerb::Check { exit_code } } => {
+            return policy_check(exit_code, output).await;
+        }
         Verb::Cancel { id } => {
             Daemon::reach().await?.cancel(id).await?;
             output.view(&json!({ "cancelled": id }), |_| format!("request {id} is cancelled\n"))?;
@@ -76,7 +78,13 @@ async fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
                 render::sessions(sessions, output.width())
             })?;
         }
-        Verb::Status => output.view(&Daemon::reach().await?.status().await?, render::status)?,
+        Verb::Status { exit_code } => {
+            let status = Daemon::reach().await?.status().await?;
+            output.view(&status, |status| render::status(status, output.width().is_some()))?;
+            if exit_code && (status.policy_digest.is_empty() || !status.stacks.is_empty()) {
+                return Ok(Exit::Failed);
+            }
+        }
         Verb::Roles => {
             let roles = Daemon::reach().await?.roles().await?;
             let empty = "there is no role that you may ask for or approve";
@@ -146,6 +154,12 @@ async fn make_request(
     if !output.is_json() {
         let line = shown.as_ref().map_or_else(|| format!("request {id}"), render::request_line);
         output.text(&format!("{line}\n"))?;
+        if let Some(request) = shown.as_ref().filter(|request| request.state == "pending") {
+            let who = render::who_approves(request);
+            if !who.is_empty() {
+                output.talk(&format!("who may approve: {who}"));
+            }
+        }
         if shown.as_ref().is_none_or(|request| request.state == "pending") {
             output.talk(&format!(
                 "to see whether it is decided: jitctl show {id}; to take it back: jitctl cancel {id}"
@@ -166,6 +180,9 @@ async fn request_and_wait(
     let watch = Watch::begin(daemon).await?;
     let (id, shown) = make_request(daemon, wish, output).await?;
     made.set(Some(id));
+    if let Some(request) = &shown {
+        output.talk(&format!("waiting for {}", render::who_approves(request)));
+    }
     if output.is_json() {
         // The document comes when all is over; until then this is how to know the number.
         output.talk(&waits(id));
@@ -278,7 +295,7 @@ async fn revoke(args: RevokeArgs, output: &Output) -> Result<(), Failure> {
     })
 }
 
-async fn policy_check(output: &Output) -> Result<Exit, Failure> {
+async fn policy_check(exit_code: bool, output: &Output) -> Result<Exit, Failure> {
     let problems = match check_at_daemon().await {
         Err(mut failure) if failure.exit == Exit::Unreachable => {
             failure.message.push_str("; /usr/libexec/jitd --check checks the files without it");
@@ -287,7 +304,8 @@ async fn policy_check(output: &Output) -> Result<Exit, Failure> {
         other => other?,
     };
     output.list(&problems, "the policy files are fine", render::problems)?;
-    Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed })
+    let failed = |problem: &ProblemView| exit_code || problem.severity == Severity::Error;
+    Ok(if problems.iter().any(failed) { Exit::Failed } else { Exit::Done })
 }
 
 async fn check_at_daemon() -> Result<Vec<ProblemView>, Failure> {

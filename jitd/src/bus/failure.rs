@@ -93,7 +93,8 @@ mod tests {
     #[test]
     fn a_problem_is_one_line_whatever_its_file_and_key_are_called() {
         let text = || "a\nb\u{1b}[2J".to_owned();
-        let problem = ProblemView { file: text(), line: 3, key: text(), message: text() };
+        let problem =
+            ProblemView { file: text(), line: 3, key: text(), message: text(), severity: Severity::Error };
         let shown = "a\\nb\\u{1b}[2J";
         assert_eq!(problem_lines(&[problem]), format!("{shown}:3: {shown}: {shown}"));
     }
