@@ -49,6 +49,10 @@ mod authority;
 
 mod policy;
 
+mod status;
+
+mod told;
+
 mod alerts;
 
 mod package;

@@ -4,6 +4,8 @@
 
 mod standing;
 
+mod gaps;
+
 mod controls;
 
 mod chart;
@@ -105,6 +107,12 @@ async fn context(daemon: &Daemon, records: &[RecordView], since: u64) -> Result<
         ] {
             before.append(&mut Pages::of(daemon, filter, 1).all().await?);
         }
+    }
+    // A stack that did not ask when the period began; the daemon's starts say when it looked anew.
+    for event in [Event::StackBroken, Event::StackRestored, Event::DaemonStarted] {
+        let earlier =
+            Filter { event: Some(event.name().to_owned()), until: Some(since), ..Filter::default() };
+        before.append(&mut Pages::of(daemon, earlier, 1).all().await?);
     }
     before.sort_by_key(|record| record.seq);
     before.dedup_by_key(|record| record.seq);
@@ -330,6 +338,9 @@ fn compute(
         .collect();
     let requests =
         gathered.requests.into_values().filter(|asked| !windows.contains_key(&asked.request)).collect();
+    let stacks: Vec<Record> = before.iter().chain(records).filter_map(parse).collect();
+    let gaps = gaps::gaps(stacks.iter()).into_iter().filter(|gap| !gap.ends_before(span.first));
+    let gaps: Vec<String> = gaps.map(|gap| gap.sentence()).collect();
     let mut report = Report {
         about,
         records: span,
@@ -348,6 +359,7 @@ fn compute(
         moments: gathered.moments,
     };
     report.attention = attention(&report);
+    report.attention.extend(gaps);
     report.controls = controls::of(&report);
     report
 }

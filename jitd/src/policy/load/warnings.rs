@@ -136,7 +136,7 @@ impl Loader<'_> {
         for entry in written {
             let name = entry.get_ref();
             let Some(group) = name.strip_prefix('@') else {
-                people.iter_mut().for_each(|people| drop(people.insert(name.clone())));
+                people.iter_mut().for_each(|people| people.extend([name.clone()]));
                 continue;
             };
             match self.names.listed_in(group) {
