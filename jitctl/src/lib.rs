@@ -13,6 +13,8 @@ mod verify;
 
 mod seal;
 
+mod sudoers;
+
 mod record;
 
 mod report;

@@ -88,7 +88,7 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::call::{PolicyView, ShowView};
     use jit_proto::escape::is_unsafe;

@@ -15,7 +15,7 @@ use crate::call::{Daemon, Wish};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::wait::{Watch, until_decided};
-use crate::{manual, record, render, report, seal, verify};
+use crate::{manual, record, render, report, seal, sudoers, verify};
 
 /// Carries out one verb.
 pub(crate) fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
@@ -296,13 +296,20 @@ async fn revoke(args: RevokeArgs, output: &Output) -> Result<(), Failure> {
 }
 
 async fn policy_check(exit_code: bool, output: &Output) -> Result<Exit, Failure> {
-    let problems = match check_at_daemon().await {
+    let mut problems = match check_at_daemon().await {
         Err(mut failure) if failure.exit == Exit::Unreachable => {
             failure.message.push_str("; /usr/libexec/jitd --check checks the files without it");
             return Err(failure);
         }
         other => other?,
     };
+    // Of the roles in force: sudoers is no file of the daemon's, and only root may read it.
+    if let Ok(policy) = Daemon::reach().await?.policy_show().await {
+        match sudoers::warnings(&policy.roles) {
+            Ok(warnings) => problems.extend(warnings),
+            Err(why) => output.talk(&format!("not checked, whether those who may ask are in sudoers: {why}")),
+        }
+    }
     output.list(&problems, "the policy files are fine", render::problems)?;
     let failed = |problem: &ProblemView| exit_code || problem.severity == Severity::Error;
     Ok(if problems.iter().any(failed) { Exit::Failed } else { Exit::Done })

@@ -2,7 +2,7 @@
 //!
 //! Computing and writing are pure; `made` asks the daemon and, for root, looks at what privilege stands on the host.
 
-mod standing;
+pub(crate) mod standing;
 
 mod gaps;
 
