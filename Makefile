@@ -54,9 +54,14 @@ build: setup-build
 	$(CARGO) build --release $(CARGO_FLAGS) -p jitd -p jitctl
 	$(CARGO) build --release $(CARGO_FLAGS) -p pam_jit
 
-demo: setup-test deb
-	$(CARGO) build --release $(CARGO_FLAGS) -p jit_tests
-	$(RELEASE)/demo
+# A line for each step; what was built is shown where it fails.
+demo: setup-test
+	@mkdir -p dist
+	@printf '... building the package and the demo (the first time takes minutes): '
+	@{ $(MAKE) --no-print-directory deb && $(CARGO) build --release $(CARGO_FLAGS) -p jit_tests --bin demo; } >dist/demo-build.log 2>&1 \
+		|| { echo 'failed'; cat dist/demo-build.log; exit 1; }
+	@echo 'done'
+	@$(RELEASE)/demo
 
 bench: setup-test deb
 	$(CARGO) build --release $(CARGO_FLAGS) -p jit_tests

@@ -152,6 +152,8 @@ mod tests {
             denied_by: String::new(),
             denial_reason: String::new(),
             may_approve: true,
+            approvers: vec!["@leads".into()],
+            approving_people: vec!["bob".into()],
         }
     }
 

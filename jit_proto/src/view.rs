@@ -53,6 +53,12 @@ pub struct RequestView {
     pub denial_reason: String,
     /// Whether the caller of this very call may approve it.
     pub may_approve: bool,
+    /// Who may approve it, as its role names them: logins and `@groups`; empty where the role is gone.
+    #[serde(default)]
+    pub approvers: Vec<String>,
+    /// Login names of the people behind `approvers`, without the requester; empty where they are many or not known.
+    #[serde(default)]
+    pub approving_people: Vec<String>,
 }
 
 /// A grant.
@@ -198,6 +204,23 @@ pub struct StatusView {
     pub held: Vec<GrantView>,
     /// The caller's own pending requests.
     pub asked: Vec<RequestView>,
+    /// The PAM services that roles open, and their sister services, whose stack does not ask jitd: each lets people become
+    /// root without a window. Read from the files at the moment of the call.
+    #[serde(default)]
+    pub stacks: Vec<StackView>,
+}
+
+/// A PAM stack that does not ask jitd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackView {
+    /// PAM service: sudo, sudo-i...
+    pub service: String,
+    /// The file that decides: the stack itself, or one that it includes.
+    pub file: String,
+    /// Line in it, from 1; 0 where it is the file as such.
+    pub line: u64,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 /// Something wrong with a policy file.
@@ -211,6 +234,20 @@ pub struct ProblemView {
     pub key: String,
     /// What is wrong with it.
     pub message: String,
+    /// `error`: the policy is not accepted; `warning`: it is, and does not do what it seems to say.
+    #[serde(default)]
+    pub severity: Severity,
+}
+
+/// What a problem of a policy comes to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The policy is not accepted, and the one in force stays.
+    #[default]
+    Error,
+    /// The policy is accepted, and something in it cannot work or is not as it seems.
+    Warning,
 }
 
 /// An audit record as it is stored.

@@ -131,8 +131,12 @@ pub(crate) enum Verb {
     Sessions(Table),
     /// List what there is: pending requests, live grants, elevated sessions
     List(Table),
-    /// Show the daemon's state and what you hold
-    Status,
+    /// Show the daemon's state, what you hold, and the PAM stacks that do not ask
+    Status {
+        /// End with status 1 where no policy is in force or a PAM stack does not ask
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// List the roles you may ask for or approve
     Roles(Table),
     /// Read or verify the audit record (root, operators and auditors)
@@ -436,7 +440,11 @@ pub(crate) enum ExportFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyVerb {
     /// Read the policy files afresh and name every problem; changes nothing
-    Check,
+    Check {
+        /// End with status 1 for warnings as well
+        #[arg(long)]
+        exit_code: bool,
+    },
     /// Show the policy in force
     Show(Table),
 }

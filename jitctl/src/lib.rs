@@ -15,6 +15,8 @@ mod verify;
 
 mod seal;
 
+mod sudoers;
+
 mod record;
 
 mod absent;

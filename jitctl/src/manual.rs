@@ -73,7 +73,10 @@ const EXAMPLES: [(&str, &str); 18] = [
 /// What the exit statuses mean.
 const STATUSES: [(Exit, &str); 10] = [
     (Exit::Done, "Done."),
-    (Exit::Failed, "Failure; for policy check also: there are problems."),
+    (
+        Exit::Failed,
+        "Failure; policy check: the files are not accepted, or with --exit-code there are warnings; status --exit-code: no policy is in force, or a PAM stack does not ask.",
+    ),
     (Exit::Usage, "The command line, or a value in it, makes no sense."),
     (
         Exit::Refused,

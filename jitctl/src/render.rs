@@ -16,7 +16,9 @@ mod layout;
 pub(crate) use audit::{record, verified};
 pub(crate) use grants::{granted, grants, sessions, status};
 pub(crate) use layout::Sheet;
-pub(crate) use requests::{approved, pending, request_approved, request_line, request_refused, shown};
+pub(crate) use requests::{
+    approved, pending, request_approved, request_line, request_refused, shown, who_approves,
+};
 pub(crate) use roles::{policy, problems, roles};
 #[cfg(test)]
 pub(crate) use tests::a_role;
@@ -70,13 +72,13 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::call::{PolicyView, ShowView};
     use jit_proto::escape::is_unsafe;
     use jit_proto::view::{
-        ApprovalView, ProblemView, RecordView, RequestView, RoleView, SealsView, SessionView, StatusView,
-        VerifyView,
+        ApprovalView, ProblemView, RecordView, RequestView, RoleView, SealsView, SessionView, Severity,
+        StackView, StatusView, VerifyView,
     };
     use proptest::prelude::*;
 
@@ -101,6 +103,8 @@ mod tests {
             denied_by: String::new(),
             denial_reason: String::new(),
             may_approve: true,
+            approvers: vec![text.into(), "@leads".into()],
+            approving_people: vec![text.into()],
         }
     }
 
@@ -183,6 +187,12 @@ mod tests {
             user: text.into(),
             held: vec![a_grant(text)],
             asked: vec![a_request(text)],
+            stacks: vec![StackView {
+                service: text.into(),
+                file: text.into(),
+                line: 3,
+                message: text.into(),
+            }],
         }
     }
 
@@ -215,7 +225,13 @@ mod tests {
             auditors: vec![text.into()],
             roles: vec![a_role(text)],
         };
-        let problem = ProblemView { file: text.into(), line: 3, key: text.into(), message: text.into() };
+        let problem = ProblemView {
+            file: text.into(),
+            line: 3,
+            key: text.into(),
+            message: text.into(),
+            severity: Severity::Warning,
+        };
         let broken = VerifyView {
             whole: false,
             records: 2,
@@ -251,7 +267,7 @@ mod tests {
             granted(&a_grant(text)),
             grants(&[a_grant(text)], &a_sheet(width)),
             sessions(&[a_session(text)], &a_sheet(width)),
-            status(&a_status(text)),
+            status(&a_status(text), false),
             roles(&[a_role(text)], &a_sheet(width)),
             policy(&policy_shown, &a_sheet(width)),
             problems(&[problem]),

@@ -7,7 +7,7 @@ use jit_proto::escape::Escaped;
 use jit_proto::identity::{Reason, Ticket};
 use jit_proto::moment::spoken;
 use jit_proto::names::error;
-use jit_proto::view::{ProblemView, RequestView, RoleView};
+use jit_proto::view::{ProblemView, RequestView, RoleView, Severity};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,7 +18,7 @@ use crate::near::near;
 use crate::output::Output;
 use crate::render::Sheet;
 use crate::wait::{Watch, until_decided};
-use crate::{absent, ask, manual, offer, record, render, report, seal, verify};
+use crate::{absent, ask, manual, offer, record, render, report, seal, sudoers, verify};
 
 /// Carries out one verb.
 pub(crate) fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
@@ -37,7 +37,9 @@ async fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Audit { verb: AuditVerb::Follow(args) } => return record::follow(*args, output).await,
         Verb::Audit { verb: AuditVerb::Export(args) } => return record::export(args, output).await,
         Verb::Report(args) => return report::made(args, output).await,
-        Verb::Policy { verb: PolicyVerb::Check } => return policy_check(output).await,
+        Verb::Policy { verb: PolicyVerb::Check { exit_code } } => {
+            return policy_check(exit_code, output).await;
+        }
         Verb::Cancel { id } => {
             Daemon::reach().await?.cancel(id).await?;
             output.view(&json!({ "cancelled": id }), |_| format!("request {id} is cancelled\n"))?;
@@ -81,7 +83,13 @@ async fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
             output.page();
             list(&output.sheet(full), output).await?;
         }
-        Verb::Status => output.view(&Daemon::reach().await?.status().await?, render::status)?,
+        Verb::Status { exit_code } => {
+            let status = Daemon::reach().await?.status().await?;
+            output.view(&status, |status| render::status(status, output.is_terminal()))?;
+            if exit_code && (status.policy_digest.is_empty() || !status.stacks.is_empty()) {
+                return Ok(Exit::Failed);
+            }
+        }
         Verb::Roles(Table { full }) => {
             let roles = Daemon::reach().await?.roles().await?;
             let empty = "there is no role that you may ask for or approve";
@@ -179,6 +187,12 @@ async fn make_request(
     if !output.is_json() {
         let line = shown.as_ref().map_or_else(|| format!("request {id}"), render::request_line);
         output.text(&format!("{line}\n"))?;
+        if let Some(request) = shown.as_ref().filter(|request| request.state == "pending") {
+            let who = render::who_approves(request);
+            if !who.is_empty() {
+                output.talk(&format!("who may approve: {who}"));
+            }
+        }
         if shown.as_ref().is_none_or(|request| request.state == "pending") {
             output.talk(&format!(
                 "to see whether it is decided: jitctl show {id}; to take it back: jitctl cancel {id}"
@@ -202,6 +216,9 @@ async fn request_and_wait(
     let watch = Watch::begin(daemon).await?;
     let (id, shown) = make_request(daemon, wish, output).await?;
     made.set(Some(id));
+    if let Some(request) = &shown {
+        output.talk(&format!("waiting for {}", render::who_approves(request)));
+    }
     if output.is_json() {
         // The document comes when all is over; until then this is how to know the number.
         output.talk(&waits(id));
@@ -465,16 +482,24 @@ async fn revoke(args: RevokeArgs, output: &Output) -> Result<(), Failure> {
     })
 }
 
-async fn policy_check(output: &Output) -> Result<Exit, Failure> {
-    let problems = match check_at_daemon().await {
+async fn policy_check(exit_code: bool, output: &Output) -> Result<Exit, Failure> {
+    let mut problems = match check_at_daemon().await {
         Err(mut failure) if failure.exit == Exit::Unreachable => {
             failure.message.push_str("; /usr/libexec/jitd --check checks the files without it");
             return Err(failure);
         }
         other => other?,
     };
+    // Of the roles in force: sudoers is no file of the daemon's, and only root may read it.
+    if let Ok(policy) = Daemon::reach().await?.policy_show().await {
+        match sudoers::warnings(&policy.roles) {
+            Ok(warnings) => problems.extend(warnings),
+            Err(why) => output.talk(&format!("not checked, whether those who may ask are in sudoers: {why}")),
+        }
+    }
     output.list(&problems, "the policy files are fine", render::problems)?;
-    Ok(if problems.is_empty() { Exit::Done } else { Exit::Failed })
+    let failed = |problem: &ProblemView| exit_code || problem.severity == Severity::Error;
+    Ok(if problems.iter().any(failed) { Exit::Failed } else { Exit::Done })
 }
 
 async fn check_at_daemon() -> Result<Vec<ProblemView>, Failure> {

@@ -7,7 +7,7 @@ use jit_proto::record::{Draft, Event as What};
 
 use crate::core::alerts::{AlertRules, Habit, Seen, Undo, Watch};
 use crate::core::event::Commit;
-use crate::core::notices::kind_of;
+use crate::core::notices::{audience, kind_of};
 
 /// The fold over the records, and what it has seen of a transaction that is under way.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Alerting {
     }
 
     fn note(&mut self, seq: u64, record: &Draft) {
-        if kind_of(record.event, &record.facts).is_some() {
+        if kind_of(record.event, &record.facts).is_some() || audience(record.event, &record.facts).is_some() {
             self.news.to_tell.push(seq);
         }
         if record.event == What::AlertRaised {

@@ -60,14 +60,15 @@ fn serve() -> ExitCode {
 }
 
 fn check(root: PathBuf) -> ExitCode {
-    match policy::load(&root, &Nss, WallTime(0)) {
-        Ok(policy) => {
+    let (policy, problems) = policy::check(&root, &Nss, WallTime(0));
+    if !problems.is_empty() {
+        eprintln!("{}", bus::problem_lines(&problems));
+    }
+    match policy {
+        Some(policy) => {
             println!("{}: {} roles, nothing wrong", root.display(), policy.roles.len());
             ExitCode::SUCCESS
         }
-        Err(problems) => {
-            eprintln!("{}", bus::problem_lines(&problems));
-            ExitCode::FAILURE
-        }
+        None => ExitCode::FAILURE,
     }
 }

@@ -22,6 +22,13 @@ pub trait Directory {
     /// # Errors
     /// When NSS could not tell.
     fn group(&self, name: &str) -> Result<Option<GroupId>, String>;
+
+    /// The login names that a group lists (group(5)), and the local ones whose primary group it is; `None` where that is not
+    /// known.
+    fn listed_in(&self, group: &str) -> Option<Vec<String>> {
+        let _ = group;
+        None
+    }
 }
 
 /// The host's own NSS (nsswitch.conf(5)). Calls may block on a directory service.
@@ -37,6 +44,20 @@ impl Directory for Nss {
     fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
         let group = Group::from_name(name).map_err(|error| error.to_string())?;
         Ok(group.map(|group| GroupId(group.gid.as_raw())))
+    }
+
+    fn listed_in(&self, group: &str) -> Option<Vec<String>> {
+        let group = Group::from_name(group).ok().flatten()?;
+        let mut names: BTreeSet<String> = group.mem.into_iter().collect();
+        // Those whose primary group it is, as far as they are local: a directory would have to list everybody.
+        let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+        let gid = group.gid.to_string();
+        names.extend(passwd.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(2)? == gid).then(|| name.to_owned())
+        }));
+        Some(names.into_iter().collect())
     }
 }
 

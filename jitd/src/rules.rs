@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jit_proto::identity::UserId;
-use jit_proto::view::ProblemView;
+use jit_proto::view::{ProblemView, Severity};
 use tracing::{error, info, warn};
 
 use crate::bus::problem_lines;
@@ -40,7 +40,26 @@ impl Rules {
         let read = tokio::task::spawn_blocking(move || policy::load(&root, &Nss, now));
         read.await.unwrap_or_else(|error| {
             let file = self.root.display().to_string();
-            Err(vec![ProblemView { file, line: 0, key: String::new(), message: error.to_string() }])
+            let severity = Severity::Error;
+            Err(vec![ProblemView { file, line: 0, key: String::new(), message: error.to_string(), severity }])
+        })
+    }
+
+    /// Everything that is wrong with it, and what in it cannot work although it is accepted: also stacks that do not ask,
+    /// and that it is not the one in force, whose digest is given.
+    pub async fn check(&self, in_force: Option<String>) -> Vec<ProblemView> {
+        let (root, now) = (self.root.clone(), self.clock.now().wall);
+        let checked = tokio::task::spawn_blocking(move || {
+            let (policy, mut problems) = policy::check(&root, &Nss, now);
+            if let Some(policy) = &policy {
+                problems.extend(policy::warnings_outside(&root, policy, in_force.as_deref()));
+            }
+            problems
+        });
+        let file = self.root.display().to_string();
+        checked.await.unwrap_or_else(|error| {
+            let severity = Severity::Error;
+            vec![ProblemView { file, line: 0, key: String::new(), message: error.to_string(), severity }]
         })
     }
 

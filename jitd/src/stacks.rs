@@ -4,6 +4,7 @@
 //! nothing would come to the gate to tell of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::clock::pause_as_said;
 use crate::core::event::Event;
+use crate::core::policy::Policy;
 use crate::engine::Handle;
 
 /// The stacks of the administrator, and those that packages bring (pam.conf(5)).
@@ -25,17 +27,52 @@ const MODULE: &str = "pam_jit.so";
 /// Files that include one another end somewhere.
 const MOST_INCLUDED: u32 = 16;
 
+/// What is wrong with the stack of a service, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file that decides: the stack itself, or one that it includes.
+    pub file: PathBuf,
+    /// Line in it, from 1; 0 where no line is to blame but the file as such.
+    pub line: u64,
+    /// A clause about the stack.
+    pub message: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, message } = self;
+        match line {
+            0 => write!(f, "{}: {message}", file.display()),
+            line => write!(f, "{}:{line}: {message}", file.display()),
+        }
+    }
+}
+
+/// What is wrong with the stack of each of these services, and of its sister (`sudo-i` beside `sudo`), as the files are
+/// now; `None` where nothing is. A service whose program is not installed is left out.
+#[must_use]
+pub fn inspect(services: BTreeSet<String>) -> BTreeMap<String, Option<Fault>> {
+    Stacks::here().look(services)
+}
+
+/// The services that the roles of a policy open.
+#[must_use]
+pub fn services(policy: Option<&Policy>) -> BTreeSet<String> {
+    let roles = policy.iter().flat_map(|policy| policy.roles.values());
+    roles.flat_map(|role| role.services.iter().cloned()).collect()
+}
+
 /// Looks at the stacks with each sign of life, for as long as the engine runs, and tells it what is wrong with each.
 pub async fn watch(engine: Handle, mut interval: watch::Receiver<Duration>) {
     loop {
-        let asked = engine.look(|inside| {
-            let roles = inside.policy.iter().flat_map(|policy| policy.roles.values());
-            roles.flat_map(|role| role.services.iter().cloned()).collect::<BTreeSet<String>>()
-        });
+        let asked = engine.look(|inside| services(inside.policy.map(AsRef::as_ref)));
         let Ok(services) = asked.await else { return };
-        let Ok(found) = tokio::task::spawn_blocking(move || Stacks::here().look(services)).await else {
+        let Ok(found) = tokio::task::spawn_blocking(move || inspect(services)).await else {
             return;
         };
+        let told =
+            |(service, fault): (String, Option<Fault>)| (service, fault.map(|fault| fault.to_string()));
+        let found = found.into_iter().map(told).collect();
         if engine.tell(Event::Stacks(found)).await.is_err() {
             return;
         }
@@ -56,20 +93,35 @@ impl Stacks {
         Self { folders: paths(&FOLDERS), libraries: paths(&LIBRARIES), programs: paths(&PROGRAMS) }
     }
 
-    /// What is wrong with the stack of each service that has one.
-    fn look(&self, services: BTreeSet<String>) -> BTreeMap<String, Option<String>> {
+    /// What is wrong with the stack of each service that has one, and of its sister.
+    fn look(&self, services: BTreeSet<String>) -> BTreeMap<String, Option<Fault>> {
         let module = self.is_module_there();
-        let looked = services.into_iter().filter_map(|service| {
+        let sisters =
+            services.iter().filter_map(|service| sister(service)).filter(|it| !services.contains(it));
+        // A file that a role opens is judged whole. A sister lets nobody through whom its account stage refuses.
+        let sisters: Vec<String> = sisters.filter(|sister| self.path(sister).is_some()).collect();
+        let whole = services.into_iter().map(|service| (service, ["account", "session"].as_slice()));
+        let sisters = sisters.into_iter().map(|service| (service, ["account"].as_slice()));
+        let looked = whole.chain(sisters).filter_map(|(service, stages)| {
+            let of_file = |file: PathBuf, message: String| Fault { file, line: 0, message };
+            let own = Path::new(FOLDERS[0]).join(&service);
             let found = match self.read(&service) {
-                Ok(text) => {
-                    self.judge(&text).and(if module { Ok(()) } else { Err(format!("{MODULE} is not there")) })
-                }
+                Ok((file, text)) => stages
+                    .iter()
+                    .try_for_each(|stage| self.first(&file, &text, stage, MOST_INCLUDED))
+                    .and(if module { Ok(()) } else { Err(of_file(file, format!("{MODULE} is not there"))) }),
                 // A program that is not installed elevates nobody; one without a stack of its own goes by another.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match self.has_program(&service) {
-                    true => Err("it has no stack of its own, so that `other` lets people through".to_owned()),
+                    true => Err(of_file(
+                        own,
+                        "it has no stack of its own, so that `other` lets people through".to_owned(),
+                    )),
                     false => return None,
                 },
-                Err(error) => Err(format!("its stack cannot be read: {error}")),
+                Err(error) => {
+                    let file = self.path(&service).unwrap_or(own);
+                    Err(of_file(file, format!("its stack cannot be read: {error}")))
+                }
             };
             Some((service, found.err()))
         });
@@ -82,12 +134,18 @@ impl Stacks {
         self.programs.iter().any(|folder| folder.join(name).exists())
     }
 
-    fn read(&self, service: &str) -> io::Result<String> {
+    /// The file of a service, if there is one.
+    fn path(&self, service: &str) -> Option<PathBuf> {
+        self.folders.iter().map(|folder| folder.join(service)).find(|path| path.exists())
+    }
+
+    fn read(&self, service: &str) -> io::Result<(PathBuf, String)> {
         let mut missing = io::Error::from(io::ErrorKind::NotFound);
         for folder in &self.folders {
-            match fs::read_to_string(folder.join(service)) {
+            let path = folder.join(service);
+            match fs::read_to_string(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => missing = error,
-                read => return read,
+                read => return read.map(|text| (path, text)),
             }
         }
         Err(missing)
@@ -101,55 +159,81 @@ impl Stacks {
         })
     }
 
-    /// Whether a stack asks before anything else can let somebody through.
-    fn judge(&self, text: &str) -> Result<(), String> {
-        self.first(text, "account", MOST_INCLUDED)?;
-        self.first(text, "session", MOST_INCLUDED)
-    }
-
     /// Whether the first line of a type is ours, and ends the stack with a refusal.
-    fn first(&self, text: &str, kind: &str, deeper: u32) -> Result<(), String> {
-        let lines = text.replace("\\\n", " ");
-        for line in lines.lines() {
-            let Some(line) = Line::read(line) else { continue };
+    fn first(&self, path: &Path, text: &str, kind: &str, deeper: u32) -> Result<(), Fault> {
+        for (number, line) in logical_lines(text) {
+            let Some(line) = Line::read(&line) else { continue };
+            let fault = |message: String| Err(Fault { file: path.to_owned(), line: number, message });
             match line {
                 Line::Include { kind: Some(its), .. } if its != kind => {}
                 Line::Include { file, .. } => {
                     // One that has no line of this type decides nothing.
-                    let text = if deeper == 0 { String::new() } else { self.read(file).unwrap_or_default() };
-                    let names = |line| matches!(Line::read(line), Some(Line::Module { kind: its, .. }) if its == kind);
-                    if text
-                        .lines()
-                        .any(|line| names(line) || matches!(Line::read(line), Some(Line::Include { .. })))
-                    {
-                        return self.first(&text, kind, deeper.saturating_sub(1));
+                    let read = if deeper == 0 { None } else { self.read(file).ok() };
+                    let Some((path, text)) = read else { continue };
+                    let names = |line: &str| match Line::read(line) {
+                        Some(Line::Module { kind: its, .. }) => its == kind,
+                        Some(Line::Include { .. }) => true,
+                        None => false,
+                    };
+                    if logical_lines(&text).iter().any(|(_, line)| names(line)) {
+                        return self.first(&path, &text, kind, deeper.saturating_sub(1));
                     }
                 }
                 Line::Module { kind: its, .. } if its.trim_start_matches('-') != kind => {}
                 Line::Module { kind: its, control, path, arguments } => {
                     let ours = Path::new(path).file_name().is_some_and(|name| name == MODULE);
                     if !ours {
-                        return Err(format!("its first {kind} line names {path}, and not {MODULE}"));
+                        return fault(format!("its first {kind} line names {path}, and not {MODULE}"));
                     }
                     if its.starts_with('-') {
-                        return Err(format!(
+                        return fault(format!(
                             "its {kind} line is skipped without a word if {MODULE} is missing"
                         ));
                     }
                     if !ends_in_refusal(control) {
-                        return Err(format!(
+                        return fault(format!(
                             "its {kind} line says {control}, by which a refusal can be passed"
                         ));
                     }
                     if !arguments.contains(&"gate") {
-                        return Err(format!("its {kind} line does not say gate"));
+                        return fault(format!("its {kind} line does not say gate"));
                     }
                     return Ok(());
                 }
             }
         }
-        Err(format!("it has no {kind} line that names {MODULE}"))
+        let message = format!("it has no {kind} line that names {MODULE}");
+        Err(Fault { file: path.to_owned(), line: 0, message })
     }
+}
+
+/// The other stack of the same program: `sudo -i` goes by `sudo-i`, `su -` by `su-l` (sudo(8), su(1)).
+fn sister(service: &str) -> Option<String> {
+    Some(match service {
+        "sudo" => "sudo-i".to_owned(),
+        "sudo-i" => "sudo".to_owned(),
+        "su" => "su-l".to_owned(),
+        "su-l" => "su".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The lines of a file with their numbers, those that end in a backslash put together with the next (pam.conf(5)).
+fn logical_lines(text: &str) -> Vec<(u64, String)> {
+    let mut lines: Vec<(u64, String)> = Vec::new();
+    let mut open = false;
+    for (line, number) in text.lines().zip(1..) {
+        let (part, goes_on) = line.strip_suffix('\\').map_or((line, false), |part| (part, true));
+        match lines.last_mut().filter(|_| open) {
+            Some((_, whole)) => {
+                whole.push(' ');
+                whole.push_str(part);
+            }
+            None => lines.push((number, part.to_owned())),
+        }
+        open = goes_on;
+    }
+    lines
 }
 
 /// Whether a control value makes every refusal the stack's (pam.conf(5)). `required` runs what follows, and refuses all
@@ -222,7 +306,10 @@ mod tests {
         fs::write(folder.path().join("pam.d/sudo"), text).unwrap();
         let found = stacks.look(BTreeSet::from(["sudo".to_owned(), "not-installed".to_owned()]));
         assert_eq!(found.len(), 1);
-        found["sudo"].clone()
+        found["sudo"].as_ref().map(|fault| {
+            assert!(fault.file.starts_with(folder.path()), "{fault}");
+            format!("{}: {}", fault.line, fault.message)
+        })
     }
 
     #[test]
@@ -273,7 +360,7 @@ mod tests {
         ]));
         assert_eq!(found.keys().collect::<Vec<_>>(), ["sudo", "sudo-i"], "doas is not installed");
         assert!(
-            found.values().all(|found| found.as_ref().is_some_and(|found| found.contains("`other`"))),
+            found.values().all(|found| found.as_ref().is_some_and(|found| found.message.contains("`other`"))),
             "{found:?}"
         );
     }
@@ -292,6 +379,34 @@ mod tests {
         fs::write(folder.path().join("pam.d/sudo"), GOOD).unwrap();
         fs::remove_file(folder.path().join("lib/x86_64-linux-gnu/security").join(MODULE)).unwrap();
         let found = stacks.look(BTreeSet::from(["sudo".to_owned()]));
-        assert!(found["sudo"].as_ref().unwrap().contains("is not there"), "{found:?}");
+        assert!(found["sudo"].as_ref().unwrap().message.contains("is not there"), "{found:?}");
+    }
+
+    #[test]
+    fn a_sister_that_was_forgotten_is_named_with_file_and_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let stacks = stacks(folder.path());
+        fs::write(folder.path().join("pam.d/sudo"), GOOD).unwrap();
+        let forgotten = "#%PAM-1.0\nauth required \\\n pam_unix.so\n\n@include common-account\n";
+        fs::write(folder.path().join("pam.d/sudo-i"), forgotten).unwrap();
+        let found = stacks.look(BTreeSet::from(["sudo".to_owned()]));
+        assert_eq!(found["sudo"], None);
+        let fault = found["sudo-i"].as_ref().unwrap();
+        let at = folder.path().join("pam.d/common-account");
+        assert_eq!(
+            fault.to_string(),
+            format!("{}:1: its first account line names pam_unix.so, and not pam_jit.so", at.display())
+        );
+        fs::write(
+            folder.path().join("pam.d/sudo-i"),
+            format!("\n\nauth required \\\n a.so\naccount optional b.so\n{GOOD}"),
+        )
+        .unwrap();
+        let found = stacks.look(BTreeSet::from(["sudo".to_owned()]));
+        assert_eq!(found["sudo-i"].as_ref().unwrap().line, 5);
+        // Its account stage refuses whoever has no window; that is enough for a file that no role opens.
+        let account = "account requisite pam_jit.so gate\nsession optional pam_keyinit.so\n";
+        fs::write(folder.path().join("pam.d/sudo-i"), account).unwrap();
+        assert_eq!(stacks.look(BTreeSet::from(["sudo".to_owned()]))["sudo-i"], None);
     }
 }

@@ -1,6 +1,6 @@
 //! Says something to somebody at their terminal.
 
-use std::fs::OpenOptions;
+use std::fs::{Metadata, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
@@ -21,12 +21,29 @@ pub(crate) fn path(tty: &str) -> Option<PathBuf> {
 /// Writes lines to a terminal, if it is one and belongs to this person. Nobody waits for it, and it is no loss where
 /// it cannot be: the record and the bus tell as well.
 pub(crate) fn tell(holder: UserId, tty: &str, lines: &[String]) {
-    if let Err(error) = write(holder, tty, lines) {
+    if let Err(error) = write(holder, tty, lines, |_| true) {
         debug!("terminal {} was not told: {error}", Escaped(tty));
     }
 }
 
-fn write(holder: UserId, tty: &str, lines: &[String]) -> std::io::Result<()> {
+/// The same, if the person lets others write to it (mesg(1)).
+pub(crate) fn tell_if_open(holder: UserId, tty: &str, lines: &[String]) {
+    if let Err(error) = write(holder, tty, lines, is_open) {
+        debug!("terminal {} was not told: {error}", Escaped(tty));
+    }
+}
+
+/// Whether this is a terminal that others may write to: its group-write bit is set (mesg(1)).
+pub(crate) fn is_open(meta: &Metadata) -> bool {
+    meta.file_type().is_char_device() && meta.mode() & 0o020 != 0
+}
+
+fn write(
+    holder: UserId,
+    tty: &str,
+    lines: &[String],
+    may: impl FnOnce(&Metadata) -> bool,
+) -> std::io::Result<()> {
     let path = path(tty).ok_or_else(|| std::io::Error::other("it is no terminal's name"))?;
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let mut file = OpenOptions::new().write(true).custom_flags(flags.bits()).open(&path)?;
@@ -34,6 +51,9 @@ fn write(holder: UserId, tty: &str, lines: &[String]) -> std::io::Result<()> {
     // Somebody else may have the terminal by now.
     if !meta.file_type().is_char_device() || meta.uid() != holder.0 {
         return Err(std::io::Error::other("it is somebody else's, or no terminal"));
+    }
+    if !may(&meta) {
+        return Err(std::io::Error::other("its owner lets nobody write to it"));
     }
     let text: String = lines.iter().map(|line| format!("\r\n{}", Escaped(line))).collect();
     file.write_all(format!("{text}\r\n").as_bytes())

@@ -65,9 +65,12 @@ impl Host {
         let mut host =
             Self { name, folder, tree, machine: None, disk: None, release: plan.release, _lock: lock };
         if plan.with_package {
-            host.write("/etc/jitd/jitd.toml", SETTINGS)?;
-            for (file, roles) in ROLES {
-                host.write(&format!("/etc/jitd/roles.d/{file}"), roles)?;
+            let usual =
+                || (SETTINGS.to_owned(), ROLES.map(|(file, text)| (file.into(), text.into())).to_vec());
+            let (settings, roles) = plan.policy.clone().unwrap_or_else(usual);
+            host.write("/etc/jitd/jitd.toml", &settings)?;
+            for (file, roles) in roles {
+                host.write(&format!("/etc/jitd/roles.d/{file}"), &roles)?;
             }
         }
         for service in &plan.gated {
@@ -81,6 +84,18 @@ impl Host {
         }
         host.start()?;
         Ok(host)
+    }
+
+    /// Makes what lies under such a host, where that is not there yet: so that booting it takes no longer than it does.
+    ///
+    /// # Errors
+    /// As [`Host::boot`].
+    pub fn prepare(plan: &Plan) -> Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            bail!("this boots a real host, and that needs root");
+        }
+        clear_left_behind()?;
+        Layers::of(plan.release, &plan.more, plan.with_package).map(drop)
     }
 
     /// What it runs.

@@ -30,6 +30,7 @@ pub struct Plan {
     pub(crate) hostname: Option<String>,
     pub(crate) disk: Option<(String, u32)>,
     pub(crate) more: Vec<String>,
+    pub(crate) policy: Option<(String, Vec<(String, String)>)>,
 }
 
 impl Plan {
@@ -38,13 +39,30 @@ impl Plan {
     pub fn new(release: Release) -> Self {
         let gated = ["sudo", "sudo-i"].map(str::to_owned).to_vec();
         let (module_options, more) = (String::new(), Vec::new());
-        Self { release, with_package: true, gated, module_options, hostname: None, disk: None, more }
+        Self {
+            release,
+            with_package: true,
+            gated,
+            module_options,
+            hostname: None,
+            disk: None,
+            more,
+            policy: None,
+        }
     }
 
     /// Puts these PAM services behind the module, and no other.
     #[must_use]
     pub fn gating(mut self, services: &[&str]) -> Self {
         self.gated = services.iter().map(|&service| service.to_owned()).collect();
+        self
+    }
+
+    /// Has these settings and files of roles, before it is booted, in place of those of the stories.
+    #[must_use]
+    pub fn with_policy(mut self, settings: &str, roles: &[(&str, &str)]) -> Self {
+        let roles = roles.iter().map(|&(file, text)| (file.to_owned(), text.to_owned())).collect();
+        self.policy = Some((settings.to_owned(), roles));
         self
     }
 

@@ -63,6 +63,10 @@ mod matrix;
 
 mod policy;
 
+mod status;
+
+mod told;
+
 mod alerts;
 
 mod package;

@@ -2,7 +2,7 @@
 
 use jit_proto::escape::Escaped;
 use jit_proto::render::words;
-use jit_proto::view::{GrantView, SessionView, StatusView};
+use jit_proto::view::{GrantView, SessionView, StackView, StatusView};
 
 use super::layout::{Column, Sheet, table, times};
 use super::{counted, detail, left, list, local, or_dash, requests::request_line, until};
@@ -82,7 +82,7 @@ pub(crate) fn sessions(sessions: &[SessionView], sheet: &Sheet) -> String {
 }
 
 /// The daemon, and what the caller holds and waits for.
-pub(crate) fn status(status: &StatusView) -> String {
+pub(crate) fn status(status: &StatusView, on_a_terminal: bool) -> String {
     let mut text = format!("jitd {} runs since {}\n", Escaped(&status.version), local(status.started_at));
     let policy = if status.policy_digest.is_empty() {
         "none was accepted, so everything is refused; see jitctl policy check".to_owned()
@@ -106,6 +106,17 @@ pub(crate) fn status(status: &StatusView) -> String {
         unsent => format!("{unsent} not yet sent to syslog"),
     };
     text += &detail("audit", &format!("{}, {unsent}", counted(status.records, "record", "records")));
+    // SGR 1, 31 and 0: bold, red, and back (ECMA-48, 8.3.117).
+    let (red, plain) = if on_a_terminal { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    for StackView { service, file, line, message } in &status.stacks {
+        let line = if *line == 0 { String::new() } else { format!(":{line}") };
+        text += &format!(
+            "{red}NOT GATED: {} lets people become root without a window{plain}\n    {}{line}: {}\n",
+            Escaped(service),
+            Escaped(file),
+            Escaped(message)
+        );
+    }
     let user = Escaped(&status.user);
     if status.held.is_empty() {
         text += &format!("{user} holds no role\n");
@@ -158,7 +169,7 @@ mod tests {
 
     #[test]
     fn status_tells_what_is_held_and_how_long_it_lasts() {
-        let text = status(&a_status("alice"));
+        let text = status(&a_status("alice"), false);
         assert!(text.contains("alice holds\n    web-admin until "), "{text}");
         assert!(text.contains(" (28m left), grant 7\n"), "{text}");
         assert!(text.contains("request 7: web-admin for 30m, waits for 1 approval\n"), "{text}");
@@ -172,9 +183,12 @@ mod tests {
         view.policy_digest.clear();
         view.held.clear();
         view.asked.clear();
-        let text = status(&view);
+        view.stacks.truncate(1);
+        let text = status(&view, true);
         assert!(text.contains("everything is refused"), "{text}");
         assert!(text.ends_with("alice holds no role\n"), "{text}");
+        let red = "\u{1b}[1;31mNOT GATED: alice lets people become root without a window\u{1b}[0m\n    alice:3: alice\n";
+        assert!(text.contains(red), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use jit_proto::escape::Escaped;
 use jit_proto::view::{GrantView, RequestView};
 
-use super::{counted, detail, grants, left, local, or_dash, span, until};
+use super::{counted, detail, grants, left, list, local, or_dash, span, until};
 use crate::call::ShowView;
 
 /// `request 7: web-admin for 30m, waits for 1 approval`.
@@ -82,6 +82,7 @@ fn block(request: &RequestView) -> String {
         text += &detail("state", &decision(request));
     } else {
         text += &detail("state", &format!("pending, {}", missing(request)));
+        text += &detail("approvers", &who_approves(request));
         text += &detail("lapses", &local(request.expires_at));
         if request.may_approve {
             text += &detail(
@@ -91,6 +92,16 @@ fn block(request: &RequestView) -> String {
         }
     }
     text
+}
+
+/// Who may approve: as the role says it, and where they are few and known the people behind that.
+pub(crate) fn who_approves(request: &RequestView) -> String {
+    let RequestView { approvers, approving_people, .. } = request;
+    let written = list(approvers);
+    if approving_people.is_empty() || approving_people == approvers {
+        return if approvers.is_empty() { String::new() } else { written };
+    }
+    format!("{written} ({})", list(approving_people))
 }
 
 /// Where a request stands, as the end of a sentence about it.

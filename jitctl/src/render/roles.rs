@@ -1,7 +1,7 @@
 //! The policy: its roles, its settings, and what is wrong with it.
 
 use jit_proto::escape::Escaped;
-use jit_proto::view::{ProblemView, RoleView};
+use jit_proto::view::{ProblemView, RoleView, Severity};
 
 use super::layout::{Column, Sheet, table};
 use super::{detail, list, local, or_dash, span};
@@ -81,10 +81,11 @@ pub(crate) fn policy(policy: &PolicyView, sheet: &Sheet) -> String {
 pub(crate) fn problems(problems: &[ProblemView]) -> String {
     problems
         .iter()
-        .map(|ProblemView { file, line, key, message }| {
+        .map(|ProblemView { file, line, key, message, severity }| {
             let line = if *line == 0 { String::new() } else { format!("{line}:") };
             let key = if key.is_empty() { String::new() } else { format!(" {}:", Escaped(key)) };
-            format!("{}:{line}{key} {}\n", Escaped(file), Escaped(message))
+            let warning = if *severity == Severity::Warning { " warning:" } else { "" };
+            format!("{}:{line}{key}{warning} {}\n", Escaped(file), Escaped(message))
         })
         .collect()
 }
@@ -152,12 +153,19 @@ mod tests {
             line: 3,
             key: "role.web-admin.max_duration".into(),
             message: "9h is above the ceiling of 8h".into(),
+            severity: Severity::Error,
         };
         assert_eq!(
             problems(&[problem.clone()]),
             "/etc/jitd/roles.d/web.toml:3: role.web-admin.max_duration: 9h is above the ceiling of 8h\n"
         );
         (problem.line, problem.key) = (0, String::new());
+        problem.severity = Severity::Warning;
+        assert_eq!(
+            problems(&[problem.clone()]),
+            "/etc/jitd/roles.d/web.toml: warning: 9h is above the ceiling of 8h\n"
+        );
+        problem.severity = Severity::Error;
         assert_eq!(problems(&[problem]), "/etc/jitd/roles.d/web.toml: 9h is above the ceiling of 8h\n");
     }
 }

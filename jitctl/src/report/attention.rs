@@ -43,7 +43,7 @@ impl Serialize for Note {
     }
 }
 
-fn note(place: &str, text: String) -> Note {
+pub(super) fn note(place: &str, text: String) -> Note {
     Note { text, place: place.to_owned() }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Computing and writing are pure; `made` asks the daemon and, for root, looks at what privilege stands on the host.
 
-mod standing;
+pub(crate) mod standing;
+
+mod gaps;
 
 mod attention;
 
@@ -100,6 +102,10 @@ fn period(since: u64, until: u64) -> Filter {
 
 /// What was recorded before the period about windows that reached into it.
 async fn context(daemon: &Daemon, records: &[RecordView], since: u64) -> Result<Vec<RecordView>, Failure> {
+    // Nothing is before the first record there ever was, and looking for each grant in it would take long.
+    if records.first().is_some_and(|record| record.seq == 1) {
+        return Ok(Vec::new());
+    }
     let parsed: Vec<Record> = records.iter().filter_map(parse).collect();
     let started: BTreeSet<u64> = parsed
         .iter()
@@ -126,6 +132,12 @@ async fn context(daemon: &Daemon, records: &[RecordView], since: u64) -> Result<
         ] {
             before.append(&mut Pages::of(daemon, filter, 1).all().await?);
         }
+    }
+    // A stack that did not ask when the period began; the daemon's starts say when it looked anew.
+    for event in [Event::StackBroken, Event::StackRestored, Event::DaemonStarted] {
+        let earlier =
+            Filter { event: Some(event.name().to_owned()), until: Some(since), ..Filter::default() };
+        before.append(&mut Pages::of(daemon, earlier, 1).all().await?);
     }
     before.sort_by_key(|record| record.seq);
     before.dedup_by_key(|record| record.seq);
@@ -351,6 +363,9 @@ fn compute(
         .collect();
     let requests =
         gathered.requests.into_values().filter(|asked| !windows.contains_key(&asked.request)).collect();
+    let stacks: Vec<Record> = before.iter().chain(records).filter_map(parse).collect();
+    let gaps = gaps::gaps(stacks.iter()).into_iter().filter(|gap| !gap.ends_before(span.first));
+    let gaps: Vec<String> = gaps.map(|gap| gap.sentence()).collect();
     let mut report = Report {
         about,
         records: span,
@@ -369,6 +384,7 @@ fn compute(
         moments: gathered.moments,
     };
     report.attention = attention::notes(&report);
+    report.attention.extend(gaps.into_iter().map(|gap| attention::note("changes", gap)));
     report.controls = controls::of(&report);
     report
 }

@@ -28,17 +28,17 @@ pub(super) struct Standing {
 
 /// Who may run what by sudoers. Where sudo is gated, it takes an open window as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct SudoRule {
+pub(crate) struct SudoRule {
     /// A user, `%group` or ALL.
-    pub(super) who: String,
+    pub(crate) who: String,
     /// Who that is, where it is a group.
-    pub(super) members: Vec<String>,
+    pub(crate) members: Vec<String>,
     /// As whom.
-    pub(super) run_as: String,
+    pub(crate) run_as: String,
     /// What.
-    pub(super) commands: Vec<String>,
+    pub(crate) commands: Vec<String>,
     /// Whether sudo asks for a password.
-    pub(super) password: bool,
+    pub(crate) password: bool,
 }
 
 /// Whether a service's stack names the module in its account stage.
@@ -58,24 +58,35 @@ pub(super) fn found() -> Standing {
     let accounts = said_by("/usr/bin/getent", &["passwd"]).unwrap_or_default();
     let mut standing =
         Standing { gates: gates.collect(), uid_zero: uid_zero(&accounts), ..Standing::default() };
-    if !rustix::process::geteuid().is_root() {
-        let gap = "sudoers is readable for root only, and this report was not made by root: who is in it is not shown";
-        standing.gap = Some(gap.to_owned());
-        return standing;
-    }
-    match said_by(CVTSUDOERS, &["-f", "json", "/etc/sudoers"]).and_then(|said| {
-        serde_json::from_str::<Value>(&said).map_err(|why| format!("{CVTSUDOERS} printed no JSON: {why}"))
-    }) {
-        Ok(sudoers) => {
-            let members = |group: &str| {
-                let line = said_by("/usr/bin/getent", &["group", group]).unwrap_or_default();
-                members_of(&line, &accounts)
-            };
-            standing.rules = Some(rules(&sudoers, members));
-        }
-        Err(why) => standing.gap = Some(format!("sudoers could not be read: {why}")),
+    match sudo_rules() {
+        Ok(rules) => standing.rules = Some(rules),
+        Err(why) => standing.gap = Some(why),
     }
     standing
+}
+
+/// The rules of sudoers, by sudo's own reader.
+///
+/// # Errors
+/// A sentence: this is not root, or they cannot be read.
+pub(crate) fn sudo_rules() -> Result<Vec<SudoRule>, String> {
+    if !rustix::process::geteuid().is_root() {
+        let gap =
+            "sudoers is readable for root only, and this was not called by root: who is in it is not known";
+        return Err(gap.to_owned());
+    }
+    let sudoers = said_by(CVTSUDOERS, &["-f", "json", "/etc/sudoers"]).and_then(|said| {
+        serde_json::from_str::<Value>(&said).map_err(|why| format!("{CVTSUDOERS} printed no JSON: {why}"))
+    });
+    let sudoers = sudoers.map_err(|why| format!("sudoers could not be read: {why}"))?;
+    Ok(rules(&sudoers, members_of_group))
+}
+
+/// Who is in a group of this host.
+pub(crate) fn members_of_group(group: &str) -> Vec<String> {
+    let accounts = said_by("/usr/bin/getent", &["passwd"]).unwrap_or_default();
+    let line = said_by("/usr/bin/getent", &["group", group]).unwrap_or_default();
+    members_of(&line, &accounts)
 }
 
 /// What a program of the host prints. It gets nothing of our environment.

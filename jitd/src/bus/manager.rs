@@ -1,12 +1,12 @@
 //! org.jitd.Jit1.Manager: what people and scripts call.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use jit_proto::dict::{Dict, to_dict, to_dicts};
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
 use jit_proto::names::scope_name;
-use jit_proto::view::{SessionView, StatusView};
+use jit_proto::view::{RequestView, SessionView, StackView, StatusView};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedVariant, interface};
@@ -20,14 +20,18 @@ use crate::core::people::Account;
 use crate::core::show::Look;
 use crate::core::time::seconds;
 use crate::engine::{Handle, Inside};
-use crate::people::Nss;
+use crate::people::{Directory, Nss};
 use crate::rules::Rules;
 use crate::sessions::cgroup::Scope;
+use crate::stacks::{self, Fault};
 
 type Options = HashMap<String, OwnedVariant>;
 
 /// No text in a call is longer, whatever it is for.
 const MOST_TEXT_BYTES: usize = 8192;
+
+/// Where more people may approve a request than these, only the groups are named.
+const MAX_PEOPLE_SHOWN: usize = 8;
 
 #[derive(Clone)]
 pub(super) struct Manager {
@@ -70,6 +74,39 @@ impl Manager {
             None => command,
         };
         self.command(caller, command).await
+    }
+
+    /// The people who may approve a request, if the caller may see it and they are few.
+    async fn approving_people(&self, caller: Caller, id: u64) -> Result<Vec<String>, Failure> {
+        let written = self.look(caller, move |look, inside| {
+            let request = inside.store.request(id)?.filter(|request| look.sees_request(request));
+            Ok(request.map(|request| (request.requester.name.clone(), look.request(&request).approvers)))
+        });
+        let Some((requester, written)) = written.await? else { return Ok(Vec::new()) };
+        let people = tokio::task::spawn_blocking(move || {
+            let mut people = BTreeSet::new();
+            for name in written {
+                match name.strip_prefix('@') {
+                    Some(group) => people.extend(Nss.listed_in(group)?),
+                    None => drop(people.insert(name)),
+                }
+            }
+            people.remove(&requester);
+            (people.len() <= MAX_PEOPLE_SHOWN).then(|| people.into_iter().collect())
+        });
+        Ok(people.await.ok().flatten().unwrap_or_default())
+    }
+
+    /// The stacks that do not ask, as the files are at this moment.
+    async fn stacks(&self) -> Result<Vec<StackView>, Failure> {
+        let services = self.engine.look(|inside| stacks::services(inside.policy.map(AsRef::as_ref))).await?;
+        let found = tokio::task::spawn_blocking(move || stacks::inspect(services)).await;
+        let found = found.map_err(|error| Failure::Failed(error.to_string()))?.into_iter();
+        let view = |(service, fault): (String, Option<Fault>)| {
+            let Fault { file, line, message } = fault?;
+            Some(StackView { service, file: file.display().to_string(), line, message })
+        };
+        Ok(found.filter_map(view).collect())
     }
 }
 
@@ -263,6 +300,7 @@ impl Manager {
         id: u64,
     ) -> Result<Dict, Failure> {
         let caller = self.admission.admit(connection, &header, CommandKind::Show).await?;
+        let approving = self.approving_people(caller.clone(), id).await?;
         self.look(caller, move |look, inside| {
             let request = inside.store.request(id)?.filter(|request| look.sees_request(request));
             let grant = inside.store.grant(id)?.filter(|grant| look.sees_grant(grant));
@@ -271,7 +309,8 @@ impl Manager {
             }
             let mut found = HashMap::new();
             if let Some(request) = request {
-                found.insert("request", serde_json::to_value(look.request(&request)).map_err(failed)?);
+                let view = RequestView { approving_people: approving, ..look.request(&request) };
+                found.insert("request", serde_json::to_value(view).map_err(failed)?);
             }
             if let Some(grant) = grant {
                 found.insert("grant", serde_json::to_value(look.grant(&grant)).map_err(failed)?);
@@ -338,7 +377,8 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Dict, Failure> {
         let caller = self.admission.admit(connection, &header, CommandKind::Status).await?;
-        self.look(caller, |look, inside| {
+        let stacks = self.stacks().await?;
+        self.look(caller, move |look, inside| {
             let account = &look.person().account;
             let own = look.ledger.requests.values().filter(|request| request.requester.uid == account.uid);
             let records = inside.store.head().seq;
@@ -356,6 +396,7 @@ impl Manager {
                 user: account.name.clone(),
                 held: look.ledger.held_by(account.uid).map(|grant| look.grant(grant)).collect(),
                 asked: own.map(|request| look.request(request)).collect(),
+                stacks,
             };
             Ok(to_dict(&view)?)
         })
@@ -369,7 +410,8 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<Dict>, Failure> {
         self.admission.admit(connection, &header, CommandKind::PolicyCheck).await?;
-        let problems = self.rules.read().await.err().unwrap_or_default();
+        let digest = self.engine.look(|inside| inside.policy.map(|policy| policy.digest.clone())).await?;
+        let problems = self.rules.check(digest).await;
         Ok(to_dicts(&problems)?)
     }
 

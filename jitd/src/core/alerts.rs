@@ -111,7 +111,10 @@ impl Watch {
 /// Whether a rule has anything to do with such a record; all others cost nothing.
 fn matters(event: What) -> bool {
     let by_event = matches!(event, What::AccessDenied | What::CommandRefused | What::AccessAllowed);
-    by_event || event == What::GrantStarted || is_decision(event) || by_itself(event).is_some()
+    by_event
+        || matches!(event, What::GrantStarted | What::StackRestored)
+        || is_decision(event)
+        || by_itself(event).is_some()
 }
 
 /// Whether such a record tells of what an approver or an operator did.
@@ -201,8 +204,18 @@ impl Known {
                 habit |= self.habit.elevated(record.wall, count);
             }
             What::GrantStarted => findings.extend(grant(rules, record)),
+            // Broken anew, it is news.
+            What::StackRestored => {
+                self.raised.remove(&(Rule::StackBroken, record.facts.service.clone()));
+            }
             event => {
                 let why = record.facts.detail.clone().unwrap_or_else(|| event.name().to_owned());
+                let why = match (event, &record.facts.service) {
+                    (What::StackBroken, Some(service)) => {
+                        format!("{service} lets people become root without a window: {why}")
+                    }
+                    _ => why,
+                };
                 findings.extend(by_itself(event).map(|rule| (rule, why)));
             }
         }
@@ -287,6 +300,7 @@ fn alert(rule: Rule, seq: u64, record: &Draft, suppressed: u64, why: String) -> 
             request: facts.request,
             grant: facts.grant,
             session: facts.session,
+            service: facts.service.clone().filter(|_| rule == Rule::StackBroken),
             alert: Some(rule.name().to_owned()),
             about: Some(seq),
             suppressed: (suppressed > 0).then_some(suppressed),

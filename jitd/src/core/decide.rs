@@ -154,6 +154,10 @@ impl Denial {
                 ));
             }
         }
+        if service.starts_with("sudo") {
+            // sudo ends with "a password is required" where it was told not to ask for one (sudo(8), -n).
+            lines.push("jit: a password does not help, whatever sudo says next.".to_owned());
+        }
         if let Self::NoWindow { pending: Some((id, role)) } = self {
             lines.push(format!("jit: request {id} ({role}) is waiting for approval."));
             return lines;

@@ -30,6 +30,8 @@ mod elevation;
 
 mod windows;
 
+mod closing_notice;
+
 mod eligible;
 
 pub mod reaping;

@@ -21,12 +21,23 @@ pub enum Kind {
     Alert,
     /// Privilege was left behind.
     LeftBehind,
+    /// A request was denied.
+    Denial,
+    /// A request lapsed: nobody decided in time.
+    Lapse,
 }
 
 impl Kind {
     /// Every kind there is.
-    pub const ALL: [Self; 5] =
-        [Self::Request, Self::Activation, Self::Emergency, Self::Alert, Self::LeftBehind];
+    pub const ALL: [Self; 7] = [
+        Self::Request,
+        Self::Activation,
+        Self::Emergency,
+        Self::Alert,
+        Self::LeftBehind,
+        Self::Denial,
+        Self::Lapse,
+    ];
 
     /// Its name in the settings and in what is handed over.
     #[must_use]
@@ -37,6 +48,8 @@ impl Kind {
             Self::Emergency => "emergency",
             Self::Alert => "alert",
             Self::LeftBehind => "left-behind",
+            Self::Denial => "denial",
+            Self::Lapse => "lapse",
         }
     }
 
@@ -56,9 +69,35 @@ pub fn kind_of(event: What, facts: &Facts) -> Option<Kind> {
         What::GrantStarted => Kind::Emergency,
         What::AlertRaised => Kind::Alert,
         What::GrantLeftBehind => Kind::LeftBehind,
+        What::RequestDenied => Kind::Denial,
+        What::RequestExpired => Kind::Lapse,
         _ => return None,
     })
 }
+
+/// Who is told of a record at their terminals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// Those who may approve what it asks for.
+    Approvers,
+    /// Who asked.
+    Requester,
+}
+
+/// Whom a record concerns at their terminals, if anybody.
+#[must_use]
+pub fn audience(event: What, facts: &Facts) -> Option<Audience> {
+    Some(match event {
+        What::RequestMade => Audience::Approvers,
+        What::RequestApproved | What::RequestDenied | What::RequestExpired => Audience::Requester,
+        What::GrantStarted | What::GrantExtended if facts.request.is_some() => Audience::Requester,
+        _ => return None,
+    })
+}
+
+/// What may stand for addresses in `mail`: the person that a record is about, and those who may approve its role. Each is
+/// the login name, which the mail program delivers as it does for local people.
+pub const PLACEHOLDERS: [&str; 2] = ["{user}", "{approvers}"];
 
 /// `[notify]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -86,6 +86,7 @@ impl Look<'_> {
             RequestState::Expired => ("expired", "", ""),
         };
         let open = state == "pending";
+        let role = self.policy.and_then(|policy| policy.roles.get(&request.role));
         RequestView {
             id: request.id.0,
             state: state.to_owned(),
@@ -112,6 +113,9 @@ impl Look<'_> {
             denied_by: denied_by.to_owned(),
             denial_reason: denial_reason.to_owned(),
             may_approve: open && requests::may_approve(self.policy, self.person(), request),
+            approvers: role.map_or_else(Vec::new, |role| role.approvers.written.clone()),
+            // Only the user directory knows who is in a group.
+            approving_people: Vec::new(),
         }
     }
 

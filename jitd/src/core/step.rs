@@ -1,6 +1,6 @@
 //! One event, one step: the ledger moves on, and effects say what has to be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jit_proto::chain::Head;
@@ -17,7 +17,7 @@ use super::policy::{Policy, Settings};
 use super::reaping::Manner;
 use super::retention::{Pruned, Segment};
 use super::time::Now;
-use super::{elevation, requests, retention, windows};
+use super::{closing_notice, elevation, requests, retention, windows};
 
 /// Refusals of one user that are recorded one by one: more than a script with a mistake causes in a day, and with 1 kB
 /// each 1.5 MB a day for each user who wants to fill the disk.
@@ -302,12 +302,34 @@ impl<'a> Turn<'a> {
         };
         session.state = SessionState::Ending { run_as: session.run_as().cloned(), why, due };
         let session: Session = session.clone();
+        self.tell_of_the_end(&session, why);
         self.then(Effect::terminate(&session, manner, due));
         self.put(Change::Session(session));
         let inner: Vec<_> =
             self.ledger.sessions.values().filter(|s| s.parent == Some(id)).map(|s| s.id).collect();
         for child in inner {
             self.end_session(child, EndedBy::Parent, due);
+        }
+    }
+
+    /// Tells the session's terminal that it ends, before the first signal; several sessions at one terminal tell it once.
+    fn tell_of_the_end(&mut self, session: &Session, why: EndedBy) {
+        if session.tty.is_empty() {
+            return;
+        }
+        let closed = self.commit.changes.iter().rev().find_map(|change| match change {
+            Change::Grant(grant) if grant.id == session.grant => Some(grant),
+            _ => None,
+        });
+        let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
+        let told = closing_notice::lines(session, why, closed, role);
+        let is_told = |effect: &Effect| match effect {
+            Effect::Tell { terminals, lines, .. } => *lines == told && terminals.contains(&session.tty),
+            _ => false,
+        };
+        if !told.is_empty() && !self.after.iter().any(is_told) {
+            let terminals = BTreeSet::from([session.tty.clone()]);
+            self.then(Effect::Tell { holder: session.holder.uid, terminals, lines: told });
         }
     }
 

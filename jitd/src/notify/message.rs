@@ -20,6 +20,8 @@ pub(super) struct Message {
     pub(super) record: Record,
     /// Who may decide on a request, as the role names them.
     pub(super) approvers: Vec<String>,
+    /// Who gets a mail: addresses, and login names.
+    pub(super) recipients: Vec<String>,
 }
 
 impl Message {
@@ -80,9 +82,11 @@ impl Message {
             Kind::Request => format!("request{}: {user} asks for {role}", number(facts.request)),
             Kind::Activation => format!("grant{}: {user} holds {role}", number(facts.grant)),
             Kind::Emergency => format!("grant{} without a request: {user} holds {role}", number(facts.grant)),
+            Kind::Denial => format!("request{}: {user}'s wish for {role} is denied", number(facts.request)),
+            Kind::Lapse => format!("request{}: {user}'s wish for {role} has lapsed", number(facts.request)),
             Kind::LeftBehind => format!("left behind under grant{}: {user}, {role}", number(facts.grant)),
             Kind::Alert => {
-                let whom = facts.user.as_ref().or(facts.actor.as_ref());
+                let whom = facts.user.as_ref().or(facts.actor.as_ref()).or(facts.service.as_ref());
                 let whom = whom.map_or_else(|| "the host itself".to_owned(), |whom| word(whom));
                 format!("alert {}: {whom}", name(&facts.alert))
             }
@@ -140,7 +144,13 @@ mod tests {
             event,
             facts,
         };
-        Message { kind, host: "web1".into(), record, approvers: vec!["@leads".into(), "bob".into()] }
+        Message {
+            kind,
+            host: "web1".into(),
+            record,
+            approvers: vec!["@leads".into(), "bob".into()],
+            recipients: vec![],
+        }
     }
 
     #[test]

@@ -11,25 +11,28 @@ mod message;
 
 mod queue;
 
+mod terminals;
+
 mod run;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use jit_proto::identity::{RoleName, UserId};
-use jit_proto::record::Record;
+use jit_proto::record::{Event as What, Record};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use crate::bus;
 use crate::clock::Clock;
 use crate::core::event::Event;
-use crate::core::notices::{Kind, Notices};
-use crate::core::policy::Policy;
+use crate::core::notices::{Notices, audience};
+use crate::core::policy::{Policy, Role};
 use crate::engine::Handle;
+use crate::people::{Directory, Nss};
 use crate::sessions::systemd::Systemd;
 use crate::store::Reader;
 use cursor::Cursor;
@@ -47,6 +50,8 @@ const MOST_REQUESTS: u32 = 10;
 const REQUESTS_WITHIN: Duration = Duration::from_secs(600);
 /// One failure of each way is recorded in this time; the next one says how many there were.
 const FAILURE_WITHIN: Duration = Duration::from_secs(900);
+/// A mail goes to no more people.
+const MAX_RECIPIENTS: usize = 50;
 /// With nothing to do it looks up this often.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -165,6 +170,10 @@ impl Notifier {
             }
             ToNotifier::Ended(Ended { way, seq, outcome }) => {
                 let now = self.clock.now().boot;
+                if let Outcome::Later(why) = &outcome {
+                    // It may take hours until it is given up, and meanwhile nobody is told.
+                    self.failed(way.name(), Some(seq), &format!("{why}; it is tried again later")).await;
+                }
                 let failed = self.queues.entry(way).or_default().ended(seq, outcome, now);
                 if let Some(why) = failed {
                     self.failed(way.name(), Some(seq), &why).await;
@@ -200,7 +209,7 @@ impl Notifier {
                 }
             };
             for record in &page {
-                self.consider(record.seq, &record.line).await;
+                self.consider(record.seq, &record.line, false).await;
             }
             from += limit;
         }
@@ -210,11 +219,8 @@ impl Notifier {
     async fn look_at(&mut self, records: &[u64]) {
         for seq in records {
             self.seen = self.seen.max(*seq);
-            if !self.notices().reach_somebody() {
-                continue;
-            }
             match self.reader().map(|reader| reader.record(*seq)) {
-                Ok(Ok(Some(record))) => self.consider(*seq, &record.line).await,
+                Ok(Ok(Some(record))) => self.consider(*seq, &record.line, true).await,
                 // Somebody removed it; the chain says so.
                 Ok(Ok(None)) => {}
                 Ok(Err(problem)) | Err(problem) => {
@@ -231,13 +237,14 @@ impl Notifier {
         }
     }
 
-    /// Puts a record before those who want to be told of it.
-    async fn consider(&mut self, seq: u64, line: &str) {
+    /// Puts a record before those who want to be told of it; at terminals only as it happens.
+    async fn consider(&mut self, seq: u64, line: &str, happens_now: bool) {
         let Ok(record) = serde_json::from_str::<Record>(line) else { return };
         let notices = self.notices();
-        let Some(kind) = notices.tell(record.event, &record.facts) else { return };
+        let kind = notices.tell(record.event, &record.facts).filter(|_| notices.reach_somebody());
+        let at_terminals = happens_now && audience(record.event, &record.facts).is_some();
         let now = self.clock.now().boot;
-        if kind == Kind::Request {
+        if record.event == What::RequestMade && (kind.is_some() || at_terminals) {
             self.requests.retain(|_, limit| !limit.is_idle(now));
             let uid = UserId(record.facts.uid.unwrap_or_default());
             let limit = self.requests.entry(uid);
@@ -248,16 +255,31 @@ impl Notifier {
                 return;
             }
         }
+        let role = self.role(&record).map(|role| role.approvers.clone());
+        if at_terminals {
+            let (record, approvers) = (record.clone(), role.clone().unwrap_or_default());
+            // Nobody waits for it: a terminal and the user directory may be slow.
+            tokio::task::spawn_blocking(move || terminals::tell(&record, &approvers));
+        }
+        let Some(kind) = kind else { return };
+        let approvers = role.as_ref().map(|people| people.written.clone()).unwrap_or_default();
+        let mail = notices.mail.clone();
+        let user = record.facts.user.clone();
+        let written = approvers.clone();
+        let expanded =
+            tokio::task::spawn_blocking(move || recipients(&mail, user.as_deref(), &written, &Nss));
+        let recipients = expanded.await.unwrap_or_default();
         let message = Arc::new(Message {
             kind,
+            recipients,
             host: nix::unistd::gethostname()
                 .ok()
                 .and_then(|name| name.into_string().ok())
                 .unwrap_or_default(),
-            approvers: self.approvers(&record),
+            approvers,
             record,
         });
-        let ways = [(Way::Exec, notices.exec.is_some()), (Way::Mail, !notices.mail.is_empty())];
+        let ways = [(Way::Exec, notices.exec.is_some()), (Way::Mail, !message.recipients.is_empty())];
         for (way, _) in ways.iter().filter(|(_, open)| *open) {
             let queue = self.queues.entry(*way).or_default();
             if let Some(given_up) = queue.push(seq, kind.is_urgent(), Arc::clone(&message)) {
@@ -266,12 +288,10 @@ impl Notifier {
         }
     }
 
-    /// Who may approve what a record asks for, as the role names them.
-    fn approvers(&self, record: &Record) -> Vec<String> {
-        let role = record.facts.role.clone().and_then(|name| RoleName::try_from(name).ok());
-        let policy = self.policy.as_ref();
-        let role = role.and_then(|name| policy.and_then(|policy| policy.roles.get(&name)));
-        role.map(|role| role.approvers.written.clone()).unwrap_or_default()
+    /// The role of a record, as it is now.
+    fn role(&self, record: &Record) -> Option<&Role> {
+        let name = RoleName::try_from(record.facts.role.clone()?).ok()?;
+        self.policy.as_ref()?.roles.get(&name)
     }
 
     /// Starts what may run now.
@@ -340,6 +360,40 @@ impl Notifier {
     }
 }
 
+/// Who gets a mail: the addresses, and in place of `{user}` and `{approvers}` login names, as far as they are names that
+/// can stand in a header, and no more than a mail should have.
+fn recipients(
+    written: &[String],
+    user: Option<&str>,
+    approvers: &[String],
+    names: &dyn Directory,
+) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let plain = |name: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+        !name.is_empty() && name.len() <= 64 && !name.starts_with('-') && name.bytes().all(fits)
+    };
+    for entry in written {
+        match entry.as_str() {
+            "{user}" => all.extend(user.filter(|name| plain(name)).map(str::to_owned)),
+            "{approvers}" => {
+                for approver in approvers {
+                    let people = match approver.strip_prefix('@') {
+                        Some(group) => names.listed_in(group).unwrap_or_default(),
+                        None => vec![approver.clone()],
+                    };
+                    all.extend(people.into_iter().filter(|name| plain(name)));
+                }
+            }
+            address => all.push(address.to_owned()),
+        }
+    }
+    let mut seen = BTreeSet::new();
+    all.retain(|address| seen.insert(address.clone()));
+    all.truncate(MAX_RECIPIENTS);
+    all
+}
+
 /// Tells of one record in one way.
 async fn tell(systemd: &Systemd, way: Way, unit: String, notices: &Notices, what: &Message) -> Outcome {
     let (program, arguments, confinement, input): (_, &[&str], _, _) = match way {
@@ -349,7 +403,7 @@ async fn tell(systemd: &Systemd, way: Way, unit: String, notices: &Notices, what
             // As every program of that name takes them: no line ends the mail, and the headers name who gets it.
             &["-i", "-t"],
             Confinement::MailProgram,
-            what.mail(&notices.mail, &notices.user),
+            what.mail(&what.recipients, &notices.user),
         ),
     };
     // It is not in the settings any more.
@@ -359,5 +413,38 @@ async fn tell(systemd: &Systemd, way: Way, unit: String, notices: &Notices, what
         Outcome::Failed(why) => Outcome::Failed(format!("{}: {why}", program.named.display())),
         Outcome::Later(why) => Outcome::Later(format!("{}: {why}", program.named.display())),
         Outcome::Done => Outcome::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_proto::identity::GroupId;
+
+    struct Leads;
+
+    impl Directory for Leads {
+        fn user(&self, _: &str) -> Result<Option<UserId>, String> {
+            Ok(None)
+        }
+
+        fn group(&self, _: &str) -> Result<Option<GroupId>, String> {
+            Ok(None)
+        }
+
+        fn listed_in(&self, group: &str) -> Option<Vec<String>> {
+            (group == "leads").then(|| vec!["bob".into(), "carol".into(), "-oQ/tmp".into()])
+        }
+    }
+
+    #[test]
+    fn a_mail_goes_to_the_person_and_to_those_who_may_approve() {
+        let all = |written: &[&str], user: &str| {
+            let written: Vec<String> = written.iter().map(|&entry| entry.to_owned()).collect();
+            recipients(&written, Some(user), &["@leads".into(), "bob".into(), "@none".into()], &Leads)
+        };
+        assert_eq!(all(&["ops@example.org", "{user}"], "alice"), ["ops@example.org", "alice"]);
+        assert_eq!(all(&["{approvers}"], "alice"), ["bob", "carol"]);
+        assert!(all(&["{user}"], "x\nBcc: y").is_empty() && all(&["{user}"], "-t").is_empty());
     }
 }

@@ -95,6 +95,8 @@ pub(super) struct RolesFile {
 pub(super) struct RoleTable {
     #[serde(default)]
     pub(super) description: String,
+    // `form` says where it is missing, and the loader goes on.
+    #[serde(default)]
     pub(super) members: Vec<Spanned<String>>,
     pub(super) run_as: Option<Vec<Spanned<String>>>,
     pub(super) services: Option<Vec<Spanned<String>>>,
@@ -112,7 +114,7 @@ pub(super) struct RoleTable {
     pub(super) without_forwarding: bool,
     pub(super) on_expiry: Option<Spanned<OnExpiryWord>>,
     pub(super) on_expiry_limit: Option<Spanned<String>>,
-    pub(super) approval: ApprovalTable,
+    pub(super) approval: Option<ApprovalTable>,
 }
 
 /// `on_expiry = "..."`.
@@ -148,6 +150,7 @@ pub(super) struct TicketTable {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ApprovalTable {
+    #[serde(default)]
     pub(super) from: Vec<Spanned<String>>,
     #[serde(default = "one")]
     pub(super) count: Spanned<u32>,

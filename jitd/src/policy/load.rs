@@ -4,6 +4,8 @@ mod alerts;
 
 mod notices;
 
+mod warnings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -15,13 +17,17 @@ use std::time::Duration;
 use jit_proto::identity::{RoleName, UserId};
 use jit_proto::moment::{WallTime, in_days, parse_keeping, parse_size, parse_span, spoken};
 use jit_proto::pruned::LEAST_RETENTION;
-use jit_proto::view::ProblemView;
+use jit_proto::view::{ProblemView, Severity};
 use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use toml::Spanned;
+use toml::de::DeTable;
+
+pub use warnings::warnings_outside;
 
 use super::file::{OnExpiryWord, RoleTable, RolesFile, SettingsFile};
+use super::form;
 use crate::core::people::People;
 use crate::core::policy::{OnExpiry, Policy, Role, RunAs, Settings, SinkSettings, TicketRule};
 use crate::core::retention::Retention;
@@ -42,7 +48,16 @@ const LEAST_FILE: u64 = 64 << 10;
 /// # Errors
 /// Everything that is wrong with it, in the order of the files. Nothing of it is then in force.
 pub fn load(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> Result<Policy, Vec<ProblemView>> {
-    let mut loader = Loader { names, problems: Vec::new(), hasher: Sha256::new() };
+    let (policy, mut problems) = check(root, names, loaded_at);
+    problems.retain(|problem| problem.severity == Severity::Error);
+    policy.ok_or(problems)
+}
+
+/// Reads the policy under `root`; says what is wrong with it, and what in it cannot work although it is accepted. There
+/// is a policy only where nothing is wrong.
+#[must_use]
+pub fn check(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> (Option<Policy>, Vec<ProblemView>) {
+    let mut loader = Loader::new(names);
     loader.check_folder(root);
     let settings_path = root.join("jitd.toml");
     let settings = match loader.read(&settings_path) {
@@ -55,7 +70,7 @@ pub fn load(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> Result<P
     loader.check_folder(&folder);
     for path in loader.role_files(&folder) {
         let Some(source) = loader.read(&path) else { continue };
-        let Some(file) = loader.parse::<RolesFile>(&source) else { continue };
+        let Some(file) = loader.parse::<RolesFile>(&source, form::ROLES) else { continue };
         for (name, table) in file.role {
             let Some(role) = loader.role(&source, &name, &table, &settings) else { continue };
             let key = format!("role.{}", role.name);
@@ -67,23 +82,28 @@ pub fn load(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> Result<P
             roles.insert(role.name.clone(), role);
         }
     }
-    if loader.problems.is_empty() {
-        let digest = hex::encode(loader.hasher.finalize());
-        Ok(Policy { digest, loaded_at, settings, roles })
-    } else {
-        Err(loader.problems)
-    }
+    loader.warn_about_the_whole(root, &settings, &roles);
+    let Loader { problems, hasher, .. } = loader;
+    let policy = (!problems.iter().any(is_error)).then(|| {
+        let digest = hex::encode(hasher.finalize());
+        Policy { digest, loaded_at, settings, roles }
+    });
+    (policy, problems)
+}
+
+fn is_error(problem: &ProblemView) -> bool {
+    problem.severity == Severity::Error
 }
 
 /// Where the records go, by the settings alone: for when the rest is not accepted. `None` if they have a mistake as well.
 #[must_use]
 pub fn sinks(root: &Path, names: &dyn Directory) -> Option<SinkSettings> {
-    let mut loader = Loader { names, problems: Vec::new(), hasher: Sha256::new() };
+    let mut loader = Loader::new(names);
     loader.check_folder(root);
     let settings = loader
         .read(&root.join("jitd.toml"))
         .map_or_else(Settings::default, |source| loader.settings(&source));
-    loader.problems.is_empty().then_some(settings.sinks)
+    (!loader.problems.iter().any(is_error)).then_some(settings.sinks)
 }
 
 struct Loader<'a> {
@@ -104,16 +124,29 @@ impl Source {
     }
 }
 
+impl<'a> Loader<'a> {
+    fn new(names: &'a dyn Directory) -> Self {
+        Self { names, problems: Vec::new(), hasher: Sha256::new() }
+    }
+}
+
 impl Loader<'_> {
     fn problem(&mut self, source: &Source, span: Range<usize>, key: &str, message: String) {
         let line = source.line_of(&span);
         let file = source.path.display().to_string();
-        self.problems.push(ProblemView { file, line, key: key.to_owned(), message });
+        self.problems.push(ProblemView {
+            file,
+            line,
+            key: key.to_owned(),
+            message,
+            severity: Severity::Error,
+        });
     }
 
     fn problem_of_file(&mut self, path: &Path, message: String) {
         let file = path.display().to_string();
-        self.problems.push(ProblemView { file, line: 0, key: String::new(), message });
+        let severity = Severity::Error;
+        self.problems.push(ProblemView { file, line: 0, key: String::new(), message, severity });
     }
 
     /// Whoever may write a folder may replace what is in it.
@@ -205,14 +238,17 @@ impl Loader<'_> {
         }
     }
 
-    fn parse<T: DeserializeOwned>(&mut self, source: &Source) -> Option<T> {
-        let deserializer = match toml::Deserializer::parse(&source.text) {
-            Ok(deserializer) => deserializer,
-            Err(error) => {
-                self.syntax(source, "", &error);
-                return None;
-            }
-        };
+    /// Reads a file's tables. What is no TOML is named and not read; what does not fit is named, and the rest is read.
+    fn parse<T: DeserializeOwned>(&mut self, source: &Source, keys: &'static [form::Key]) -> Option<T> {
+        let (mut table, errors) = DeTable::parse_recoverable(&source.text);
+        if !errors.is_empty() {
+            errors.iter().for_each(|error| self.syntax(source, "", error));
+            return None;
+        }
+        for form::Deviation { span, key, message } in form::check(&mut table, keys) {
+            self.problem(source, span, &key, message);
+        }
+        let deserializer = toml::Deserializer::from(table);
         match serde_path_to_error::deserialize(deserializer) {
             Ok(value) => Some(value),
             Err(error) => {
@@ -232,7 +268,9 @@ impl Loader<'_> {
     }
 
     fn settings(&mut self, source: &Source) -> Settings {
-        let Some(file) = self.parse::<SettingsFile>(source) else { return Settings::default() };
+        let Some(file) = self.parse::<SettingsFile>(source, form::SETTINGS) else {
+            return Settings::default();
+        };
         let standard = Settings::default();
         Settings {
             max_duration: self.span(
@@ -355,7 +393,7 @@ impl Loader<'_> {
         table: &Spanned<RoleTable>,
         settings: &Settings,
     ) -> Option<Role> {
-        let before = self.problems.len();
+        let before = self.problems.iter().filter(|problem| is_error(problem)).count();
         let key = |last: &str| format!("role.{name}.{last}");
         let parsed = RoleName::try_from(name.to_owned());
         if let Err(error) = &parsed {
@@ -365,11 +403,14 @@ impl Loader<'_> {
         if role.members.is_empty() {
             self.problem(source, table.span(), &key("members"), "nobody could ask for this role".to_owned());
         }
-        if role.approval.from.is_empty() {
+        let approval = role.approval.as_ref();
+        if approval.is_some_and(|approval| approval.from.is_empty()) {
             let message = "nobody could approve this role".to_owned();
             self.problem(source, table.span(), &key("approval.from"), message);
         }
-        let count = &role.approval.count;
+        // Where the table is missing, `form` has said so, and there will be no role.
+        let (from, count) = approval
+            .map_or_else(|| (&[][..], Spanned::new(0..0, 1)), |it| (it.from.as_slice(), it.count.clone()));
         if *count.get_ref() < 1 {
             let message = "at least one other person has to approve".to_owned();
             self.problem(source, count.span(), &key("approval.count"), message);
@@ -393,7 +434,8 @@ impl Loader<'_> {
             self.problem(source, at, &key("default_duration"), message);
         }
         let members = self.people(source, &key("members"), &role.members);
-        let approvers = self.people(source, &key("approval.from"), &role.approval.from);
+        let approvers = self.people(source, &key("approval.from"), from);
+        self.warn_about_people(source, table.span(), name, role, *count.get_ref());
         let run_as = self.run_as(source, &key("run_as"), role.run_as.as_deref());
         let services = self.services(source, &key("services"), role.services.as_deref());
         let pattern = role.ticket.pattern.as_ref().and_then(|written| {
@@ -416,7 +458,8 @@ impl Loader<'_> {
             .map(|span| self.span(source, &key("idle_timeout"), Some(span), hours(1)));
         let on_expiry = self.on_expiry(source, &key("on_expiry_limit"), role, ceiling);
         let name = parsed.ok()?;
-        (self.problems.len() == before).then(|| Role {
+        let after = self.problems.iter().filter(|problem| is_error(problem)).count();
+        (after == before).then(|| Role {
             name,
             description: role.description.clone(),
             members,

@@ -2,9 +2,11 @@
 
 mod file;
 
+mod form;
+
 mod load;
 
-pub use load::{load, sinks};
+pub use load::{check, load, sinks, warnings_outside};
 
 #[cfg(test)]
 mod tests;

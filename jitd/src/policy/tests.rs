@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jit_proto::identity::{GroupId, RoleName, UserId};
 use jit_proto::moment::WallTime;
-use jit_proto::view::ProblemView;
+use jit_proto::view::{ProblemView, Severity};
 
 use super::load;
 use crate::core::policy::Policy;
@@ -301,4 +301,115 @@ fn the_example_of_alerts_and_notices_is_right_where_it_stands() {
     assert_eq!(settings.alerts.repeat_after, usual.alerts.repeat_after);
     assert_eq!((settings.notices.about, settings.notices.user), (usual.notices.about, usual.notices.user));
     assert_eq!(settings.notices.timeout, usual.notices.timeout);
+}
+
+#[test]
+fn every_problem_of_a_file_is_named_in_one_round_and_in_plain_words() {
+    let role = "[role.web-admin]\nmembers = \"alice\"\nmax_duration = 30\ndefault_duraton = \"5m\"\nrun_as = [\"nobody1\"]\n\
+        end_with_login = \"yes\"\nticket = { required = 1 }\n[role.other]\nmembers = [\"bob\", 7]\n";
+    let settings = "grace = 5\n[alerts]\noutside_hours = { from = \"08:00\" }\n[notify]\nmails = []\n";
+    let problems = loaded(settings, &[("web.toml", role)], |_| {}).unwrap_err();
+    let found: Vec<(u64, &str, &str)> =
+        problems.iter().map(|p| (p.line, p.key.as_str(), p.message.as_str())).collect();
+    for (line, key, part) in [
+        (1, "grace", "must be a text in quotes such as \"30m\"; this is a number without quotes"),
+        (3, "alerts.outside_hours.to", "it is missing; it holds a text in quotes such as \"19:00\""),
+        (5, "notify.mails", "unknown field, expected one of exec, mail,"),
+        (1, "role.web-admin.approval", "it is missing"),
+        (
+            2,
+            "role.web-admin.members",
+            "must be a list of texts such as [\"alice\", \"@webops\"]; this is a text",
+        ),
+        (3, "role.web-admin.max_duration", "this is a number without quotes"),
+        (4, "role.web-admin.default_duraton", "unknown field"),
+        (5, "role.web-admin.run_as", "no user \"nobody1\""),
+        (6, "role.web-admin.end_with_login", "must be true or false, without quotes; this is a text"),
+        (7, "role.web-admin.ticket.required", "must be true or false"),
+        (8, "role.other.approval", "it is missing"),
+        (9, "role.other.members", "must be a list of texts"),
+    ] {
+        assert!(
+            found.iter().any(|(l, k, message)| (*l, *k) == (line, key) && message.contains(part)),
+            "{line} {key} {part}: {found:#?}"
+        );
+    }
+}
+
+/// Every key that the files may have is known to both checks of them.
+#[test]
+fn both_checks_of_the_form_know_the_same_keys() {
+    let whole = "[role.x]\ndescription = \"d\"\nmembers = [\"alice\"]\nrun_as = [\"root\"]\nservices = [\"sudo\"]\n\
+        default_duration = \"5m\"\nmax_duration = \"1h\"\nreason = { min_length = 1 }\nticket = { required = false, pattern = \"x\" }\n\
+        unused_for = \"5m\"\nidle_timeout = \"5m\"\nend_with_login = true\nwithout_forwarding = true\non_expiry = \"deny-new\"\n\
+        on_expiry_limit = \"5m\"\n[role.x.approval]\nfrom = [\"bob\"]\ncount = 1\n";
+    let policy = loaded("", &[("x.toml", whole)], |_| {}).unwrap();
+    assert_eq!(policy.roles.len(), 1);
+    let role = whole.replace("deny-new", "never");
+    assert!(loaded("", &[("x.toml", &role)], |_| {}).is_err(), "a word that is none of the known ones");
+}
+
+/// People in groups as the tests want them.
+struct Groups;
+
+impl Directory for Groups {
+    fn user(&self, name: &str) -> Result<Option<UserId>, String> {
+        Few.user(name)
+    }
+
+    fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
+        Few.group(name)
+    }
+
+    fn listed_in(&self, group: &str) -> Option<Vec<String>> {
+        Some(if group == "webops" { vec!["alice".into()] } else { Vec::new() })
+    }
+}
+
+#[test]
+fn what_cannot_work_is_a_warning_at_its_line_and_refuses_nothing() {
+    let warned = |settings: &str, members: &str, from: &str, count: u32| {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("roles.d")).unwrap();
+        for path in [folder.path().to_owned(), folder.path().join("roles.d")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::write(folder.path().join("jitd.toml"), settings).unwrap();
+        if !members.is_empty() {
+            let role = format!(
+                "[role.x]\nmembers = [{members}]\n[role.x.approval]\nfrom = [{from}]\ncount = {count}\n"
+            );
+            fs::write(folder.path().join("roles.d/x.toml"), role).unwrap();
+        }
+        let (policy, warnings) = super::check(folder.path(), &Groups, WallTime(1));
+        assert!(policy.is_some() && load(folder.path(), &Groups, WallTime(1)).is_ok(), "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.severity == Severity::Warning));
+        let found = warnings.into_iter().map(|it| format!("{}:{} {}", it.line, it.key, it.message));
+        found.collect::<Vec<_>>()
+    };
+    let operators = "operators = [\"bob\"]\n";
+    assert!(warned(operators, "\"@webops\"", "\"bob\"", 1).is_empty());
+    for (settings, members, from, count, expected) in [
+        (
+            operators,
+            "\"@webops\"",
+            "\"alice\"",
+            1,
+            "4:role.x.approval.from nobody approves their own request",
+        ),
+        (operators, "\"alice\", \"bob\"", "\"bob\"", 1, "there are not 1 for bob; they cannot get it"),
+        (
+            operators,
+            "\"alice\"",
+            "\"bob\"",
+            2,
+            "5:role.x.approval.count it takes 2 different approvers, and there are 1: bob",
+        ),
+        (operators, "\"@leads\"", "\"bob\"", 1, "2:role.x.members group \"leads\" has no members"),
+        (operators, "", "", 1, "0: there is no role"),
+        ("", "\"alice\"", "\"bob\"", 1, "0:operators nobody but root can grant or revoke"),
+    ] {
+        let found = warned(settings, members, from, count);
+        assert!(found.iter().any(|it| it.contains(expected)), "{expected}: {found:?}");
+    }
 }

@@ -292,3 +292,30 @@ fn who_uses_the_window_of_somebody_else_is_told() {
     assert_eq!(named(&alerts), ["login-mismatch"]);
     assert!(alerts[0].facts.detail.as_deref().unwrap().contains("logged in with uid 9"));
 }
+
+#[test]
+fn a_stack_that_is_broken_restored_and_broken_again_raises_two_alerts_that_name_the_service() {
+    let stack = |event, service: &str, minute| {
+        let mut draft = record(event, 0, minute);
+        let detail = (event == What::StackBroken).then(|| "/etc/pam.d/x:3: it does not ask".to_owned());
+        draft.facts = Facts { service: Some(service.into()), detail, ..Facts::default() };
+        draft
+    };
+    let (broken, restored) = (What::StackBroken, What::StackRestored);
+    let records = [
+        stack(broken, "sudo-i", 0),
+        stack(broken, "sudo", 1),
+        stack(restored, "sudo-i", 2),
+        stack(broken, "sudo-i", 3),
+        // Of sudo nothing was restored, so its second alert is held back.
+        stack(broken, "sudo", 4),
+    ];
+    let alerts = raised(&AlertRules::default(), &records);
+    let services: Vec<_> = alerts.iter().filter_map(|alert| alert.facts.service.as_deref()).collect();
+    assert_eq!(services, ["sudo-i", "sudo", "sudo-i"]);
+    let detail = alerts[0].facts.detail.as_deref();
+    assert_eq!(
+        detail,
+        Some("sudo-i lets people become root without a window: /etc/pam.d/x:3: it does not ask")
+    );
+}

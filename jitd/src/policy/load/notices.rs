@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use toml::Spanned;
 
 use super::{Loader, Source};
-use crate::core::notices::{Kind, Notices, Program};
+use crate::core::notices::{Kind, Notices, PLACEHOLDERS, Program};
 use crate::policy::file::NotifyTable;
 
 const SENDMAIL: &str = "/usr/sbin/sendmail";
@@ -32,9 +32,12 @@ impl Loader<'_> {
         let sendmail = if mail.is_empty() {
             None
         } else {
-            let usual = Spanned::new(0..0, SENDMAIL.to_owned());
-            self.program(source, "notify.sendmail", table.sendmail.as_ref().unwrap_or(&usual))
+            match &table.sendmail {
+                Some(written) => self.program(source, "notify.sendmail", written),
+                None => self.usual_sendmail(source, table.mail.first().map_or(0..0, Spanned::span)),
+            }
         };
+        table.exec.iter().for_each(|written| self.warn_about_the_webhook(source, written));
         if exec.is_some() || !mail.is_empty() {
             self.unprivileged(source, table.user.as_ref(), &standard.user);
         }
@@ -79,6 +82,9 @@ impl Loader<'_> {
     /// A mail address without anything in it that a mail program or a header could take for something else.
     fn address(&mut self, source: &Source, written: &Spanned<String>) -> Option<String> {
         let address = written.get_ref();
+        if PLACEHOLDERS.contains(&address.as_str()) {
+            return Some(address.clone());
+        }
         let (local, domain) = match address.split_once('@') {
             Some((local, domain)) => (local, Some(domain)),
             None => (address.as_str(), None),
@@ -90,10 +96,28 @@ impl Loader<'_> {
         let good =
             address.len() <= 254 && of(local, b"._%+=-") && domain.is_none_or(|domain| of(domain, b".-"));
         if !good {
-            let message = format!("{address:?} is no mail address such as ops@example.org");
+            let message = format!(
+                "{address:?} is no mail address such as ops@example.org, nor {}",
+                PLACEHOLDERS.join(" or ")
+            );
             self.problem(source, written.span(), "notify.mail", message);
         }
         good.then(|| address.clone())
+    }
+
+    /// The host's own mail program, which nobody has named: what is wrong with it is wrong with the addresses, which stand
+    /// here.
+    fn usual_sendmail(&mut self, source: &Source, addresses: std::ops::Range<usize>) -> Option<Program> {
+        match checked(Path::new(SENDMAIL)) {
+            Ok(real) => Some(Program { named: PathBuf::from(SENDMAIL), real }),
+            Err(message) => {
+                let message = format!(
+                    "no mail can be sent from this host: {message}; install a mail program or name one in notify.sendmail"
+                );
+                self.problem(source, addresses, "notify.mail", message);
+                None
+            }
+        }
     }
 
     /// A program that nobody but root can change or replace.

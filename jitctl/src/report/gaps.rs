@@ -1,0 +1,140 @@
+//! From when to when a PAM stack did not ask jitd, as the records tell it.
+
+use std::collections::BTreeMap;
+
+use jit_proto::record::{Event, Record};
+
+/// A span in which a service let people become root without a window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gap {
+    service: String,
+    from: (String, u64),
+    /// When it was seen to ask again, and by which record; `None` where it was not until the end of the period.
+    to: Option<End>,
+    detail: String,
+}
+
+/// What says that a gap is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// A record that it was restored.
+    Restored(String, u64),
+    /// The daemon started, looked, and found nothing wrong: it was mended at some time before.
+    NotFoundAtStart(String, u64),
+}
+
+/// The gaps that these records tell of, in their order. Records before the period may be among them: a gap may be older.
+pub(super) fn gaps<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Gap> {
+    let mut gaps: Vec<Gap> = Vec::new();
+    let mut open: BTreeMap<String, usize> = BTreeMap::new();
+    for record in records {
+        let at = || (record.time.clone(), record.seq);
+        let service = record.facts.service.clone().unwrap_or_default();
+        match record.event {
+            Event::StackBroken => match open.get(&service).and_then(|index| gaps.get_mut(*index)) {
+                // The daemon does not remember over a restart, and says it again.
+                Some(gap) => gap.to = None,
+                None => {
+                    open.insert(service.clone(), gaps.len());
+                    let detail = record.facts.detail.clone().unwrap_or_default();
+                    gaps.push(Gap { service, from: at(), to: None, detail });
+                }
+            },
+            Event::StackRestored => {
+                if let Some(gap) = open.remove(&service).and_then(|index| gaps.get_mut(index)) {
+                    let (time, seq) = at();
+                    gap.to = Some(End::Restored(time, seq));
+                }
+            }
+            Event::DaemonStarted => {
+                for index in open.values() {
+                    if let Some(gap) = gaps.get_mut(*index).filter(|gap| gap.to.is_none()) {
+                        let (time, seq) = at();
+                        gap.to = Some(End::NotFoundAtStart(time, seq));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    gaps
+}
+
+impl Gap {
+    /// Whether it was over before this record.
+    pub(super) fn ends_before(&self, first: u64) -> bool {
+        match &self.to {
+            Some(End::Restored(_, seq) | End::NotFoundAtStart(_, seq)) => *seq < first,
+            None => false,
+        }
+    }
+
+    /// A sentence for whoever reads the report.
+    pub(super) fn sentence(&self) -> String {
+        let Self { service, from: (from, seq), to, detail } = self;
+        let to = match to {
+            None => "to the end of the period".to_owned(),
+            Some(End::Restored(time, seq)) => format!("to {time} (record {seq})"),
+            Some(End::NotFoundAtStart(time, seq)) => {
+                format!(
+                    "to some time before {time}, when the daemon started and found it asking (record {seq})"
+                )
+            }
+        };
+        format!(
+            "The PAM stack of {service} was seen not to ask from {from} (record {seq}) {to}; {service} opened without a \
+             window then: {detail}."
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_proto::record::Facts;
+
+    fn record(seq: u64, event: Event, service: &str) -> Record {
+        let facts = Facts {
+            service: Some(service.to_owned()).filter(|it| !it.is_empty()),
+            detail: Some("it does not".into()),
+            ..Facts::default()
+        };
+        Record {
+            v: 1,
+            seq,
+            prev: String::new(),
+            time: format!("t{seq}"),
+            boot_us: 1,
+            boot_id: String::new(),
+            event,
+            facts,
+        }
+    }
+
+    #[test]
+    fn each_gap_has_its_begin_and_its_end() {
+        let records = [
+            record(1, Event::StackBroken, "sudo-i"),
+            record(2, Event::StackRestored, "sudo-i"),
+            record(3, Event::StackBroken, "sudo"),
+            record(4, Event::DaemonStarted, ""),
+            record(5, Event::StackBroken, "sudo"),
+            record(6, Event::StackBroken, "sudo-i"),
+            record(7, Event::StackRestored, "sudo"),
+            record(8, Event::DaemonStarted, ""),
+            record(9, Event::StackBroken, "su"),
+        ];
+        let found = gaps(records.iter());
+        let said: Vec<String> = found.iter().map(Gap::sentence).collect();
+        assert_eq!(said.len(), 4, "{said:#?}");
+        for (nth, part) in [
+            (0, "sudo-i was seen not to ask from t1 (record 1) to t2 (record 2)"),
+            (1, "sudo was seen not to ask from t3 (record 3) to t7 (record 7)"),
+            (2, "from t6 (record 6) to some time before t8,"),
+            (3, "from t9 (record 9) to the end of the period"),
+        ] {
+            assert!(said[nth].contains(part), "{part}: {}", said[nth]);
+        }
+        assert!(found[0].ends_before(3) && !found[1].ends_before(7) && !found[3].ends_before(99));
+    }
+}

@@ -1,0 +1,88 @@
+//! Whether those who may ask for a role are in sudoers at all: a window opens nothing to somebody sudo refuses anyway.
+
+use std::collections::BTreeSet;
+
+use jit_proto::view::{ProblemView, RoleView, Severity};
+
+use crate::report::standing::{SudoRule, members_of_group, sudo_rules};
+
+/// Warnings about members of these roles who are in no rule of sudoers.
+///
+/// # Errors
+/// Why it cannot be told: this is not root, or sudoers cannot be read.
+pub(crate) fn warnings(roles: &[RoleView]) -> Result<Vec<ProblemView>, String> {
+    Ok(missing(&sudo_rules()?, roles, members_of_group))
+}
+
+/// `people_of` says who is in a group.
+fn missing(
+    rules: &[SudoRule],
+    roles: &[RoleView],
+    people_of: impl Fn(&str) -> Vec<String>,
+) -> Vec<ProblemView> {
+    let mut known = BTreeSet::new();
+    for rule in rules {
+        match rule.who.as_str() {
+            // Everybody; or a netgroup, a uid or a gid, behind which anybody may be.
+            "ALL" => return Vec::new(),
+            who if who.starts_with(['+', '#', ':']) || who.starts_with("%#") || who.starts_with("%:") => {
+                return Vec::new();
+            }
+            who if who.starts_with('%') => known.extend(rule.members.iter().cloned()),
+            who => drop(known.replace(who.to_owned())),
+        }
+    }
+    let mut warnings = Vec::new();
+    for role in roles.iter().filter(|role| role.services.iter().any(|service| service.starts_with("sudo"))) {
+        let mut members = BTreeSet::new();
+        for name in &role.members {
+            match name.strip_prefix('@') {
+                Some(group) => members.extend(people_of(group)),
+                None => members.extend([name.clone()]),
+            }
+        }
+        let outside: Vec<String> = members.into_iter().filter(|name| !known.contains(name)).collect();
+        if !outside.is_empty() {
+            let people = outside.join(", ");
+            let role = &role.name;
+            warnings.push(ProblemView {
+                file: "/etc/sudoers".to_owned(),
+                line: 0,
+                key: String::new(),
+                message: format!(
+                    "no rule names {people}, who may ask for role {role}: sudo refuses them in a window too"
+                ),
+                severity: Severity::Warning,
+            });
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::tests::a_role;
+
+    fn rule(who: &str, members: &[&str]) -> SudoRule {
+        SudoRule {
+            who: who.into(),
+            members: members.iter().map(|&name| name.to_owned()).collect(),
+            run_as: "ALL".into(),
+            commands: vec!["ALL".into()],
+            password: true,
+        }
+    }
+
+    #[test]
+    fn a_member_whom_no_rule_names_is_named() {
+        let roles = [RoleView { members: vec!["alice".into(), "@webops".into()], ..a_role("x") }];
+        let people = |_: &str| vec!["dave".to_owned(), "erin".to_owned()];
+        let found = missing(&[rule("alice", &[]), rule("%sudo", &["dave"])], &roles, people);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].message.starts_with("no rule names erin, who may ask"), "{found:?}");
+        for who in ["ALL", "+admins", "#1000"] {
+            assert!(missing(&[rule(who, &[])], &roles, people).is_empty(), "{who}");
+        }
+    }
+}

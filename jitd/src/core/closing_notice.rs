@@ -1,0 +1,62 @@
+//! What the terminals of a session are told as it is ended: that it is over, why, and how to go on.
+
+use jit_proto::moment::spoken;
+
+use super::ledger::{EndedBy, Grant, GrantState, Session};
+use super::policy::Role;
+
+/// The lines, before the first signal; none where nobody is left to read them (`parent`: the outer session is told).
+/// `grant` is the session's grant as it is closed, if it is.
+#[must_use]
+pub(super) fn lines(
+    session: &Session,
+    why: EndedBy,
+    grant: Option<&Grant>,
+    role: Option<&Role>,
+) -> Vec<String> {
+    let (who, name) = (&session.holder.name, &session.role);
+    let why = match why {
+        EndedBy::Expired if session.lingers_until.is_some() => "the time it had to finish is over".to_owned(),
+        EndedBy::Expired => "its time is over".to_owned(),
+        EndedBy::Released if matches!(grant.map(|grant| &grant.state), Some(GrantState::Unused { .. })) => {
+            "it was not used".to_owned()
+        }
+        EndedBy::Released => "it was released".to_owned(),
+        EndedBy::Revoked => match grant.map(|grant| &grant.state) {
+            Some(GrantState::Revoked { by, reason, .. }) => {
+                format!("{} revoked it: {}", by.name, reason.as_str())
+            }
+            _ => "it was revoked".to_owned(),
+        },
+        EndedBy::Withdrawn => match grant.map(|grant| &grant.state) {
+            Some(GrantState::Withdrawn { why, .. }) => format!("it was withdrawn: {why}"),
+            _ => "it was withdrawn".to_owned(),
+        },
+        EndedBy::Idle => {
+            let after = role.and_then(|role| role.idle_timeout).map(spoken);
+            let after = after.map_or(String::new(), |after| format!(" for {after}"));
+            return vec![
+                format!("jit: this session of {who} for {name} ends now: nothing happened in it{after}."),
+                "jit: the window is still open; sudo begins another session.".to_owned(),
+            ];
+        }
+        EndedBy::Logout => {
+            return vec![format!("jit: this session of {who} for {name} ends now: its login has ended.")];
+        }
+        EndedBy::Unrecorded => {
+            return vec![format!(
+                "jit: this session of {who} for {name} ends now: its record could not be written to the disk."
+            )];
+        }
+        EndedBy::Orphaned => "jitd found no live grant for it when it started".to_owned(),
+        EndedBy::Exited | EndedBy::Parent | EndedBy::Boot => return Vec::new(),
+    };
+    let mut lines = vec![
+        format!("jit: the window of {who} for {name} has closed: {why}."),
+        "jit: what was started in it ends now.".to_owned(),
+    ];
+    if let Some(role) = role {
+        lines.push(format!("jit: to go on, type:  {}", role.request_line()));
+    }
+    lines
+}
