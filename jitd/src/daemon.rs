@@ -58,7 +58,8 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let cursors = Cursors::at(store.sent()?);
     let stored = store.ledger()?;
     let were_open: Vec<_> = stored.sessions.values().cloned().collect();
-    let (ledger, mut after_start) = reconcile(stored, &sessions::scopes(), &clock.now());
+    let scopes = sessions::scopes().context("the scopes of sessions")?;
+    let (ledger, mut after_start) = reconcile(stored, &scopes, &clock.now());
     let went_with_the_boot =
         were_open.iter().map(|s| s.id).filter(|id| !ledger.sessions.contains_key(id)).collect();
     if let Some(problem) = store.seal_lost() {

@@ -182,8 +182,67 @@ pub fn login_in(cgroup: &str) -> Option<String> {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn all_pids() -> io::Result<Vec<u32>> {
-    let entries = fs::read_dir("/proc")?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(pids)
+}
+
+/// Whether a process is in this audit session. One that has ended is in none.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn has_tag(pid: u32, tag: u32) -> io::Result<bool> {
+    match audit_session(pid) {
+        Err(error) if has_gone(&error) => Ok(false),
+        other => Ok(other? == Some(tag)),
+    }
+}
+
+/// Those of these processes that are in an audit session.
+///
+/// # Errors
+/// When one of them is there and cannot be read.
+pub fn tagged(pids: impl IntoIterator<Item = u32>, tag: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for pid in pids {
+        if has_tag(pid, tag)? {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// The process that a thread belongs to (proc_pid_status(5), `Tgid`); `None` where the thread has ended.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn leader_of(thread: u32) -> io::Result<Option<u32>> {
+    let status = match slurp(format!("/proc/{thread}/status")) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    leader.map(Some).ok_or_else(|| odd("status"))
+}
+
+/// Whether a process is there still, and is the one that started at that time.
+///
+/// # Errors
+/// When that cannot be told.
+pub fn is_there(main: MainProcess) -> io::Result<bool> {
+    match start_of(main.pid) {
+        Err(error) if has_gone(&error) => Ok(false),
+        other => Ok(other? == main.start),
+    }
+}
+
+/// Whether an error of `/proc` says that the process has ended: its folder is not there, or ended while it was read.
+#[must_use]
+pub fn has_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+        || error.kind() == io::ErrorKind::NotFound
 }
 
 /// The pid that was given out last in this pid namespace (proc_loadavg(5), field 5).
@@ -257,11 +316,17 @@ fn is_opened_for_writing(pid: u32, descriptor: &str) -> bool {
     flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
 }
 
-/// The state letter of a process (proc_pid_stat(5), field 3).
-#[must_use]
-pub fn state_of(pid: u32) -> Option<char> {
-    let stat = slurp(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
+/// The state letter of a process (proc_pid_stat(5), field 3); `None` where it has ended and been reaped.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn state_of(pid: u32) -> io::Result<Option<char>> {
+    let stat = match slurp(format!("/proc/{pid}/stat")) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.map(Some).ok_or_else(|| odd("stat"))
 }
 
 /// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).

@@ -2,6 +2,8 @@
 
 pub mod cgroup;
 
+mod hierarchy;
+
 pub mod systemd;
 
 pub mod logins;
@@ -144,7 +146,9 @@ fn tell(
 }
 
 /// The sessions whose scope is there, as found at start.
-#[must_use]
-pub fn scopes() -> BTreeSet<SessionId> {
+///
+/// # Errors
+/// When there is no cgroup hierarchy, or it cannot be listed: then nothing is known about them.
+pub fn scopes() -> std::io::Result<BTreeSet<SessionId>> {
     cgroup::all_scopes()
 }

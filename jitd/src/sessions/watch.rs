@@ -196,7 +196,10 @@ impl Watch {
         let scope_empty = async {
             if contained {
                 // Years are more than any window.
-                let _ = self.tree.scope.wait_until_empty(Duration::from_secs(1 << 30)).await;
+                if let Err(problem) = self.tree.scope.wait_until_empty(Duration::from_secs(1 << 30)).await {
+                    debug!("the scope of session {} cannot be watched: {problem}", self.session.id);
+                    pause(LONGEST_BETWEEN_TRIES).await;
+                }
             } else {
                 std::future::pending().await
             }
@@ -225,15 +228,28 @@ impl Watch {
 
     /// Whether nothing is left of it, in its scope or anywhere else.
     async fn is_over(&mut self) -> bool {
-        let gone = |watch: &Self| {
-            watch.pidfd.is_none() && !watch.tree.scope.is_populated() && watch.tree.outside().is_empty()
-        };
-        if !gone(self) {
+        if !self.is_gone() {
             return false;
         }
-        let looked = self.tree.look_for_strays().await;
-        self.note(looked);
-        gone(self)
+        if let Err(problem) = self.tree.look_for_strays().await {
+            self.note(Err(problem));
+            return false;
+        }
+        self.is_gone()
+    }
+
+    /// Whether nothing is left of it where it was seen. What cannot be read is not nothing.
+    fn is_gone(&self) -> bool {
+        let gone = || -> io::Result<bool> {
+            Ok(self.pidfd.is_none() && !self.tree.scope.is_populated()? && self.tree.outside()?.is_empty())
+        };
+        gone().unwrap_or_else(|problem| {
+            error!(
+                "it cannot be told whether session {} is over, and so it is not: {problem}",
+                self.session.id
+            );
+            false
+        })
     }
 
     /// Makes the scope and moves everything of the session into it.
@@ -254,8 +270,8 @@ impl Watch {
         if self.pidfd.is_some() {
             pids.push(self.session.main.pid);
         }
-        pids.extend(self.tree.outside());
-        pids.extend(self.tree.scope.all_pids());
+        pids.extend(self.tree.outside().map_err(|error| error.to_string())?);
+        pids.extend(self.tree.scope.all_pids().map_err(|error| error.to_string())?);
         let mut problem = "none of its processes is there".to_owned();
         for pid in pids {
             let last = self.until.since(boot_now()).max(LEAST_LIMIT);
@@ -351,7 +367,7 @@ impl Watch {
 
     /// Ends it, however often that takes.
     async fn end(&mut self, manner: Manner, due: BootTime) {
-        if matches!(manner, Manner::Ask(_)) && !self.tree.scope.is_populated() {
+        if matches!(manner, Manner::Ask(_)) && !self.tree.scope.is_populated().unwrap_or(true) {
             // What is frozen and ended as a whole leaves the terminal as it was; what is swept up does not.
             let contained = tokio::time::timeout(CONTAIN_LIMIT, self.contain()).await;
             if let Some(problem) = contained.map_or(Some("PID 1 does not answer".to_owned()), Result::err) {
