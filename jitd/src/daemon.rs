@@ -112,7 +112,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         }
         drop(ended);
     });
-    tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd));
+    tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd, interval.clone()));
     sessions::logins::watch(connection.clone(), engine.clone()).await.context("logind on the system bus")?;
     let (alarm_engine, alarm_clock) = (engine.clone(), clock.clone());
     tokio::spawn(async move {

@@ -10,9 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::fs::{
-    CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, open as open_path, openat2,
-};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, open as open_path, openat2};
 
 use crate::process;
 
