@@ -61,7 +61,8 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let cursors = Cursors::at(store.sent()?);
     let stored = store.ledger()?;
     let were_open: Vec<_> = stored.sessions.values().cloned().collect();
-    let (ledger, mut after_start) = reconcile(stored, &sessions::scopes(), &clock.now());
+    let scopes = sessions::scopes().context("the scopes of sessions")?;
+    let (ledger, mut after_start) = reconcile(stored, &scopes, &clock.now());
     let went_with_the_boot =
         were_open.iter().map(|s| s.id).filter(|id| !ledger.sessions.contains_key(id)).collect();
     if let Some(problem) = store.seal_lost() {
@@ -114,7 +115,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         }
         drop(ended);
     });
-    tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd));
+    tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd, interval.clone()));
     sessions::logins::watch(connection.clone(), engine.clone()).await.context("logind on the system bus")?;
     let (alarm_engine, alarm_clock) = (engine.clone(), clock.clone());
     tokio::spawn(async move {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jit_proto::escape::word;
-use jit_proto::identity::{SessionId, UserId};
+use jit_proto::identity::{GroupId, SessionId, UserId};
 use jit_proto::names::session_of_scope;
 use jit_proto::render::words;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -211,8 +211,99 @@ pub fn login_in(cgroup: &str) -> Option<String> {
 /// # Errors
 /// When `/proc` cannot be read.
 pub fn all_pids() -> io::Result<Vec<u32>> {
-    let entries = fs::read_dir("/proc")?;
-    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(pids)
+}
+
+/// Whether a process is in this audit session. One that has ended is in none.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn has_tag(pid: u32, tag: u32) -> io::Result<bool> {
+    match audit_session(pid) {
+        Err(error) if has_gone(&error) => Ok(false),
+        other => Ok(other? == Some(tag)),
+    }
+}
+
+/// Those of these processes that are in an audit session.
+///
+/// # Errors
+/// When one of them is there and cannot be read.
+pub fn tagged(pids: impl IntoIterator<Item = u32>, tag: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for pid in pids {
+        if has_tag(pid, tag)? {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// The process that a thread belongs to (proc_pid_status(5), `Tgid`); `None` where the thread has ended.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn leader_of(thread: u32) -> io::Result<Option<u32>> {
+    let status = match slurp(format!("/proc/{thread}/status")) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    leader.map(Some).ok_or_else(|| odd("status"))
+}
+
+/// Whether a process is there still, and is the one that started at that time.
+///
+/// # Errors
+/// When that cannot be told.
+pub fn is_there(main: MainProcess) -> io::Result<bool> {
+    match start_of(main.pid) {
+        Err(error) if has_gone(&error) => Ok(false),
+        other => Ok(other? == main.start),
+    }
+}
+
+/// The ids of a process, as far as its groups go (proc_pid_status(5), `Uid`, `Gid`, `Groups`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    /// Its real uid.
+    pub uid: UserId,
+    /// Its real gid.
+    pub gid: GroupId,
+    /// Its effective, saved and file system gid.
+    pub others: [GroupId; 3],
+    /// Its supplementary groups.
+    pub supplementary: Vec<GroupId>,
+}
+
+/// The ids of a process; `None` where it has ended.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn ids_of(pid: u32) -> io::Result<Option<Ids>> {
+    let status = match slurp(format!("/proc/{pid}/status")) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let ids = |key: &str| -> io::Result<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or_else(|| odd("status"))?;
+        line.split_whitespace().map(|word| word.parse().map_err(|_| odd("status"))).collect()
+    };
+    let uid = UserId(*ids("Uid:")?.first().ok_or_else(|| odd("status"))?);
+    let [gid, others @ ..]: [u32; 4] = ids("Gid:")?.try_into().map_err(|_| odd("status"))?;
+    let supplementary = ids("Groups:")?.into_iter().map(GroupId).collect();
+    Ok(Some(Ids { uid, gid: GroupId(gid), others: others.map(GroupId), supplementary }))
+}
+
+/// Whether an error of `/proc` says that the process has ended: its folder is not there, or ended while it was read.
+#[must_use]
+pub fn has_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+        || error.kind() == io::ErrorKind::NotFound
 }
 
 /// The pid that was given out last in this pid namespace (proc_loadavg(5), field 5).
@@ -286,11 +377,17 @@ fn is_opened_for_writing(pid: u32, descriptor: &str) -> bool {
     flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
 }
 
-/// The state letter of a process (proc_pid_stat(5), field 3).
-#[must_use]
-pub fn state_of(pid: u32) -> Option<char> {
-    let stat = slurp(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.trim_start().chars().next()
+/// The state letter of a process (proc_pid_stat(5), field 3); `None` where it has ended and been reaped.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn state_of(pid: u32) -> io::Result<Option<char>> {
+    let stat = match slurp(format!("/proc/{pid}/stat")) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.map(Some).ok_or_else(|| odd("stat"))
 }
 
 /// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).

@@ -40,7 +40,11 @@ pub struct Doomed {
 /// after [`Reaping::again`]. `first_signal` is set when the first signal goes out.
 pub async fn end(doomed: &Doomed, reaping: &mut Reaping, first_signal: &mut Option<Duration>) -> EndReport {
     let mut kill = None;
-    let mut act = reaping.next(Seen::Begin { populated: doomed.scope.is_populated() });
+    let populated = doomed.scope.is_populated().unwrap_or_else(|error| {
+        warn!("it cannot be told whether a session's cgroup is empty: {error}");
+        true
+    });
+    let mut act = reaping.next(Seen::Begin { populated });
     loop {
         if first_signal.is_none() && matches!(act, Act::Signal(_) | Act::KillAll | Act::End(_)) {
             *first_signal = Some(boot_now().since(doomed.due));
@@ -109,36 +113,47 @@ fn thaw(scope: &Scope) {
     }
 }
 
-/// What is in the scopes.
+/// What is in the scopes; `None` where that cannot be told.
 async fn listed(doomed: &Doomed) -> Option<Vec<Found>> {
-    let pids = doomed.scope.all_pids();
-    let look_at_all = |pids: Vec<u32>| -> Vec<Found> {
-        pids.into_iter().enumerate().filter_map(|(nth, pid)| look_at(pid, nth < MOST_NAMED)).collect()
+    let look_at_all = |pids: Vec<u32>| -> io::Result<Vec<Found>> {
+        let found = pids.into_iter().enumerate().map(|(nth, pid)| look_at(pid, nth < MOST_NAMED));
+        found.filter_map(Result::transpose).collect()
     };
-    if pids.len() <= FEW {
-        return Some(look_at_all(pids));
-    }
-    blocking(move || look_at_all(pids)).await
+    let found = match doomed.scope.all_pids() {
+        Ok(pids) if pids.len() <= FEW => look_at_all(pids),
+        Ok(pids) => blocking(move || look_at_all(pids)).await?,
+        Err(error) => Err(error),
+    };
+    found.inspect_err(|error| warn!("a session's cgroup cannot be listed: {error}")).ok()
 }
 
 /// Whatever carries the tag or lives in the scopes still, and the process that knocked where it does.
 async fn swept(doomed: &Doomed) -> Option<Vec<Found>> {
     let Doomed { scope, tag, main, .. } = doomed.clone();
-    let found = blocking(move || -> io::Result<Vec<Found>> {
-        let mut pids = scope.all_pids();
+    let found = blocking(move || -> io::Result<(Vec<Found>, Option<io::Error>)> {
+        // What can be found is ended, although something else cannot be read.
+        let (mut pids, unknown) = match scope.all_pids() {
+            Ok(pids) => (pids, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
         if let Some(tag) = tag {
-            let tagged = |pid: &u32| process::audit_session(*pid).is_ok_and(|session| session == Some(tag));
-            pids.extend(process::all_pids()?.into_iter().filter(tagged));
+            pids.extend(process::tagged(process::all_pids()?, tag)?);
         }
-        if process::open(main).is_ok() {
+        if process::is_there(main)? {
             pids.push(main.pid);
         }
         pids.sort_unstable();
         pids.dedup();
-        Ok(pids.into_iter().filter_map(|pid| look_at(pid, true)).collect())
+        let found: io::Result<Vec<Found>> =
+            pids.into_iter().filter_map(|pid| look_at(pid, true).transpose()).collect();
+        Ok((found?, unknown))
     });
     match found.await? {
-        Ok(found) => Some(found),
+        Ok((found, None)) => Some(found),
+        Ok((found, Some(error))) => {
+            warn!("it cannot be told what a session's cgroup holds: {error}");
+            (!found.is_empty()).then_some(found)
+        }
         Err(error) => {
             warn!("/proc cannot be read to the end: {error}");
             None
@@ -147,11 +162,21 @@ async fn swept(doomed: &Doomed) -> Option<Vec<Found>> {
 }
 
 /// A process that still holds something: one that is dead and only waits to be reaped does not.
-fn look_at(pid: u32, named: bool) -> Option<Found> {
-    let state = process::state_of(pid).filter(|state| !matches!(state, 'Z' | 'X'))?;
-    let main = MainProcess { pid, start: process::start_of(pid).ok()? };
+///
+/// # Errors
+/// When it is there and cannot be read.
+fn look_at(pid: u32, named: bool) -> io::Result<Option<Found>> {
+    let Some(state) = process::state_of(pid)?.filter(|state| !matches!(state, 'Z' | 'X')) else {
+        return Ok(None);
+    };
+    let start = match process::start_of(pid) {
+        Err(error) if process::has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let main = MainProcess { pid, start };
     let line = if named { process::describe(main) } else { String::new() };
-    Some(Found { process: main, exe: process::exe_of(pid), stopped: matches!(state, 'T' | 't'), line })
+    let stopped = matches!(state, 'T' | 't');
+    Ok(Some(Found { process: main, exe: process::exe_of(pid), stopped, line }))
 }
 
 fn send(signals: &[(MainProcess, Sent)]) {
@@ -168,23 +193,30 @@ fn send(signals: &[(MainProcess, Sent)]) {
     }
 }
 
-/// Kills all of them, and then waits for each, all in all for so long; returns how many are still not dead.
+/// Kills all of them, and then waits for each, all in all for so long; returns how many are not known to be dead.
 fn kill_and_wait(processes: &[MainProcess]) -> u64 {
-    let killed: Vec<_> = processes
-        .iter()
-        .filter_map(|process| {
-            let pidfd = process::open(*process).ok()?;
-            // One that cannot be killed is found by the wait.
-            let _ = process::signal(&pidfd, Signal::KILL);
-            Some(pidfd)
-        })
-        .collect();
+    let mut unknown = 0;
+    let mut killed = Vec::new();
+    for process in processes {
+        match process::open(*process) {
+            Ok(pidfd) => {
+                // One that cannot be killed is found by the wait.
+                let _ = process::signal(&pidfd, Signal::KILL);
+                killed.push(pidfd);
+            }
+            Err(error) if process::has_gone(&error) => {}
+            Err(error) => {
+                warn!("process {} cannot be opened: {error}", process.pid);
+                unknown += 1;
+            }
+        }
+    }
     let begun = boot_now();
     let dead = |pidfd: &std::os::fd::OwnedFd| {
         let left = DEATH_LIMIT.saturating_sub(boot_now().since(begun));
         process::wait_for_end(pidfd.as_fd(), left).unwrap_or(false)
     };
-    killed.iter().filter(|pidfd| !dead(pidfd)).count() as u64
+    unknown + killed.iter().filter(|pidfd| !dead(pidfd)).count() as u64
 }
 
 /// A walk over many processes is not for the thread that answers the gate.

@@ -165,6 +165,8 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
     for (event, what) in [
         (Event::PolicyRefused, "A policy was not accepted"),
         (Event::ClockStepped, "The clock was set"),
+        (Event::SessionGroup, "A session had a group that its role does not give"),
+        (Event::ScopeTampered, "The limit of a session, or a unit of jitd, was tampered with"),
         (Event::StackBroken, "A PAM stack does not ask"),
         (Event::SinkDown, "Records were not forwarded"),
         (Event::LimitReached, "A user reached a limit"),

@@ -510,6 +510,8 @@ impl Gathered {
             | Event::PolicyLoaded
             | Event::PolicyRefused
             | Event::ClockStepped
+            | Event::SessionGroup
+            | Event::ScopeTampered
             | Event::StackBroken
             | Event::StackRestored
             | Event::LimitReached

@@ -48,6 +48,16 @@ pub(super) fn lines(
                 "jit: this session of {who} for {name} ends now: its record could not be written to the disk."
             )];
         }
+        EndedBy::Group => {
+            return vec![format!(
+                "jit: this session of {who} for {name} ends now: a process of it has a group that the role does not give."
+            )];
+        }
+        EndedBy::Tampered => {
+            return vec![format!(
+                "jit: this session of {who} for {name} ends now: PID 1 cannot be made to hold its time limit."
+            )];
+        }
         EndedBy::Orphaned => "jitd found no live grant for it when it started".to_owned(),
         EndedBy::Exited | EndedBy::Parent | EndedBy::Boot => return Vec::new(),
     };

@@ -36,6 +36,8 @@ mod eligible;
 
 pub mod reaping;
 
+pub mod group_option;
+
 pub mod idle;
 
 mod facts;

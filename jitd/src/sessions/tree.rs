@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::io;
 
+use tracing::debug;
+
 use super::cgroup::{self, Scope};
 use crate::core::ledger::{MainProcess, Session};
 use crate::process;
@@ -44,21 +46,37 @@ impl Tree {
         }
     }
 
-    /// Processes of it outside of its scopes, in the places where it was seen.
-    pub(super) fn outside(&self) -> Vec<u32> {
+    /// Processes of it outside of its scopes, in the places where it was seen; where one of these cannot be read, wherever
+    /// they are.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read either.
+    pub(super) fn outside(&self) -> io::Result<Vec<u32>> {
         let Some(tag) = self.tag else {
-            return if self.main_is_outside() { vec![self.main.pid] } else { Vec::new() };
+            return Ok(if self.main_is_outside()? { vec![self.main.pid] } else { Vec::new() });
         };
-        let pids = self.homes.iter().flat_map(|home| cgroup::pids_in(home));
-        pids.filter(|pid| has_tag(*pid, tag)).collect()
+        let homes: io::Result<Vec<Vec<u32>>> = self.homes.iter().map(|home| cgroup::pids_in(home)).collect();
+        match homes {
+            Ok(homes) => process::tagged(homes.into_iter().flatten(), tag),
+            Err(error) => {
+                debug!("a cgroup where processes of a session are cannot be read: {error}");
+                let mut outside = Vec::new();
+                for pid in process::tagged(process::all_pids()?, tag)? {
+                    if !is_in_a_scope(pid)? {
+                        outside.push(pid);
+                    }
+                }
+                Ok(outside)
+            }
+        }
     }
 
     /// Moves what is outside, or in an older scope, into this one, until a full pass finds nothing.
     pub(super) fn gather(&self, generation: u32) -> io::Result<()> {
         for _ in 0..MOST_PASSES {
-            let mut astray = self.outside();
+            let mut astray = self.outside()?;
             for older in 0..generation {
-                astray.extend(self.scope.pids_of(older));
+                astray.extend(self.scope.pids_of(older)?);
             }
             if astray.is_empty() {
                 return Ok(());
@@ -82,29 +100,28 @@ impl Tree {
         if !(first..first.saturating_add(FEW_PIDS)).contains(&newest) {
             return self.look_everywhere().await;
         }
-        (first..=newest).filter(|pid| has_tag(*pid, tag)).for_each(|pid| self.saw(pid));
+        process::tagged(first..=newest, tag)?.into_iter().for_each(|pid| self.saw(pid));
         Ok(())
     }
 
     /// Notes where its processes are: a walk over all of `/proc`, which is not for the thread that answers the gate.
     pub(super) async fn look_everywhere(&mut self) -> io::Result<()> {
         let Some(tag) = self.tag else { return Ok(()) };
-        let walk = move || -> io::Result<Vec<u32>> {
-            Ok(process::all_pids()?.into_iter().filter(|pid| has_tag(*pid, tag)).collect())
-        };
+        let walk = move || -> io::Result<Vec<u32>> { process::tagged(process::all_pids()?, tag) };
         let found = tokio::task::spawn_blocking(walk).await.map_err(io::Error::other)??;
         found.into_iter().for_each(|pid| self.saw(pid));
         Ok(())
     }
 
-    fn main_is_outside(&self) -> bool {
-        let alive = process::open(self.main).is_ok();
-        let cgroup = process::cgroup_of(self.main.pid).ok().flatten();
-        alive && cgroup.is_some_and(|cgroup| process::session_in(&cgroup).is_none())
+    fn main_is_outside(&self) -> io::Result<bool> {
+        Ok(process::is_there(self.main)? && !is_in_a_scope(self.main.pid)?)
     }
 }
 
-pub(super) fn has_tag(pid: u32, tag: u32) -> bool {
-    // A process that cannot be read any more has ended.
-    process::audit_session(pid).is_ok_and(|session| session == Some(tag))
+/// Whether a process is in a scope of some session; one that has ended is held by none either, and needs none.
+fn is_in_a_scope(pid: u32) -> io::Result<bool> {
+    match process::cgroup_of(pid) {
+        Err(error) if process::has_gone(&error) => Ok(true),
+        other => Ok(other?.is_some_and(|cgroup| process::session_in(&cgroup).is_some())),
+    }
 }

@@ -51,6 +51,10 @@ rules! {
     SessionStuck = "session-stuck";
     /// Somebody acts through an account that is not the one that logged in, or nobody knows who logged in.
     LoginMismatch = "login-mismatch";
+    /// A session had a group that its role does not give.
+    Group = "group";
+    /// PID 1's limit for a session was lifted, or our units were changed.
+    ScopeTampered = "scope-tampered";
     /// A PAM stack does not ask any more.
     StackBroken = "stack-broken";
     /// Somebody causes more work than one user may; one alert for the host, whoever it is.

@@ -13,11 +13,12 @@ use proptest::prelude::*;
 use crate::core::caller::{Caller, Place};
 use crate::core::clock_offset::ClockOffset;
 use crate::core::event::{
-    Change, Command, Commit, Effect, EndReport, Event, Knock, Named, Process, Reply, Stage, Verdict, Which,
+    Change, Command, Commit, Effect, EndReport, Event, GroupAsked, Knock, Named, Process, Reply, Stage,
+    Verdict, Which,
 };
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
 use crate::core::people::{Account, People, Person};
-use crate::core::policy::{OnExpiry, Policy, Role, RunAs, Settings, TicketRule};
+use crate::core::policy::{OnExpiry, Policy, Role, RunAs, RunAsGroups, Settings, TicketRule};
 use crate::core::reconcile::reconcile;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
@@ -327,6 +328,8 @@ impl World {
 
     fn knock(&mut self, stage: Stage, who: u8, process: Process, user: Named) {
         let knock = Knock {
+            group: GroupAsked::Nothing,
+            own_groups: BTreeSet::new(),
             stage,
             process,
             person: Some(person(who)),
@@ -481,6 +484,7 @@ fn policy() -> Policy {
             written: vec![],
             users: if two { BTreeSet::from([UserId::ROOT]) } else { BTreeSet::from([account(1).uid]) },
         },
+        run_as_groups: RunAsGroups::default(),
         services: BTreeSet::from(["sudo".to_owned()]),
         default_duration: WINDOW,
         max_duration: WINDOW,

@@ -1,0 +1,161 @@
+//! The cgroup hierarchy, read below one descriptor of its root.
+//!
+//! Whoever has root may mount something over a cgroup's path. So nothing here crosses a mount point or follows a link
+//! (openat2(2), `RESOLVE_NO_XDEV`, `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`): a path that something is mounted over is an
+//! error, and not an empty folder.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, open as open_path, openat2};
+
+use crate::process;
+
+/// Where the unified hierarchy is mounted.
+const ROOT: &str = "/sys/fs/cgroup";
+/// What statfs(2) says of it (linux/magic.h, `CGROUP2_SUPER_MAGIC`).
+const MAGIC: u64 = 0x6367_7270;
+/// openat2(2) gives up with EAGAIN where something is renamed or mounted meanwhile; so often it is tried.
+const TRIES: u32 = 16;
+/// Deeper is not looked: the kernel sets no limit of its own (cgroup-v2.rst, `cgroup.max.depth`).
+const MAX_DEPTH: usize = 512;
+
+/// The root of the hierarchy, opened by the first that asks: the daemon when it starts.
+///
+/// # Errors
+/// When there is something else, or nothing.
+pub(super) fn root() -> io::Result<&'static OwnedFd> {
+    static OPENED: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(opened) = OPENED.get() {
+        return Ok(opened);
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let opened = open_path(ROOT, flags, Mode::empty())?;
+    let kind = fstatfs(&opened)?.f_type;
+    if u64::try_from(kind).ok() != Some(MAGIC) {
+        return Err(io::Error::other(format!("{ROOT} is no cgroup2 file system (statfs: {kind:#x})")));
+    }
+    Ok(OPENED.get_or_init(|| opened))
+}
+
+/// Opens a file below a folder of the hierarchy.
+///
+/// # Errors
+/// `EXDEV` where something is mounted over it or leads out of the folder, `ELOOP` where a link is in the way; whatever
+/// else open(2) says.
+pub(super) fn open(folder: impl AsFd, path: &str, how: OFlags) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let mut tries = 0;
+    loop {
+        match openat2(folder.as_fd(), path, how | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(rustix::io::Errno::AGAIN) if tries < TRIES => tries += 1,
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Opens a folder below another one.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn open_folder(folder: impl AsFd, path: &str) -> io::Result<OwnedFd> {
+    open(folder, path, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+/// Whether an opened folder has not been removed since.
+///
+/// # Errors
+/// Whatever fstat(2) says.
+pub(super) fn is_there(folder: &OwnedFd) -> io::Result<bool> {
+    match open(folder, "cgroup.procs", OFlags::PATH) {
+        Ok(_) => Ok(true),
+        Err(error) if is_gone(&error) => Ok(false),
+        // It is there all the same; whoever reads it learns what is wrong.
+        Err(_) => Ok(fstat(folder).is_ok()),
+    }
+}
+
+/// The names of the folders in a folder.
+///
+/// # Errors
+/// When it cannot be read to its end.
+pub(super) fn folders(folder: impl AsFd) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if entry.file_type() == FileType::Directory && name != b"." && name != b".." {
+            let name = std::str::from_utf8(name).map_err(|_| {
+                io::Error::new(io::ErrorKind::InvalidData, "the name of a cgroup is no UTF-8")
+            })?;
+            names.insert(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// The processes of a cgroup itself; none if it is gone.
+///
+/// A threaded cgroup does not tell its processes (cgroup-v2.rst, "Threads": EOPNOTSUPP), but its threads; then they are
+/// the leaders of these.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub(super) fn pids(folder: &OwnedFd) -> io::Result<Vec<u32>> {
+    match numbers(folder, "cgroup.procs") {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            let mut leaders = BTreeSet::new();
+            for thread in numbers(folder, "cgroup.threads")? {
+                leaders.extend(process::leader_of(thread)?);
+            }
+            Ok(leaders.into_iter().collect())
+        }
+        other => other,
+    }
+}
+
+/// The processes of a cgroup and of all below it; none if it is gone.
+///
+/// # Errors
+/// When one of them is there and cannot be read, or they are nested deeper than [`MAX_DEPTH`].
+pub(super) fn pids_below(folder: &OwnedFd) -> io::Result<Vec<u32>> {
+    let mut all = pids(folder)?;
+    // One descriptor for each level, so that many cgroups side by side take none from the gate.
+    let mut levels = vec![(folder.try_clone()?, folders(folder)?)];
+    while let Some((folder, names)) = levels.last_mut() {
+        let Some(name) = names.pop_first() else {
+            levels.pop();
+            continue;
+        };
+        let inner = match open_folder(&*folder, &name) {
+            Err(error) if is_gone(&error) => continue,
+            other => other?,
+        };
+        if levels.len() >= MAX_DEPTH {
+            return Err(io::Error::other(format!("cgroups are nested more than {MAX_DEPTH} deep")));
+        }
+        all.extend(pids(&inner)?);
+        let names = folders(&inner)?;
+        levels.push((inner, names));
+    }
+    Ok(all)
+}
+
+/// The numbers in a file, a line each; none if it is gone. A process of another pid namespace shows as 0.
+fn numbers(folder: &OwnedFd, file: &str) -> io::Result<Vec<u32>> {
+    let text = match open(folder, file, OFlags::RDONLY).and_then(|file| io::read_to_string(File::from(file)))
+    {
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        other => other?,
+    };
+    Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|number| *number > 0).collect())
+}
+
+/// Whether an error says that a cgroup, or a process, is not there any more.
+#[must_use]
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ESRCH))
+}
