@@ -31,7 +31,11 @@ fn state(host: &Host, id: &str) -> Result<String> {
 /// The command line, run as somebody else by root inside a window, which writes this login uid first.
 fn as_another(name: &str, loginuid: Option<&str>, words: &str) -> String {
     let write = loginuid.map_or(String::new(), |uid| format!("echo {uid} >/proc/self/loginuid; "));
-    format!("sudo -n sh -c '{write}setpriv --reuid {name} --regid {name} --init-groups jitctl {words}'")
+    // The answer of the gate goes out before the process is in its scope.
+    let in_scope = "while ! grep -q jit.slice /proc/self/cgroup; do :; done; ";
+    format!(
+        "sudo -n sh -c '{in_scope}{write}setpriv --reuid {name} --regid {name} --init-groups jitctl {words}'"
+    )
 }
 
 #[test]
@@ -89,7 +93,8 @@ fn who_is_in_a_window_speaks_for_nobody_else() -> Result<()> {
         ensure!(state(host, &own)? == "cancelled", "he could not take it back");
         dave.run(&format!("sudo -n jitctl release {first}"))?;
         let released = host.record("grant.released", |record| record["user"] == "dave")?;
-        ensure!(released["origin"] == "window" && released["session"].is_u64(), "{released}");
+        let origin = released["origin"].as_str().unwrap_or_default();
+        ensure!(origin.starts_with("window") && released["session"].is_u64(), "{released}");
         dave.run("sudo -n true")?.fails()?;
         Ok(())
     })
@@ -155,18 +160,16 @@ fn jobs_and_user_units_decide_nothing() -> Result<()> {
             host.record("command.refused", |record| record["actor"] == actor && record["origin"] == origin)
         };
         // In his window he becomes bob, and leaves it to at: atd gives the job bob's login uid.
-        let at = format!("sudo -n -u bob sh -c \"echo 'jitctl approve {other}' | at now\"");
+        let at = format!("sudo -n -u bob sh -c \"cd / && echo 'jitctl approve {other}' | at now\"");
         dave.run(&at)?;
         let record = refused(BOB, "job")?;
         ensure!(record["loginuid"] == uid(BOB) && record["unit"] == "atd.service", "{record}");
-        let line = format!("* * * * * jitctl approve {other}");
         dave.run(&format!("sudo -n -u carol sh -c \"echo '@reboot jitctl approve {other}' | crontab -\""))?;
-        ensure!(host.root(&["crontab", "-l", "-u", CAROL])?.ok()?.stdout.contains("@reboot"), "{line}");
+        host.root(&["crontab", "-l", "-u", CAROL])?.ok()?.says("@reboot")?;
         host.root_sh("rm -f /run/crond.reboot && systemctl restart cron")?.ok()?;
         let record = refused(CAROL, "job")?;
         ensure!(record["unit"] == "cron.service", "{record}");
-        bob.run(&format!("systemd-run --user --quiet --pipe --wait --collect jitctl approve {other}"))?
-            .fails()?;
+        bob.run(&format!("systemd-run --user --quiet --collect jitctl approve {other}"))?.ok()?;
         refused(BOB, "user-unit")?;
         for id in [&own, &other] {
             ensure!(state(host, id)? == "pending", "a job approved");
@@ -175,7 +178,8 @@ fn jobs_and_user_units_decide_nothing() -> Result<()> {
         host.write("/etc/jitd/jitd.toml", &format!("{STRICT}approve_without_login = true\n"))?;
         host.root(&["systemctl", "reload", "jitd"])?.ok()?;
         bob.run(&format!("echo 'jitctl approve {other}' | at now"))?.ok()?;
-        let approved = host.record("request.approved", |record| record["request"].to_string() == other)?;
+        let approved =
+            host.record("request.approved", |record| record["request"].as_u64() == other.parse().ok())?;
         ensure!(approved["origin"] == "job", "{approved}");
         Ok(())
     })

@@ -70,16 +70,16 @@ fn every_command_from_everywhere_is_judged_as_the_table_says() -> Result<()> {
         host.root(&["systemctl", "reload", "jitd"])?.ok()?;
         let mut logins = Logins {
             alice: host.login(ALICE)?,
+            bob: host.login(BOB)?,
             dave: host.login(DAVE)?,
             oscar: host.login(OSCAR)?,
             root: host.login("root")?,
         };
-        let mut bob = host.login(BOB)?;
         let mut grant = String::new();
         for person in [&mut logins.dave, &mut logins.alice] {
             let asked = person.run("jitctl --json request ops --reason 'every command from everywhere'")?;
             grant = asked.json()?["id"].to_string();
-            bob.run(&format!("jitctl approve {grant}"))?.ok()?;
+            logins.bob.run(&format!("jitctl approve {grant}"))?.ok()?;
         }
         let mut wrong = Vec::new();
         let mut cells = 0;
@@ -123,6 +123,7 @@ fn every_command_from_everywhere_is_judged_as_the_table_says() -> Result<()> {
 
 struct Logins {
     alice: Login,
+    bob: Login,
     dave: Login,
     oscar: Login,
     root: Login,
@@ -133,19 +134,22 @@ impl Logins {
     fn call(&mut self, host: &Host, from: &str, grant: &str) -> Result<String> {
         let cells = format!("/usr/local/bin/cells {grant}");
         let as_operator = "setpriv --reuid oscar --regid oscar --init-groups";
+        // The answer of the gate goes out before the process is in its scope.
+        let in_scope = "while ! grep -q jit.slice /proc/self/cgroup; do :; done";
         let output = match from {
             "login" => self.oscar.run(&cells)?,
             "login of another account" => {
-                self.alice.run(&format!("echo {PASSWORD} | su oscar -c '{cells}'"))?
+                self.bob.run(&format!("echo {PASSWORD} | su oscar -c '{cells}'"))?
             }
             "scope" => {
-                self.dave.run(&format!("sudo -n setpriv --reuid dave --regid dave --init-groups {cells}"))?
+                let as_himself = "setpriv --reuid dave --regid dave --init-groups";
+                self.dave.run(&format!("sudo -n sh -c '{in_scope}; exec {as_himself} {cells}'"))?
             }
             "audit session only" => {
                 let leave = "echo $$ >/sys/fs/cgroup$(cut -d: -f3 /proc/$PPID/cgroup)/cgroup.procs";
                 let home = self.dave.run("cut -d: -f3 /proc/self/cgroup")?.stdout;
                 let leave = leave.replace("$(cut -d: -f3 /proc/$PPID/cgroup)", home.trim());
-                self.dave.run(&format!("sudo -n sh -c '{leave}; exec {cells}'"))?
+                self.dave.run(&format!("sudo -n sh -c '{in_scope}; {leave}; exec {cells}'"))?
             }
             "at" => {
                 let file = "/var/tmp/at";
@@ -162,15 +166,21 @@ impl Logins {
                 return written(host, file);
             }
             "user unit" => {
-                self.oscar.run(&format!("systemd-run --user --quiet --pipe --wait --collect {cells}"))?
+                // Waiting for it would take a bus of the user's own.
+                let file = "/var/tmp/user-unit";
+                let script = format!("{cells} >{file}.part; mv {file}.part {file}");
+                self.oscar.run(&format!("systemd-run --user --quiet --collect sh -c '{script}'"))?.ok()?;
+                return written(host, file);
             }
             "no login uid" => host.root_sh(&format!("{as_operator} {cells}"))?,
             "service" => {
                 host.root_sh(&format!("systemd-run --quiet --pipe --wait --collect --uid=oscar {cells}"))?
             }
             "root login" => self.root.run(&cells)?,
-            "root in a window" => self.dave.run(&format!("sudo -n {cells}"))?,
-            "operator in a window" => self.dave.run(&format!("sudo -n {as_operator} {cells}"))?,
+            "root in a window" => self.dave.run(&format!("sudo -n sh -c '{in_scope}; exec {cells}'"))?,
+            "operator in a window" => {
+                self.dave.run(&format!("sudo -n sh -c '{in_scope}; exec {as_operator} {cells}'"))?
+            }
             other => bail!("nobody calls from {other}"),
         };
         output.ok()?;
