@@ -90,6 +90,8 @@ fn tell(host: &Host) -> Result<()> {
     let mut alice = Person::at_terminal(host, "alice")?;
     let mut bob = Person::at_terminal(host, "bob")?;
     let mut carol = Person::new(host, "carol")?;
+    // Logged in beforehand: a login that begins while somebody is root is what the survey has to name.
+    let mut elsewhere = Person::new(host, "alice")?;
 
     chapter("1. The record is sealed, with a key that leaves the host");
     let mut root = Person::at_terminal(host, "root")?;
@@ -126,7 +128,6 @@ fn tell(host: &Host) -> Result<()> {
     chapter("7. She is warned, asks for more of it, and gets it");
     alice.hears("jit: the window of alice for web-admin closes in")?;
     let more = format!("jitctl extend {id} --for {MORE} --reason 'INC-42 nearly there'");
-    let mut elsewhere = Person::new(host, "alice")?;
     elsewhere.types(&more)?.ok()?;
     let extension = host.jitctl(&["pending"])?[0]["id"].to_string();
     bob.types(&format!("jitctl approve {extension}"))?.ok()?;
