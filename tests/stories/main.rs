@@ -22,6 +22,8 @@ mod straddle;
 
 mod left_behind;
 
+mod survey;
+
 mod hostile;
 
 mod texts;

@@ -15,7 +15,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 49] = [
+const FACTS: [&str; 51] = [
     "outcome",
     "user",
     "uid",
@@ -49,6 +49,8 @@ const FACTS: [&str; 49] = [
     "contained_ms",
     "processes",
     "left_behind",
+    "finding",
+    "part",
     "login_session",
     "invocations",
     "io_log",

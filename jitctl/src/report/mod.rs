@@ -473,6 +473,7 @@ impl Gathered {
             | Event::PolicyLoaded
             | Event::PolicyRefused
             | Event::ClockStepped
+            | Event::HostChanged
             | Event::StackBroken
             | Event::StackRestored
             | Event::SinkDown
@@ -669,7 +670,7 @@ fn attention(report: &Report) -> Vec<String> {
     }
     for finding in &report.left_behind {
         notes.push(format!(
-            "{} changed a place where privilege is kept while a session was open (record {}).",
+            "A place where privilege is kept changed while, or shortly after, {} held root (record {}).",
             finding.user, finding.seq
         ));
     }
@@ -708,6 +709,7 @@ fn attention(report: &Report) -> Vec<String> {
         (Event::PolicyRefused, "A policy was not accepted"),
         (Event::ClockStepped, "The clock was set"),
         (Event::StackBroken, "A PAM stack does not ask"),
+        (Event::HostChanged, "A place where privilege is kept changed while nobody had a session"),
         (Event::SinkDown, "Records were not forwarded"),
         (Event::AuditUnsealed, "The record lost its seal"),
         (Event::AlertRaised, "An alert was raised"),

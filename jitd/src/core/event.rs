@@ -12,6 +12,7 @@ use jit_proto::seal::SealKey;
 use serde::{Deserialize, Serialize};
 
 use super::alerts::Habit;
+use super::findings::Found;
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
 use super::people::{Account, Person};
 use super::policy::Policy;
@@ -71,10 +72,15 @@ pub enum Event {
     LeftBehind {
         /// The grants.
         held: Vec<Held>,
-        /// What changed, a line each.
-        findings: Vec<String>,
-        /// What the survey cost.
-        detail: String,
+        /// What changed.
+        found: Found,
+    },
+    /// Places where privilege is kept have changed while no grant had a session open.
+    HostChanged {
+        /// The grants that had sessions before it, as far as the surveyor remembers.
+        last: Vec<Held>,
+        /// What changed.
+        found: Found,
     },
     /// Somebody who was to be told of something was not.
     NotTold {

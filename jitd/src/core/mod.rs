@@ -22,6 +22,10 @@ mod requests;
 
 mod elevation;
 
+pub mod kinds;
+
+pub mod findings;
+
 mod windows;
 
 mod eligible;

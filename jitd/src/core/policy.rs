@@ -62,9 +62,7 @@ impl Default for Settings {
             operators: People::default(),
             auditors: People::default(),
             sinks: SinkSettings::default(),
-            setuid_paths: ["/usr", "/opt", "/etc", "/srv", "/root", "/var/tmp", "/tmp", "/dev/shm", "/home"]
-                .map(PathBuf::from)
-                .to_vec(),
+            setuid_paths: vec![PathBuf::from("/")],
             retention: Retention::default(),
             alerts: AlertRules::default(),
             notices: Notices::default(),

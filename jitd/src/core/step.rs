@@ -16,7 +16,7 @@ use super::policy::{Policy, Settings};
 use super::reaping::Manner;
 use super::retention::{Pruned, Segment};
 use super::time::Now;
-use super::{elevation, requests, retention, windows};
+use super::{elevation, findings, requests, retention, windows};
 
 /// How often the wall clock is written down while a window is open, so that a crash and a clock set back cannot
 /// lengthen the window by more than this.
@@ -75,9 +75,8 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         }
         Event::LogFound(main, folder) => elevation::log_found(&mut turn, main, folder),
         Event::LoginGone(login) => elevation::login_gone(&mut turn, &login),
-        Event::LeftBehind { held, findings, detail } => {
-            elevation::left_behind(&mut turn, &held, &findings, &detail);
-        }
+        Event::LeftBehind { held, found } => findings::left_behind(&mut turn, &held, &found),
+        Event::HostChanged { last, found } => findings::host_changed(&mut turn, &last, &found),
         Event::NotTold { about, suppressed, detail } => {
             let facts =
                 Facts { about, suppressed: (suppressed > 0).then_some(suppressed), ..facts::detail(detail) };
