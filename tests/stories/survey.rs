@@ -51,12 +51,16 @@ fn every_plant_is_named_the_gravest_first_with_200_files_of_noise_among_them() -
     play(&Plan::new(Release::Trixie), |host| {
         host.install("hostile")?;
         let plants = plants::all();
-        let script: String =
-            plants.iter().enumerate().map(|(n, plant)| format!("( {} ) || echo FAILED {n}\n", plant.command)).collect();
+        let script: String = plants
+            .iter()
+            .enumerate()
+            .map(|(n, plant)| format!("( {} ) || echo FAILED {n}\n", plant.command))
+            .collect();
         host.write_program("/srv/plant.sh", &format!("#!/bin/bash\nset +e\n{}{script}", plants::NOISE))?;
         // Deeper than any limit that was, and made before the window.
         let mut dave = host.login(DAVE)?;
-        dave.run("cd /home/dave; for n in $(seq 90); do mkdir d; cd d; done; pwd >/home/dave/deep; cd")?.ok()?;
+        dave.run("cd /home/dave; for n in $(seq 90); do mkdir d; cd d; done; pwd >/home/dave/deep; cd")?
+            .ok()?;
         ready(host)?;
         let grant = host.grant(DAVE, "ops", "30m")?;
         let planted = dave.run("sudo -n /srv/plant.sh")?;
@@ -65,15 +69,20 @@ fn every_plant_is_named_the_gravest_first_with_200_files_of_noise_among_them() -
         let records = host.records()?;
         let lines = told(&records, "grant.left_behind", 0);
         let all: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
-        let missing: Vec<&str> =
-            plants.iter().filter(|plant| !plant.is_named(&all)).map(|plant| plant.expected.as_str()).collect();
+        let missing: Vec<&str> = plants
+            .iter()
+            .filter(|plant| !plant.is_named(&all))
+            .map(|plant| plant.expected.as_str())
+            .collect();
         println!("{} planted, {} named, in {} lines", plants.len(), plants.len() - missing.len(), all.len());
         ensure!(missing.is_empty(), "{} are not named: {missing:#?}\nin {all:#?}", missing.len());
         ensure!(plants.len() >= 143, "{}", plants.len());
-        let noise = (0..200).filter(|n| all.iter().any(|line| line.contains(&format!("noise-{n:03}")))).count();
+        let noise =
+            (0..200).filter(|n| all.iter().any(|line| line.contains(&format!("noise-{n:03}")))).count();
         ensure!(noise == 200, "{noise} of the noise is named");
         // The records of the survey: the gravest first, which the first one's text and the alert's begin with.
-        let left: Vec<&Value> = records.iter().filter(|record| record["event"] == "grant.left_behind").collect();
+        let left: Vec<&Value> =
+            records.iter().filter(|record| record["event"] == "grant.left_behind").collect();
         let ranks: Vec<usize> = left
             .iter()
             .filter_map(|record| plants::KINDS.iter().position(|kind| record["finding"] == *kind))
@@ -81,7 +90,10 @@ fn every_plant_is_named_the_gravest_first_with_200_files_of_noise_among_them() -
         ensure!(ranks.len() == left.len() && ranks.is_sorted() && ranks[0] == 0, "{ranks:?}");
         let first = left[0]["detail"].as_str().context("a text")?;
         ensure!(first.starts_with("added setuid /"), "{first}");
-        ensure!(first.contains("changed between 20") && first.contains(", while or shortly after dave held root"), "{first}");
+        ensure!(
+            first.contains("changed between 20") && first.contains(", while or shortly after dave held root"),
+            "{first}"
+        );
         let alerts: Vec<&Value> =
             records.iter().filter(|r| r["alert"] == "left-behind" && r["grant"] == grant).collect();
         ensure!(alerts.len() == 1 && alerts[0]["detail"] == left[0]["detail"], "{alerts:#?}");
@@ -159,22 +171,28 @@ fn a_late_plant_is_a_record_that_names_the_last_grants() -> Result<()> {
         let mut found = None;
         wait_until("the late plant is a record", LIMIT, || {
             found = host.records()?.into_iter().find(|record| {
-                record["event"] == "host.changed" && record["left_behind"].to_string().contains("/etc/sudoers.d/late")
+                record["event"] == "host.changed"
+                    && record["left_behind"].to_string().contains("/etc/sudoers.d/late")
             });
             Ok(found.is_some())
         })?;
         let record = found.context("a record")?;
         let detail = record["detail"].as_str().context("a text")?;
         ensure!(detail.starts_with("added /etc/sudoers.d/late"), "{detail}");
-        ensure!(detail.contains(&format!("the last grants with sessions before it: {grant} (dave, ops)")), "{detail}");
+        ensure!(
+            detail.contains(&format!("the last grants with sessions before it: {grant} (dave, ops)")),
+            "{detail}"
+        );
         ensure!(record["finding"] == "sudoers" && record["user"].is_null(), "{record}");
-        host.record("alert.raised", |alert| alert["alert"] == "host-changed" && alert["about"] == record["seq"])?;
+        host.record("alert.raised", |alert| {
+            alert["alert"] == "host-changed" && alert["about"] == record["seq"]
+        })?;
         Ok(())
     })
 }
 
 /// A package of two versions, with a unit that is enabled, a job, a PAM stack, a program and a configuration file.
-const PACKAGES: &str = r#"#!/bin/bash
+const PACKAGES: &str = r##"#!/bin/bash
 set -e
 for version in 1 2; do
     root=/srv/webby-$version
@@ -199,15 +217,21 @@ for version in 1 2; do
     (cd $root && find usr -type f -printf '%P\n' | sed 's|^|usr/|' | xargs md5sum >DEBIAN/md5sums)
     dpkg-deb --build --root-owner-group $root /srv/webby_$version.deb >/dev/null
 done
-"#;
+"##;
 
 /// What an administrator does in a window, and how the one finding of it begins; "" where there is none.
 const ADMINISTRATION: [(&str, &str); 8] = [
     ("dpkg --install /srv/webby_1.deb", "package webby installed: "),
     ("dpkg --install /srv/webby_2.deb", "package webby upgraded or installed again: "),
     ("useradd --create-home erin", "changed /etc/passwd: account erin added"),
-    ("EDITOR='sed -i s,/home/erin,/srv/erin,' vipw -q </dev/null", "changed /etc/passwd: account erin changed"),
-    ("systemctl enable --quiet handy.service", "added link /etc/systemd/system/multi-user.target.wants/handy.service"),
+    (
+        "EDITOR='sed -i s,/home/erin,/srv/erin,' vipw -q </dev/null",
+        "changed /etc/passwd: account erin changed",
+    ),
+    (
+        "systemctl enable --quiet handy.service",
+        "added link /etc/systemd/system/multi-user.target.wants/handy.service",
+    ),
     ("/usr/sbin/logrotate --force /etc/logrotate.d/rotated", ""),
     ("systemctl start renew.service", "changed /etc/ssl/certs/host.pem: its content"),
     ("dpkg --install --force-confold /srv/webby_2.deb", "package webby upgraded or installed again: "),
@@ -222,9 +246,15 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
         host.root(&["/srv/packages.sh"])?.ok()?;
         host.write("/etc/logrotate.d/rotated", "/var/log/rotated.log { rotate 3\n weekly\n }\n")?;
         host.write("/var/log/rotated.log", "x\n")?;
-        host.write("/usr/lib/systemd/system/handy.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n")?;
+        host.write(
+            "/usr/lib/systemd/system/handy.service",
+            "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n",
+        )?;
         host.write("/etc/ssl/certs/host.pem", "old\n")?;
-        host.write("/etc/systemd/system/renew.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'date +%%N >/etc/ssl/certs/host.pem'\n")?;
+        host.write(
+            "/etc/systemd/system/renew.service",
+            "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'date +%%N >/etc/ssl/certs/host.pem'\n",
+        )?;
         host.root(&["systemctl", "daemon-reload"])?.ok()?;
         host.root_sh("useradd --system warm-up && userdel warm-up")?.ok()?;
         let mut dave = host.login(DAVE)?;
@@ -248,7 +278,10 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
             ensure!(!text.contains("dave changed"), "{text}");
             let alerts = new.filter(|record| record["alert"] == "left-behind").count();
             let is_package = expected.starts_with("package");
-            ensure!(alerts == usize::from(!is_package && !expected.is_empty()), "{alerts} alerts for {command}");
+            ensure!(
+                alerts == usize::from(!is_package && !expected.is_empty()),
+                "{alerts} alerts for {command}"
+            );
         }
         // FOUND B3: root's own work after a session is told with the interval, and keeps no alert from being raised.
         let behind = last(host)?;
@@ -261,7 +294,10 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
         ensure!(detail.starts_with("changed /etc/passwd: account toor added (uid 0"), "{detail}");
         ensure!(detail.contains("while or shortly after dave held root"), "{detail}");
         let page = host.root(&["jitctl", "report"])?.text();
-        ensure!(page.contains("while, or shortly after, dave held root") && !page.contains("dave changed"), "{page}");
+        ensure!(
+            page.contains("while, or shortly after, dave held root") && !page.contains("dave changed"),
+            "{page}"
+        );
         Ok(())
     })
 }
@@ -281,11 +317,15 @@ fn an_acl_on_a_folder_above_is_named_for_both_who_held_root() -> Result<()> {
         oscar.finish(&line, LIMIT)?.ok()?;
         surveyed(host)?;
         let records = host.records()?;
-        let left: Vec<&Value> = records.iter().filter(|record| record["event"] == "grant.left_behind").collect();
+        let left: Vec<&Value> =
+            records.iter().filter(|record| record["event"] == "grant.left_behind").collect();
         ensure!(left.len() == 2, "{left:#?}");
         for record in left {
             let detail = record["detail"].as_str().context("a text")?;
-            ensure!(detail.starts_with("changed folder /etc: mode 0755 became 0775; its ACL none became ("), "{detail}");
+            ensure!(
+                detail.starts_with("changed folder /etc: mode 0755 became 0775; its ACL none became ("),
+                "{detail}"
+            );
             ensure!(detail.contains("while or shortly after dave, oscar held root"), "{detail}");
             ensure!(record["finding"] == "rights", "{record}");
         }

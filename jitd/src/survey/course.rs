@@ -258,13 +258,25 @@ impl Course {
     }
 
     /// A survey has come back.
-    pub(super) fn walked(&mut self, mut snapshot: Snapshot, now: &Now) -> Vec<Do> {
+    #[cfg(test)]
+    pub(super) fn walked(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Do> {
+        self.walked_and_waited(snapshot, Duration::ZERO, now)
+    }
+
+    /// The same, of a survey that did nothing for a part of its time.
+    pub(super) fn walked_and_waited(
+        &mut self,
+        mut snapshot: Snapshot,
+        waited: Duration,
+        now: &Now,
+    ) -> Vec<Do> {
         let Some((purpose, began)) = self.walking else { return Vec::new() };
         snapshot.taken = began.wall;
         if snapshot.checked.is_none() {
             snapshot.checked = self.baseline.as_ref().and_then(|before| before.checked.clone());
         }
-        self.not_before = now.boot.after(now.boot.since(began.boot).saturating_mul(SHARE));
+        let took = now.boot.since(began.boot).saturating_sub(waited);
+        self.not_before = now.boot.after(took.saturating_mul(SHARE));
         match purpose {
             Purpose::Baseline => self.compare_with(snapshot, now),
             Purpose::Look => {

@@ -63,17 +63,17 @@ pub(super) fn difference(path: &str, then: Option<&Entry>, now: Option<&Entry>, 
         (_, Some(Entry { what: What::Unseen { why }, .. })) => {
             ("could not look at ".to_owned(), format!(": {}", Escaped(why)))
         }
-        (None, Some(now)) if now.is_ancestor() => return None,
+        (None, Some(now)) if !privileged && now.is_ancestor() => return None,
         (None | Some(Entry { what: What::Unseen { .. }, .. }), Some(now)) => {
-            (format!("{} {}", now.came(privileged), now.noun(privileged)), now.description(privileged))
+            (format!("{} {}", now.came(privileged), now.noun()), now.description(privileged))
         }
         (Some(then), None) => {
             let gone = if then.is_write_permission(privileged) { "no longer writable:" } else { "removed" };
             let gone = if map == Map::Mounts { "unmounted" } else { gone };
-            (format!("{gone} {}", then.noun(privileged)), String::new())
+            (format!("{gone} {}", then.noun()), String::new())
         }
         (Some(then), Some(now)) => {
-            (format!("changed {}", now.noun(privileged)), format!(": {}", now.changes_since(then, path)))
+            (format!("changed {}", now.noun()), format!(": {}", now.changes_since(then, path)))
         }
     };
     let kind = kind_of(then, now, entry, privileged);
@@ -126,7 +126,7 @@ impl Entry {
         }
     }
 
-    fn noun(&self, privileged: bool) -> String {
+    fn noun(&self) -> String {
         let mut words = String::new();
         if self.mode & 0o4000 != 0 && matches!(self.what, What::File { .. }) {
             words.push_str("setuid ");
@@ -144,7 +144,6 @@ impl Entry {
             }
             What::File { .. } | What::Accounts { .. } | What::Unseen { .. } | What::Mount { .. } => {}
         }
-        let _ = privileged;
         words
     }
 
@@ -195,7 +194,7 @@ impl Entry {
             (_, What::Link { target }) => phrases.push(format!("it links to {} now", Escaped(&word(target)))),
             _ => phrases.push("it is of another kind now".to_owned()),
         }
-        if then.mode != self.mode {
+        if then.mode != self.mode && !matches!(self.what, What::Link { .. }) {
             phrases.push(format!("mode {:04o} became {:04o}", then.mode, self.mode));
         }
         if then.uid != self.uid {

@@ -73,6 +73,8 @@ pub struct Walked {
     snapshot: Snapshot,
     amount: Amount,
     took: Duration,
+    /// In which it did nothing.
+    waited: Duration,
     cpu: Duration,
 }
 
@@ -169,7 +171,7 @@ impl Surveyor {
     }
 
     fn walked(&mut self, walked: Walked) -> Vec<Do> {
-        let Walked { snapshot, amount, took, cpu } = walked;
+        let Walked { snapshot, amount, took, waited, cpu } = walked;
         info!(
             "surveyed: {} files in the places where privilege is kept, {} others looked through, {} ms, {} ms of them on the \
              processor",
@@ -184,7 +186,7 @@ impl Surveyor {
         if let Some(checked) = &snapshot.checked {
             debug!("{} programs were compared with their packages once", checked.compared);
         }
-        self.course.walked(snapshot, &self.clock.now())
+        self.course.walked_and_waited(snapshot, waited, &self.clock.now())
     }
 
     /// Does what is to be done; false once the engine has ended.
@@ -276,12 +278,13 @@ fn look(clock: &Clock, paths: &[PathBuf], check: bool) -> Walked {
     while stopwatch.elapsed() < PASSING {
         thread::park_timeout(PASSING);
     }
+    let waited = stopwatch.elapsed().saturating_sub(took) + SETTLE;
     // After it was looked: a login that has begun meanwhile is known too.
     let logins = logins::known();
     processes::without_logins(&mut snapshot, &logins);
     snapshot.processes = processes::look(&clock.now(), &logins);
     snapshot.processes.retain(|key, _| first.contains_key(key));
-    Walked { snapshot, amount, took, cpu: cpu.elapsed() }
+    Walked { snapshot, amount, took, waited, cpu: cpu.elapsed() }
 }
 
 /// The lines of the findings, with what package managers did told as that.

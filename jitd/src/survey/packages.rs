@@ -177,7 +177,10 @@ impl Shipped {
     fn explains(&self, root: &Path, finding: &Finding) -> bool {
         let path = finding.path.as_str();
         if let Some(name) = path.strip_prefix(INFO) {
-            return self.packages.iter().any(|package| name.strip_prefix(package).is_some_and(|rest| rest.starts_with('.')));
+            return self
+                .packages
+                .iter()
+                .any(|package| name.strip_prefix(package).is_some_and(|rest| rest.starts_with('.')));
         }
         if path == STATUS {
             return true;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use jit_proto::escape::{Escaped, word};
+
 use super::finding::Finding;
 use crate::core::findings::Line;
 use crate::core::kinds::Kind;
@@ -91,12 +93,14 @@ fn lines_of<'a>(group: &[&'a Finding]) -> Vec<(&'a Finding, usize, String)> {
     if group.len() < MIN_GROUP {
         return group.iter().map(|finding| (*finding, 1, cut(finding.line()))).collect();
     }
-    let folder = first.shown.rsplit_once('/').map_or("", |(folder, _)| folder);
+    // Each name is quoted by itself, so that none reads like two.
+    let (folder, _) = first.path.rsplit_once('/').unwrap_or_default();
     let verb = first.verb.trim_end_matches(' ');
     let name = |finding: &Finding| {
-        finding.shown.rsplit_once('/').map_or(finding.shown.clone(), |(_, name)| name.to_owned())
+        let name = finding.path.rsplit_once('/').map_or(finding.path.as_str(), |(_, name)| name);
+        Escaped(&word(name)).to_string()
     };
-    let head = format!("{verb} {} files in {folder}: ", group.len());
+    let head = format!("{verb} {} files in {}: ", group.len(), Escaped(&word(folder)));
     packed(group, &head, ", ", name, &first.tail)
 }
 

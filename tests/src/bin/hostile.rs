@@ -17,8 +17,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use zbus::connection::Builder;
 use zbus::{Connection, Fd, Message, OwnedFd, Variant, fdo, interface};
 
-const USAGE: &str =
-    "usage: hostile bus SOCKET COUNT | gate HOW | enter socket|bus | orphan USER ROLE FILE | setcap FILE | setacl FILE UID | setdefaultacl FILE UID";
+const USAGE: &str = "usage: hostile bus SOCKET COUNT | gate HOW | enter socket|bus | orphan USER ROLE FILE | setcap FILE | setacl FILE UID | setdefaultacl FILE UID";
 
 /// What the gate answers besides the outcome.
 type More = HashMap<String, Variant<'static>>;
@@ -48,7 +47,9 @@ fn set_capability(file: &Path) -> Result<()> {
 /// Lets somebody read, write and search: `posix_acl_xattr_header` and its entries (linux/posix_acl_xattr.h).
 fn set_acl(file: &Path, which: &str, uid: u32) -> Result<()> {
     let mut data = 2_u32.to_le_bytes().to_vec();
-    for (tag, may, id) in [(1_u16, 7_u16, u32::MAX), (2, 7, uid), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)] {
+    for (tag, may, id) in
+        [(1_u16, 7_u16, u32::MAX), (2, 7, uid), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)]
+    {
         data.extend(tag.to_le_bytes().into_iter().chain(may.to_le_bytes()).chain(id.to_le_bytes()));
     }
     rustix::fs::setxattr(file, which, &data, rustix::fs::XattrFlags::empty())?;

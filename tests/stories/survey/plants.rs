@@ -2,8 +2,27 @@
 
 /// The kinds of findings, the gravest first, as the daemon orders them.
 pub(super) const KINDS: [&str; 21] = [
-    "set-uid", "accounts", "sudoers", "pam", "keys", "rights", "gate", "units", "schedules", "processes", "loader",
-    "programs", "shells", "kernel", "way-out", "packages", "mounts", "other", "own-files", "shipped", "unseen",
+    "set-uid",
+    "accounts",
+    "sudoers",
+    "pam",
+    "keys",
+    "rights",
+    "gate",
+    "units",
+    "schedules",
+    "processes",
+    "loader",
+    "programs",
+    "shells",
+    "kernel",
+    "way-out",
+    "packages",
+    "mounts",
+    "other",
+    "own-files",
+    "shipped",
+    "unseen",
 ];
 
 /// Two hundred files that mean nothing, in folders where plants are too.
@@ -262,7 +281,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("cp /bin/bash /.b; chmod u+s /.b", "added setuid /.b"),
     ("cp /bin/bash /dev/.b; chmod u+s /dev/.b", "added setuid /dev/.b"),
     ("cp /bin/bash /run/.b; chmod u+s /run/.b", "added setuid /run/.b"),
-    ("cp /bin/bash \"$(cat /home/dave/deep)/b\"; chmod u+s \"$(cat /home/dave/deep)/b\"", "/d/d/d/d/d/d/d/d/d/d/b"),
+    (
+        "cp /bin/bash \"$(cat /home/dave/deep)/b\"; chmod u+s \"$(cat /home/dave/deep)/b\"",
+        "/d/d/d/d/d/d/d/d/d/d/b",
+    ),
     (
         "mkdir -p /srv/seen /srv/over; cp /bin/bash /srv/seen/.b; chmod u+s /srv/seen/.b; \
          mount --bind /srv/seen /srv/over; mount -t tmpfs none /srv/seen",
@@ -273,7 +295,10 @@ const OTHERS: &[(&str, &str)] = &[
         "cp /bin/bash /home/dave/.s; hostile setcap /home/dave/.s",
         "added file with capabilities /home/dave/.s, owned by root, capabilities 0x80",
     ),
-    ("useradd --non-unique --uid 0 --gid 0 --no-create-home toor", "changed /etc/passwd: account toor added (uid 0,"),
+    (
+        "useradd --non-unique --uid 0 --gid 0 --no-create-home toor",
+        "changed /etc/passwd: account toor added (uid 0,",
+    ),
     ("gpasswd --add mallory sudo", "changed /etc/group: group sudo gained mallory"),
     (": >/etc/ld.so.preload", "added /etc/ld.so.preload"),
     ("printf x >>/etc/ld.so.cache", "changed /etc/ld.so.cache: its content"),
@@ -282,17 +307,29 @@ const OTHERS: &[(&str, &str)] = &[
         "cp /usr/sbin/cron /usr/sbin/cron.new; printf x >>/usr/sbin/cron.new; mv /usr/sbin/cron.new /usr/sbin/cron",
         "changed /usr/sbin/cron: its content is not what package cron ships",
     ),
-    ("systemd-run --quiet --unit=planted-timer --on-active=3d true", "/run/systemd/transient/planted-timer.timer"),
-    ("systemd-run --quiet --unit=planted-run sleep 10000", "added /run/systemd/transient/planted-run.service"),
+    (
+        "systemd-run --quiet --unit=planted-timer --on-active=3d true",
+        "/run/systemd/transient/planted-timer.timer",
+    ),
+    (
+        "systemd-run --quiet --unit=planted-run sleep 10000",
+        "added /run/systemd/transient/planted-run.service",
+    ),
     ("true", "planted-run.service, a unit without a file"),
     ("hostile setacl /usr 2004", "changed folder /usr: mode 0755 became 0775; its ACL"),
-    ("hostile setdefaultacl /etc/cron.d 2004", "changed folder /etc/cron.d: its ACL none became (for new files: "),
+    (
+        "hostile setdefaultacl /etc/cron.d 2004",
+        "changed folder /etc/cron.d: its ACL none became (for new files: ",
+    ),
     ("hostile setacl /etc/shadow 2004", "changed /etc/shadow: "),
     ("chmod o+w /usr/sbin", "changed folder /usr/sbin: mode 0755 became 0757"),
     ("chown dave /usr/bin/systemctl", "writable by others than root: /usr/bin/systemctl, owned by uid 2004"),
     ("chown dave /usr/share/doc", "writable by others than root: folder /usr/share/doc, owned by uid 2004"),
     ("ln -s /root/sh /etc/alternatives/planted", "added link /etc/alternatives/planted to /root/sh"),
-    ("ln -s /srv/x /etc/systemd/system/multi-user.target.wants/p.service", "added link /etc/systemd/system/multi-user.target.wants/p.service"),
+    (
+        "ln -s /srv/x /etc/systemd/system/multi-user.target.wants/p.service",
+        "added link /etc/systemd/system/multi-user.target.wants/p.service",
+    ),
 ];
 
 /// All of them.

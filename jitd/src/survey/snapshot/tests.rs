@@ -1,7 +1,5 @@
 //! What differs, and what is told of it.
 
-use std::collections::BTreeSet;
-
 use super::super::accounts::AccountFile;
 use super::super::rank::lines;
 use super::*;
@@ -355,4 +353,15 @@ fn what_an_earlier_daemon_wrote_down_still_loads() {
     let told: Vec<String> =
         diff(&adopted(before, &after, 100), &after).iter().map(|finding| finding.path.clone()).collect();
     assert_eq!(told, ["/usr/lib/new"], "what was not looked at before is no change unless it is younger");
+}
+
+/// A name that looks like several, or like the end of the list.
+#[test]
+fn a_name_in_a_group_stays_one() {
+    let mut after = snapshot(&[], &[]);
+    for name in ["a, b", "c: its content", "d\ne", "f"] {
+        after.places.insert(format!("/etc/cron.d/{name}"), of(Kind::Schedules, file("n", 0o644, 0, 5)));
+    }
+    let told = told(&snapshot(&[], &[]), &after);
+    assert_eq!(told, ["added 4 files in /etc/cron.d: 'a, b', 'c: its content', 'd\\ne', f"]);
 }
