@@ -99,6 +99,8 @@ events! {
     GrantWithdrawn = "grant.withdrawn", Warning;
     /// A place where privilege is kept changed while sessions of the grant were open.
     GrantLeftBehind = "grant.left_behind", Alert;
+    /// A place where privilege is kept changed while no grant had a session open.
+    HostChanged = "host.changed", Warning;
     /// A command of people or scripts was refused.
     CommandRefused = "command.refused", Warning;
     /// The gate let an elevation through.
@@ -252,6 +254,12 @@ pub struct Facts {
     /// What changed in the places where privilege is kept, a line each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_behind: Option<Vec<String>>,
+    /// The gravest kind of what `left_behind` tells: `set-uid`, `accounts`, `sudoers`, ... (jit-audit(5)).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<String>,
+    /// Which of several records of one survey this is, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<u64>,
     /// The logind session that the elevation came from (`loginctl session-status`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_session: Option<String>,

@@ -30,6 +30,8 @@ mod straddle;
 
 mod left_behind;
 
+mod survey;
+
 mod hostile;
 
 mod floods;

@@ -381,7 +381,7 @@ fn check_record(host: &Host) -> Result<()> {
     );
     let planted = |record: &Value| {
         let mut told = record["left_behind"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        told.any(|line| line.contains("'/etc/cron.d/it is down\\u{a}<84>1 2026-01-01T"))
+        told.any(|line| line.contains("/etc/cron.d") && line.contains("it is down\\u{a}<84>1 2026-01-01T"))
     };
     ensure!(has("grant.left_behind", &planted), "the files");
     // Whoever reads the file itself is not fooled either.

@@ -44,6 +44,7 @@ fn entry(event: Event) -> (&'static str, u8, Outcome) {
         Event::GrantRevoked => ("Grant revoked", 6, Success),
         Event::GrantWithdrawn => ("Grant withdrawn", 6, Success),
         Event::GrantLeftBehind => ("Privilege left behind", 9, Success),
+        Event::HostChanged => ("Places of privilege changed", 7, Success),
         Event::CommandRefused => ("Command refused", 5, Failure),
         Event::AccessAllowed => ("Elevation allowed", 3, Success),
         Event::AccessDenied => ("Elevation denied", 6, Failure),

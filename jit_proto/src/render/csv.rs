@@ -15,7 +15,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 53] = [
+const FACTS: [&str; 55] = [
     "outcome",
     "user",
     "uid",
@@ -53,6 +53,8 @@ const FACTS: [&str; 53] = [
     "contained_ms",
     "processes",
     "left_behind",
+    "finding",
+    "part",
     "login_session",
     "invocations",
     "io_log",

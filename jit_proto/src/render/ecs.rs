@@ -51,6 +51,7 @@ fn entry(event: Event) -> Entry {
             of("event", &["iam"], &["user", "change"], Success)
         }
         Event::GrantRevoked | Event::GrantWithdrawn => of("event", &["iam"], &["admin", "change"], Success),
+        Event::HostChanged => of("event", &["configuration"], &["change"], Success),
         Event::GrantLeftBehind => of("alert", &["configuration", "iam"], &["change"], Success),
         Event::CommandRefused => of("event", &["iam"], &["admin", "info"], Failure),
         Event::AccessAllowed => of("event", &["authentication"], &["start"], Success),

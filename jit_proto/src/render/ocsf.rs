@@ -78,7 +78,7 @@ fn entry(event: Event) -> (Class, u32, &'static str, Outcome) {
         | Event::GrantUnused
         | Event::GrantRevoked
         | Event::GrantWithdrawn => (UserAccess, 4, "Remove Role", Success),
-        Event::GrantLeftBehind => (DetectionFinding, 1, "Create", Success),
+        Event::GrantLeftBehind | Event::HostChanged => (DetectionFinding, 1, "Create", Success),
         Event::CommandRefused => (EntityManagement, OTHER, "Refuse", Failure),
         Event::AccessAllowed => (AuthorizeSession, 1, "Assign Privileges", Success),
         Event::AccessDenied => (AuthorizeSession, 1, "Assign Privileges", Failure),

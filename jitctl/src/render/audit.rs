@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{counted, grants::command, or_dash};
 
 /// What is shown of a record behind its first columns, in this order; the rest is for `--json`.
-const SHOWN: [&str; 23] = [
+const SHOWN: [&str; 24] = [
     "actor",
     "approvers",
     "request",
@@ -27,6 +27,7 @@ const SHOWN: [&str; 23] = [
     "killed",
     "escaped",
     "left",
+    "finding",
     "left_behind",
     "pruned_by",
     "pruned_newest",

@@ -124,7 +124,7 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
         note(
             "left-behind",
             format!(
-                "{} changed a place where privilege is kept while a session was open (record {}).",
+                "A place where privilege is kept changed while, or shortly after, {} held root (record {}).",
                 finding.user, finding.seq
             ),
         )
@@ -168,6 +168,7 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
         (Event::SessionGroup, "A session had a group that its role does not give"),
         (Event::ScopeTampered, "The limit of a session, or a unit of jitd, was tampered with"),
         (Event::StackBroken, "A PAM stack does not ask"),
+        (Event::HostChanged, "A place where privilege is kept changed while nobody had a session"),
         (Event::SinkDown, "Records were not forwarded"),
         (Event::LimitReached, "A user reached a limit"),
         (Event::AuditUnsealed, "The record lost its seal"),

@@ -438,7 +438,7 @@ fn requests(page: &mut Page, report: &Report) {
 }
 
 fn left_behind(page: &mut Page, report: &Report) {
-    page.put("<h2 id=\"left-behind\">Left behind</h2>\n<p class=\"soft\">Changes to the places where privilege is kept, found when a session ended.</p>\n");
+    page.put("<h2 id=\"left-behind\">Left behind</h2>\n<p class=\"soft\">Changes to the places where privilege is kept, found after a session. They came while it was open or shortly after; who made them is not known.</p>\n");
     let rows = report.left_behind.iter().map(|finding| {
         vec![
             time(&finding.at),

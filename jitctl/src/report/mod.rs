@@ -512,6 +512,7 @@ impl Gathered {
             | Event::ClockStepped
             | Event::SessionGroup
             | Event::ScopeTampered
+            | Event::HostChanged
             | Event::StackBroken
             | Event::StackRestored
             | Event::LimitReached

@@ -20,6 +20,7 @@ use jit_proto::record::{Draft, Event as What, Facts};
 pub use habit::Habit;
 pub use rules::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
 
+use super::kinds::{self, Kind};
 use lately::Lately;
 
 /// What the fold carries from record to record.
@@ -167,6 +168,7 @@ fn by_itself(event: What) -> Option<Rule> {
         "clock.stepped" => Rule::Clock,
         "sink.down" => Rule::SinkDown,
         "grant.left_behind" => Rule::LeftBehind,
+        "host.changed" => Rule::HostChanged,
         "session.stuck" => Rule::SessionStuck,
         "session.group" => Rule::Group,
         "scope.tampered" => Rule::ScopeTampered,
@@ -210,6 +212,8 @@ impl Known {
             What::StackRestored => {
                 self.raised.remove(&(Rule::StackBroken, record.facts.service.clone()));
             }
+            // A survey raises one alert for a grant, by the first of its records, where the gravest findings stand.
+            What::GrantLeftBehind | What::HostChanged if !is_to_be_looked_at(record) => {}
             event => {
                 let why = record.facts.detail.clone().unwrap_or_else(|| event.name().to_owned());
                 let why = match (event, &record.facts.service) {
@@ -246,6 +250,17 @@ impl Known {
         let part = match rule {
             Rule::SinkDown => facts.sink.clone(),
             Rule::StackBroken => facts.service.clone(),
+            Rule::LeftBehind | Rule::HostChanged => {
+                // One finding does not silence another: what is told again is held back, and nothing else.
+                let after = rules.repeat_after;
+                self.raised.retain(|(rule, part), raised| {
+                    !matches!(rule, Rule::LeftBehind | Rule::HostChanged)
+                        || part.is_none()
+                        || raised.suppressed > 0
+                        || at.since(raised.at) < after
+                });
+                findings_of(facts)
+            }
             _ => None,
         };
         let last = self.raised.get_mut(&(rule, part.clone()));
@@ -261,6 +276,34 @@ impl Known {
             }
         }
     }
+}
+
+/// Whether a record of findings raises an alert: the first of a survey does, unless it tells of nothing but a package
+/// manager's work that fits the package's checksums, or, where nobody had a session, of nothing grave.
+fn is_to_be_looked_at(record: &Draft) -> bool {
+    let facts = &record.facts;
+    let kind = facts.finding.as_deref().unwrap_or_default();
+    let matters = match record.event {
+        What::HostChanged => kinds::is_grave(kind),
+        _ => kind != Kind::Shipped.name(),
+    };
+    facts.part.is_none_or(|part| part == 1) && matters
+}
+
+/// What stands for the findings of a record: the kind where they are of users' own files, who could otherwise raise as
+/// many alerts as there are surveys, and all of the lines where they are not.
+fn findings_of(facts: &Facts) -> Option<String> {
+    let kind = facts.finding.clone()?;
+    if kind == Kind::OwnFiles.name() {
+        return Some(kind);
+    }
+    // Of several records only the first is here: no other survey's is known to be the same.
+    let told = if facts.part.is_some() {
+        facts.detail.clone()
+    } else {
+        facts.left_behind.as_ref().map(|l| l.join("\n"))
+    };
+    Some(format!("{kind} {}", told.unwrap_or_default()))
 }
 
 /// Far more elevations in the last hour than this person's usual busiest hour has.

@@ -6,7 +6,7 @@ use jit_proto::identity::{GrantId, RoleName, SessionId};
 use jit_proto::record::{Event as What, Facts};
 
 use super::decide::{Access, Decision, decide};
-use super::event::{Change, Changed, Effect, EndReport, Held, Knock, Named, Process, Survey, Verdict};
+use super::event::{Change, Effect, EndReport, Knock, Named, Process, Survey, Verdict};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, MainProcess, Session, SessionState};
 use super::people::{Account, Person};
@@ -264,19 +264,6 @@ pub(super) fn login_gone(turn: &mut Turn<'_>, login: &str) {
     }
 }
 
-/// What a survey found goes into the record of each grant that may have caused it, and to whoever listens.
-pub(super) fn left_behind(turn: &mut Turn<'_>, held: &[Held], findings: &[String], detail: &str) {
-    let parts = parts(findings);
-    for held in held {
-        for (n, part) in parts.iter().enumerate() {
-            let detail = format!("part {} of {}; {detail}", n + 1, parts.len());
-            turn.note(What::GrantLeftBehind, facts::left_behind(held, part, detail));
-        }
-        turn.then(Effect::Notify(Changed::LeftBehind(held.grant)));
-    }
-    turn.then(Effect::Survey(Survey::Recorded));
-}
-
 /// A session could not be proven empty: say so, loudly, and stay with it.
 pub(super) fn stuck(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let Some(session) = turn.ledger.sessions.get(&id) else { return };
@@ -303,24 +290,6 @@ pub(super) fn group_exceeded(turn: &mut Turn<'_>, id: SessionId, found: String) 
     let Some(session) = turn.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else { return };
     turn.note(What::SessionGroup, Facts { detail: Some(found), ..facts::session(session) });
     turn.end_session(id, EndedBy::Group, turn.now.boot);
-}
-
-/// Lines in as few records as the syslog messages of them have room for: the copy off the host is to be whole.
-fn parts(lines: &[String]) -> Vec<&[String]> {
-    const MOST_BYTES: usize = 900;
-    let mut parts = Vec::new();
-    let mut rest = lines;
-    while let [first, tail @ ..] = rest {
-        let room = MOST_BYTES.saturating_sub(first.len());
-        let fit = tail.iter().scan(room, |room, line| {
-            *room = room.checked_sub(line.len() + 2)?;
-            Some(())
-        });
-        let (part, after) = rest.split_at(1 + fit.count());
-        parts.push(part);
-        rest = after;
-    }
-    parts
 }
 
 /// The session that a process belongs to: by its tag, which it cannot shed without privilege, or by its scope.
@@ -446,25 +415,10 @@ fn refuse(turn: &mut Turn<'_>, knock: &Knock, why: &str, lines: Vec<String>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn a_name_that_is_not_utf8_is_refused_for_that_reason() {
         assert!(unknown("j\u{fffd}rg", "the caller").contains("is not UTF-8"));
         assert!(unknown("joerg", "the caller").contains("has no account"));
-    }
-
-    proptest! {
-        #[test]
-        fn parts_are_all_the_lines_and_no_larger_than_they_have_to_be(
-            lines in prop::collection::vec("[a-z]{0,500}|[a-z]{2000}", 0..40),
-        ) {
-            let parts = parts(&lines);
-            prop_assert_eq!(&parts.concat(), &lines);
-            for part in parts {
-                prop_assert!(!part.is_empty());
-                prop_assert!(part.len() == 1 || part.join("; ").len() <= 900);
-            }
-        }
     }
 }

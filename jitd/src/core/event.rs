@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::alerts::Habit;
 use super::authority::CommandKind;
 use super::caller::Caller;
+use super::findings::Found;
 use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
 use super::limits::Door;
 use super::people::{Account, Person};
@@ -96,10 +97,15 @@ pub enum Event {
     LeftBehind {
         /// The grants.
         held: Vec<Held>,
-        /// What changed, a line each.
-        findings: Vec<String>,
-        /// What the survey cost.
-        detail: String,
+        /// What changed.
+        found: Found,
+    },
+    /// Places where privilege is kept have changed while no grant had a session open.
+    HostChanged {
+        /// The grants that had sessions before it, as far as the surveyor remembers.
+        last: Vec<Held>,
+        /// What changed.
+        found: Found,
     },
     /// These users have reached limits, so often since the last such event.
     LimitsReached(Vec<Reached>),

@@ -3,7 +3,7 @@
 use jit_proto::record::Facts;
 
 use super::caller::{Caller, Place};
-use super::event::{EndReport, Held, Knock};
+use super::event::{EndReport, Knock};
 use super::ledger::{Grant, Ledger, Request, Session};
 use super::limits::Due;
 use super::people::Account;
@@ -173,18 +173,6 @@ pub(super) fn clock(by: i64) -> Facts {
 /// A span in milliseconds, as records have them.
 pub(super) fn milliseconds(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-pub(super) fn left_behind(held: &Held, findings: &[String], detail: String) -> Facts {
-    Facts {
-        user: Some(held.holder.name.clone()),
-        uid: Some(held.holder.uid.0),
-        role: Some(held.role.to_string()),
-        grant: Some(held.grant.0),
-        left_behind: Some(findings.to_vec()),
-        detail: Some(detail),
-        ..Facts::default()
-    }
 }
 
 pub(super) fn end(report: &EndReport, facts: Facts) -> Facts {

@@ -28,6 +28,10 @@ mod requests;
 
 mod elevation;
 
+pub mod kinds;
+
+pub mod findings;
+
 mod windows;
 
 mod closing_notice;

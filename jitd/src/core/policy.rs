@@ -68,9 +68,7 @@ impl Default for Settings {
             approve_without_login: false,
             approve_as_another_account: false,
             sinks: SinkSettings::default(),
-            setuid_paths: ["/usr", "/opt", "/etc", "/srv", "/root", "/var/tmp", "/tmp", "/dev/shm", "/home"]
-                .map(PathBuf::from)
-                .to_vec(),
+            setuid_paths: vec![PathBuf::from("/")],
             retention: Retention::default(),
             alerts: AlertRules::default(),
             notices: Notices::default(),

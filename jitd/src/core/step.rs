@@ -17,7 +17,7 @@ use super::policy::{Policy, Settings};
 use super::reaping::Manner;
 use super::retention::{Pruned, Segment};
 use super::time::Now;
-use super::{closing_notice, elevation, requests, retention, windows};
+use super::{closing_notice, elevation, findings, requests, retention, windows};
 
 /// Refusals of one user that are recorded one by one: more than a script with a mistake causes in a day, and with 1 kB
 /// each 1.5 MB a day for each user who wants to fill the disk.
@@ -97,9 +97,8 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         }
         Event::LogFound(main, folder) => elevation::log_found(&mut turn, main, folder),
         Event::LoginGone(login) => elevation::login_gone(&mut turn, &login),
-        Event::LeftBehind { held, findings, detail } => {
-            elevation::left_behind(&mut turn, &held, &findings, &detail);
-        }
+        Event::LeftBehind { held, found } => findings::left_behind(&mut turn, &held, &found),
+        Event::HostChanged { last, found } => findings::host_changed(&mut turn, &last, &found),
         Event::LimitsReached(reached) => {
             reached.iter().for_each(|it| turn.ledger.reached.count(it.uid, &it.name, it.door, it.count));
         }

@@ -1,9 +1,10 @@
-//! When to survey, what to compare with, and whose doing a difference may be: decided here, performed elsewhere.
+//! When to survey, what to compare with, and while whose sessions a difference came: decided here, performed elsewhere.
 //!
 //! A survey costs more than a call of sudo. So one is made for many: a little after the last session has ended, or a
 //! while after the first end where they keep coming, and the longer after the one before, the more that one cost. When
 //! the first session of a quiet time begins, the baseline is taken anew, so that what changed meanwhile is not laid at
-//! that session's door.
+//! that session's door. Where nobody has a session, surveys are made as well: half a minute after the last one, then at
+//! spans that double up to half an hour. What they find is a record of the host.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +13,8 @@ use jit_proto::identity::{GrantId, SessionId};
 use jit_proto::moment::{BootTime, WallTime};
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{Finding, Snapshot, adopted, diff, rebased};
+use super::finding::Finding;
+use super::snapshot::{Map, Snapshot, adopted, diff, rebased};
 use crate::core::event::Held;
 use crate::core::ledger::Session;
 use crate::core::time::Now;
@@ -24,6 +26,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Between two looks lies this many times what the first one took. With a baseline before each of them, surveys take
 /// at most a twenty-fifth of one processor.
 const SHARE: u32 = 50;
+/// While nobody has a session, the first survey comes so long after the one before, and the later ones at spans that double
+/// up to the longest.
+const FIRST_ROUND: Duration = Duration::from_secs(30);
+const LONGEST_ROUND: Duration = Duration::from_secs(30 * 60);
+/// Programs are compared with their packages so long after the daemon's start, and then again.
+const FIRST_CHECK: Duration = Duration::from_secs(15 * 60);
+const CHECK: Duration = Duration::from_secs(24 * 3600);
+/// As many grants are remembered after their sessions.
+const MAX_LAST: usize = 16;
 /// A survey that failed is made again after this.
 const RETRY: Duration = Duration::from_secs(60);
 /// The kernel stamps inodes with a clock that is behind by up to a tick (at most 10 ms).
@@ -36,14 +47,27 @@ const CLOCK_DRIFT: Duration = Duration::from_millis(500);
 pub(super) enum Do {
     /// Look at the places.
     Walk,
+    /// Look at the places, and compare programs with their packages.
+    WalkAndCheck,
     /// Write down whose sessions are still to be surveyed.
     KeepOpen,
     /// Write down what the next survey is compared with.
     KeepBaseline,
     /// Hand findings to the record of these grants.
-    Tell(Vec<Held>, Vec<Finding>),
-    /// Log what changed while nobody had a session.
-    Log(Vec<Finding>),
+    Tell(Vec<Held>, Findings),
+    /// Hand findings to the record of the host: no grant had a session. These had, before.
+    TellHost(Vec<Held>, Findings),
+}
+
+/// What was found, and between which moments it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Findings {
+    /// What, the gravest first.
+    pub(super) all: Vec<Finding>,
+    /// When the survey before began; `None` where that is not known.
+    pub(super) since: Option<WallTime>,
+    /// When this one was done.
+    pub(super) until: WallTime,
 }
 
 /// Grants that had sessions open since the last survey; kept over a restart.
@@ -53,6 +77,9 @@ pub(super) struct Open {
     began: Option<Began>,
     /// Whose.
     held: BTreeMap<GrantId, Held>,
+    /// Whose sessions were surveyed last, and are over.
+    #[serde(default)]
+    last: Vec<Held>,
 }
 
 /// A moment on both clocks; that they run apart shows that one was set.
@@ -86,7 +113,7 @@ pub(super) struct Course {
     /// have changed is kept out of it.
     overtaken: bool,
     walking: Option<(Purpose, Began)>,
-    /// A survey whose findings are on their way into the record.
+    /// A survey whose findings are on their way into the record, and what is compared with from then on.
     told: Option<Snapshot>,
     /// Grants whose sessions began or ended after the survey began: they are in the next one too.
     since_walk: BTreeMap<GrantId, Held>,
@@ -96,6 +123,11 @@ pub(super) struct Course {
     not_before: BootTime,
     /// The next survey of any kind, after one that failed.
     retry: BootTime,
+    /// The next survey while nobody has a session, and how long after the one before.
+    round: BootTime,
+    pause: Duration,
+    /// The next comparison of programs with their packages.
+    check: BootTime,
 }
 
 impl Course {
@@ -118,6 +150,9 @@ impl Course {
             lost,
             not_before: BootTime(0),
             retry: BootTime(0),
+            round: now.boot.after(FIRST_ROUND),
+            pause: FIRST_ROUND,
+            check: now.boot.after(FIRST_CHECK),
         }
     }
 
@@ -129,6 +164,11 @@ impl Course {
     /// What has to be kept over a restart.
     pub(super) fn open(&self) -> &Open {
         &self.open
+    }
+
+    /// Whether a grant has had sessions since the survey before.
+    pub(super) fn is_answerable(&self) -> bool {
+        !self.open.held.is_empty()
     }
 
     /// A session was open when the daemon started: what it did meanwhile is looked at now.
@@ -171,7 +211,7 @@ impl Course {
         }
     }
 
-    /// When the next survey is due; `None` while one is under way, and where there is no reason for one.
+    /// When the next survey is due; `None` while one is under way, and while sessions are open of which none has ended.
     pub(super) fn due(&self) -> Option<BootTime> {
         if self.walking.is_some() || self.told.is_some() {
             return None;
@@ -179,7 +219,10 @@ impl Course {
         if self.takes_baseline() {
             return Some(self.retry);
         }
-        let (first, last) = (self.first_end?, self.last_end?);
+        let Some((first, last)) = self.first_end.zip(self.last_end) else {
+            let is_quiet = self.sessions.is_empty() && self.open.held.is_empty();
+            return is_quiet.then(|| self.round.max(self.not_before).max(self.retry));
+        };
         let at_the_latest = first.after(LONGEST_WAIT);
         let quiet =
             if self.sessions.is_empty() { last.after(SETTLE).min(at_the_latest) } else { at_the_latest };
@@ -198,7 +241,8 @@ impl Course {
         if self.due().is_none_or(|due| due > now.boot) {
             return Vec::new();
         }
-        let purpose = if self.takes_baseline() { Purpose::Baseline } else { Purpose::Look };
+        let is_round = self.first_end.is_none();
+        let purpose = if is_round || self.takes_baseline() { Purpose::Baseline } else { Purpose::Look };
         if purpose == Purpose::Look {
             self.first_end = None;
             self.last_end = None;
@@ -206,30 +250,70 @@ impl Course {
         self.wants_baseline = false;
         self.overtaken = false;
         self.walking = Some((purpose, Began { wall: now.wall, boot: now.boot }));
+        if is_round && self.open.held.is_empty() && self.check <= now.boot {
+            self.check = now.boot.after(CHECK);
+            return vec![Do::WalkAndCheck];
+        }
         vec![Do::Walk]
     }
 
     /// A survey has come back.
+    #[cfg(test)]
     pub(super) fn walked(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Do> {
+        self.walked_and_waited(snapshot, Duration::ZERO, now)
+    }
+
+    /// The same, of a survey that did nothing for a part of its time.
+    pub(super) fn walked_and_waited(
+        &mut self,
+        mut snapshot: Snapshot,
+        waited: Duration,
+        now: &Now,
+    ) -> Vec<Do> {
         let Some((purpose, began)) = self.walking else { return Vec::new() };
-        self.not_before = now.boot.after(now.boot.since(began.boot).saturating_mul(SHARE));
+        snapshot.taken = began.wall;
+        if snapshot.checked.is_none() {
+            snapshot.checked = self.baseline.as_ref().and_then(|before| before.checked.clone());
+        }
+        let took = now.boot.since(began.boot).saturating_sub(waited);
+        self.not_before = now.boot.after(took.saturating_mul(SHARE));
         match purpose {
-            Purpose::Baseline => self.compare_with(snapshot, began, now),
+            Purpose::Baseline => self.compare_with(snapshot, now),
             Purpose::Look => {
                 self.adopt(&snapshot);
-                let findings =
+                let first = self.first_stamp();
+                let mut findings =
                     self.baseline.as_ref().map(|before| diff(before, &snapshot)).unwrap_or_default();
-                if findings.is_empty() {
-                    return self.settle(snapshot);
-                }
+                // What ran before the first of the sessions began is not of their time.
+                findings.retain(|finding| {
+                    let process = snapshot.processes.get(&finding.path);
+                    finding.map != Map::Processes || process.is_none_or(|process| process.started_at >= first)
+                });
                 if self.open.held.is_empty() {
-                    let mut todo = vec![Do::Log(findings)];
-                    todo.extend(self.settle(snapshot));
-                    return todo;
+                    findings.retain(is_of_the_host);
                 }
+                if findings.is_empty() {
+                    return self.settle(snapshot, now);
+                }
+                let findings = self.findings(findings, now);
                 self.told = Some(snapshot);
+                if self.open.held.is_empty() {
+                    return vec![Do::TellHost(self.open.last.clone(), findings)];
+                }
                 vec![Do::Tell(self.open.held.values().cloned().collect(), findings)]
             }
+        }
+    }
+
+    /// With the moments between which they came: it may be that they came after the baseline that is compared with had
+    /// looked there, and before it was done.
+    fn findings(&self, all: Vec<Finding>, now: &Now) -> Findings {
+        let taken = self.baseline.as_ref().map(|before| before.taken).filter(|taken| taken.0 > 0);
+        let began = self.open.began.map(|began| began.wall);
+        Findings {
+            all,
+            since: taken.map(|taken| began.map_or(taken, |began| began.min(taken))),
+            until: now.wall,
         }
     }
 
@@ -257,34 +341,56 @@ impl Course {
     }
 
     /// The findings are in the record: only now they need not be found again.
-    pub(super) fn recorded(&mut self) -> Vec<Do> {
-        self.told.take().map_or_else(Vec::new, |snapshot| self.settle(snapshot))
+    pub(super) fn recorded(&mut self, now: &Now) -> Vec<Do> {
+        let Some(snapshot) = self.told.take() else { return Vec::new() };
+        match self.walking {
+            Some((Purpose::Baseline, _)) => self.take_as_baseline(snapshot, now),
+            _ => self.settle(snapshot, now),
+        }
     }
 
-    fn compare_with(&mut self, snapshot: Snapshot, taken: Began, now: &Now) -> Vec<Do> {
-        self.walking = None;
-        self.since_walk.clear();
+    fn compare_with(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Do> {
         let mut todo = Vec::new();
         self.adopt(&snapshot);
         let nothing = Snapshot::nothing_like(&snapshot);
         let before = self.baseline.as_ref().unwrap_or(&nothing);
+        let rebooted = before.boot_id != snapshot.boot_id;
         let began = match self.open.began {
             None => Some(i64::MAX),
             Some(began) if self.baseline.is_some() && clock_was_set(began, now) => None,
             Some(_) => Some(self.first_stamp()),
         };
-        let (base, earlier) = rebased(before, snapshot, began);
-        if self.baseline.is_some() && !earlier.is_empty() {
-            todo.push(Do::Log(earlier));
-        }
-        self.baseline = Some(base);
-        self.taken = Some(taken.boot);
-        todo.push(Do::KeepBaseline);
+        let (base, mut earlier) = rebased(before, snapshot, began);
+        earlier.retain(is_of_the_host);
+        // What a boot made is in `/run`, and no change.
+        earlier.retain(|finding| !(rebooted && finding.path.starts_with("/run/")));
         if std::mem::take(&mut self.lost) {
             let held = self.open.held.values().cloned().collect();
-            todo.push(Do::Tell(held, vec![Finding::baseline_is_gone()]));
+            let (all, since) = (vec![Finding::baseline_is_gone()], None);
+            todo.push(Do::Tell(held, Findings { all, since, until: now.wall }));
         }
+        if self.baseline.is_none() || earlier.is_empty() {
+            todo.extend(self.take_as_baseline(base, now));
+            return todo;
+        }
+        let taken = self.baseline.as_ref().map(|before| before.taken).filter(|taken| taken.0 > 0);
+        self.told = Some(base);
+        todo.push(Do::TellHost(
+            self.open.last.clone(),
+            Findings { all: earlier, since: taken, until: now.wall },
+        ));
         todo
+    }
+
+    /// What is compared with from now on.
+    fn take_as_baseline(&mut self, base: Snapshot, now: &Now) -> Vec<Do> {
+        let began = self.walking.take().map(|(_, began)| began.boot);
+        self.since_walk.clear();
+        self.baseline = Some(base);
+        self.taken = began;
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_ROUND);
+        self.round = now.boot.after(self.pause);
+        vec![Do::KeepBaseline]
     }
 
     /// A baseline of an earlier daemon is brought up to the list of places that is surveyed now.
@@ -301,16 +407,36 @@ impl Course {
     }
 
     /// What was found is what the next survey is compared with; whoever still has a session open is in that one too.
-    fn settle(&mut self, snapshot: Snapshot) -> Vec<Do> {
+    fn settle(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Do> {
         let began = self.walking.take().map(|(_, began)| began);
         self.baseline = Some(snapshot);
         self.taken = began.map(|began| began.boot);
         let mut held = std::mem::take(&mut self.since_walk);
         held.extend(self.sessions.values().map(|held| (held.grant, held.clone())));
         let began = if held.is_empty() { None } else { began };
-        self.open = Open { began, held };
+        let mut last: Vec<Held> = self
+            .open
+            .held
+            .values()
+            .filter(|done| !held.contains_key(&done.grant))
+            .rev()
+            .take(MAX_LAST)
+            .cloned()
+            .collect();
+        if last.is_empty() {
+            last.clone_from(&self.open.last);
+        }
+        self.open = Open { began, held, last };
+        self.pause = FIRST_ROUND;
+        self.round = now.boot.after(self.pause);
         vec![Do::KeepBaseline, Do::KeepOpen]
     }
+}
+
+/// Whether a finding is told where nobody had a session. What root runs then, and what users keep at their own place, is
+/// nobody's window.
+fn is_of_the_host(finding: &Finding) -> bool {
+    finding.kind != crate::core::kinds::Kind::Processes
 }
 
 /// Whether the wall clock was set since then: the two clocks have run apart.
@@ -321,228 +447,4 @@ fn clock_was_set(began: Began, now: &Now) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use jit_proto::identity::{RoleName, UserId};
-    use jit_proto::moment::BootId;
-
-    use std::collections::BTreeSet;
-
-    use super::super::snapshot::{Entry, What};
-    use super::*;
-    use crate::core::event::GroupAsked;
-    use crate::core::ledger::{MainProcess, SessionState};
-    use crate::core::people::Account;
-
-    fn at(seconds: f64) -> Now {
-        let micros = (seconds * 1e6) as u64;
-        Now {
-            wall: WallTime(1_700_000_000_000_000 + micros),
-            boot: BootTime(micros),
-            boot_id: BootId("a".into()),
-        }
-    }
-
-    fn session(id: u64, grant: u64, now: &Now) -> Session {
-        let holder = Account { uid: UserId(2004), name: "dave".into() };
-        Session {
-            id: SessionId(id),
-            grant: GrantId(grant),
-            role: RoleName::try_from("ops".to_owned()).unwrap(),
-            holder,
-            parent: None,
-            tag: None,
-            loginuid: None,
-            main: MainProcess { pid: 1, start: 1 },
-            service: "sudo".into(),
-            tty: String::new(),
-            argv: Vec::new(),
-            started_at: now.wall,
-            started: now.boot,
-            boot_id: now.boot_id.clone(),
-            login: None,
-            io_log: None,
-            group: GroupAsked::Nothing,
-            own_groups: BTreeSet::new(),
-            lingers_until: None,
-            state: SessionState::Registered,
-        }
-    }
-
-    fn host(files: &[(&str, &Now)]) -> Snapshot {
-        let entry = |at: &Now| Entry {
-            what: What::File { print: "p".into() },
-            mode: 0o644,
-            uid: 0,
-            gid: 0,
-            capabilities: 0,
-            changed_at: i64::try_from(at.wall.0).unwrap(),
-        };
-        Snapshot {
-            boot_id: BootId("a".into()),
-            list: String::new(),
-            setuid_paths: Vec::new(),
-            places: files.iter().map(|(path, at)| ((*path).to_owned(), entry(at))).collect(),
-            privileged: BTreeMap::new(),
-        }
-    }
-
-    /// A daemon that has been up for long, with a baseline of one file.
-    fn course() -> Course {
-        let mut course = Course::new(None, Open::default(), &at(0.0));
-        assert_eq!(course.tick(&at(0.0)), [Do::Walk]);
-        assert_eq!(course.walked(host(&[("/etc/old", &at(0.0))]), &at(0.1)), [Do::KeepBaseline]);
-        assert_eq!(course.due(), None);
-        course
-    }
-
-    fn told(todo: &[Do]) -> Vec<(Vec<u64>, Vec<&str>)> {
-        todo.iter()
-            .filter_map(|what| match what {
-                Do::Tell(held, findings) => Some((
-                    held.iter().map(|held| held.grant.0).collect(),
-                    findings.iter().map(|finding| finding.path.as_str()).collect(),
-                )),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// The whole of `sudo cp` is over before the fresh baseline has been taken.
-    #[test]
-    fn a_plant_of_the_first_milliseconds_is_told_at_the_end() {
-        let mut course = course();
-        let start = at(1000.0);
-        assert_eq!(course.opened(&session(1, 7, &start)), [Do::KeepOpen]);
-        assert_eq!(course.tick(&start), [Do::Walk]);
-        course.gone(SessionId(1), &at(1000.01));
-        let upgraded = at(500.0);
-        let planted = at(1000.005);
-        let now = host(&[("/etc/old", &at(0.0)), ("/etc/upgraded", &upgraded), ("/etc/planted", &planted)]);
-        let todo = course.walked(now.clone(), &at(1000.1));
-        assert!(matches!(&todo[..], [Do::Log(earlier), Do::KeepBaseline] if earlier.len() == 1), "{todo:?}");
-        // 0.1 s for the survey: the next one not before 5 s have gone by.
-        assert!(course.tick(&at(1005.0)).is_empty());
-        assert_eq!(course.tick(&at(1005.2)), [Do::Walk]);
-        let todo = course.walked(now, &at(1005.3));
-        assert_eq!(told(&todo), [(vec![7], vec!["/etc/planted"])]);
-        assert_eq!(course.due(), None, "it waits for the record");
-        assert_eq!(course.recorded(), [Do::KeepBaseline, Do::KeepOpen]);
-        assert_eq!((course.due(), course.open()), (None, &Open::default()));
-    }
-
-    /// It had looked there already when the file came, and was not back yet when the session began.
-    #[test]
-    fn what_came_during_a_baseline_is_not_laid_at_the_next_ones_door() {
-        for ends_meanwhile in [false, true] {
-            let mut course = Course::new(None, Open::default(), &at(0.0));
-            assert_eq!(course.tick(&at(0.0)), [Do::Walk]);
-            course.opened(&session(1, 7, &at(0.5)));
-            if ends_meanwhile {
-                course.gone(SessionId(1), &at(0.51));
-            }
-            assert_eq!(course.walked(host(&[("/etc/old", &at(0.0))]), &at(0.6)), [Do::KeepBaseline]);
-            assert_eq!(course.tick(&at(0.6)), [Do::Walk], "another baseline");
-            let now = host(&[("/etc/old", &at(0.0)), ("/etc/came", &at(0.2)), ("/etc/planted", &at(0.505))]);
-            let todo = course.walked(now.clone(), &at(0.7));
-            assert!(matches!(&todo[..], [Do::Log(came), Do::KeepBaseline] if came.len() == 1), "{todo:?}");
-            if !ends_meanwhile {
-                course.gone(SessionId(1), &at(1.0));
-            }
-            assert_eq!(course.tick(&at(20.0)), [Do::Walk]);
-            assert_eq!(told(&course.walked(now, &at(20.1))), [(vec![7], vec!["/etc/planted"])]);
-        }
-    }
-
-    #[test]
-    fn a_burst_of_calls_costs_one_survey_every_half_a_minute() {
-        let mut course = course();
-        let mut walks = 0;
-        for n in 0..6000_u32 {
-            let now = at(1000.0 + f64::from(n) * 0.01);
-            course.opened(&session(n.into(), 7, &now));
-            walks += course.tick(&now).len();
-            course.gone(SessionId(n.into()), &now);
-            walks += course.tick(&now).len();
-            if course.walking_since().is_some() {
-                course.walked(host(&[("/etc/old", &at(0.0))]), &now);
-            }
-        }
-        assert_eq!(walks, 2, "a baseline at the first call, a look after half a minute");
-        assert_eq!(course.tick(&at(1063.0)), [Do::Walk], "and one when all is quiet");
-    }
-
-    #[test]
-    fn who_opens_or_ends_a_session_during_a_survey_is_in_the_next_one_too() {
-        let mut course = course();
-        for (id, grant) in [(1, 7), (2, 8), (3, 9)] {
-            course.opened(&session(id, grant, &at(1000.0)));
-        }
-        course.tick(&at(1000.0));
-        course.walked(host(&[("/etc/old", &at(0.0))]), &at(1000.0));
-        course.gone(SessionId(1), &at(1001.0));
-        assert_eq!(course.tick(&at(1031.0)), [Do::Walk]);
-        course.gone(SessionId(2), &at(1031.1));
-        course.opened(&session(4, 10, &at(1031.1)));
-        let todo = course.walked(host(&[]), &at(1031.2));
-        assert_eq!(told(&todo), [(vec![7, 8, 9, 10], vec!["/etc/old"])]);
-        course.recorded();
-        let open: Vec<u64> = course.open().held.keys().map(|grant| grant.0).collect();
-        assert_eq!(open, [8, 9, 10], "all but the one that was over before");
-        assert!(course.due().is_some(), "the end during the survey asks for another one");
-    }
-
-    #[test]
-    fn a_restart_in_between_hides_nothing() {
-        let mut first = course();
-        first.opened(&session(1, 7, &at(1000.0)));
-        let (baseline, open) = (first.baseline().cloned(), first.open().clone());
-        let mut second = Course::new(baseline.clone(), open, &at(1010.0));
-        assert_eq!(second.tick(&at(1010.0)), [Do::Walk]);
-        assert_eq!(told(&second.walked(host(&[]), &at(1010.1))), [(vec![7], vec!["/etc/old"])]);
-        // Killed before the file was written: the session is still in the store.
-        let mut third = Course::new(baseline, Open::default(), &at(1010.0));
-        third.found(&session(1, 7, &at(1000.0)), &at(1010.0));
-        assert_eq!(third.tick(&at(1010.0)), [Do::Walk]);
-        assert_eq!(told(&third.walked(host(&[]), &at(1010.1))), [(vec![7], vec!["/etc/old"])]);
-    }
-
-    #[test]
-    fn a_baseline_that_is_gone_while_sessions_were_open_is_told() {
-        let mut course = Course::new(None, Open::default(), &at(1010.0));
-        course.found(&session(1, 7, &at(1000.0)), &at(1010.0));
-        assert_eq!(course.tick(&at(1010.0)), [Do::Walk]);
-        let todo = course.walked(host(&[("/etc/planted", &at(1005.0))]), &at(1010.1));
-        assert_eq!(told(&todo)[0].0, [7]);
-        course.recorded();
-        assert_eq!(course.tick(&at(1041.0)), [Do::Walk]);
-        let todo = course.walked(host(&[("/etc/planted", &at(1005.0))]), &at(1041.1));
-        assert_eq!(told(&todo), [(vec![7], vec!["/etc/planted"])]);
-    }
-
-    #[test]
-    fn a_clock_that_was_set_proves_nothing() {
-        let mut course = course();
-        let start = at(1000.0);
-        course.opened(&session(1, 7, &start));
-        assert_eq!(course.tick(&start), [Do::Walk]);
-        let mut later = at(1000.1);
-        later.wall = WallTime(later.wall.0 - 3_600_000_000);
-        let now = host(&[("/etc/old", &at(0.0)), ("/etc/backdated", &at(900.0))]);
-        course.walked(now.clone(), &later);
-        course.gone(SessionId(1), &at(1010.0));
-        assert_eq!(course.tick(&at(1020.0)), [Do::Walk]);
-        assert_eq!(told(&course.walked(now, &at(1020.1))), [(vec![7], vec!["/etc/backdated"])]);
-    }
-
-    #[test]
-    fn a_survey_that_failed_is_made_again() {
-        let mut course = course();
-        course.opened(&session(1, 7, &at(1000.0)));
-        course.tick(&at(1000.0));
-        course.failed(&at(1000.1));
-        course.gone(SessionId(1), &at(1000.2));
-        assert_eq!(course.tick(&at(1100.0)), [Do::Walk]);
-        course.failed(&at(1100.1));
-        assert!(course.due().is_some());
-    }
-}
+mod tests;

@@ -1,18 +1,36 @@
 //! Surveys the places where privilege is kept, and tells what sessions have left behind there.
 
-mod accounts;
-
 mod course;
 
-mod kept;
+mod walk;
 
 mod places;
 
+mod notice;
+
+mod privileged;
+
+mod mounts;
+
+mod processes;
+
+mod logins;
+
 mod snapshot;
 
-mod text;
+mod accounts;
 
-mod walk;
+mod finding;
+
+mod packages;
+
+mod rank;
+
+mod kept;
+
+mod reader;
+
+mod text;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -21,16 +39,17 @@ use std::thread;
 use std::time::Duration;
 
 use jit_proto::identity::SessionId;
-use jit_proto::moment::{BootId, BootTime};
+use jit_proto::moment::BootTime;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::{Clock, CpuTime, Stopwatch};
 use crate::core::event::{Event, Survey};
+use crate::core::findings::Found;
 use crate::core::ledger::Session;
 use crate::engine::{Handle, LEISURE};
-use course::{Course, Do};
+use course::{Course, Do, Findings};
 use kept::Kept;
-use snapshot::{Snapshot, lines};
+use snapshot::{Snapshot, What};
 use walk::Amount;
 
 /// A survey that takes longer than this is complained about; something it looks at does not answer.
@@ -54,6 +73,8 @@ pub struct Walked {
     snapshot: Snapshot,
     amount: Amount,
     took: Duration,
+    /// In which it did nothing.
+    waited: Duration,
     cpu: Duration,
 }
 
@@ -83,8 +104,7 @@ pub fn start(
         for session in ended {
             course.gone(session, &now);
         }
-        let mut surveyor =
-            Surveyor { course, kept, clock, engine, sender: own, paths: None, cost: String::new() };
+        let mut surveyor = Surveyor { course, kept, clock, engine, sender: own, paths: None };
         surveyor.perform(todo);
         surveyor.run(&inbox);
     })?;
@@ -102,8 +122,6 @@ struct Surveyor {
     engine: Handle,
     sender: mpsc::Sender<ToSurveyor>,
     paths: Option<Vec<PathBuf>>,
-    /// What the last survey cost, for people.
-    cost: String,
 }
 
 impl Surveyor {
@@ -121,7 +139,7 @@ impl Surveyor {
                     self.course.gone(session, &self.clock.now());
                     Vec::new()
                 }
-                Ok(ToSurveyor::Order(Survey::Recorded)) => self.course.recorded(),
+                Ok(ToSurveyor::Order(Survey::Recorded)) => self.course.recorded(&self.clock.now()),
                 Ok(ToSurveyor::Paths(paths)) => {
                     if self.paths.as_ref().is_some_and(|known| *known != paths) {
                         self.course.paths_changed();
@@ -153,23 +171,30 @@ impl Surveyor {
     }
 
     fn walked(&mut self, walked: Walked) -> Vec<Do> {
-        let Walked { snapshot, amount, took, cpu } = walked;
-        self.cost = format!(
-            "{} files in the places where privilege is kept, {} others looked through, {} ms, {} ms of them on the processor",
+        let Walked { snapshot, amount, took, waited, cpu } = walked;
+        info!(
+            "surveyed: {} files in the places where privilege is kept, {} others looked through, {} ms, {} ms of them on the \
+             processor",
             amount.places,
             amount.walked,
             took.as_millis(),
             cpu.as_millis()
         );
-        debug!("surveyed: {}", self.cost);
-        self.course.walked(snapshot, &self.clock.now())
+        if self.course.is_answerable() {
+            tell_unseen(&snapshot);
+        }
+        if let Some(checked) = &snapshot.checked {
+            debug!("{} programs were compared with their packages once", checked.compared);
+        }
+        self.course.walked_and_waited(snapshot, waited, &self.clock.now())
     }
 
     /// Does what is to be done; false once the engine has ended.
     fn perform(&mut self, todo: Vec<Do>) -> bool {
         for what in todo {
             match what {
-                Do::Walk => self.walk(),
+                Do::Walk => self.walk(false),
+                Do::WalkAndCheck => self.walk(true),
                 Do::KeepOpen => {
                     if let Err(problem) = self.kept.keep_open(self.course.open()) {
                         warn!("whose sessions are to be surveyed was not written down: {problem}");
@@ -183,15 +208,21 @@ impl Surveyor {
                     }
                 }
                 Do::Tell(held, findings) => {
-                    let event =
-                        Event::LeftBehind { held, findings: lines(&findings), detail: self.cost.clone() };
-                    if self.engine.tell_from_thread(event).is_err() {
+                    if self
+                        .engine
+                        .tell_from_thread(Event::LeftBehind { held, found: found(findings) })
+                        .is_err()
+                    {
                         return false;
                     }
                 }
-                Do::Log(findings) => {
-                    for line in lines(&findings) {
-                        info!("changed while nobody had a session: {line}");
+                Do::TellHost(last, findings) => {
+                    if self
+                        .engine
+                        .tell_from_thread(Event::HostChanged { last, found: found(findings) })
+                        .is_err()
+                    {
+                        return false;
                     }
                 }
             }
@@ -199,12 +230,12 @@ impl Surveyor {
         true
     }
 
-    fn walk(&mut self) {
+    fn walk(&mut self, check: bool) {
         let paths = self.paths.clone().unwrap_or_default();
-        let boot_id = self.clock.now().boot_id;
+        let clock = self.clock.clone();
         let sender = self.sender.clone();
         let started = thread::Builder::new().name("survey-walk".into()).spawn(move || {
-            let walked = catch_unwind(AssertUnwindSafe(|| look(boot_id, &paths)));
+            let walked = catch_unwind(AssertUnwindSafe(|| look(&clock, &paths, check)));
             let looked = Stopwatch::start();
             while looked.elapsed() < SETTLE {
                 thread::park_timeout(SETTLE);
@@ -230,11 +261,72 @@ impl Surveyor {
     }
 }
 
-fn look(boot_id: BootId, paths: &[PathBuf]) -> Walked {
+/// A process that is gone so long after it was first seen is no finding: what administrators run in passing.
+const PASSING: Duration = Duration::from_secs(1);
+
+fn look(clock: &Clock, paths: &[PathBuf], check: bool) -> Walked {
     be_nice(NICE_TO_ALL);
     let (stopwatch, cpu) = (Stopwatch::start(), CpuTime::of_this_thread());
-    let (snapshot, amount) = walk::survey(Path::new("/"), boot_id, paths);
-    Walked { snapshot, amount, took: stopwatch.elapsed(), cpu: cpu.elapsed() }
+    let first = processes::look(&clock.now(), &logins::known());
+    let (mut snapshot, amount) = walk::survey(Path::new("/"), clock.now().boot_id, paths);
+    if check {
+        let checked = packages::check(Path::new("/"));
+        tell_checked(&checked);
+        snapshot.checked = Some(checked);
+    }
+    let took = stopwatch.elapsed();
+    while stopwatch.elapsed() < PASSING {
+        thread::park_timeout(PASSING);
+    }
+    let waited = stopwatch.elapsed().saturating_sub(took) + SETTLE;
+    // After it was looked: a login that has begun meanwhile is known too.
+    let logins = logins::known();
+    processes::without_logins(&mut snapshot, &logins);
+    snapshot.processes = processes::look(&clock.now(), &logins);
+    snapshot.processes.retain(|key, _| first.contains_key(key));
+    Walked { snapshot, amount, took, waited, cpu: cpu.elapsed() }
+}
+
+/// The lines of the findings, with what package managers did told as that.
+fn found(findings: Findings) -> Found {
+    let Findings { all, since, until } = findings;
+    let all = packages::explained(Path::new("/"), all);
+    Found { lines: rank::lines(&all), count: all.len(), since, until }
+}
+
+/// Says what was not looked at while somebody's sessions are answerable for what is found.
+fn tell_unseen(snapshot: &Snapshot) {
+    const MAX_NAMED: usize = 8;
+    let all = snapshot.places.iter().chain(&snapshot.privileged);
+    let unseen: Vec<String> = all
+        .filter_map(|(path, entry)| match &entry.what {
+            What::Unseen { why } => Some(format!("{path} ({why})")),
+            _ => None,
+        })
+        .collect();
+    if !unseen.is_empty() {
+        let named = unseen.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        warn!(
+            "the survey after sessions did not look at {} places: {}",
+            unseen.len(),
+            jit_proto::escape::Escaped(&named)
+        );
+    }
+}
+
+/// What the comparison with packages could not compare, and what is not as it was shipped.
+fn tell_checked(checked: &packages::Checked) {
+    info!("{} programs and libraries were compared with their packages", checked.compared);
+    if !checked.without.is_empty() {
+        let names: Vec<&str> = checked.without.iter().map(String::as_str).collect();
+        warn!(
+            "these packages came without checksums, so their programs were not compared: {}",
+            names.join(", ")
+        );
+    }
+    for (path, package) in &checked.unlike {
+        warn!("{} is not what package {package} ships", jit_proto::escape::Escaped(path));
+    }
 }
 
 /// Lowers the priority of this thread alone (setpriority(2), "C library/kernel differences").

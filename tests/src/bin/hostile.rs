@@ -17,8 +17,7 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use zbus::connection::Builder;
 use zbus::{Connection, Fd, Message, OwnedFd, Variant, fdo, interface};
 
-const USAGE: &str =
-    "usage: hostile bus SOCKET COUNT | gate HOW | enter socket|bus | orphan USER ROLE FILE | setcap FILE";
+const USAGE: &str = "usage: hostile bus SOCKET COUNT | gate HOW | enter socket|bus | orphan USER ROLE FILE | setcap FILE | setacl FILE UID | setdefaultacl FILE UID";
 
 /// What the gate answers besides the outcome.
 type More = HashMap<String, Variant<'static>>;
@@ -31,6 +30,8 @@ fn main() -> Result<()> {
         ["enter", way] => block_on(enter(way)),
         ["orphan", user, role, file] => grant_as_an_orphan(user, role, file),
         ["setcap", file] => set_capability(Path::new(file)),
+        ["setacl", file, uid] => set_acl(Path::new(file), "system.posix_acl_access", uid.parse()?),
+        ["setdefaultacl", file, uid] => set_acl(Path::new(file), "system.posix_acl_default", uid.parse()?),
         _ => bail!(USAGE),
     }
 }
@@ -40,6 +41,18 @@ fn set_capability(file: &Path) -> Result<()> {
     let words: [u32; 5] = [0x0200_0001, 1 << 7, 0, 0, 0];
     let data: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     rustix::fs::setxattr(file, "security.capability", &data, rustix::fs::XattrFlags::empty())?;
+    Ok(())
+}
+
+/// Lets somebody read, write and search: `posix_acl_xattr_header` and its entries (linux/posix_acl_xattr.h).
+fn set_acl(file: &Path, which: &str, uid: u32) -> Result<()> {
+    let mut data = 2_u32.to_le_bytes().to_vec();
+    for (tag, may, id) in
+        [(1_u16, 7_u16, u32::MAX), (2, 7, uid), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)]
+    {
+        data.extend(tag.to_le_bytes().into_iter().chain(may.to_le_bytes()).chain(id.to_le_bytes()));
+    }
+    rustix::fs::setxattr(file, which, &data, rustix::fs::XattrFlags::empty())?;
     Ok(())
 }
 

@@ -47,6 +47,8 @@ rules! {
     SinkDown = "sink-down";
     /// Privilege was left behind.
     LeftBehind = "left-behind";
+    /// A place where privilege is kept changed while no grant had a session.
+    HostChanged = "host-changed";
     /// A session could not be ended.
     SessionStuck = "session-stuck";
     /// Somebody acts through an account that is not the one that logged in, or nobody knows who logged in.

@@ -321,3 +321,52 @@ fn a_stack_that_is_broken_restored_and_broken_again_raises_two_alerts_that_name_
         Some("sudo-i lets people become root without a window: /etc/pam.d/x:3: it does not ask")
     );
 }
+
+/// FOUND B3: one finding never keeps another from raising its alert; the same one told again is held back.
+#[test]
+fn one_finding_does_not_silence_another() {
+    let found = |kind: &str, line: &str, minute: u64| {
+        let mut record = record(What::GrantLeftBehind, 7, minute);
+        record.facts.finding = Some(kind.to_owned());
+        record.facts.left_behind = Some(vec![line.to_owned()]);
+        record.facts.detail = Some(format!("{line}; changed between then and now"));
+        record
+    };
+    let rules = only(Rule::LeftBehind);
+    let alerts = raised(
+        &rules,
+        &[
+            found("units", "changed /etc/apt/a: its content", 0),
+            found("accounts", "changed /etc/passwd: account toor added", 1),
+            found("accounts", "changed /etc/passwd: account toor added", 2),
+            found("accounts", "changed /etc/passwd: account root2 added", 3),
+            found("shipped", "package nginx installed", 4),
+        ],
+    );
+    let why: Vec<&str> = alerts.iter().filter_map(|alert| alert.facts.detail.as_deref()).collect();
+    assert_eq!(
+        why,
+        [
+            "changed /etc/apt/a: its content; changed between then and now",
+            "changed /etc/passwd: account toor added; changed between then and now",
+            "changed /etc/passwd: account root2 added; changed between then and now",
+        ]
+    );
+    // Several records of one survey are one alert, by the first of them.
+    let mut parts = [found("set-uid", "a", 10), found("units", "b", 10)];
+    (parts[0].facts.part, parts[1].facts.part) = (Some(1), Some(2));
+    assert_eq!(raised(&rules, &parts).len(), 1);
+    // What a user does to their own files is one alert in the span.
+    assert_eq!(raised(&rules, &[found("own-files", "a", 20), found("own-files", "b", 21)]).len(), 1);
+}
+
+#[test]
+fn a_change_of_the_host_raises_an_alert_where_it_is_grave() {
+    let changed = |kind: &str| {
+        let mut record = record(What::HostChanged, 7, 0);
+        record.facts.finding = Some(kind.to_owned());
+        raised(&AlertRules::default(), &[record]).len()
+    };
+    assert_eq!(["sudoers", "set-uid", "accounts", "units"].map(changed), [1; 4]);
+    assert_eq!(["own-files", "shipped", "mounts", "unseen"].map(changed), [0; 4]);
+}

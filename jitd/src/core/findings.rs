@@ -1,0 +1,182 @@
+//! What a survey found goes into the record, with what is known of when, and under whose root.
+
+use jit_proto::moment::WallTime;
+use jit_proto::record::{Event as What, Facts};
+
+use super::event::{Changed, Effect, Held, Survey};
+use super::kinds::Kind;
+use super::step::Turn;
+
+/// A line of the findings, and the gravest kind of what it tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it is about.
+    pub kind: Kind,
+    /// For people; control characters are escaped.
+    pub text: String,
+}
+
+/// What a survey found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What changed, the gravest first; never empty.
+    pub lines: Vec<Line>,
+    /// How many findings the lines tell of, together with those that were cut off.
+    pub count: usize,
+    /// When it was as it had been; `None` where that is not known.
+    pub since: Option<WallTime>,
+    /// When it was found.
+    pub until: WallTime,
+}
+
+/// Changes while these grants had sessions open: a record under each of them.
+pub(super) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &Found) {
+    let mut names: Vec<&str> = held.iter().map(|held| held.holder.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let when = format!("{}, while or shortly after {} held root", found.interval(), listed(&names));
+    for held in held {
+        let whose = Facts {
+            user: Some(held.holder.name.clone()),
+            uid: Some(held.holder.uid.0),
+            role: Some(held.role.to_string()),
+            grant: Some(held.grant.0),
+            ..Facts::default()
+        };
+        note(turn, What::GrantLeftBehind, &whose, found, &when);
+        turn.then(Effect::Notify(Changed::LeftBehind(held.grant)));
+    }
+    turn.then(Effect::Survey(Survey::Recorded));
+}
+
+/// Changes while nobody had a session.
+pub(super) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &Found) {
+    let last: Vec<String> =
+        last.iter().map(|held| format!("{} ({}, {})", held.grant.0, held.holder.name, held.role)).collect();
+    let last: Vec<&str> = last.iter().map(String::as_str).collect();
+    let before = match last.as_slice() {
+        [] => "no grant had a session before it since the daemon began to survey".to_owned(),
+        last => format!("the last grants with sessions before it: {}", listed(last)),
+    };
+    let when = format!("{}, while no grant had a session; {before}", found.interval());
+    note(turn, What::HostChanged, &Facts::default(), found, &when);
+    turn.then(Effect::Survey(Survey::Recorded));
+}
+
+fn note(turn: &mut Turn<'_>, event: What, whose: &Facts, found: &Found, when: &str) {
+    let parts = parts(&found.lines);
+    let count = parts.len();
+    let Some(first) = found.lines.first() else { return };
+    for (n, part) in parts.into_iter().enumerate() {
+        let worst = part.iter().map(|line| line.kind).min().unwrap_or_default();
+        let text = part.first().map_or(first.text.as_str(), |line| line.text.as_str());
+        let more = match (n, found.count.saturating_sub(1)) {
+            (0, 0) => String::new(),
+            (0, more) if found.lines.len() == 1 => format!("; {} findings in all", more + 1),
+            (0, more) => format!("; and {more} more"),
+            _ => format!("; part {} of {count}", n + 1),
+        };
+        let facts = Facts {
+            left_behind: Some(part.iter().map(|line| line.text.clone()).collect()),
+            finding: Some(worst.name().to_owned()),
+            part: (count > 1).then_some(n as u64 + 1),
+            detail: Some(format!("{}{more}; {when}", cut(text))),
+            ..whose.clone()
+        };
+        turn.note(event, facts);
+    }
+}
+
+impl Found {
+    fn interval(&self) -> String {
+        let until = to_the_second(self.until);
+        match self.since.map(to_the_second) {
+            Some(since) if since.get(..10) == until.get(..10) => {
+                let time = until.get(11..).unwrap_or(&until);
+                format!("changed between {since} and {time} UTC")
+            }
+            Some(since) => format!("changed between {since} and {until} UTC"),
+            None => format!("changed before {until} UTC"),
+        }
+    }
+}
+
+/// `2026-11-28 08:48:26`, in UTC.
+fn to_the_second(moment: WallTime) -> String {
+    let text = moment.to_rfc3339();
+    text.get(..19).map_or(text.clone(), |text| text.replace('T', " "))
+}
+
+fn listed(names: &[&str]) -> String {
+    const MAX_NAMES: usize = 8;
+    let shown = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_NAMES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// A finding as far as a sentence has room for it.
+fn cut(text: &str) -> String {
+    const MAX_CHARACTERS: usize = 300;
+    match text.char_indices().nth(MAX_CHARACTERS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Lines in as few records as the syslog messages of them have room for: the copy off the host is to be whole.
+fn parts(lines: &[Line]) -> Vec<&[Line]> {
+    const MAX_BYTES: usize = 900;
+    let mut parts = Vec::new();
+    let mut rest = lines;
+    while let [first, tail @ ..] = rest {
+        let room = MAX_BYTES.saturating_sub(first.text.len());
+        let fit = tail.iter().scan(room, |room, line| {
+            *room = room.checked_sub(line.text.len() + 2)?;
+            Some(())
+        });
+        let (part, after) = rest.split_at(1 + fit.count());
+        parts.push(part);
+        rest = after;
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_interval_is_told_and_nobody_is_accused() {
+        let at = |text: &str| WallTime::from_rfc3339(text).unwrap();
+        let found = Found {
+            lines: vec![Line { kind: Kind::Sudoers, text: "added /etc/sudoers.d/x".into() }],
+            count: 1,
+            since: Some(at("2026-11-28T08:48:26.1Z")),
+            until: at("2026-11-28T08:49:00.9Z"),
+        };
+        assert_eq!(found.interval(), "changed between 2026-11-28 08:48:26 and 08:49:00 UTC");
+        let since = Some(at("2026-11-27T08:48:26Z"));
+        let found = Found { since, ..found };
+        assert_eq!(found.interval(), "changed between 2026-11-27 08:48:26 and 2026-11-28 08:49:00 UTC");
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_all_the_lines_and_no_larger_than_they_have_to_be(
+            lines in prop::collection::vec("[a-z]{0,500}|[a-z]{2000}", 0..40),
+        ) {
+            let lines: Vec<Line> =
+                lines.into_iter().map(|text| Line { kind: Kind::Other, text }).collect();
+            let parts = parts(&lines);
+            prop_assert_eq!(&parts.concat(), &lines);
+            for part in parts {
+                prop_assert!(!part.is_empty());
+                let bytes: usize = part.iter().map(|line| line.text.len() + 2).sum();
+                prop_assert!(part.len() == 1 || bytes <= 902);
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Findings as lines: the gravest first, grouped by folder where many stand together, and each of them named as far as
+//! there is room, which is bounded and said.
+
+use std::collections::BTreeMap;
+
+use jit_proto::escape::{Escaped, word};
+
+use super::finding::Finding;
+use crate::core::findings::Line;
+use crate::core::kinds::Kind;
+
+/// Findings of one kind in one folder with the same to be said of them become one line from this number on.
+const MIN_GROUP: usize = 4;
+/// A line has about this many bytes at most, so that one fits into a record that fits into a syslog message.
+const MAX_LINE: usize = 800;
+/// A line about a single finding is cut after so many bytes.
+const MAX_SINGLE_LINE: usize = 2000;
+/// All the lines of a survey have at most this many bytes: some seventy records for each grant.
+const MAX_BYTES: usize = 60_000;
+/// Of these, most lines that are about files of one and the same user who is not root: with them nobody can crowd out
+/// root's, nor each other's.
+const MAX_LINES_OF_A_USER: usize = 8;
+
+/// The lines to tell.
+pub(super) fn lines(findings: &[Finding]) -> Vec<Line> {
+    let mut of_user: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut lines = Vec::new();
+    let mut bytes = 0;
+    let (mut untold, mut worst_untold) = (0, Kind::Unseen);
+    for (finding, count, line) in grouped(findings) {
+        let of_this_user = of_user.entry(finding.uid).or_default();
+        *of_this_user += 1;
+        let crowding = finding.uid != 0 && *of_this_user > MAX_LINES_OF_A_USER;
+        if crowding || bytes + line.len() > MAX_BYTES {
+            untold += count;
+            worst_untold = worst_untold.min(finding.kind);
+            continue;
+        }
+        bytes += line.len();
+        lines.push(Line { kind: finding.kind, text: line });
+    }
+    if untold > 0 {
+        let text =
+            format!("and {untold} more that are not named here, the gravest of them {}", worst_untold.noun());
+        lines.push(Line { kind: worst_untold, text });
+    }
+    lines
+}
+
+/// Lines with a finding that stands for each, and how many it tells of.
+fn grouped(findings: &[Finding]) -> Vec<(&Finding, usize, String)> {
+    // In the order in which the first of each group comes.
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    let mut by_key: BTreeMap<(Kind, &str, &str, &str, u32), usize> = BTreeMap::new();
+    let mut accounts: Option<usize> = None;
+    for finding in findings {
+        if finding.kind == Kind::Accounts && finding.path.starts_with("/etc/") {
+            // One account stands in up to six files.
+            let at = *accounts.get_or_insert_with(|| {
+                groups.push(Vec::new());
+                groups.len() - 1
+            });
+            if let Some(group) = groups.get_mut(at) {
+                group.push(finding);
+            }
+            continue;
+        }
+        let folder = finding.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let key = (finding.kind, folder, finding.verb.as_str(), finding.tail.as_str(), finding.uid);
+        match by_key.get(&key).and_then(|at| groups.get_mut(*at)) {
+            Some(group) if !finding.path.is_empty() => group.push(finding),
+            _ => {
+                by_key.insert(key, groups.len());
+                groups.push(vec![finding]);
+            }
+        }
+    }
+    groups.into_iter().flat_map(|group| lines_of(&group)).collect()
+}
+
+fn lines_of<'a>(group: &[&'a Finding]) -> Vec<(&'a Finding, usize, String)> {
+    let Some(first) = group.first().copied() else { return Vec::new() };
+    if first.kind == Kind::Accounts && first.path.starts_with("/etc/") {
+        let mut group = group.to_vec();
+        group.sort_by_key(|finding| match finding.path.as_str() {
+            "/etc/passwd" => 0,
+            "/etc/group" => 1,
+            "/etc/shadow" => 2,
+            _ => 3,
+        });
+        return packed(&group, "", "; ", Finding::line, "");
+    }
+    if group.len() < MIN_GROUP {
+        return group.iter().map(|finding| (*finding, 1, cut(finding.line()))).collect();
+    }
+    // Each name is quoted by itself, so that none reads like two.
+    let (folder, _) = first.path.rsplit_once('/').unwrap_or_default();
+    let verb = first.verb.trim_end_matches(' ');
+    let name = |finding: &Finding| {
+        let name = finding.path.rsplit_once('/').map_or(finding.path.as_str(), |(_, name)| name);
+        Escaped(&word(name)).to_string()
+    };
+    let head = format!("{verb} {} files in {}: ", group.len(), Escaped(&word(folder)));
+    packed(group, &head, ", ", name, &first.tail)
+}
+
+/// As many lines as it takes, each as long as it may be.
+fn packed<'a>(
+    group: &[&'a Finding],
+    head: &str,
+    between: &str,
+    part: impl Fn(&Finding) -> String,
+    tail: &str,
+) -> Vec<(&'a Finding, usize, String)> {
+    let mut lines: Vec<(&Finding, usize, String)> = Vec::new();
+    for finding in group {
+        let part = cut(part(finding));
+        match lines.last_mut() {
+            Some((_, count, line)) if line.len() + between.len() + part.len() + tail.len() <= MAX_LINE => {
+                line.push_str(between);
+                line.push_str(&part);
+                *count += 1;
+            }
+            _ => lines.push((finding, 1, format!("{head}{part}"))),
+        }
+    }
+    for (_, _, line) in &mut lines {
+        line.push_str(tail);
+    }
+    lines
+}
+
+fn cut(line: String) -> String {
+    match line.char_indices().map(|(at, _)| at).find(|at| *at >= MAX_SINGLE_LINE) {
+        Some(end) => format!("{}...", &line[..end]),
+        None => line,
+    }
+}
