@@ -332,7 +332,7 @@ impl State {
             return Some(message);
         }
         for weight in [Weight::Gate, Weight::Light, Weight::List, Weight::Long] {
-            if let Some((uid, message)) = self.limiter(weight).next() {
+            if let Some((uid, message)) = self.limiter(weight).next_waiting() {
                 let key = (sender_of(&message), message.primary_header().serial_num().get());
                 if self.begun.contains_key(&key) {
                     self.limiter(weight).done(uid, now);

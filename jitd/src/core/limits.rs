@@ -36,7 +36,7 @@ pub struct Bounds {
 pub enum Admission<T> {
     /// It is worked on now. [`Limiter::done`] has to be told when that is over.
     Begin(T),
-    /// [`Limiter::next`] hands it out later.
+    /// [`Limiter::next_waiting`] hands it out later.
     Waits,
     /// There is no room for it.
     Refused(T, Over),
@@ -124,7 +124,7 @@ impl<T> Limiter<T> {
 
     /// The next call that may begin: users take turns, whatever each has waiting.
     #[must_use]
-    pub fn next(&mut self) -> Option<(UserId, T)> {
+    pub fn next_waiting(&mut self) -> Option<(UserId, T)> {
         let place = (0..self.turns.len()).find(|place| self.may_begin(self.turns[*place]))?;
         let uid = self.turns.remove(place)?;
         let user = self.users.get_mut(&uid)?;
@@ -202,10 +202,10 @@ mod tests {
             assert_eq!(limiter.arrive(alice, call, at(0)), Admission::Waits);
         }
         assert_eq!(limiter.arrive(alice, 6, at(0)), Admission::Refused(6, Over::User));
-        assert_eq!(limiter.next(), None);
+        assert_eq!(limiter.next_waiting(), None);
         limiter.done(alice, at(0));
-        assert_eq!(limiter.next(), Some((alice, 3)));
-        assert_eq!(limiter.next(), None);
+        assert_eq!(limiter.next_waiting(), Some((alice, 3)));
+        assert_eq!(limiter.next_waiting(), None);
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(limiter.arrive(bob, 101, at(0)), Admission::Begin(101));
         assert_eq!(limiter.arrive(bob, 102, at(0)), Admission::Waits);
         limiter.done(bob, at(0));
-        assert_eq!(limiter.next(), Some((bob, 102)));
+        assert_eq!(limiter.next_waiting(), Some((bob, 102)));
     }
 
     #[test]
@@ -267,7 +267,7 @@ mod tests {
                         Admission::Waits => waits += 1,
                         Admission::Refused(..) => {}
                     },
-                    2 => if let Some((uid, _)) = limiter.next() {
+                    2 => if let Some((uid, _)) = limiter.next_waiting() {
                         came += 1;
                         running.push(uid);
                     },
@@ -286,7 +286,7 @@ mod tests {
             for uid in running.drain(..) {
                 limiter.done(uid, at(10_000));
             }
-            while let Some((uid, _)) = limiter.next() {
+            while let Some((uid, _)) = limiter.next_waiting() {
                 came += 1;
                 limiter.done(uid, at(10_000));
             }

@@ -49,7 +49,8 @@ pub(super) async fn talk(
     };
     match silent.begin(pid).until(asked(stream, guid)).await.transpose()? {
         Some(Asked::Module(stream, call)) => answer_module(stream, &call, behind, pid, guid).await,
-        Some(Asked::Other(connection, messages, call)) => {
+        Some(Asked::Other(other)) => {
+            let (connection, messages, call) = *other;
             answer_other(connection, messages, call, behind, pid).await
         }
         // It has been silent for too long.
@@ -62,7 +63,7 @@ enum Asked {
     /// The module: handshake and call in one piece.
     Module(UnixStream, Message),
     /// Some other client of D-Bus.
-    Other(Connection, MessageStream, Message),
+    Other(Box<(Connection, MessageStream, Message)>),
 }
 
 /// Waits for the whole question.
@@ -89,7 +90,7 @@ async fn asked(stream: UnixStream, guid: &OwnedGuid) -> zbus::Result<Asked> {
         loop {
             match messages.next().await {
                 Some(Ok(message)) if message.message_type() == Type::MethodCall => {
-                    return Ok(Asked::Other(connection, messages, message));
+                    return Ok(Asked::Other(Box::new((connection, messages, message))));
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(error),
