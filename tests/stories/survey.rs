@@ -123,11 +123,11 @@ fn what_runs_on_outside_of_a_session_is_named_and_ordinary_services_are_not() ->
             "/srv/plant.sh",
             "#!/bin/bash\n\
              systemd-run --quiet --unit=e02 sleep 900\nrm /run/systemd/transient/e02.service\n\
-             setsid --fork bash -c 'mkdir -p /sys/fs/cgroup/planted; echo $$ >/sys/fs/cgroup/planted/cgroup.procs; exec sleep 901'\n\
-             setsid --fork systemd-run --quiet --scope --unit=session-c97 sleep 902 >/dev/null 2>&1 </dev/null\n\
-             setsid --fork bash -c 'echo $$ >/sys/fs/cgroup/system.slice/cron.service/cgroup.procs; exec sleep 903'\n\
+             setsid --fork bash -c 'echo 0 >/proc/self/loginuid; mkdir -p /sys/fs/cgroup/planted; echo $$ >/sys/fs/cgroup/planted/cgroup.procs; exec sleep 901'\n\
+             setsid --fork bash -c 'echo 0 >/proc/self/loginuid; exec systemd-run --quiet --scope --unit=session-c97 sleep 902' >/dev/null 2>&1 </dev/null\n\
+             setsid --fork bash -c 'echo 0 >/proc/self/loginuid; echo $$ >/sys/fs/cgroup/system.slice/cron.service/cgroup.procs; exec sleep 903'\n\
              systemctl start --no-block old.service script.service\n\
-             until grep -q planted /proc/$(pgrep -fx 'sleep 901')/cgroup && pgrep -fx 'sleep 902' && pgrep -fx 'sleep 903' \
+             until grep -q planted /proc/$(pgrep -fx 'sleep 901')/cgroup && pgrep -f 'sleep 902' && pgrep -fx 'sleep 903' \
              && pgrep -fx '/usr/bin/sleep 4001'; do :; done\n",
         )?;
         dave.run("sudo -n /srv/plant.sh")?.ok()?;
@@ -197,7 +197,7 @@ set -e
 for version in 1 2; do
     root=/srv/webby-$version
     mkdir -p $root/DEBIAN $root/usr/sbin $root/usr/lib/systemd/system $root/etc/cron.d $root/etc/webby $root/etc/pam.d
-    mkdir -p $root/etc/logrotate.d $root/etc/init.d $root/usr/share/webby
+    mkdir -p $root/etc/logrotate.d $root/usr/share/webby
     printf '#!/bin/sh\necho %s\n' $version >$root/usr/sbin/webby
     chmod 755 $root/usr/sbin/webby
     printf '[Service]\nExecStart=/usr/bin/sleep 9%s9\n[Install]\nWantedBy=multi-user.target\n' $version \
@@ -206,9 +206,8 @@ for version in 1 2; do
     echo "# $version" >$root/etc/webby/webby.conf
     echo "auth required pam_deny.so # $version" >$root/etc/pam.d/webby
     echo "/var/log/webby.log { weekly }" >$root/etc/logrotate.d/webby
-    printf '#!/bin/sh\n' >$root/etc/init.d/webby
     for n in $(seq 30); do echo $n $version >$root/usr/share/webby/$n; done
-    printf '/etc/%s\n' cron.d/webby webby/webby.conf pam.d/webby logrotate.d/webby init.d/webby >$root/DEBIAN/conffiles
+    printf '/etc/%s\n' cron.d/webby webby/webby.conf pam.d/webby logrotate.d/webby >$root/DEBIAN/conffiles
     printf 'Package: webby\nVersion: %s\nArchitecture: all\nMaintainer: A <a@example.org>\nDescription: a test\n' \
         $version >$root/DEBIAN/control
     printf '#!/bin/sh\nset -e\nsystemctl enable --quiet webby.service\nsystemctl daemon-reload\nsystemctl restart webby\nldconfig\n' \

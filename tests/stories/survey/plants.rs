@@ -287,7 +287,7 @@ const OTHERS: &[(&str, &str)] = &[
     ),
     (
         "mkdir -p /srv/seen /srv/over; cp /bin/bash /srv/seen/.b; chmod u+s /srv/seen/.b; \
-         mount --bind /srv/seen /srv/over; mount -t tmpfs none /srv/seen",
+         mount --bind /srv/seen /srv/over; mount --make-private /srv/over; mount -t tmpfs none /srv/seen",
         "added setuid /srv/over/.b",
     ),
     ("true", "mounted /srv/seen from tmpfs none"),
@@ -316,7 +316,7 @@ const OTHERS: &[(&str, &str)] = &[
         "added /run/systemd/transient/planted-run.service",
     ),
     ("true", "planted-run.service, a unit without a file"),
-    ("hostile setacl /usr 2004", "changed folder /usr: mode 0755 became 0775; its ACL"),
+    ("hostile setacl /var/spool 2004", "changed folder /var/spool: mode 0755 became 0775; its ACL"),
     (
         "hostile setdefaultacl /etc/cron.d 2004",
         "changed folder /etc/cron.d: its ACL none became (for new files: ",
