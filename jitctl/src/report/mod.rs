@@ -480,6 +480,9 @@ impl Gathered {
             | Event::AuditSealed
             | Event::AuditResealed
             | Event::AuditUnsealed
+            | Event::AuditBroken
+            | Event::AuditRolledBack
+            | Event::AuditRecovered
             | Event::AuditPruned => self.changes.push(Change {
                 seq: record.seq,
                 at,
@@ -710,6 +713,9 @@ fn attention(report: &Report) -> Vec<String> {
         (Event::StackBroken, "A PAM stack does not ask"),
         (Event::SinkDown, "Records were not forwarded"),
         (Event::AuditUnsealed, "The record lost its seal"),
+        (Event::AuditBroken, "The record was found broken"),
+        (Event::AuditRolledBack, "The record ended before one that was written"),
+        (Event::AuditRecovered, "A damaged record was set aside"),
         (Event::AlertRaised, "An alert was raised"),
         (Event::NotifyFailed, "Somebody who was to be told was not"),
     ] {
