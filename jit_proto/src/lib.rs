@@ -26,6 +26,8 @@ pub mod pruned;
 
 pub mod chain;
 
+pub mod known_head;
+
 pub mod sighting;
 
 pub mod search;

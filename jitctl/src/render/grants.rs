@@ -77,6 +77,9 @@ pub(crate) fn status(status: &StatusView) -> String {
         unsent => format!("{unsent} not yet sent to syslog"),
     };
     text += &detail("audit", &format!("{}, {unsent}", counted(status.records, "record", "records")));
+    for problem in &status.problems {
+        text += &detail("RECORD", &Escaped(problem).to_string());
+    }
     let user = Escaped(&status.user);
     if status.held.is_empty() {
         text += &format!("{user} holds no role\n");

@@ -76,6 +76,13 @@ pub enum Event {
         /// What the survey cost.
         detail: String,
     },
+    /// The daemon's own verification has found that the record is not whole.
+    RecordBroken {
+        /// The first record that is wrong; 0 where it is about none.
+        about: u64,
+        /// What is wrong.
+        detail: String,
+    },
     /// Somebody who was to be told of something was not.
     NotTold {
         /// The record that it is about, where it is about one.

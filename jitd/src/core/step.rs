@@ -78,6 +78,10 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         Event::LeftBehind { held, findings, detail } => {
             elevation::left_behind(&mut turn, &held, &findings, &detail);
         }
+        Event::RecordBroken { about, detail } => {
+            let facts = Facts { about: (about > 0).then_some(about), ..facts::detail(detail) };
+            turn.note(What::AuditBroken, facts);
+        }
         Event::NotTold { about, suppressed, detail } => {
             let facts =
                 Facts { about, suppressed: (suppressed > 0).then_some(suppressed), ..facts::detail(detail) };
