@@ -11,6 +11,8 @@ mod verbs;
 
 mod verify;
 
+mod store_file;
+
 mod seal;
 
 mod record;
