@@ -37,7 +37,7 @@ help:
 	@echo 'make test      every test; those on booted hosts need root'
 	@echo 'make check     formatting, lints, licences, then make test: what has to hold before a commit'
 	@echo 'make bench     what the gate costs sudo, beside its alternatives, on a booted host'
-	@echo 'make soak      the long forms of tests that have one: 200 kills in the middle of commits'
+	@echo 'make soak      the long forms of tests that have one: 200 kills in the middle of commits, 50 power cuts, 20,000 flipped bits'
 	@echo 'make bench-verify   what verifying 1,000,000 records costs, beside sha256sum; about a minute'
 	@echo 'make deb       $(DEB)'
 	@echo 'make install   the files, under DESTDIR and PREFIX ($(PREFIX)); changes no PAM file'
@@ -64,8 +64,10 @@ bench: setup-test deb
 bench-verify: setup-build
 	$(CARGO) bench $(CARGO_FLAGS) -p jitd --bench verify
 
-soak: setup-test
+soak: setup-test deb
 	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test crash -- soak
+	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test flips -- soak
+	JIT_SOAK_CUTS=50 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- store::what_was_acknowledged
 
 test: setup-test deb
 	@tests/run.sh

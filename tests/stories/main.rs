@@ -39,6 +39,8 @@ mod forwarding;
 
 mod seal;
 
+mod store;
+
 mod retention;
 
 mod report;
