@@ -38,7 +38,8 @@ help:
 	@echo 'make test-hostile   attacks on a booted host in their long form, a line for what each came to; about half an hour'
 	@echo 'make check     formatting, lints, licences, then make test: what has to hold before a commit'
 	@echo 'make bench     what the gate costs sudo, beside its alternatives, on a booted host'
-	@echo 'make soak      the long forms of tests that have one: 200 kills in the middle of commits, 20,000 sudos, 2,000 sessions'
+	@echo 'make soak      the long forms of tests that have one: 200 kills in the middle of commits, 50 power cuts, 20,000 flipped'
+	@echo '               bits, 20,000 sudos, 5,000 grants, 2,000 sessions'
 	@echo 'make bench-verify   what verifying 1,000,000 records costs, beside sha256sum; about a minute'
 	@echo 'make deb       $(DEB)'
 	@echo 'make install   the files, under DESTDIR and PREFIX ($(PREFIX)); changes no PAM file'
@@ -73,6 +74,8 @@ bench-verify: setup-build
 soak: setup-test deb
 	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test crash -- soak
 	JIT_SOAK=1 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- --test-threads=1 --nocapture endurance::
+	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test flips -- soak
+	JIT_SOAK_CUTS=50 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- store::what_was_acknowledged
 
 test: setup-test deb
 	@tests/run.sh

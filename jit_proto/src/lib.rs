@@ -26,6 +26,7 @@ pub mod pruned;
 
 pub mod chain;
 
+pub mod known_head;
 pub mod message;
 
 pub mod sighting;

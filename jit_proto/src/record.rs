@@ -131,6 +131,13 @@ events! {
     AuditUnsealed = "audit.unsealed", Alert;
     /// Old records were removed from the store: those up to a number, by a limit in the settings.
     AuditPruned = "audit.pruned", Notice;
+    /// The record or the files it is kept in are not what was written: found by the daemon's own verification, or
+    /// because the store's files were removed, replaced or cut while it ran.
+    AuditBroken = "audit.broken", Alert;
+    /// The store ends before a record that this host had written, or has another one in its place.
+    AuditRolledBack = "audit.rolled_back", Alert;
+    /// A damaged store was set aside with `jitd --recover`, and the record begins anew.
+    AuditRecovered = "audit.recovered", Alert;
     /// A rule over the record says that somebody should look: `alert` names the rule, `about` the record.
     AlertRaised = "alert.raised", Alert;
     /// Somebody who was to be told was not: a hook or the mail program failed, or there was too much to tell.

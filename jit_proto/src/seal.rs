@@ -327,6 +327,13 @@ impl SealWalk {
         }
         let event = line.and_then(event_of).unwrap_or_default();
         let cover = match (seal, &mut self.current, self.state) {
+            (None, Some(_), _) if event == Event::AuditUnsealed.name() => {
+                return Err(
+                    "it has no seal: the seal was lost here, as the record itself says; those before it fit \
+                            the key given"
+                        .to_owned(),
+                );
+            }
             (None, Some(sealer), _) => {
                 return Err(format!("it has no seal, though the key given seals from {} on", sealer.first));
             }
@@ -351,6 +358,12 @@ impl SealWalk {
                 if !fits {
                     // Where another seal began can be among records that were pruned.
                     return Err(match self.walked {
+                        true if event == Event::DaemonStarted.name() => {
+                            "its seal does not fit: the daemon started here, so either it sealed with a key that does \
+                             not continue the seal (a damaged or replaced seal.key), or the record was changed after it \
+                             was sealed"
+                                .to_owned()
+                        }
                         true => "its seal does not fit: it was changed after it was sealed".to_owned(),
                         false => format!(
                             "its seal does not fit the key given, which seals from {} on: it was changed after it was \

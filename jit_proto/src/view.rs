@@ -201,6 +201,9 @@ pub struct StatusView {
     pub records: u64,
     /// Records that wait to be sent to syslog.
     pub unsent: u64,
+    /// What is known to be wrong with the record: sentences for people.
+    #[serde(default)]
+    pub problems: Vec<String>,
     /// Login name of the caller.
     pub user: String,
     /// The caller's live grants.
@@ -295,6 +298,13 @@ pub struct VerifyView {
     /// What there is to doubt about removals: sentences for people.
     #[serde(default)]
     pub doubts: Vec<String>,
+    /// When the first record that was there was written, RFC 3339; empty where that is not known.
+    #[serde(default)]
+    pub first_time: String,
+    /// What is known to be wrong with the record beside the chain: that the store was emptied, replaced, put back from a
+    /// copy, or set aside. Sentences for people.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 impl VerifyView {

@@ -1,5 +1,6 @@
 //! The words jitctl understands.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -255,9 +256,9 @@ pub(crate) struct VerifyArgs {
     /// Read these instead of the store, oldest first: files of the archive, what audit show --json printed, or a collector's lines (syslog or JSON); - is stdin
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) input: Vec<PathBuf>,
-    /// Read the store as well, and compare it with the input
-    #[arg(long, requires = "input")]
-    pub(crate) store: bool,
+    /// Read the store as well, and compare it with the input; with PATH, that store's file, without the daemon, also if it is damaged
+    #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "", requires_if("", "input"))]
+    pub(crate) store: Option<OsString>,
     /// This host's messages, where the input has those of several
     #[arg(long, value_name = "NAME", requires = "input")]
     pub(crate) host: Vec<String>,
@@ -537,10 +538,18 @@ mod tests {
         let Verb::Audit { verb: AuditVerb::Verify(args) } = parse(&line).unwrap().verb else {
             panic!("not verify")
         };
-        assert_eq!((args.input.len(), args.key.len(), args.head.len(), args.store), (2, 1, 1, true));
+        assert_eq!(
+            (args.input.len(), args.key.len(), args.head.len(), args.store.is_some()),
+            (2, 1, 1, true)
+        );
         refused("jitctl|audit|verify|--head|7", "SEQ:HASH");
         refused("jitctl|audit|verify|--head|7:ab", "64 hexadecimal digits");
         refused("jitctl|audit|verify|--store", "--input");
+        let line = "jitctl|audit|verify|--store|/mnt/var/lib/jitd/jit.db";
+        let Verb::Audit { verb: AuditVerb::Verify(args) } = parse(line).unwrap().verb else {
+            panic!("not verify")
+        };
+        assert_eq!(args.store.unwrap(), "/mnt/var/lib/jitd/jit.db");
         refused("jitctl|audit|seal", "required");
         refused("jitctl|audit|seal|--init|--rotate", "cannot be used with");
     }

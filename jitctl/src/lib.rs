@@ -13,6 +13,8 @@ mod verbs;
 
 mod verify;
 
+mod store_file;
+
 mod seal;
 
 mod sudoers;

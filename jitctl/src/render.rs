@@ -185,6 +185,7 @@ pub(crate) mod tests {
             sessions: 0,
             records: 1234,
             unsent: 0,
+            problems: vec![text.into()],
             user: text.into(),
             held: vec![a_grant(text)],
             asked: vec![a_request(text)],

@@ -12,6 +12,7 @@ use jit_proto::chain::{Broken, Head, Sealed, Stored, Verifier, hash_from_hex};
 use jit_proto::escape::Escaped;
 use jit_proto::moment::WallTime;
 use jit_proto::names::error;
+use jit_proto::record::Record;
 use jit_proto::seal::FirstKey;
 use jit_proto::sighting::{Followed, Line, Trail, read};
 use jit_proto::view::{SealsView, VerifyView};
@@ -24,6 +25,7 @@ use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::render;
+use crate::store_file::{StoreFile, Walked};
 
 /// So much later than it says a sign of life may come, in microseconds.
 const LATE: u64 = 30_000_000;
@@ -33,7 +35,9 @@ type Heads = BTreeMap<u64, [u8; 32]>;
 /// Carries `audit verify` out.
 pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     let VerifyArgs { key, input, store, host, head, until } = args;
-    if key.is_empty() && input.is_empty() && head.is_empty() {
+    let file = store.as_ref().filter(|path| !path.is_empty()).map(StoreFile::at);
+    let store = store.is_some();
+    if key.is_empty() && input.is_empty() && head.is_empty() && file.is_none() {
         let found = Daemon::reach_for_verification().await?.verify().await?;
         output.view(&found, render::verified)?;
         return Ok(if found.whole { Exit::Done } else { Exit::ChainBroken });
@@ -61,7 +65,10 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
         found.silence = silence;
     }
     if found.broken.is_none() && (input.is_empty() || store) {
-        walk_store(&keys, known, &mut found).await?;
+        match &file {
+            Some(file) => walk_file(file, &keys, known, &mut found)?,
+            None => walk_store(&keys, known, &mut found).await?,
+        }
     }
     let mut exit = found.tell(output)?;
     if exit == Exit::Done && found.silence.as_ref().is_some_and(|silence| silence.asked && silence.too_long())
@@ -503,6 +510,7 @@ fn differs(seen: &Heads, exported: &Heads, reached: u64) -> Option<(u64, u64, Br
 async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Found) -> Result<(), Failure> {
     let daemon = Daemon::reach_for_verification().await?;
     let head = daemon.head().await?;
+    let problems = daemon.status().await?.problems;
     let mut known = known;
     // Read before the first page: what is written meanwhile comes behind it.
     if let Some(hash) = hash_from_hex(&head.hash).filter(|_| head.seq > 0) {
@@ -527,8 +535,57 @@ async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Found) -> Resul
     }
     let (first, last) = (verifier.first(), verifier.head().seq);
     match verifier.finish(Some(&head)) {
-        Ok(whole) => found.whole(Source::Store, whole.into()),
+        Ok(whole) => found.whole(Source::Store, VerifyView { problems, ..whole.into() }),
         Err(broken) => found.broken(Source::Store, first, last, broken),
+    }
+    Ok(())
+}
+
+/// Reads the store's file, without the daemon, as far as it can be read.
+fn walk_file(
+    file: &StoreFile,
+    keys: &[FirstKey],
+    mut known: Heads,
+    found: &mut Found,
+) -> Result<(), Failure> {
+    let opened = file.open().map_err(|why| unreadable(file.path(), &why))?;
+    let mut problems = opened.problems();
+    let head = opened.head();
+    if let Some(head) = &head
+        && let Some(hash) = hash_from_hex(&head.hash).filter(|_| head.seq > 0)
+    {
+        known.entry(head.seq).or_insert(hash);
+    }
+    let mut verifier = Verifier::default().with_keys(keys.to_vec()).knowing(known);
+    let mut first_time = String::new();
+    let walked = opened.walk(|record| {
+        if first_time.is_empty() {
+            first_time =
+                serde_json::from_str::<Record>(record.line).map_or(String::new(), |first| first.time);
+        }
+        verifier.feed(record)
+    });
+    let (first, last) = (verifier.first(), verifier.head().seq);
+    let broken = match walked {
+        Walked::ToTheEnd => match verifier.finish(head.as_ref()) {
+            Ok(whole) => {
+                found.whole(Source::Store, VerifyView { first_time, problems, ..whole.into() });
+                return Ok(());
+            }
+            Err(broken) => broken,
+        },
+        Walked::Broken(broken) => broken,
+        Walked::Unreadable { why, behind } => {
+            problems.extend(behind.map(|(from, to)| format!("behind it records {from} to {to} can be read")));
+            Broken {
+                seq: last + 1,
+                problem: format!("it cannot be read from {}: {why}", file.path().display()),
+            }
+        }
+    };
+    found.broken(Source::Store, first, last, broken);
+    if let Some((_, view)) = &mut found.broken {
+        (view.first_time, view.problems) = (first_time, problems);
     }
     Ok(())
 }

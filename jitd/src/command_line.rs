@@ -1,17 +1,19 @@
 //! The daemon's few options.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "answers to an administrator at a terminal")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use jit_proto::known_head;
 use jit_proto::moment::WallTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock::Clock;
 use crate::people::Nss;
-use crate::{bus, daemon, policy};
+use crate::{bus, daemon, policy, recovery};
 
-const USAGE: &str = "usage: jitd [--check [DIRECTORY] | --version | --help]";
+const USAGE: &str = "usage: jitd [--check [DIRECTORY] | --recover [--force] | --version | --help]";
 
 /// Runs the daemon, or answers an option.
 #[must_use]
@@ -20,6 +22,14 @@ pub fn main() -> ExitCode {
     match words.next().map(|word| word.to_string_lossy().into_owned()).as_deref() {
         None => serve(),
         Some("--check") => check(words.next().map_or_else(|| PathBuf::from(daemon::POLICY), PathBuf::from)),
+        Some("--recover") => match (words.next(), words.next()) {
+            (None, None) => recover(false),
+            (Some(word), None) if word == "--force" => recover(true),
+            _ => {
+                eprintln!("{USAGE}");
+                ExitCode::from(2)
+            }
+        },
         Some("--version") => {
             println!("jitd {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
@@ -54,6 +64,26 @@ fn serve() -> ExitCode {
         Err(error) => {
             tracing::error!("{error:#}");
             eprintln!("jitd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn recover(force: bool) -> ExitCode {
+    let clock = match Clock::of_this_boot() {
+        Ok(clock) => clock,
+        Err(error) => {
+            eprintln!("jitd: the boot id cannot be read: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match recovery::recover(Path::new(daemon::STORE), Path::new(known_head::PATH), force, &clock) {
+        Ok(said) => {
+            said.iter().for_each(|line| println!("jitd: {line}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("jitd: nothing was recovered: {error}");
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use jit_proto::known_head;
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,22 +18,23 @@ use crate::bus::Front;
 use crate::clock::Clock;
 use crate::core::event::Event;
 use crate::core::policy::Settings;
-use crate::core::reconcile::{reconcile, unsealed};
+use crate::core::reconcile;
 use crate::engine::{Engine, Handle, Later};
 use crate::gate::Behind;
 use crate::limits::Counter;
+use crate::opening::{self, Opened};
 use crate::rules::Rules;
 use crate::sessions::systemd::Systemd;
 use crate::sockets::Sockets;
-use crate::store::Store;
 use crate::store::disk::Disk;
+use crate::store::{self, KnownHead};
 use crate::survey::ToSurveyor;
-use crate::{alarm, audit, bus, gate, notify, retention, sessions, sockets, stacks, survey};
+use crate::{alarm, audit, bus, gate, notify, retention, sessions, sockets, stacks, survey, verification};
 
 /// Where the policy is.
 pub(crate) const POLICY: &str = "/etc/jitd";
 /// Where state and record are.
-const STORE: &str = "/var/lib/jitd/jit.db";
+pub(crate) const STORE: &str = "/var/lib/jitd/jit.db";
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -54,12 +56,23 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let clock = Clock::of_this_boot().context("the boot id")?;
     let path = Path::new(STORE);
     if let Some(folder) = path.parent() {
-        let private = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(folder, private).with_context(|| folder.display().to_string())?;
+        let is_private =
+            std::fs::metadata(folder).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o700);
+        // On a disk that is read-only the store says so, and what to do.
+        if !is_private {
+            let private = std::fs::Permissions::from_mode(0o700);
+            std::fs::set_permissions(folder, private).with_context(|| folder.display().to_string())?;
+        }
     }
-    let store = Store::open(path)?;
-    let cursors = Cursors::at(store.sent()?);
-    let stored = store.ledger()?;
+    let Opened { store, ledger: stored, sent, habits, lock: _lock } = opening::open(path).await?;
+    let cursors = Cursors::at(sent);
+    let known_head = KnownHead::at(Path::new(known_head::PATH));
+    let rolled_back = match known_head.read() {
+        Ok(Some(known)) => store::rolled_back(&store, &known)?,
+        // As on a new host.
+        Ok(None) => None,
+        Err(problem) => Some(format!("how far the record had come cannot be known: {problem}")),
+    };
     let were_open: Vec<_> = stored.sessions.values().cloned().collect();
     sessions::look_for_cgroups().context("the cgroup hierarchy")?;
     let scopes = sessions::scopes().unwrap_or_else(|problem| {
@@ -67,12 +80,16 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         error!("it cannot be told whose scopes there are; none that nobody answers for is ended: {problem}");
         std::collections::BTreeSet::new()
     });
-    let (ledger, mut after_start) = reconcile(stored, &scopes, &clock.now());
+    let (ledger, mut after_start) = reconcile::reconcile(stored, &scopes, &clock.now());
     let went_with_the_boot =
         were_open.iter().map(|s| s.id).filter(|id| !ledger.sessions.contains_key(id)).collect();
+    if let Some(problem) = rolled_back {
+        error!("{problem}");
+        after_start.insert(0, reconcile::rolled_back(&problem, &clock.now()));
+    }
     if let Some(problem) = store.seal_lost() {
         error!("the record is not sealed from here on: {problem}");
-        after_start.insert(0, unsealed(problem, &clock.now()));
+        after_start.insert(0, reconcile::unsealed(problem, &clock.now()));
     }
     // A connection of its own for PID 1, so that nobody's flood of calls stands between it and the sessions.
     let connection = bus::connect().await.context("the system bus")?;
@@ -90,7 +107,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the surveyor")?;
-    let alerting = Alerting::remembering(store.habits()?);
+    let alerting = Alerting::remembering(habits);
     let notifier =
         notify::start(path, store.head().seq, clock.clone(), engine.clone()).context("the notifier")?;
     let started_at = clock.now().wall;
@@ -106,6 +123,8 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         notifier,
         changes,
         head,
+        known_head,
+        lost_files: None,
         heartbeat,
         deadline,
         failing: false,
@@ -163,11 +182,12 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     };
     bus::start(front, ready, lost).context("the bus's thread")?;
     taken.await.context("the bus's thread")?.context("the name on the system bus")?;
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("answers pam_jit and jitctl")]);
     info!("ready");
     tokio::spawn(watchdog(engine.clone()));
     tokio::spawn(audit::beat(engine.clone(), interval.clone()));
     tokio::spawn(stacks::watch(engine.clone(), interval));
+    verification::start(path.to_owned(), engine.clone()).context("the verification's thread")?;
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

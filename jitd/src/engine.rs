@@ -8,9 +8,10 @@ use std::time::Duration;
 use jit_proto::chain::Sealed;
 use jit_proto::identity::SessionId;
 use jit_proto::moment::{BootTime, WallTime};
+use jit_proto::record::{Draft, Event as What, Facts};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::error;
+use tracing::{error, info, warn};
 
 use crate::alerting::{Alerting, News};
 use crate::audit::{Sinks, ToSink};
@@ -24,7 +25,7 @@ use crate::notify::ToNotifier;
 use crate::retention::ToRetention;
 use crate::sessions::Order;
 use crate::store::disk::Disk;
-use crate::store::{Kept, KeyFileError, Sent, Store, StoreError, Written};
+use crate::store::{Kept, KeyFileError, KnownHead, Sent, Store, StoreError, Written};
 use crate::survey::ToSurveyor;
 use crate::terminal;
 
@@ -73,6 +74,8 @@ pub struct Inside<'a> {
     pub store: &'a Store,
     /// Where the records go.
     pub sinks: &'a Sinks,
+    /// Why the store's files are not those that are open.
+    pub lost_files: Option<&'a str>,
     /// When the daemon started.
     pub started_at: WallTime,
     /// The time.
@@ -85,6 +88,14 @@ impl Inside<'_> {
     pub fn handed(&self) -> u64 {
         let Sent { syslog, journal, json_lines } = self.sinks.cursors.sent();
         syslog.min(journal).min(json_lines)
+    }
+
+    /// What is known to be wrong with the record: sentences for people.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = self.store.problems();
+        problems.extend(self.lost_files.map(str::to_owned));
+        problems
     }
 }
 
@@ -240,6 +251,10 @@ pub struct Engine {
     pub failing: bool,
     /// Whether the disk did not take the last that it was to take a little later. Until it does, every answer waits.
     pub distrusted: bool,
+    /// Remembers, outside of the store, how far the record has come.
+    pub known_head: KnownHead,
+    /// Why the store's files are not those that are open; nobody but root is let through.
+    pub lost_files: Option<String>,
     /// When the daemon started.
     pub started_at: WallTime,
     /// What is told when everybody who waits has an answer.
@@ -341,6 +356,7 @@ impl Engine {
                             policy,
                             store: &self.store,
                             sinks: &self.sinks,
+                            lost_files: self.lost_files.as_deref(),
                             started_at,
                             now: now.clone(),
                         });
@@ -478,6 +494,9 @@ impl Engine {
                 Err(problem) => {
                     error!("state and audit record could not be written; nothing is let through: {problem}");
                     self.failing = true;
+                    if let StoreError::Files(lost) = &problem {
+                        self.tell_of_lost_files(lost, &ledger);
+                    }
                     let kept = self.store.ledger()?;
                     for pending in batch {
                         self.fail(pending, &problem, again);
@@ -509,7 +528,11 @@ impl Engine {
         tokio::task::yield_now().await;
         let let_in = std::mem::take(&mut self.later.let_in);
         if std::mem::take(&mut self.later.onto_the_disk) || self.distrusted {
-            let brought = self.disk.bring(self.store.sealer());
+            // The log is opened by its name: both times it has to be the one that was written to.
+            let check = |store: &mut Store| store.check_files().map_err(|error| error.to_string());
+            let brought = check(&mut self.store)
+                .and_then(|()| self.disk.bring(self.store.sealer()))
+                .and_then(|()| check(&mut self.store));
             self.distrusted = brought.is_err();
             match brought {
                 Ok(()) => self.later.on_the_disk = self.later.records.len(),
@@ -534,6 +557,11 @@ impl Engine {
         self.later.since = None;
         // The copies off the host are never ahead of the disk.
         if !self.distrusted && !self.later.records.is_empty() {
+            if self.later.on_the_disk == self.later.records.len()
+                && let Err(problem) = self.known_head.keep(self.store.head(), self.clock.now().wall)
+            {
+                warn!("how far the record has come is not remembered outside of the store: {problem}");
+            }
             let _ = self.head.send_replace(self.store.head().seq);
             let mut records = std::mem::take(&mut self.later.records);
             let others = records.split_off(std::mem::take(&mut self.later.on_the_disk));
@@ -575,6 +603,9 @@ impl Engine {
         let written = self.store.commit(std::mem::take(commits), self.kept(ledger));
         let written = written.inspect_err(|_| self.alerting.not_written())?;
         self.later.news.extend(self.alerting.written());
+        if let Some(lost) = self.lost_files.take() {
+            info!("the store's files are those that jitd has open again; before: {lost}");
+        }
         self.failing = written.key.is_err();
         if durability == Durability::BeforeTheSession {
             self.later.onto_the_disk = true;
@@ -588,6 +619,41 @@ impl Engine {
         self.later.at_once = durability == Durability::AtOnce;
         self.later.urgent |= durability > Durability::WithTheNext;
         Ok(written)
+    }
+
+    /// The store's files are gone or cut: says so once, in a record that goes to the sinks from memory. Whether it is
+    /// kept depends on whether the files come back.
+    fn tell_of_lost_files(&mut self, lost: &str, ledger: &Ledger) {
+        if self.lost_files.replace(lost.to_owned()).is_some() {
+            return;
+        }
+        let Now { wall, boot, boot_id } = self.clock.now();
+        let detail = format!("{lost}; nobody but root is let through");
+        let facts = Facts { detail: Some(detail), ..Facts::default() };
+        let draft = Draft { event: What::AuditBroken, wall, boot, boot_id, facts };
+        let commit = Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() };
+        let mut commits = vec![commit];
+        self.alerting.take_along(&mut commits, self.store.head().seq);
+        match self.store.commit_unchecked(commits, self.kept(ledger)) {
+            Ok(written) => {
+                let news = self.alerting.written();
+                self.later.news.alerts.extend(news.alerts);
+                self.later.since.get_or_insert_with(Instant::now);
+                if !news.to_tell.is_empty() {
+                    // Nobody is told by a notifier that has ended; the sinks have it.
+                    let _ = self.notifier.send(ToNotifier::Written(news.to_tell));
+                }
+                // What was written before goes first, or the sinks would look for it in the store.
+                let mut records = std::mem::take(&mut self.later.records);
+                self.later.on_the_disk = 0;
+                records.extend(written.records);
+                self.sinks.tell(&ToSink::Written { records: records.into(), urgent: true });
+            }
+            Err(problem) => {
+                self.alerting.not_written();
+                error!("that the store's files are not as they were could not be recorded: {problem}");
+            }
+        }
     }
 
     fn kept(&self, ledger: &Ledger) -> Kept {

@@ -6,6 +6,10 @@
 
 mod daemon;
 
+mod opening;
+
+pub mod recovery;
+
 pub mod gate;
 
 pub mod engine;
@@ -25,6 +29,8 @@ pub mod audit;
 pub mod stacks;
 
 pub mod retention;
+
+pub mod verification;
 
 pub mod alerting;
 

@@ -57,6 +57,8 @@ mod forwarding;
 
 mod seal;
 
+mod store;
+
 mod retention;
 
 mod report;

@@ -40,10 +40,21 @@ fn installing_changes_no_pam_file_and_starts_the_daemon() -> Result<()> {
             dpkg(host, &["--install", "/root/jitd.deb"])?;
             host.root(&["systemctl", "is-active", "jitd.service", "jitd.socket"])?.ok()?;
             host.root(&["jitctl", "audit", "verify"])?.ok()?;
-            dpkg(host, &["--purge", "jitd"])?;
+            let purged = dpkg(host, &["--purge", "jitd"])?;
             ensure!(host.root_sh(PAM_FILES)?.stdout == before, "a PAM file has changed");
-            ensure!(!host.has("/var/lib/jitd"), "a purge leaves the state behind");
             dave.run("sudo -n id -u")?.ok()?.says("0")?;
+            // The record cannot be made again: it is kept until somebody deletes it by the command that was shown.
+            ensure!(host.has("/var/lib/jitd/jit.db") && purged.contains("rm -rf /var/lib/jitd"), "{purged}");
+            dpkg(host, &["--install", "/root/jitd.deb"])?;
+            let again = host.root(&["jitctl", "audit", "verify"])?;
+            again.ok()?.never_says("NOT THE WHOLE")?.never_says("the first record is of 1970")?;
+            ensure!(host.records()?[0]["seq"] == 1, "the record does not go on");
+            ensure!(host.records()?.len() > 3, "the record does not go on");
+            dpkg(host, &["--purge", "jitd"])?;
+            host.root_sh("rm -rf /var/lib/jitd /var/log/jitd")?.ok()?;
+            dpkg(host, &["--install", "/root/jitd.deb"])?;
+            let anew = host.root(&["jitctl", "audit", "verify"])?;
+            anew.ok()?.never_says("NOT THE WHOLE").context("a host that was cleaned is a new one")?;
             Ok(())
         })?;
     }

@@ -31,7 +31,10 @@ fn entry(event: Event) -> Entry {
         Event::ClockStepped | Event::AuditSealed | Event::AuditResealed => {
             of("event", &["configuration"], &["change"], Success)
         }
-        Event::AuditUnsealed => of("alert", &["configuration"], &["change"], Failure),
+        Event::AuditUnsealed | Event::AuditBroken | Event::AuditRolledBack => {
+            of("alert", &["configuration"], &["change"], Failure)
+        }
+        Event::AuditRecovered => of("alert", &["configuration"], &["change"], Success),
         Event::StackBroken => of("alert", &["configuration"], &["change"], Failure),
         Event::StackRestored => of("event", &["configuration"], &["change"], Success),
         Event::LimitReached => of("alert", &["iam"], &["info"], Failure),

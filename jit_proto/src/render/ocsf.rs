@@ -55,7 +55,9 @@ fn entry(event: Event) -> (Class, u32, &'static str, Outcome) {
         Event::PolicyRefused => (EntityManagement, 3, "Update", Failure),
         Event::ClockStepped => (Base, OTHER, "Clock Stepped", Success),
         Event::AuditSealed | Event::AuditResealed => (EntityManagement, 3, "Update", Success),
-        Event::AuditUnsealed => (DetectionFinding, 1, "Create", Failure),
+        Event::AuditUnsealed | Event::AuditBroken | Event::AuditRolledBack | Event::AuditRecovered => {
+            (DetectionFinding, 1, "Create", Failure)
+        }
         Event::StackBroken => (DetectionFinding, 1, "Create", Failure),
         Event::StackRestored => (DetectionFinding, 3, "Close", Success),
         Event::LimitReached => (DetectionFinding, 1, "Create", Failure),
@@ -159,6 +161,9 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
                     Event::ScopeTampered => "The limit of an elevated session was tampered with",
                     Event::AlertRaised => "A rule over the audit record was met",
                     Event::AuditUnsealed => "The audit record is not sealed any more",
+                    Event::AuditBroken => "The audit record is not what was written",
+                    Event::AuditRolledBack => "The audit record ends before a record that was written",
+                    Event::AuditRecovered => "A damaged audit record was set aside",
                     _ => "Privilege left behind by an elevated session",
                 },
             });

@@ -62,7 +62,7 @@ pub(crate) fn verified(found: &VerifyView) -> String {
             (first, last) if first == last => format!("record {last} is whole"),
             (first, last) => format!("records {first} to {last} are whole"),
         };
-        return format!("record {bad}: {problem}; {whole}\n");
+        return format!("record {bad}: {problem}; {whole}\n") + &beside_the_chain(found);
     }
     let head = or_dash(&found.head);
     let mut text = match (found.first, found.records) {
@@ -70,9 +70,19 @@ pub(crate) fn verified(found: &VerifyView) -> String {
         (0 | 1, records) => format!("{} are whole; head {head}\n", counted(records, "record", "records")),
         (first, last) => format!("records {first} to {last} are whole; head {last}:{head}\n"),
     };
+    if !found.first_time.is_empty() {
+        text.push_str(&format!("the first record is of {}\n", Escaped(&found.first_time)));
+    }
+    text.push_str(&beside_the_chain(found));
     text.push_str(&removed(found));
     found.seals.iter().for_each(|span| text.push_str(&sealed(span, found.seals.last())));
     text
+}
+
+/// What is wrong though the chain may be whole.
+fn beside_the_chain(found: &VerifyView) -> String {
+    let line = |problem: &String| format!("NOT THE WHOLE RECORD: {}\n", Escaped(problem));
+    found.problems.iter().map(line).collect()
 }
 
 /// What is said of records that are no longer there, and what there is to doubt about it.

@@ -117,6 +117,9 @@ pub(crate) fn status(status: &StatusView, on_a_terminal: bool) -> String {
             Escaped(message)
         );
     }
+    for problem in &status.problems {
+        text += &detail("RECORD", &Escaped(problem).to_string());
+    }
     let user = Escaped(&status.user);
     if status.held.is_empty() {
         text += &format!("{user} holds no role\n");

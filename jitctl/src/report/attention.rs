@@ -172,6 +172,9 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
         (Event::SinkDown, "Records were not forwarded"),
         (Event::LimitReached, "A user reached a limit"),
         (Event::AuditUnsealed, "The record lost its seal"),
+        (Event::AuditBroken, "The record was found broken"),
+        (Event::AuditRolledBack, "The record ended before one that was written"),
+        (Event::AuditRecovered, "A damaged record was set aside"),
         (Event::AlertRaised, "An alert was raised"),
         (Event::NotifyFailed, "Somebody who was to be told was not"),
     ] {

@@ -521,6 +521,9 @@ impl Gathered {
             | Event::AuditSealed
             | Event::AuditResealed
             | Event::AuditUnsealed
+            | Event::AuditBroken
+            | Event::AuditRolledBack
+            | Event::AuditRecovered
             | Event::AuditPruned => self.changes.push(Change {
                 seq: record.seq,
                 at,

@@ -121,7 +121,9 @@ fn kind_of(record: &Record) -> Option<u16> {
         Event::SessionEnded if record.facts.killed.is_some_and(|killed| killed > 0) => {
             Some(kind::RESP_KILL_PROC)
         }
-        Event::AuditUnsealed => Some(kind::ANOM_RBAC_INTEGRITY_FAIL),
+        Event::AuditUnsealed | Event::AuditBroken | Event::AuditRolledBack => {
+            Some(kind::ANOM_RBAC_INTEGRITY_FAIL)
+        }
         _ => None,
     }
 }
@@ -145,7 +147,14 @@ fn text_of(record: &Record, hash: &str) -> String {
     put("policy", facts.policy.as_deref().map(encoded));
     put("seq", Some(record.seq.to_string()));
     put("hash", Some(encoded(hash)));
-    let failed = matches!(record.event, Event::CommandRefused | Event::PolicyRefused | Event::AuditUnsealed);
+    let failed = matches!(
+        record.event,
+        Event::CommandRefused
+            | Event::PolicyRefused
+            | Event::AuditUnsealed
+            | Event::AuditBroken
+            | Event::AuditRolledBack
+    );
     text.push_str(" exe=\"/usr/libexec/jitd\" hostname=? addr=? terminal=? res=");
     text.push_str(if failed { "failed" } else { "success" });
     text

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use jit_proto::chain::{Head, Sealed};
 use jit_proto::dict::{Dict, from_dict, to_dict, to_dicts};
 use jit_proto::escape::Escaped;
+use jit_proto::record::Record;
 use jit_proto::seal::SealKey;
 use jit_proto::search::Filter;
 use jit_proto::view::{RecordView, SealView, VerifyView};
@@ -122,18 +123,24 @@ impl Audit {
     ) -> Result<Dict, Failure> {
         self.admission.admit(connection, &header, CommandKind::AuditVerify).await?;
         let (reader, head) = self.reader().await?;
+        let problems = self.engine.look(|inside| inside.problems()).await?;
         let walk = tokio::task::spawn_blocking(move || {
-            let first = reader.first()?.map_or(0, |record| record.seq);
+            let first = reader.first()?;
             Ok::<_, StoreError>((first, reader.verify(Some(&head))?))
         });
-        let view = match walk.await.map_err(|error| Failure::Failed(error.to_string()))?? {
-            (_, Ok(whole)) => whole.into(),
-            (first, Err((whole_to, broken))) => VerifyView {
+        let (first, walked) = walk.await.map_err(|error| Failure::Failed(error.to_string()))??;
+        let first_time = first.as_ref().and_then(|record| time_of(&record.line)).unwrap_or_default();
+        let first = first.map_or(0, |record| record.seq);
+        let view = match walked {
+            Ok(whole) => VerifyView { first_time, problems, ..whole.into() },
+            Err((whole_to, broken)) => VerifyView {
                 records: whole_to.seq,
                 head: whole_to.hash,
                 bad_seq: broken.seq,
                 problem: broken.problem,
                 first: if whole_to.seq > 0 { first } else { 0 },
+                first_time,
+                problems,
                 ..VerifyView::default()
             },
         };
@@ -191,6 +198,11 @@ impl Audit {
         })?;
         Ok(to_dict(&view)?)
     }
+}
+
+/// When a record says that it was written.
+fn time_of(line: &str) -> Option<String> {
+    serde_json::from_str::<Record>(line).ok().map(|record| record.time)
 }
 
 fn views(records: Vec<Sealed>) -> Vec<RecordView> {

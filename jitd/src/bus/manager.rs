@@ -393,6 +393,7 @@ impl Manager {
                 sessions: look.ledger.sessions.len() as u64,
                 records,
                 unsent: records.saturating_sub(inside.sinks.cursors.syslog.seq()),
+                problems: inside.problems(),
                 user: account.name.clone(),
                 held: look.ledger.held_by(account.uid).map(|grant| look.grant(grant)).collect(),
                 asked: own.map(|request| look.request(request)).collect(),

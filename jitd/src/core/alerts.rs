@@ -164,7 +164,9 @@ fn login_mismatch(record: &Draft) -> Option<Finding> {
 /// has its rule already.
 fn by_itself(event: What) -> Option<Rule> {
     Some(match event.name() {
-        "audit.unsealed" | "audit.resealed" => Rule::Chain,
+        "audit.unsealed" | "audit.resealed" | "audit.broken" | "audit.rolled_back" | "audit.recovered" => {
+            Rule::Chain
+        }
         "clock.stepped" => Rule::Clock,
         "sink.down" => Rule::SinkDown,
         "grant.left_behind" => Rule::LeftBehind,

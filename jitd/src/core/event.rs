@@ -109,6 +109,13 @@ pub enum Event {
     },
     /// These users have reached limits, so often since the last such event.
     LimitsReached(Vec<Reached>),
+    /// The daemon's own verification has found that the record is not whole.
+    RecordBroken {
+        /// The first record that is wrong; 0 where it is about none.
+        about: u64,
+        /// What is wrong.
+        detail: String,
+    },
     /// Somebody who was to be told of something was not.
     NotTold {
         /// The record that it is about, where it is about one.

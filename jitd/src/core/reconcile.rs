@@ -14,8 +14,19 @@ use super::time::Now;
 /// The seal cannot be continued: said in the first record that is written without one.
 #[must_use]
 pub fn unsealed(problem: &str, now: &Now) -> Effect {
+    said(What::AuditUnsealed, problem, now)
+}
+
+/// The store ends before a record that this host remembers, or has another one in its place.
+#[must_use]
+pub fn rolled_back(problem: &str, now: &Now) -> Effect {
+    said(What::AuditRolledBack, problem, now)
+}
+
+/// What was found at the start to be wrong with the record, as a record of its own.
+fn said(event: What, problem: &str, now: &Now) -> Effect {
     let draft = Draft {
-        event: What::AuditUnsealed,
+        event,
         wall: now.wall,
         boot: now.boot,
         boot_id: now.boot_id.clone(),

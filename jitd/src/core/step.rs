@@ -102,6 +102,10 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         Event::LimitsReached(reached) => {
             reached.iter().for_each(|it| turn.ledger.reached.count(it.uid, &it.name, it.door, it.count));
         }
+        Event::RecordBroken { about, detail } => {
+            let facts = Facts { about: (about > 0).then_some(about), ..facts::detail(detail) };
+            turn.note(What::AuditBroken, facts);
+        }
         Event::NotTold { about, suppressed, detail } => {
             let facts =
                 Facts { about, suppressed: (suppressed > 0).then_some(suppressed), ..facts::detail(detail) };

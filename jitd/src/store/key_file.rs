@@ -11,12 +11,17 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jit_proto::seal::{SealKey, Sealer};
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// One sector of a disk, which is written whole or not at all. It holds two keys at most: while a seal gives way to
 /// another, the store says which of them counts.
 const SIZE: usize = 512;
-const FORMAT: &str = "jitd-seal-key-file-v1";
+const FORMAT: &str = "jitd-seal-key-file-v2";
+/// The layout before it had a check; it is still read.
+const OLDER_FORMAT: &str = "jitd-seal-key-file-v1";
+/// Begins the last line, which has the SHA-256 of all lines before it.
+const CHECK: &str = "check ";
 
 /// Why the key file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +117,7 @@ impl KeyFile {
             Err(error) => return Err(self.problem(&error)),
         }
         let text = std::str::from_utf8(block.as_slice()).map_err(|error| self.problem(&error))?;
-        Ok(text.lines().filter_map(parse).collect())
+        keys_in(text).map_err(|problem| self.problem(&problem))
     }
 
     /// Writes these keys over what is there, and waits until the disk has them.
@@ -121,13 +126,18 @@ impl KeyFile {
     /// When it cannot be written. What was there may be there still.
     fn write(&mut self, sealers: &[&Sealer]) -> Result<(), KeyFileError> {
         let mut block = Zeroizing::new([b' '; SIZE]);
-        let mut at = 0;
+        // Large enough from the start: text that grows leaves a copy behind.
+        let mut text = Zeroizing::new(String::with_capacity(SIZE));
         for Sealer { first, next, key } in sealers {
             let line = Zeroizing::new(format!("{FORMAT} {first} {next} {}\n", *key.to_hex()));
-            let place = block.get_mut(at..at + line.len());
-            place.ok_or_else(|| self.problem(&"too many keys"))?.copy_from_slice(line.as_bytes());
-            at += line.len();
+            text.push_str(&line);
         }
+        let sum = sum_of(&text);
+        text.push_str(CHECK);
+        text.push_str(&sum);
+        text.push('\n');
+        let place = block.get_mut(..text.len());
+        place.ok_or_else(|| self.problem(&"too many keys"))?.copy_from_slice(text.as_bytes());
         block[SIZE - 1] = b'\n';
         let written = self.open(true).and_then(|file| {
             file.write_all_at(block.as_slice(), 0)?;
@@ -166,13 +176,48 @@ impl KeyFile {
     }
 }
 
-fn parse(line: &str) -> Option<Sealer> {
+/// The keys in a block. Every line has to be understood, and the check to agree; only a block that has lines of the
+/// older layout alone needs none.
+fn keys_in(text: &str) -> Result<Vec<Sealer>, &'static str> {
+    const DAMAGED: &str = "it is damaged: its check does not agree with what it holds";
+    let (keys, checked) = match text.rfind(CHECK) {
+        Some(at) => {
+            let (keys, check) = text.split_at(at);
+            // From the check to the end there is the sum, and blanks to fill the block.
+            let rest = check.strip_prefix(CHECK).and_then(|rest| rest.split_at_checked(64));
+            let (sum, blanks) = rest.ok_or(DAMAGED)?;
+            let filled = blanks.starts_with('\n') && blanks.ends_with('\n');
+            if sum != sum_of(keys).as_str()
+                || !filled
+                || !blanks.bytes().all(|byte| byte == b' ' || byte == b'\n')
+            {
+                return Err(DAMAGED);
+            }
+            (keys, true)
+        }
+        None => (text, false),
+    };
+    let lines = keys.lines().filter(|line| !line.trim().is_empty());
+    lines
+        .map(|line| match parse(line) {
+            Some((FORMAT, sealer)) if checked => Ok(sealer),
+            Some((OLDER_FORMAT, sealer)) if !checked => Ok(sealer),
+            Some(_) => Err(DAMAGED),
+            None => Err("it is damaged: it holds something that is no key"),
+        })
+        .collect()
+}
+
+fn parse(line: &str) -> Option<(&str, Sealer)> {
     let mut words = line.split_whitespace();
-    if words.next() != Some(FORMAT) {
-        return None;
-    }
+    let format = words.next()?;
     let [first, next] = [words.next()?.parse().ok()?, words.next()?.parse().ok()?];
-    Some(Sealer { first, next, key: SealKey::from_hex(words.next()?)? })
+    let key = SealKey::from_hex(words.next()?)?;
+    words.next().is_none().then_some((format, Sealer { first, next, key }))
+}
+
+fn sum_of(text: &str) -> Zeroizing<String> {
+    Zeroizing::new(hex::encode(Sha256::digest(text)))
 }
 
 #[cfg(test)]
@@ -244,13 +289,43 @@ mod tests {
     }
 
     #[test]
+    fn every_flipped_bit_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seal.key");
+        let keeper = Keeper::of(path.clone());
+        keeper.keep(&sealer(3, 1)).unwrap();
+        keeper.begin(&sealer(9, 2)).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(Keeper::of(path.clone()).read().unwrap().len(), 2);
+        for (at, bit) in (0..SIZE).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut block = whole.clone();
+            block[at] ^= 1 << bit;
+            std::fs::write(&path, block).unwrap();
+            assert!(Keeper::of(path.clone()).read().is_err(), "byte {at}, bit {bit}");
+        }
+    }
+
+    #[test]
+    fn the_layout_without_a_check_is_still_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("seal.key");
+        let line = format!("{OLDER_FORMAT} 3 7 {}\n", *sealer(3, 5).key.to_hex());
+        std::fs::write(&path, format!("{line:<511}\n")).unwrap();
+        let keeper = Keeper::of(path.clone());
+        let back = keeper.read().unwrap();
+        assert_eq!((back.len(), back[0].first, back[0].next), (1, 3, 7));
+        keeper.keep(&back[0]).unwrap();
+        assert!(std::fs::read_to_string(path).unwrap().starts_with(FORMAT));
+    }
+
+    #[test]
     fn what_is_no_key_file_is_no_key() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("seal.key");
         std::fs::write(&path, "short").unwrap();
         assert!(Keeper::of(path.clone()).read().unwrap_err().to_string().contains("seal.key"));
         std::fs::write(&path, [b'x'; SIZE]).unwrap();
-        assert!(Keeper::of(path.clone()).read().unwrap().is_empty());
+        assert!(Keeper::of(path.clone()).read().unwrap_err().to_string().contains("no key"));
         std::os::unix::fs::symlink(&path, folder.path().join("link")).unwrap();
         assert!(Keeper::of(folder.path().join("link")).read().is_err());
     }

@@ -2,7 +2,13 @@
 
 pub mod disk;
 
+mod files;
+
 mod key_file;
+
+mod known_head;
+
+mod rows;
 
 mod prune;
 
@@ -23,8 +29,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use key_file::{Keeper, KeyFileError};
+pub use known_head::{KnownHead, rolled_back};
 pub use read::Reader;
 pub use search::{Index, catch_up};
+
+use files::Files;
 
 use crate::core::alerts::Habit;
 use crate::core::event::{Change, Commit, Durability};
@@ -59,6 +68,19 @@ pub enum StoreError {
         #[source]
         error: serde_json::Error,
     },
+    /// A row is not the one that was written.
+    #[error("{path}: table {table}, row {row} is damaged: it does not agree with its digest", path = .path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// In which table.
+        table: &'static str,
+        /// Its number.
+        row: u64,
+    },
+    /// The files that are open are not those at their paths any more, or have lost something.
+    #[error("{0}")]
+    Files(String),
     /// Written by a later version.
     #[error("{path}: layout {found} is newer than this jitd, which knows {SCHEMA}", path = .path.display())]
     Newer {
@@ -136,6 +158,9 @@ pub struct Store {
     pruned: Pruned,
     /// Requests and grants up to these numbers were looked at, whether they go with the records.
     swept: (u64, u64),
+    files: Files,
+    /// What records say is wrong with the record itself: their numbers, and what they say.
+    breaks: Vec<(u64, String)>,
 }
 
 impl Store {
@@ -165,16 +190,21 @@ impl Store {
         connection.execute_batch(TABLES).map_err(context)?;
         remember_sinks(&connection).map_err(context)?;
         connection.execute_batch(prune::TABLE).map_err(context)?;
+        rows::prepare(&connection).map_err(context)?;
         let pruned = prune::found(&connection).map_err(context)?;
         remember_habits(&connection).map_err(context)?;
         connection.pragma_update(None, "user_version", SCHEMA).map_err(context)?;
-        let (head, seal_first) = connection
-            .query_row("SELECT head_seq, head_hash, seal_first FROM state", [], |row| {
-                Ok((Head { seq: row.get(0)?, hash: row.get(1)? }, row.get(2)?))
+        let (head, seal_first, seal_next) = connection
+            .query_row("SELECT head_seq, head_hash, seal_first, seal_next FROM state", [], |row| {
+                Ok((Head { seq: row.get(0)?, hash: row.get(1)? }, row.get(2)?, row.get::<_, String>(3)?))
             })
             .optional()
             .map_err(context)?
             .unwrap_or_default();
+        let breaks = rows::breaks(&connection).map_err(context)?;
+        // Everything was read by now, so that SQLite has made the files that it keeps beside the database.
+        let files =
+            Files::of(path).map_err(|error| StoreError::Files(format!("{}: {error}", path.display())))?;
         let keeper = Keeper::of(path.with_file_name(KEY_FILE));
         let path = path.to_owned();
         let (seal, seal_lost, swept) = (None, None, (0, 0));
@@ -189,20 +219,33 @@ impl Store {
             seal_lost,
             pruned,
             swept,
+            files,
+            breaks,
         };
-        store.take_up_seal();
+        store.take_up_seal(&seal_next);
         Ok(store)
     }
 
     /// Takes the key from its file, and moves it on to the record behind the head. A key that lags behind the records
     /// is what a sudden end leaves; one that is ahead of them cannot seal what has to be written. The file follows with
     /// the next durable commit: what is in the store now need not be on the disk.
-    fn take_up_seal(&mut self) {
+    fn take_up_seal(&mut self, next_id: &str) {
         let found = match self.keeper.read() {
             Ok(keys) if self.seal_first == 0 && keys.is_empty() => return,
             Ok(keys) => self.fitting(keys),
             Err(error) => Err(error.to_string()),
         };
+        // The store knows which key comes next without knowing the key. One from before that has no word for it.
+        let found = found.and_then(|sealer| match next_id {
+            "" => Ok(sealer),
+            id if id == sealer.key.id() => Ok(sealer),
+            id => Err(format!(
+                "the key in {} does not continue the seal: for record {} it is {}, and the store waits for {id}",
+                self.keeper.path().display(),
+                sealer.next,
+                sealer.key.id()
+            )),
+        });
         match found {
             Ok(sealer) => self.seal = Some(sealer),
             Err(problem) => self.seal_lost = Some(problem),
@@ -257,6 +300,16 @@ impl Store {
     /// # Errors
     /// Disk full, read-only, I/O: whatever SQLite says.
     pub fn commit(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<Written, StoreError> {
+        self.check_files()?;
+        self.commit_unchecked(commits, kept)
+    }
+
+    /// The same, into files that need not be at their paths any more: for the record that says so, which the sinks can
+    /// still be handed.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn commit_unchecked(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<Written, StoreError> {
         let at_once = |commit: &Commit| commit.durability == Durability::AtOnce;
         let durable = commits.is_empty() || commits.iter().any(at_once);
         self.be_durable(durable)?;
@@ -283,6 +336,54 @@ impl Store {
         Ok(Written { records, key })
     }
 
+    /// Looks whether the files that are open are still those at their paths, and have not become shorter.
+    ///
+    /// # Errors
+    /// [`StoreError::Files`] says which file is not as it was. It is asked anew each time, so files that were put back
+    /// are taken again.
+    pub fn check_files(&mut self) -> Result<(), StoreError> {
+        match self.files.check() {
+            Ok(()) => Ok(()),
+            Err(files::Change::Lost(problem)) => Err(StoreError::Files(problem)),
+            Err(files::Change::Shorter(problem)) => match self.read_anew() {
+                Ok(()) => {
+                    self.files.accept_lengths();
+                    Ok(())
+                }
+                Err(error) => Err(StoreError::Files(format!("{problem}: {error}"))),
+            },
+        }
+    }
+
+    /// Reads on a new connection whether the end of the chain is the one that is remembered here, and whether SQLite
+    /// finds its pages in order.
+    fn read_anew(&self) -> Result<(), String> {
+        let read = || {
+            let other = Connection::open_with_flags(&self.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let head = other.query_row("SELECT head_seq, head_hash FROM state", [], |row| {
+                Ok(Head { seq: row.get(0)?, hash: row.get(1)? })
+            })?;
+            let pages: String = other.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            Ok::<_, rusqlite::Error>((head, pages))
+        };
+        match read() {
+            Ok((head, pages)) if head == self.head && pages == "ok" => Ok(()),
+            Ok((head, pages)) if head == self.head => Err(pages),
+            Ok((head, _)) => Err(format!(
+                "the store ends with record {} now, and record {} was written",
+                head.seq, self.head.seq
+            )),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// What is wrong with the record, as far as records that are still kept say so: sentences for people.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let kept = self.breaks.iter().filter(|(seq, _)| *seq > self.pruned.to.seq);
+        kept.map(|(seq, detail)| format!("record {seq} says: {detail}")).collect()
+    }
+
     /// Writes the key in hand over the one in the file, everything before it being on the disk.
     fn keep_key(&self) -> Result<(), KeyFileError> {
         self.seal.as_ref().map_or(Ok(()), |sealer| self.keeper.keep(sealer))
@@ -307,6 +408,7 @@ impl Store {
         let pruned = self.pruned.clone();
         let mut state = Chained { head: self.head.clone(), seal_first, seal: self.seal.clone(), pruned };
         let mut written = Vec::new();
+        let mut breaks = Vec::new();
         let transaction = self.connection.transaction().map_err(context)?;
         for commit in commits {
             for change in &commit.changes {
@@ -318,6 +420,7 @@ impl Store {
             for draft in commit.drafts {
                 let row = state.head.seq + 1;
                 let table = "records";
+                let broken = rows::break_of(&draft);
                 let appended = append(&mut state.head, draft);
                 let mut sealed =
                     appended.map_err(|error| StoreError::Row { path: path.clone(), table, row, error })?;
@@ -327,6 +430,10 @@ impl Store {
                     sealed.seal = Some(hex::encode(sealer.seal_next(&hash)));
                 }
                 insert(&transaction, &sealed).map_err(context)?;
+                if let Some(detail) = broken {
+                    rows::put_break(&transaction, row, &detail).map_err(context)?;
+                    breaks.push((row, detail));
+                }
                 written.push(sealed);
             }
             if let Some(pruned) = commit.prune {
@@ -344,7 +451,7 @@ impl Store {
         transaction
             .prepare_cached(
                 "INSERT OR REPLACE INTO state (id, head_seq, head_hash, highest_wall, next_session, seal_first, sent,
-                 sent_journal, sent_json_lines) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                 sent_journal, sent_json_lines, seal_next) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )
             .and_then(|mut statement| {
                 let Kept { highest_wall, next_session, sent } = kept;
@@ -357,11 +464,13 @@ impl Store {
                     seal_first,
                     sent.syslog,
                     sent.journal,
-                    sent.json_lines
+                    sent.json_lines,
+                    state.seal.as_ref().map_or(String::new(), |sealer| sealer.key.id())
                 ])
             })
             .map_err(context)?;
         transaction.commit().map_err(context)?;
+        self.breaks.append(&mut breaks);
         Ok((written, state))
     }
 
@@ -463,27 +572,32 @@ impl Store {
     fn row<T: DeserializeOwned>(&self, table: &'static str, id: u64) -> Result<Option<T>, StoreError> {
         // SQLite's integers are signed, so no row has a higher number.
         let Ok(number) = i64::try_from(id) else { return Ok(None) };
-        let body: Option<String> = self
+        let found = self
             .connection
-            .query_row(&format!("SELECT body FROM {table} WHERE id = ?1"), [number], |row| row.get(0))
+            .query_row(
+                &format!("SELECT id, open, body, digest FROM {table} WHERE id = ?1"),
+                [number],
+                rows::Row::read,
+            )
             .optional()
             .map_err(|error| self.sqlite(error))?;
-        body.map(|body| self.parse(table, id, &body)).transpose()
+        found.map(|row| self.parse_row(table, &row)).transpose()
     }
 
     fn open_rows<T: DeserializeOwned>(&self, table: &'static str) -> Result<Vec<T>, StoreError> {
         let mut statement = self
             .connection
-            .prepare(&format!("SELECT id, body FROM {table} WHERE open = 1 ORDER BY id"))
+            .prepare(&format!("SELECT id, open, body, digest FROM {table} WHERE open = 1 ORDER BY id"))
             .map_err(|error| self.sqlite(error))?;
-        let rows = statement
-            .query_map([], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?)))
-            .map_err(|error| self.sqlite(error))?;
-        rows.map(|row| {
-            let (id, body) = row.map_err(|error| self.sqlite(error))?;
-            self.parse(table, id, &body)
-        })
-        .collect()
+        let rows = statement.query_map([], rows::Row::read).map_err(|error| self.sqlite(error))?;
+        rows.map(|row| self.parse_row(table, &row.map_err(|error| self.sqlite(error))?)).collect()
+    }
+
+    fn parse_row<T: DeserializeOwned>(&self, table: &'static str, row: &rows::Row) -> Result<T, StoreError> {
+        if !row.is_as_written(table) {
+            return Err(StoreError::Damaged { path: self.path.clone(), table, row: row.id });
+        }
+        self.parse(table, row.id, &row.body)
     }
 
     fn parse<T: DeserializeOwned>(&self, table: &'static str, row: u64, body: &str) -> Result<T, StoreError> {
@@ -610,8 +724,12 @@ fn put_row<T: Serialize>(
         error,
     })?;
     transaction
-        .prepare_cached(&format!("INSERT OR REPLACE INTO {table} (id, open, body) VALUES (?1, ?2, ?3)"))
-        .and_then(|mut statement| statement.execute(params![id, open, body]))
+        .prepare_cached(&format!(
+            "INSERT OR REPLACE INTO {table} (id, open, body, digest) VALUES (?1, ?2, ?3, ?4)"
+        ))
+        .and_then(|mut statement| {
+            statement.execute(params![id, open, body, rows::digest(table, id, open, &body)])
+        })
         .map_err(|error| StoreError::Sqlite { path: path.to_owned(), error })?;
     Ok(())
 }

@@ -297,3 +297,34 @@ fn a_store_that_knew_of_syslog_alone_is_taken_over_and_replays_nothing() {
     assert_eq!(sent, Sent { syslog: 2, journal: 3, json_lines: 3 });
     assert_eq!(Store::open(&path).unwrap().sent().unwrap(), sent, "the second time nothing changes");
 }
+
+#[test]
+fn a_key_with_a_right_check_that_does_not_continue_the_seal_is_told() {
+    let (_folder, mut store) = store_with(3);
+    seal(&mut store, 1);
+    add(&mut store, 6);
+    let (path, first, next) = (store.path().to_owned(), store.seal_first(), store.head().seq + 1);
+    drop(store);
+    let other = Sealer { first, next, key: SealKey::taking(&mut [9; 32]) };
+    std::fs::remove_file(path.with_file_name(KEY_FILE)).unwrap();
+    Keeper::of(path.with_file_name(KEY_FILE)).keep(&other).unwrap();
+    let store = Store::open(&path).unwrap();
+    assert!(store.seal_lost().unwrap().contains("does not continue the seal"), "{:?}", store.seal_lost());
+}
+
+#[test]
+fn a_store_that_ends_before_a_known_head_is_told() {
+    use jit_proto::known_head::Remembered;
+    let (folder, store) = store_with(5);
+    let known = Remembered { head: store.head().clone(), at: WallTime(1) };
+    assert_eq!(rolled_back(&store, &known).unwrap(), None);
+    let earlier = Reader::open(store.path()).unwrap().record(3).unwrap().unwrap();
+    let earlier = Remembered { head: Head { seq: 3, hash: earlier.hash }, at: WallTime(1) };
+    assert_eq!(rolled_back(&store, &earlier).unwrap(), None);
+    let other = Remembered { head: Head { seq: 3, hash: "5".repeat(64) }, at: WallTime(1) };
+    assert!(rolled_back(&store, &other).unwrap().unwrap().contains("in its place"));
+    drop(store);
+    std::fs::remove_file(folder.path().join("jit.db")).unwrap();
+    let empty = Store::open(&folder.path().join("jit.db")).unwrap();
+    assert!(rolled_back(&empty, &known).unwrap().unwrap().contains("the store is empty"));
+}

@@ -39,7 +39,7 @@ rules! {
     Spike = "spike";
     /// A window opened without a request that somebody else approved.
     Emergency = "emergency";
-    /// The record lost its seal, or has another one.
+    /// The record lost its seal or has another one, is broken, ends too early, or was begun anew.
     Chain = "chain";
     /// The wall clock was set.
     Clock = "clock";

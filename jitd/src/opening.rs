@@ -1,0 +1,94 @@
+//! Opens the store at the start of the daemon: waits for one that cannot be opened, and says the way out.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use jit_proto::identity::UserId;
+use rustix::fs::{FlockOperation, flock};
+use sd_notify::NotifyState;
+use tracing::error;
+
+use crate::clock::pause;
+use crate::core::alerts::Habit;
+use crate::core::ledger::Ledger;
+use crate::store::{Sent, Store, StoreError};
+
+/// A store that cannot be opened is tried again this much later: a full disk may have room by then, and a damaged one may
+/// have been set aside.
+const RETRY: Duration = Duration::from_secs(1);
+/// After so many times the daemon ends, and PID 1 starts it again, with a new view of what is mounted: a file system that
+/// was read-only when its sandbox was made stays so in it (systemd.exec(5), ProtectSystem=).
+const MAX_ATTEMPTS: u32 = 10;
+
+/// What to do about a store that cannot be opened.
+pub(crate) const WAY_OUT: &str = "nobody but root is let through until it can be opened; what to do: jitd(8), RECOVERY; /usr/libexec/jitd --recover";
+
+/// A store that was opened, with all that is read from it at a start.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) ledger: Ledger,
+    pub(crate) sent: Sent,
+    pub(crate) habits: BTreeMap<UserId, Habit>,
+    /// Held as long as the store is used.
+    pub(crate) lock: File,
+}
+
+/// Opens the store and reads what the daemon begins with. It is not locked between the attempts, so that
+/// `jitd --recover` can take its turn.
+///
+/// # Errors
+/// When it could not be opened again and again.
+pub(crate) async fn open(path: &Path) -> anyhow::Result<Opened> {
+    let mut told = String::new();
+    for _ in 0..MAX_ATTEMPTS {
+        match try_open(path) {
+            Ok(opened) => return Ok(opened),
+            Err(problem) if problem != told => {
+                error!("the store cannot be opened: {problem}; {WAY_OUT}");
+                let status = format!("the store cannot be opened: {problem}; {WAY_OUT}");
+                let _ = sd_notify::notify(&[NotifyState::Status(&status)]);
+                told = problem;
+            }
+            Err(_) => {}
+        }
+        pause(RETRY).await;
+    }
+    anyhow::bail!("the store cannot be opened: {told}; {WAY_OUT}")
+}
+
+fn try_open(path: &Path) -> Result<Opened, String> {
+    let lock = lock(path)?;
+    read(path, lock).map_err(|error| error.to_string())
+}
+
+/// Opens a store and reads what the daemon begins with.
+///
+/// # Errors
+/// When it cannot be opened, or what is in it is damaged.
+pub(crate) fn read(path: &Path, lock: File) -> Result<Opened, StoreError> {
+    let store = Store::open(path)?;
+    let (ledger, sent, habits) = (store.ledger()?, store.sent()?, store.habits()?);
+    Ok(Opened { store, ledger, sent, habits, lock })
+}
+
+/// Takes the lock beside the store, which one process holds at a time.
+///
+/// # Errors
+/// When another one has it.
+pub(crate) fn lock(store: &Path) -> Result<File, String> {
+    let path = store.with_file_name("lock");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(format!("{} is locked: another jitd uses the store", path.display()))
+        }
+        Err(error) => Err(format!("{}: {}", path.display(), io::Error::from(error))),
+    }
+}

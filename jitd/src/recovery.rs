@@ -1,0 +1,262 @@
+//! `jitd --recover`: sets a damaged store aside, and begins anew with a record that says so. It deletes nothing.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use jit_proto::chain::Head;
+use jit_proto::known_head::Remembered;
+use jit_proto::moment::WallTime;
+use jit_proto::record::{Draft, Event, Facts};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::alerting::Alerting;
+use crate::clock::Clock;
+use crate::core::event::{Commit, Durability};
+use crate::opening;
+use crate::store::{Kept, KnownHead, Reader, Sent, Store, StoreError};
+
+/// The daemon holds the lock for a moment with each attempt to open a store that it cannot open.
+const LOCK_ATTEMPTS: u32 = 30;
+const LOCK_RETRY: Duration = Duration::from_millis(100);
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The daemon runs on this store.
+    #[error("{0}; if that is jitd.service, stop it first: systemctl stop jitd.socket jitd.service")]
+    Running(String),
+    /// Nothing is wrong.
+    #[error("nothing is wrong with {0}; to set it aside all the same: --recover --force")]
+    Fine(String),
+    /// It was written by a later jitd.
+    #[error("{0}: install that jitd again, or set the store aside all the same: --recover --force")]
+    Newer(StoreError),
+    /// A file cannot be moved or written.
+    #[error("{path}: {error}", path = .0.display(), error = .1)]
+    File(PathBuf, io::Error),
+    /// The new store cannot be made.
+    #[error("the damaged store is in {aside}, and the new one cannot be made: {error}", aside = .0.display(), error = .1)]
+    Anew(PathBuf, StoreError),
+}
+
+/// Sets the store aside and begins anew; says what was done, a line each.
+///
+/// # Errors
+/// Why nothing, or not all, was done.
+pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<Vec<String>, RecoveryError> {
+    let _lock = lock(path)?;
+    let problem = match examine(path) {
+        Ok(()) if force => "nothing was found to be wrong with it (--force)".to_owned(),
+        Ok(()) => return Err(RecoveryError::Fine(path.display().to_string())),
+        Err(Wrong::Newer(error)) if !force => return Err(RecoveryError::Newer(error)),
+        Err(Wrong::Newer(error)) => error.to_string(),
+        Err(Wrong::Damaged(problem)) => problem,
+    };
+    let now = clock.now();
+    let mut known_head = KnownHead::at(known);
+    let (remembered, doubt) = match known_head.read() {
+        Ok(remembered) => (remembered, None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let old = state_of(path);
+    let in_store = old.as_ref().map(|old| Remembered { head: old.head.clone(), at: old.wall });
+    let last = remembered.into_iter().chain(in_store).max_by_key(|known| known.head.seq);
+    let aside = set_aside(path, &now.wall)?;
+
+    let mut detail = format!("the store was set aside in {}: {problem}", aside.display());
+    detail += &match &last {
+        Some(last) => format!("; the last record known of it is {last}"),
+        None => "; no record of it is known".to_owned(),
+    };
+    if let Some(doubt) = doubt {
+        detail += &format!("; {doubt}");
+    }
+    detail += "; all windows are closed, and the record is not sealed (jitctl audit seal --init)";
+    let mut store = Store::open(path).map_err(|error| RecoveryError::Anew(aside.clone(), error))?;
+    let facts = Facts { detail: Some(detail.clone()), ..Facts::default() };
+    let draft =
+        Draft { event: Event::AuditRecovered, wall: now.wall, boot: now.boot, boot_id: now.boot_id, facts };
+    let commit = Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() };
+    let mut commits = vec![commit];
+    Alerting::remembering(BTreeMap::new()).take_along(&mut commits, 0);
+    // Numbers of sessions go on, so that no scope of an old one is taken for one of a new one.
+    let next_session = old.as_ref().map_or(1, |old| old.next_session);
+    let highest_wall = old.map_or(now.wall, |old| old.wall.max(now.wall));
+    let kept = Kept { highest_wall, next_session, sent: Sent::NOTHING };
+    store.commit(commits, kept).map_err(|error| RecoveryError::Anew(aside.clone(), error))?;
+    let mut said = vec![detail];
+    if let Err(problem) = known_head.keep(store.head(), now.wall) {
+        said.push(format!("{problem}: the next start will say that the store was rolled back"));
+    }
+    Ok(said)
+}
+
+fn lock(path: &Path) -> Result<File, RecoveryError> {
+    // Nobody sends: this is a wait that ends by itself.
+    let (_keep, wait) = mpsc::channel::<()>();
+    let mut last = opening::lock(path);
+    for _ in 0..LOCK_ATTEMPTS {
+        match last {
+            Ok(lock) => return Ok(lock),
+            Err(_) => {
+                let _ = wait.recv_timeout(LOCK_RETRY);
+                last = opening::lock(path);
+            }
+        }
+    }
+    last.map_err(RecoveryError::Running)
+}
+
+enum Wrong {
+    Newer(StoreError),
+    Damaged(String),
+}
+
+/// Reads everything that the daemon would, and the whole record, without changing anything as long as something is wrong.
+fn examine(path: &Path) -> Result<(), Wrong> {
+    let damaged = |error: &dyn std::fmt::Display| Wrong::Damaged(error.to_string());
+    if let Err(error) = fs::symlink_metadata(path) {
+        return Err(Wrong::Damaged(format!("{}: {error}", path.display())));
+    }
+    let read_only = || {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0))
+    };
+    match read_only() {
+        Ok(found) if found == "ok" => {}
+        Ok(found) => return Err(Wrong::Damaged(format!("{}: {found}", path.display()))),
+        Err(error) => return Err(Wrong::Damaged(format!("{}: {error}", path.display()))),
+    }
+    let opened = Store::open(path).and_then(|store| {
+        store.ledger()?;
+        store.sent()?;
+        store.habits()?;
+        Ok(store.head().clone())
+    });
+    let head = match opened {
+        Ok(head) => head,
+        Err(error @ StoreError::Newer { .. }) => return Err(Wrong::Newer(error)),
+        Err(error) => return Err(damaged(&error)),
+    };
+    match Reader::open(path).and_then(|reader| reader.verify(Some(&head))) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err((_, broken))) => Err(damaged(&broken)),
+        Err(error) => Err(damaged(&error)),
+    }
+}
+
+/// What a store says of itself, where that can still be read.
+struct State {
+    head: Head,
+    wall: WallTime,
+    next_session: u64,
+}
+
+fn state_of(path: &Path) -> Option<State> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    let sql = "SELECT head_seq, head_hash, highest_wall, next_session FROM state";
+    let read = connection.query_row(sql, [], |row| {
+        let head = Head { seq: row.get(0)?, hash: row.get(1)? };
+        Ok(State { head, wall: WallTime(row.get(2)?), next_session: row.get(3)? })
+    });
+    read.ok()
+}
+
+/// Moves the store, and what counts by its numbers, into a folder of their own.
+fn set_aside(path: &Path, now: &WallTime) -> Result<PathBuf, RecoveryError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let stamp: String = now.to_rfc3339().chars().filter(char::is_ascii_alphanumeric).collect();
+    let aside = folder.join(format!("damaged-{stamp}"));
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| RecoveryError::File(path, error)
+    };
+    DirBuilder::new().mode(0o700).create(&aside).map_err(failed(&aside))?;
+    let name = path.file_name().unwrap_or(OsStr::new("jit.db")).to_string_lossy().into_owned();
+    let database = ["-wal", "-shm", ""].map(|suffix| format!("{name}{suffix}"));
+    let index = ["-wal", "-shm", ""].map(|suffix| format!("search.db{suffix}"));
+    let others = ["seal.key", "notified", "verified"].map(str::to_owned);
+    for name in others.iter().chain(&index).chain(&database) {
+        let from = folder.join(name);
+        match fs::rename(&from, aside.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&from)(error)),
+            _ => {}
+        }
+    }
+    for folder in [aside.as_path(), folder] {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
+    }
+    Ok(aside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(folder: &Path, records: u64) -> PathBuf {
+        let path = folder.join("jit.db");
+        let mut store = Store::open(&path).unwrap();
+        let clock = Clock::of_this_boot().unwrap();
+        let now = clock.now();
+        let drafts = (0..records)
+            .map(|_| Draft {
+                event: Event::AccessDenied,
+                wall: now.wall,
+                boot: now.boot,
+                boot_id: now.boot_id.clone(),
+                facts: Facts::default(),
+            })
+            .collect();
+        let commit = Commit { durability: Durability::AtOnce, drafts, ..Commit::default() };
+        let kept = Kept { highest_wall: now.wall, next_session: 9, sent: Sent::NOTHING };
+        store.commit(vec![commit], kept).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_store_that_is_fine_or_in_use_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, known) = (store(folder.path(), 3), folder.path().join("head"));
+        let clock = Clock::of_this_boot().unwrap();
+        let fine = recover(&path, &known, false, &clock).unwrap_err();
+        assert!(matches!(fine, RecoveryError::Fine(_)), "{fine}");
+        let running = opening::lock(&path).unwrap();
+        let refused = recover(&path, &known, true, &clock).unwrap_err();
+        assert!(matches!(refused, RecoveryError::Running(_)), "{refused}");
+        drop(running);
+        assert_eq!(Store::open(&path).unwrap().head().seq, 3);
+    }
+
+    #[test]
+    fn a_damaged_store_is_set_aside_whole_and_the_new_one_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, known) = (store(folder.path(), 40), folder.path().join("head"));
+        let head = Store::open(&path).unwrap().head().clone();
+        KnownHead::at(&known).keep(&head, WallTime(5)).unwrap();
+        fs::write(folder.path().join("seal.key"), "old").unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[..16].fill(0);
+        fs::write(&path, &bytes).unwrap();
+        let clock = Clock::of_this_boot().unwrap();
+        let said = recover(&path, &known, false, &clock).unwrap().join("\n");
+        assert!(said.contains(&format!("record 40:{}", head.hash)), "{said}");
+        let aside = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let aside = aside.into_iter().find(|path| path.to_string_lossy().contains("damaged-")).unwrap();
+        assert_eq!(fs::read(aside.join("jit.db")).unwrap(), bytes, "not a byte of it was changed");
+        assert_eq!(fs::read(aside.join("seal.key")).unwrap(), b"old");
+        let anew = Store::open(&path).unwrap();
+        let first = Reader::open(&path).unwrap().first().unwrap().unwrap();
+        assert!(first.line.contains("audit.recovered"), "{}", first.line);
+        assert!(anew.problems()[0].contains("set aside"), "{:?}", anew.problems());
+        let remembered = KnownHead::at(&known).read().unwrap().unwrap();
+        assert_eq!(remembered.head, *anew.head());
+        let fine = recover(&path, &known, false, &clock).unwrap_err();
+        assert!(matches!(fine, RecoveryError::Fine(_)), "{fine}");
+    }
+}

@@ -1,0 +1,143 @@
+//! Whether the files that the store has open are still those at their paths, and as long as they were.
+//!
+//! SQLite goes on writing to a file that was removed or covered by a mount, and nothing of that is there after the next
+//! start (unlink(2)). A write-ahead log that was cut has lost what was committed last. Both are seen by stat(2), which
+//! costs about a microsecond a file. Content that is changed in place is found by the verification, not here.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// What SQLite keeps beside the database in WAL mode (sqlite.org/walformat.html).
+const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+/// The store's files, as they were when it was opened.
+#[derive(Debug)]
+pub(super) struct Files(Vec<Known>);
+
+#[derive(Debug)]
+struct Known {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+    /// The greatest length seen, in bytes.
+    length: u64,
+}
+
+/// What is wrong with the files.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A file is not there, or another one is in its place.
+    Lost(String),
+    /// A file is shorter than it was. SQLite shortens none of them here; whether something is missing shows only when
+    /// the store is read.
+    Shorter(String),
+}
+
+impl Files {
+    /// The files of a store that was just opened and read, so that SQLite has all of them.
+    ///
+    /// # Errors
+    /// When one of them cannot be looked at.
+    pub(super) fn of(database: &Path) -> io::Result<Self> {
+        let known = SUFFIXES.iter().map(|suffix| {
+            let mut path = database.as_os_str().to_owned();
+            path.push(suffix);
+            let found = fs::symlink_metadata(&path)?;
+            Ok(Known { path: path.into(), identity: (found.dev(), found.ino()), length: found.len() })
+        });
+        known.collect::<io::Result<_>>().map(Self)
+    }
+
+    /// Compares them with what is at their paths.
+    ///
+    /// # Errors
+    /// The first file that is not as it was.
+    pub(super) fn check(&mut self) -> Result<(), Change> {
+        for file in &mut self.0 {
+            let path = file.path.display();
+            let found = match fs::symlink_metadata(&file.path) {
+                Ok(found) => found,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(Change::Lost(format!("{path} was removed while jitd had it open")));
+                }
+                Err(error) => return Err(Change::Lost(format!("{path} cannot be looked at: {error}"))),
+            };
+            if (found.dev(), found.ino()) != file.identity {
+                let problem = format!("{path} is another file than the one that jitd has open");
+                return Err(Change::Lost(problem));
+            }
+            if found.len() < file.length {
+                let (was, is) = (file.length, found.len());
+                return Err(Change::Shorter(format!("{path} was cut from {was} bytes to {is}")));
+            }
+            file.length = found.len();
+        }
+        Ok(())
+    }
+
+    /// Takes the lengths that the files have now, after what is in them was found to be whole.
+    pub(super) fn accept_lengths(&mut self) {
+        for file in &mut self.0 {
+            file.length = fs::symlink_metadata(&file.path).map_or(file.length, |found| found.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_proto::moment::WallTime;
+
+    use crate::core::event::Commit;
+    use crate::store::{Kept, Sent, Store, StoreError};
+
+    const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
+
+    /// Why a commit is refused; `None` if it is not.
+    fn refused(store: &mut Store) -> Option<String> {
+        match store.commit(vec![Commit::default()], KEPT) {
+            Ok(_) => None,
+            Err(StoreError::Files(problem)) => Some(problem),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn nothing_is_committed_to_files_that_are_not_at_their_paths() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, away) = (folder.path().join("jit.db"), folder.path().join("away"));
+        let mut store = Store::open(&path).unwrap();
+        for name in ["jit.db", "jit.db-wal", "jit.db-shm"] {
+            let path = folder.path().join(name);
+            assert_eq!(refused(&mut store), None);
+            std::fs::rename(&path, &away).unwrap();
+            assert!(refused(&mut store).unwrap().contains("was removed"), "{name}");
+            std::fs::copy(&away, &path).unwrap();
+            assert!(refused(&mut store).unwrap().contains("is another file"), "{name}");
+            std::fs::rename(&away, &path).unwrap();
+        }
+        assert_eq!(refused(&mut store), None, "they are back");
+    }
+
+    #[test]
+    fn a_log_that_was_cut_is_told_from_one_that_was_moved_into_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jit.db");
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(refused(&mut store), None);
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(other);
+        assert_eq!(std::fs::metadata(folder.path().join("jit.db-wal")).unwrap().len(), 0);
+        assert_eq!(refused(&mut store), None, "nothing is missing");
+        assert_eq!(refused(&mut store), None);
+        std::fs::File::options()
+            .write(true)
+            .open(folder.path().join("jit.db-wal"))
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        assert!(refused(&mut store).unwrap().contains("was cut"));
+    }
+}

@@ -1,0 +1,277 @@
+//! Verifies the record by itself, at the lowest priority: what is new every ten minutes, all of it once a week.
+//!
+//! Records are read in pages, with pauses between them. The walk goes on from where the last one ended, over restarts. The
+//! seals cannot be checked here, since the first key is not on this host: somebody who makes the whole chain anew is
+//! found by whoever has the key, or a copy.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use jit_proto::chain::{Broken, Head, Verifier};
+use jit_proto::moment::WallTime;
+use tracing::{info, warn};
+
+use crate::clock::Stopwatch;
+use crate::core::event::Event;
+use crate::engine::{Handle, Stopped};
+use crate::store::{Reader, StoreError};
+use crate::survey::be_nice;
+
+/// What is new is looked at so often.
+const EVERY: Duration = Duration::from_secs(600);
+/// And the first time so long after the start.
+const FIRST: Duration = Duration::from_secs(5);
+/// All of it is looked at so often.
+const WHOLE_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Records read at a time.
+const PAGE: u64 = 500;
+/// The thread rests so long between two pages.
+const PAUSE: Duration = Duration::from_millis(20);
+const NICE: i32 = 19;
+
+/// How far the record was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Verified {
+    to: Head,
+    /// When all of it was.
+    whole_at: WallTime,
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<()> {
+    thread::Builder::new().name("verification".into()).spawn(move || {
+        be_nice(NICE);
+        // Nobody sends: these are waits that end by themselves.
+        let (_keep, rest) = mpsc::channel();
+        let verified = Verified::beside(&store);
+        Thread { store, engine, rest, verified }.run();
+    })?;
+    Ok(())
+}
+
+struct Thread {
+    store: PathBuf,
+    engine: Handle,
+    rest: mpsc::Receiver<()>,
+    verified: Option<Verified>,
+}
+
+/// What the walk needs to know of the running daemon.
+struct Standing {
+    head: Head,
+    pruned: Head,
+    now: WallTime,
+}
+
+impl Thread {
+    /// Runs until the engine has ended.
+    fn run(mut self) {
+        let mut wait = FIRST;
+        loop {
+            let _ = self.rest.recv_timeout(wait);
+            wait = EVERY;
+            match self.look() {
+                Ok(()) => {}
+                Err(Stopped) => return,
+            }
+        }
+    }
+
+    fn standing(&self) -> Result<Standing, Stopped> {
+        self.engine.look_from_thread(|inside| Standing {
+            head: inside.store.head().clone(),
+            pruned: inside.store.pruned().to.clone(),
+            now: inside.now.wall,
+        })
+    }
+
+    fn look(&mut self) -> Result<(), Stopped> {
+        let Standing { head, pruned, now } = self.standing()?;
+        let due = |verified: &Verified| now.since(verified.whole_at) >= WHOLE_EVERY;
+        // Where the records behind which it would go on were removed meanwhile, it begins with the first one there is.
+        let from = self.verified.clone().filter(|verified| !due(verified) && verified.to.seq > pruned.seq);
+        if from.as_ref().is_some_and(|from| from.to == head) {
+            return Ok(());
+        }
+        let watch = Stopwatch::start();
+        let pause = || {
+            let _ = self.rest.recv_timeout(PAUSE);
+        };
+        let found = match walk(&self.store, from.as_ref().map(|from| &from.to), &head, pause) {
+            Ok(found) => found,
+            // Pages of the database that cannot be read are as broken as a record.
+            Err(error) => Err(Broken { seq: 0, problem: error.to_string() }),
+        };
+        let after = self.standing()?;
+        if after.pruned != pruned && found.is_err() {
+            // Records were removed from under the walk: the next one says what is so.
+            return Ok(());
+        }
+        let whole = from.is_none();
+        match found {
+            Ok(records) if whole => {
+                info!("the whole record is verified: {records} records in {:?}", watch.elapsed());
+            }
+            Ok(_) => {}
+            Err(Broken { seq, problem }) => {
+                let detail = match seq {
+                    0 => format!("the record cannot be verified: {problem}"),
+                    seq => format!("record {seq}: {problem} (jitctl audit verify)"),
+                };
+                self.engine.tell_from_thread(Event::RecordBroken { about: seq, detail })?;
+            }
+        }
+        // What is wrong is told once, and once a week again.
+        let whole_at = from.map_or(now, |from| from.whole_at);
+        let verified = Verified { to: head, whole_at };
+        if let Err(error) = verified.keep_beside(&self.store) {
+            warn!("how far the record was verified is not remembered: {error}");
+        }
+        self.verified = Some(verified);
+        Ok(())
+    }
+}
+
+/// Walks the records behind `from`, or all, up to `head`; returns how many there were, or the first that is not right.
+fn walk(
+    store: &Path,
+    from: Option<&Head>,
+    head: &Head,
+    pause: impl Fn(),
+) -> Result<Result<u64, Broken>, StoreError> {
+    let reader = Reader::open(store)?;
+    let mut verifier = if from.is_some() { Verifier::default().from_anywhere() } else { Verifier::default() };
+    let mut next = from.map_or(1, |from| from.seq);
+    let mut count = 0;
+    while next <= head.seq {
+        let page = reader.records(next, PAGE.min(head.seq - next + 1))?;
+        let Some(last) = page.last().map(|record| record.seq) else { break };
+        for record in page.iter().filter(|record| record.seq <= head.seq) {
+            if let Some(from) = from.filter(|from| from.seq == record.seq)
+                && from.hash != record.hash
+            {
+                let problem = "it is another one than was verified before".to_owned();
+                return Ok(Err(Broken { seq: record.seq, problem }));
+            }
+            if let Err(broken) = verifier.feed(record.as_stored()) {
+                return Ok(Err(broken));
+            }
+            count += 1;
+        }
+        next = last + 1;
+        pause();
+    }
+    let reached = verifier.head().clone();
+    if reached != *head {
+        let problem = match reached.seq {
+            seq if seq < head.seq => format!("missing: jitd has written records up to {}", head.seq),
+            _ => "it is another one than jitd has written".to_owned(),
+        };
+        return Ok(Err(Broken { seq: (reached.seq + 1).min(head.seq), problem }));
+    }
+    Ok(Ok(count))
+}
+
+impl Verified {
+    fn path(store: &Path) -> PathBuf {
+        store.with_file_name("verified")
+    }
+
+    /// What an earlier run has left; nothing where that cannot be read, and then all is verified.
+    fn beside(store: &Path) -> Option<Self> {
+        let text = fs::read_to_string(Self::path(store)).ok()?;
+        let mut words = text.split_whitespace();
+        let seq = words.next()?.parse().ok()?;
+        let hash = words.next()?.to_owned();
+        let whole_at = WallTime(words.next()?.parse().ok()?);
+        Some(Self { to: Head { seq, hash }, whole_at })
+    }
+
+    fn keep_beside(&self, store: &Path) -> std::io::Result<()> {
+        let path = Self::path(store);
+        let new = path.with_extension("new");
+        fs::write(&new, format!("{} {} {}\n", self.to.seq, self.to.hash, self.whole_at.0))?;
+        fs::rename(&new, &path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_proto::moment::{BootId, BootTime};
+    use jit_proto::record::{Draft, Event as What, Facts};
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::core::event::{Commit, Durability};
+    use crate::store::{Kept, Sent, Store};
+
+    fn store(records: u64) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&folder.path().join("jit.db")).unwrap();
+        add(&mut store, records);
+        (folder, store)
+    }
+
+    fn add(store: &mut Store, records: u64) {
+        let drafts = (0..records)
+            .map(|n| Draft {
+                event: What::AccessDenied,
+                wall: WallTime(n),
+                boot: BootTime(n),
+                boot_id: BootId("b".into()),
+                facts: Facts::default(),
+            })
+            .collect();
+        let commit = Commit { durability: Durability::AtOnce, drafts, ..Commit::default() };
+        let kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
+        store.commit(vec![commit], kept).unwrap();
+    }
+
+    fn walked(store: &Store, from: Option<&Head>) -> Result<u64, Broken> {
+        walk(store.path(), from, store.head(), || {}).unwrap()
+    }
+
+    fn harm(store: &Store, sql: &str) {
+        Connection::open(store.path()).unwrap().execute_batch(sql).unwrap();
+    }
+
+    #[test]
+    fn a_walk_goes_on_behind_the_last_one_and_finds_what_was_changed_since() {
+        let (_folder, mut store) = store(1200);
+        assert_eq!(walked(&store, None), Ok(1200));
+        let to = store.head().clone();
+        add(&mut store, 30);
+        assert_eq!(walked(&store, Some(&to)), Ok(31), "the one before is read again, to be linked with");
+        harm(&store, "UPDATE records SET line = replace(line, 'denied', 'allowed') WHERE seq = 1210");
+        assert_eq!(walked(&store, Some(&to)).unwrap_err().seq, 1210);
+        harm(&store, "UPDATE records SET line = replace(line, 'denied', 'allowed') WHERE seq = 600");
+        assert_eq!(walked(&store, None).unwrap_err().seq, 600);
+    }
+
+    #[test]
+    fn a_tail_that_is_missing_or_replaced_is_found() {
+        let (_folder, store) = store(20);
+        let to =
+            Head { seq: 10, hash: Reader::open(store.path()).unwrap().record(10).unwrap().unwrap().hash };
+        let other = Head { hash: "5".repeat(64), ..to.clone() };
+        assert_eq!(walked(&store, Some(&other)).unwrap_err().seq, 10);
+        harm(&store, "DELETE FROM records WHERE seq > 15");
+        assert_eq!(walked(&store, Some(&to)).unwrap_err().seq, 16);
+        assert_eq!(walked(&store, None).unwrap_err().seq, 16);
+    }
+
+    #[test]
+    fn how_far_it_was_is_remembered() {
+        let (_folder, store) = store(2);
+        assert_eq!(Verified::beside(store.path()), None);
+        let verified = Verified { to: store.head().clone(), whole_at: WallTime(7) };
+        verified.keep_beside(store.path()).unwrap();
+        assert_eq!(Verified::beside(store.path()), Some(verified));
+    }
+}

@@ -1,0 +1,225 @@
+//! Single bits are flipped in every file of a store: what is used afterwards is what was written, and everything else is
+//! told; nothing panics.
+//!
+//! `flips` flips 400 bits, `flips soak` 20,000.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+#![allow(clippy::print_stdout, reason = "the result is told as libtest does")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use jit_proto::chain::Verifier;
+use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
+use jit_proto::known_head::Remembered;
+use jit_proto::moment::{BootId, BootTime, WallTime};
+use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::seal::{FirstKey, SealKey};
+use jit_proto::search::Filter;
+use jitd::core::event::{Change, Commit, Durability};
+use jitd::core::ledger::{Grant, GrantState};
+use jitd::core::people::Account;
+use jitd::core::time::{Deadline, Now};
+use jitd::store::{Index, Kept, Reader, Sent, Store, rolled_back};
+
+const NAME: &str = "every_flipped_bit_is_harmless_or_told";
+const FILES: [&str; 5] = ["jit.db", "jit.db-wal", "seal.key", "search.db", "notified"];
+const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["soak"] => play(20_000),
+        filters if filters.iter().any(|word| !word.starts_with('-') && !NAME.contains(*word)) => {
+            println!("test result: ok. 0 passed; 0 failed; 0 ignored; 1 filtered out");
+        }
+        _ => play(400),
+    }
+}
+
+/// What was written, and so may be used.
+struct World {
+    key: FirstKey,
+    records: Vec<(u64, String)>,
+    grants: BTreeSet<String>,
+    known: Remembered,
+}
+
+fn play(flips: u64) {
+    println!("\nrunning 1 test");
+    let (whole, flipped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let world = written(whole.path());
+    let mut seed = [0; 8];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).unwrap();
+    let mut dice = Dice(u64::from_ne_bytes(seed) | 1);
+    println!("seed {}", dice.0);
+    let (mut harmless, mut told) = (0, 0);
+    for n in 0..flips {
+        for entry in fs::read_dir(flipped.path()).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        for name in FILES {
+            fs::copy(whole.path().join(name), flipped.path().join(name)).unwrap();
+        }
+        let name = FILES[usize::try_from(n).unwrap() % FILES.len()];
+        let path = flipped.path().join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        let (at, bit) = (usize::try_from(dice.roll(bytes.len() as u64)).unwrap(), dice.roll(8));
+        bytes[at] ^= 1 << bit;
+        fs::write(&path, bytes).unwrap();
+        let what = format!("{name}, byte {at}, bit {bit}");
+        match world.look(flipped.path(), &what) {
+            true => harmless += 1,
+            false => told += 1,
+        }
+    }
+    println!(
+        "test {NAME} ... ok: {flips} bits flipped: {harmless} changed nothing that is used, {told} were told"
+    );
+    println!("\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 filtered out");
+}
+
+impl World {
+    /// Opens the store as the daemon does; true if all is as it was written, false if something else is told.
+    fn look(&self, folder: &Path, what: &str) -> bool {
+        let path = folder.join("jit.db");
+        // Refused: the gate stays closed.
+        let Ok(mut store) = Store::open(&path) else { return false };
+        let (Ok(ledger), Ok(_), Ok(_)) = (store.ledger(), store.sent(), store.habits()) else { return false };
+        for grant in ledger.grants.values() {
+            let grant = serde_json::to_string(grant).unwrap();
+            assert!(self.grants.contains(&grant), "{what}: nobody was ever given {grant}");
+        }
+        let Ok(back) = rolled_back(&store, &self.known) else { return false };
+        let Ok(reader) = Reader::open(&path) else { return false };
+        let Ok(verified) = reader.verify(Some(store.head())) else { return false };
+        let told = back.is_some() || verified.is_err() || store.seal_lost().is_some();
+        if !told {
+            let records = reader.records(1, 1 << 20).unwrap();
+            let records: Vec<_> = records.into_iter().map(|record| (record.seq, record.line)).collect();
+            assert_eq!(records, self.records, "{what}: a record is another one, and nobody is told");
+            // It goes on as if nothing were.
+            let commit = Commit {
+                durability: Durability::AtOnce,
+                drafts: vec![draft(Facts::default())],
+                ..Commit::default()
+            };
+            if store.commit(vec![commit], KEPT).is_err() {
+                return false;
+            }
+            let mut verifier = Verifier::default().with_keys(vec![self.key.clone()]);
+            for record in reader.records(1, 1 << 20).unwrap() {
+                // A seal that was changed shows to whoever has the key; what is written behind it has one that fits.
+                if let Err(broken) = verifier.feed(record.as_stored()) {
+                    assert!(broken.seq <= self.known.head.seq, "{what}: {broken}");
+                    return false;
+                }
+            }
+        }
+        // The index only proposes: what it finds is in the record.
+        let filter = Filter { user: Some("alice".into()), ..Filter::default() };
+        if let Ok(mut index) = Index::open(&path)
+            && index.catch_up().is_ok()
+            && let Ok(found) = index.search(&filter, 1, 1000)
+        {
+            for record in found {
+                let stored = reader.record(record.seq).ok().flatten();
+                assert_eq!(
+                    stored.map(|stored| stored.line),
+                    Some(record.line),
+                    "{what}: made up by the index"
+                );
+            }
+        }
+        !told
+    }
+}
+
+/// A sealed store with grants, open and ended, whose log has not been moved into it yet, and an index beside it.
+fn written(folder: &Path) -> World {
+    let live = tempfile::tempdir().unwrap();
+    let path = live.path().join("jit.db");
+    let mut store = Store::open(&path).unwrap();
+    let key = SealKey::taking(&mut [7; 32]);
+    let said =
+        Draft { event: Event::AuditSealed, ..draft(Facts { seal_key: Some(key.id()), ..Facts::default() }) };
+    let begin = Commit {
+        durability: Durability::AtOnce,
+        drafts: vec![said],
+        seal: Some(key.clone()),
+        ..Commit::default()
+    };
+    store.commit(vec![begin], KEPT).unwrap();
+    let key = FirstKey { first: store.seal_first(), key };
+    let mut grants = BTreeSet::new();
+    for id in 1..=60 {
+        // The first ones are in the database, the last ones in its log.
+        if id == 40 {
+            drop(store);
+            store = Store::open(&path).unwrap();
+        }
+        let mut grant = grant(id);
+        let mut commit = Commit { durability: Durability::AtOnce, ..Commit::default() };
+        grants.insert(serde_json::to_string(&grant).unwrap());
+        commit.changes.push(Change::Grant(grant.clone()));
+        if id % 3 == 0 {
+            grant.state = GrantState::Expired;
+            commit.changes.push(Change::Grant(grant));
+        }
+        let user = if id % 2 == 0 { "alice" } else { "bob" };
+        commit.drafts.push(draft(Facts { user: Some(user.into()), grant: Some(id), ..Facts::default() }));
+        store.commit(vec![commit], KEPT).unwrap().key.unwrap();
+    }
+    let mut index = Index::open(&path).unwrap();
+    index.catch_up().unwrap();
+    drop(index);
+    fs::write(live.path().join("notified"), "60\n").unwrap();
+    let records = Reader::open(&path).unwrap().records(1, 1 << 20).unwrap();
+    let records = records.into_iter().map(|record| (record.seq, record.line)).collect();
+    // Copied while it is open, so that the log is as after a power cut.
+    for name in FILES {
+        fs::copy(live.path().join(name), folder.join(name)).unwrap();
+    }
+    World { key, records, grants, known: Remembered { head: store.head().clone(), at: WallTime(1) } }
+}
+
+fn draft(facts: Facts) -> Draft {
+    Draft {
+        event: Event::AccessDenied,
+        wall: WallTime(1),
+        boot: BootTime(1),
+        boot_id: BootId("b".into()),
+        facts,
+    }
+}
+
+fn grant(id: u64) -> Grant {
+    let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
+    Grant {
+        id: GrantId(id),
+        role: RoleName::try_from("ops".to_owned()).unwrap(),
+        holder: Account { uid: UserId(1000), name: "alice".into() },
+        reason: Reason::try_from("a test flips bits in it".to_owned()).unwrap(),
+        ticket: None,
+        approvers: vec![Account { uid: UserId(1001), name: "bob".into() }],
+        starts_at: now.wall,
+        ends: Deadline::in_(Duration::from_secs(600), &now),
+        requested: true,
+        unused_until: None,
+        warned: None,
+        state: GrantState::Live,
+    }
+}
+
+/// Numbers that look random (xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
