@@ -202,6 +202,7 @@ fn grant(id: u64) -> Grant {
         holder: Account { uid: UserId(1000), name: "alice".into() },
         reason: Reason::try_from("a test flips bits in it".to_owned()).unwrap(),
         ticket: None,
+        uids: std::collections::BTreeSet::new(),
         approvers: vec![Account { uid: UserId(1001), name: "bob".into() }],
         starts_at: now.wall,
         ends: Deadline::in_(Duration::from_secs(600), &now),
