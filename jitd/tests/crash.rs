@@ -227,6 +227,7 @@ fn grant(id: u64) -> Grant {
         id: GrantId(id),
         role: RoleName::try_from("ops".to_owned()).unwrap(),
         holder: Account { uid: UserId(1000), name: "alice".into() },
+        uids: std::collections::BTreeSet::new(),
         reason: Reason::try_from("a test kills it".to_owned()).unwrap(),
         ticket: None,
         approvers: vec![Account { uid: UserId(1001), name: "bob".into() }],

@@ -146,9 +146,13 @@ impl Logins {
                 self.dave.run(&format!("sudo -n sh -c '{in_scope}; exec {as_himself} {cells}'"))?
             }
             "audit session only" => {
-                let leave = "echo $$ >/sys/fs/cgroup$(cut -d: -f3 /proc/$PPID/cgroup)/cgroup.procs";
-                let home = self.dave.run("cut -d: -f3 /proc/self/cgroup")?.stdout;
-                let leave = leave.replace("$(cut -d: -f3 /proc/$PPID/cgroup)", home.trim());
+                let home = self.dave.run("sed -n s/^0:://p /proc/self/cgroup")?.stdout;
+                // jitd moves it back as long as it still gathers what the sudo has started; it is out when it stays out.
+                let leave = format!(
+                    "n=0; while [ $n -lt 100 ]; do n=$((n+1)); if grep -q jit.slice /proc/$$/cgroup; then n=0; \
+                     echo $$ >/sys/fs/cgroup{}/cgroup.procs; fi; done",
+                    home.trim()
+                );
                 self.dave.run(&format!("sudo -n sh -c '{in_scope}; {leave}; exec {cells}'"))?
             }
             "at" => {
