@@ -12,6 +12,14 @@ mod tree;
 
 mod deadman;
 
+mod deadline;
+
+mod groups;
+
+mod scopes_left;
+
+mod threaded;
+
 mod extend;
 
 mod left_alone;
