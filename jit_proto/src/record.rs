@@ -114,6 +114,10 @@ events! {
     SessionEnded = "session.ended", Info;
     /// A session could not be proven empty; it is tried again.
     SessionStuck = "session.stuck", Alert;
+    /// A process of a session had a group that its role does not give; the session is ended.
+    SessionGroup = "session.group", Alert;
+    /// PID 1 does not hold a session's scope as jitd had it made, or what is written about jitd's units was changed.
+    ScopeTampered = "scope.tampered", Alert;
     /// From the next record on, the record is sealed.
     AuditSealed = "audit.sealed", Notice;
     /// From the next record on, it is sealed under another key.
@@ -177,6 +181,9 @@ pub struct Facts {
     /// Whom it became.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as: Option<String>,
+    /// The group that was asked for beside that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_as_group: Option<String>,
     /// Terminal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tty: Option<String>,
@@ -202,7 +209,7 @@ pub struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
     /// Why it ended: `exited`, `expired`, `released`, `unused`, `revoked`, `withdrawn`, `idle`, `logout`, `parent`,
-    /// `boot`, `orphaned`, `unrecorded`.
+    /// `boot`, `orphaned`, `unrecorded`, `tampered`, `group`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<String>,
     /// Processes found when the session was ended.

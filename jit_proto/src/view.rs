@@ -140,6 +140,9 @@ pub struct RoleView {
     pub approvals_needed: u32,
     /// Whom one may become.
     pub run_as: Vec<String>,
+    /// Groups that it gives beside those of whom one becomes.
+    #[serde(default)]
+    pub run_as_groups: Vec<String>,
     /// PAM services it opens.
     pub services: Vec<String>,
     /// What a request gets that names no duration.

@@ -168,6 +168,7 @@ mod tests {
             approvers: vec![text.into()],
             approvals_needed: 1,
             run_as: vec!["root".into()],
+            run_as_groups: Vec::new(),
             services: vec!["sudo".into()],
             default_duration_seconds: 1800,
             max_duration_seconds: 7200,

@@ -51,6 +51,8 @@ fn entry(event: Event) -> (&'static str, u8, Outcome) {
         Event::SessionMoved => ("Elevated session moved to another grant", 2, Success),
         Event::SessionWarned => ("Idle session warned", 1, Success),
         Event::SessionEnded => ("Elevated session ended", 3, Success),
+        Event::SessionGroup => ("Elevated session had a foreign group", 10, Failure),
+        Event::ScopeTampered => ("Limit of an elevated session tampered with", 10, Failure),
         Event::SessionStuck => ("Elevated session could not be ended", 10, Failure),
     }
 }

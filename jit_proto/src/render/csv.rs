@@ -15,7 +15,7 @@ use crate::record::Record;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 49] = [
+const FACTS: [&str; 50] = [
     "outcome",
     "user",
     "uid",
@@ -31,6 +31,7 @@ const FACTS: [&str; 49] = [
     "parent_session",
     "service",
     "run_as",
+    "run_as_group",
     "tty",
     "pid",
     "argv",

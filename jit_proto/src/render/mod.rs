@@ -150,6 +150,7 @@ mod tests {
             session: Some(8),
             service: own(),
             run_as: own(),
+            run_as_group: own(),
             tty: own(),
             argv: list(),
             reason: own(),

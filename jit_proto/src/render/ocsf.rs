@@ -86,6 +86,7 @@ fn entry(event: Event) -> (Class, u32, &'static str, Outcome) {
         Event::SessionMoved => (Authentication, OTHER, "Move", Success),
         Event::SessionWarned => (Authentication, OTHER, "Warn", Success),
         Event::SessionEnded => (Authentication, 2, "Logoff", Success),
+        Event::SessionGroup | Event::ScopeTampered => (DetectionFinding, 1, "Create", Failure),
         Event::SessionStuck => (DetectionFinding, 1, "Create", Failure),
     }
 }
@@ -153,6 +154,8 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
                 "uid": format!("{}-{}", origin.host, record.seq),
                 "title": match record.event {
                     Event::SessionStuck => "An elevated session could not be proven empty",
+                    Event::SessionGroup => "An elevated session had a group that its role does not give",
+                    Event::ScopeTampered => "The limit of an elevated session was tampered with",
                     Event::AlertRaised => "A rule over the audit record was met",
                     Event::AuditUnsealed => "The audit record is not sealed any more",
                     _ => "Privilege left behind by an elevated session",

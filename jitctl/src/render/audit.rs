@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::{counted, grants::command, or_dash};
 
 /// What is shown of a record behind its first columns, in this order; the rest is for `--json`.
-const SHOWN: [&str; 22] = [
+const SHOWN: [&str; 23] = [
     "actor",
     "approvers",
     "request",
@@ -16,6 +16,7 @@ const SHOWN: [&str; 22] = [
     "session",
     "service",
     "run_as",
+    "run_as_group",
     "tty",
     "argv",
     "seconds",

@@ -26,7 +26,7 @@ pub(crate) fn roles(roles: &[RoleView], width: Option<u16>) -> String {
             may(role).to_owned(),
             span(role.default_duration_seconds),
             span(role.max_duration_seconds),
-            list(&role.run_as),
+            whom(role),
             ticket(role),
             role.approvals_needed.to_string(),
             list(&role.approvers),
@@ -85,6 +85,12 @@ fn may(role: &RoleView) -> &'static str {
         (false, true) => "approve",
         (false, false) => "look",
     }
+}
+
+/// Whom one may become, and with which groups beside theirs: `USER, :GROUP`, as sudoers writes them.
+fn whom(role: &RoleView) -> String {
+    let groups = role.run_as_groups.iter().map(|group| format!(":{group}"));
+    list(&role.run_as.iter().cloned().chain(groups).collect::<Vec<_>>())
 }
 
 fn ticket(role: &RoleView) -> String {

@@ -473,6 +473,8 @@ impl Gathered {
             | Event::PolicyLoaded
             | Event::PolicyRefused
             | Event::ClockStepped
+            | Event::SessionGroup
+            | Event::ScopeTampered
             | Event::StackBroken
             | Event::StackRestored
             | Event::SinkDown
@@ -707,6 +709,8 @@ fn attention(report: &Report) -> Vec<String> {
     for (event, what) in [
         (Event::PolicyRefused, "A policy was not accepted"),
         (Event::ClockStepped, "The clock was set"),
+        (Event::SessionGroup, "A session had a group that its role does not give"),
+        (Event::ScopeTampered, "The limit of a session, or a unit of jitd, was tampered with"),
         (Event::StackBroken, "A PAM stack does not ask"),
         (Event::SinkDown, "Records were not forwarded"),
         (Event::AuditUnsealed, "The record lost its seal"),
