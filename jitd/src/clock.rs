@@ -39,6 +39,14 @@ pub fn boot_now() -> BootTime {
     BootTime(micros_of(ClockId::Boottime))
 }
 
+/// The clock by which PID 1 counts, which stands still while the machine sleeps, and for how long it has stood still since
+/// the machine came up; in microseconds.
+#[must_use]
+pub fn monotonic_now() -> (u64, u64) {
+    let now = micros_of(ClockId::Monotonic);
+    (now, boot_now().0.saturating_sub(now))
+}
+
 /// Lets a span go by, on the runtime's clock, which stands still while the machine sleeps: nothing is decided by it.
 pub async fn pause(span: std::time::Duration) {
     // An `interval` and not a `sleep`, whose first tick is at once.

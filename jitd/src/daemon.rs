@@ -58,7 +58,12 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
     let cursors = Cursors::at(store.sent()?);
     let stored = store.ledger()?;
     let were_open: Vec<_> = stored.sessions.values().cloned().collect();
-    let scopes = sessions::scopes().context("the scopes of sessions")?;
+    sessions::look_for_cgroups().context("the cgroup hierarchy")?;
+    let scopes = sessions::scopes().unwrap_or_else(|problem| {
+        // The sessions that are known stay: what cannot be read of them is not nothing.
+        error!("it cannot be told whose scopes there are; none that nobody answers for is ended: {problem}");
+        std::collections::BTreeSet::new()
+    });
     let (ledger, mut after_start) = reconcile(stored, &scopes, &clock.now());
     let went_with_the_boot =
         were_open.iter().map(|s| s.id).filter(|id| !ledger.sessions.contains_key(id)).collect();
@@ -112,7 +117,7 @@ async fn serve(listener: std::os::unix::net::UnixListener) -> anyhow::Result<()>
         }
         drop(ended);
     });
-    tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd));
+    tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd, interval.clone()));
     sessions::logins::watch(connection.clone(), engine.clone()).await.context("logind on the system bus")?;
     let (alarm_engine, alarm_clock) = (engine.clone(), clock.clone());
     tokio::spawn(async move {

@@ -631,6 +631,9 @@ impl Engine {
                     });
                 }
             }
+            Effect::MindGroups { session, target, named } => {
+                self.order(Order::MindGroups { session, target, named });
+            }
             Effect::Prolong { session, until } => self.order(Order::Prolong { session, until }),
             Effect::MindIdleness { session, idle } => self.order(Order::MindIdleness { session, idle }),
             Effect::Terminate { session, manner, due } => {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jit_proto::escape::word;
-use jit_proto::identity::{SessionId, UserId};
+use jit_proto::identity::{GroupId, SessionId, UserId};
 use jit_proto::names::session_of_scope;
 use jit_proto::render::words;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -236,6 +236,38 @@ pub fn is_there(main: MainProcess) -> io::Result<bool> {
         Err(error) if has_gone(&error) => Ok(false),
         other => Ok(other? == main.start),
     }
+}
+
+/// The ids of a process, as far as its groups go (proc_pid_status(5), `Uid`, `Gid`, `Groups`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    /// Its real uid.
+    pub uid: UserId,
+    /// Its real gid.
+    pub gid: GroupId,
+    /// Its effective, saved and file system gid.
+    pub others: [GroupId; 3],
+    /// Its supplementary groups.
+    pub supplementary: Vec<GroupId>,
+}
+
+/// The ids of a process; `None` where it has ended.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn ids_of(pid: u32) -> io::Result<Option<Ids>> {
+    let status = match slurp(format!("/proc/{pid}/status")) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let ids = |key: &str| -> io::Result<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or_else(|| odd("status"))?;
+        line.split_whitespace().map(|word| word.parse().map_err(|_| odd("status"))).collect()
+    };
+    let uid = UserId(*ids("Uid:")?.first().ok_or_else(|| odd("status"))?);
+    let [gid, others @ ..]: [u32; 4] = ids("Gid:")?.try_into().map_err(|_| odd("status"))?;
+    let supplementary = ids("Groups:")?.into_iter().map(GroupId).collect();
+    Ok(Some(Ids { uid, gid: GroupId(gid), others: others.map(GroupId), supplementary }))
 }
 
 /// Whether an error of `/proc` says that the process has ended: its folder is not there, or ended while it was read.

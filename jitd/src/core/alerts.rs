@@ -123,6 +123,8 @@ fn by_itself(event: What) -> Option<Rule> {
         "sink.down" => Rule::SinkDown,
         "grant.left_behind" => Rule::LeftBehind,
         "session.stuck" => Rule::SessionStuck,
+        "session.group" => Rule::Group,
+        "scope.tampered" => Rule::ScopeTampered,
         "stack.broken" => Rule::StackBroken,
         _ => return None,
     })

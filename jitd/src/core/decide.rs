@@ -1,10 +1,12 @@
 //! Whether somebody may pass the gate: the union of their live grants, looked at again on every call.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jit_proto::identity::{GrantId, RequestId, RoleName};
+use jit_proto::identity::{GrantId, GroupId, RequestId, RoleName};
 use jit_proto::moment::spoken;
 
+use super::event::GroupAsked;
 use super::ledger::{Grant, Ledger};
 use super::people::{Account, Person};
 use super::policy::{Policy, Role};
@@ -19,6 +21,8 @@ pub struct Access<'a> {
     pub service: &'a str,
     /// Whom they want to become; not known yet in the account stage.
     pub target: Option<&'a Account>,
+    /// The group that is asked for beside that, and the groups that are the target's own.
+    pub group: (&'a GroupAsked, &'a BTreeSet<GroupId>),
     /// How long the oldest record waits for syslog, while that takes none.
     pub unforwarded: Option<Duration>,
 }
@@ -47,6 +51,8 @@ pub enum Denial {
     OtherService,
     /// There is a window, but not for becoming this user.
     OtherTarget(String),
+    /// There is a window for becoming this user, but not with this group.
+    OtherGroup(String),
     /// The records of what happened are not forwarded, and the policy asks for that.
     NotForwarded(Duration),
 }
@@ -67,7 +73,14 @@ pub fn decide(ledger: &Ledger, policy: Option<&Policy>, access: &Access<'_>, now
     match (recorded.max_by_key(|(grant, _)| grant.ends.remaining(now)), overdue) {
         (Some((grant, _)), _) => Decision::Allowed(grant.id),
         (None, Some(waits)) if !for_target.is_empty() => Decision::Denied(Denial::NotForwarded(waits)),
-        (None, _) => Decision::Denied(why_not(ledger, access, now, &live, for_service.is_empty())),
+        (None, _) => {
+            let for_user = for_service.iter().any(|(_, role)| covers_user(role, access));
+            let denial = match group_problem(access) {
+                Some(problem) if for_user && !live.is_empty() => Denial::OtherGroup(problem),
+                _ => why_not(ledger, access, now, &live, for_service.is_empty()),
+            };
+            Decision::Denied(denial)
+        }
     }
 }
 
@@ -81,16 +94,50 @@ fn why_not(ledger: &Ledger, access: &Access<'_>, now: &Now, live: &[&Grant], oth
         Denial::OtherTarget(access.target.map_or(String::new(), |target| target.name.clone()))
     }
 }
+
 /// Whether a role lets somebody do this.
 #[must_use]
 pub fn covers(role: &Role, access: &Access<'_>) -> bool {
-    let target = match access.target {
+    covers_user(role, access) && covers_group(role, access) && role.services.contains(access.service)
+}
+
+/// Whether it lets one become this user.
+fn covers_user(role: &Role, access: &Access<'_>) -> bool {
+    match access.target {
         None => true,
-        // Becoming oneself is how `sudo -g GROUP` looks; only a role that covers everybody covers every group.
-        Some(target) if target.uid == access.person.account.uid => role.run_as.is_anybody(),
+        // Becoming oneself is how `sudo -g GROUP` looks: a role that covers everybody covers it, or one that names the
+        // group.
+        Some(target) if target.uid == access.person.account.uid => {
+            role.run_as.is_anybody() || matches!(access.group.0, GroupAsked::Group { .. })
+        }
         Some(target) => role.run_as.covers(target.uid),
-    };
-    target && role.services.contains(access.service)
+    }
+}
+
+/// Whether it gives the group that is asked for. Whom one becomes may use their own groups; where that is oneself, only
+/// the role's count. While the target is not known, every group may still be the target's own.
+fn covers_group(role: &Role, access: &Access<'_>) -> bool {
+    let (asked, own) = access.group;
+    let named = |gid: &GroupId| role.run_as_groups.groups.contains(gid);
+    role.run_as.is_anybody()
+        || match (asked, access.target) {
+            (GroupAsked::Nothing, _) => true,
+            (GroupAsked::Unclear(_), _) => false,
+            (GroupAsked::Group { .. }, None) => true,
+            (GroupAsked::Group { gid, .. }, Some(target)) if target.uid == access.person.account.uid => {
+                named(gid)
+            }
+            (GroupAsked::Group { gid, .. }, Some(_)) => named(gid) || own.contains(gid),
+        }
+}
+
+/// What stands against the group, where there is one or nobody knows.
+fn group_problem(access: &Access<'_>) -> Option<String> {
+    match access.group.0 {
+        GroupAsked::Nothing => None,
+        GroupAsked::Group { name, .. } => Some(format!("group {name}")),
+        GroupAsked::Unclear(why) => Some(format!("a group that cannot be told ({why})")),
+    }
 }
 
 fn pending_of(ledger: &Ledger, access: &Access<'_>, now: &Now) -> Option<(RequestId, RoleName)> {
@@ -114,6 +161,7 @@ impl Denial {
                 format!("no open window; request {id} for {role} is pending")
             }
             Self::OtherService => "no open window covers this service".to_owned(),
+            Self::OtherGroup(group) => format!("no open window gives {group}"),
             Self::OtherTarget(name) => format!("no open window lets this person become {name}"),
             Self::NotForwarded(waits) => {
                 format!("the audit record has not been forwarded for {}", spoken(*waits))
@@ -148,6 +196,9 @@ impl Denial {
             Self::OtherService => {
                 lines.push(format!("jit: {service} is refused: no open window of {who} covers {service}."));
             }
+            Self::OtherGroup(group) => {
+                lines.push(format!("jit: {service} is refused: no open window of {who} gives {group}."));
+            }
             Self::OtherTarget(name) => {
                 lines.push(format!(
                     "jit: {service} is refused: no open window of {who} covers becoming {name}."
@@ -173,5 +224,84 @@ impl Denial {
             lines.push("jit: all of them are listed by: jitctl roles".to_owned());
         }
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jit_proto::identity::UserId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::core::people::People;
+    use crate::core::policy::{OnExpiry, RunAs, RunAsGroups, TicketRule};
+
+    fn role(run_as: u32, groups: &[u32]) -> Role {
+        Role {
+            name: RoleName::try_from("r".to_owned()).unwrap(),
+            description: String::new(),
+            members: People::default(),
+            run_as: RunAs { written: vec![], users: [UserId(run_as)].into() },
+            run_as_groups: RunAsGroups {
+                written: vec![],
+                groups: groups.iter().copied().map(GroupId).collect(),
+            },
+            services: ["sudo".to_owned()].into(),
+            default_duration: Duration::from_secs(60),
+            max_duration: Duration::from_secs(60),
+            reason_min_length: 0,
+            ticket: TicketRule::default(),
+            approvers: People::default(),
+            approvals: 1,
+            unused_for: None,
+            idle_timeout: None,
+            end_with_login: false,
+            without_forwarding: false,
+            on_expiry: OnExpiry::Terminate,
+        }
+    }
+
+    fn account(uid: u32) -> Account {
+        Account { uid: UserId(uid), name: format!("u{uid}") }
+    }
+
+    fn group() -> impl Strategy<Value = GroupAsked> {
+        prop_oneof![
+            Just(GroupAsked::Nothing),
+            (0u32..6).prop_map(|gid| GroupAsked::Group { gid: GroupId(gid), name: gid.to_string() }),
+            Just(GroupAsked::Unclear("?".to_owned())),
+        ]
+    }
+
+    proptest! {
+        /// Once the target is known: a limited role gives what it names, and whom one becomes their own groups.
+        #[test]
+        fn a_limited_role_gives_no_group_that_nobody_named(
+            asked in group(),
+            named in prop::collection::vec(0u32..6, 0..3),
+            own in prop::collection::btree_set((0u32..6).prop_map(GroupId), 0..3),
+            target in 1u32..4,
+        ) {
+            let holder = Person { account: account(1), groups: BTreeSet::new(), locked: false };
+            let target = account(target);
+            let access = Access {
+                person: &holder,
+                service: "sudo",
+                target: Some(&target),
+                group: (&asked, &own),
+                unforwarded: None,
+            };
+            let expected = match &asked {
+                GroupAsked::Nothing => target.uid.0 == 2,
+                GroupAsked::Unclear(_) => false,
+                GroupAsked::Group { gid, .. } => {
+                    let is_named = named.contains(&gid.0);
+                    (target.uid.0 == 1 && is_named) || (target.uid.0 == 2 && (is_named || own.contains(gid)))
+                }
+            };
+            prop_assert_eq!(covers(&role(2, &named), &access), expected);
+            // A role that covers root limits nothing.
+            prop_assert!(covers(&role(0, &[]), &access));
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What happens at the gate, and with the sessions that come of it.
 
+use std::collections::BTreeSet;
+
 use jit_proto::identity::{GrantId, RoleName, SessionId};
 use jit_proto::record::{Event as What, Facts};
 
@@ -29,7 +31,13 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
     };
     turn.look_at_holder(person);
     let unforwarded = knock.unforwarded;
-    let access = Access { person, service: &knock.service, target: None, unforwarded };
+    let access = Access {
+        person,
+        service: &knock.service,
+        target: None,
+        group: (&knock.group, &knock.own_groups),
+        unforwarded,
+    };
     let grant = match decide(&turn.ledger, turn.policy, &access, turn.now) {
         Decision::Allowed(grant) => grant,
         Decision::Denied(denial) => {
@@ -59,6 +67,8 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
         boot_id: turn.now.boot_id.clone(),
         login: knock.process.login.clone(),
         io_log: None,
+        group: knock.group.clone(),
+        own_groups: BTreeSet::new(),
         lingers_until: None,
         state: SessionState::Registered,
     };
@@ -105,7 +115,13 @@ fn recheck_as(
     person: &Person,
 ) -> Verdict {
     let unforwarded = knock.unforwarded;
-    let access = Access { person, service: &session.service, target: Some(target), unforwarded };
+    let access = Access {
+        person,
+        service: &session.service,
+        target: Some(target),
+        group: (&knock.group, &knock.own_groups),
+        unforwarded,
+    };
     match decide(&turn.ledger, turn.policy, &access, turn.now) {
         Decision::Denied(denial) => {
             let lines = denial.lines(turn.policy, &access);
@@ -118,7 +134,7 @@ fn recheck_as(
                 turn.is_used(grant);
                 turn.then(Effect::Prolong { session: session.id, until });
             }
-            open(turn, session, under.map(|(role, _)| (grant, role)), target)
+            open(turn, knock, session, under.map(|(role, _)| (grant, role)), target)
         }
     }
 }
@@ -126,6 +142,7 @@ fn recheck_as(
 /// Writes down that a session is open, and under which grant.
 fn open(
     turn: &mut Turn<'_>,
+    knock: &Knock,
     session: &Session,
     grant: Option<(GrantId, RoleName)>,
     target: &Account,
@@ -138,6 +155,8 @@ fn open(
         opened.grant = grant;
         opened.role = role;
     }
+    opened.group = knock.group.clone();
+    opened.own_groups = knock.own_groups.clone();
     opened.state = SessionState::Open { run_as: target.clone() };
     let opened = opened.clone();
     if turn.ledger.sealed {
@@ -147,9 +166,19 @@ fn open(
     if moved {
         turn.then(Effect::Survey(Survey::Opened(Box::new(opened.clone()))));
     }
+    mind_groups(turn, &opened);
     turn.note(What::SessionOpened, facts::session(&opened));
     turn.put(Change::Session(opened));
     Verdict::Allowed
+}
+
+/// Has the processes of a session looked at, where its role gives some groups and not all.
+pub(super) fn mind_groups(turn: &mut Turn<'_>, session: &Session) {
+    let role = turn.policy.and_then(|policy| policy.roles.get(&session.role));
+    if let (Some(role), Some(target)) = (role.filter(|role| !role.run_as.is_anybody()), session.run_as()) {
+        let named = role.run_as_groups.groups.clone();
+        turn.then(Effect::MindGroups { session: session.id, target: target.uid, named });
+    }
 }
 
 /// Last session line: what another module moved away comes back. A stack without our first session line opens here.
@@ -253,6 +282,27 @@ pub(super) fn stuck(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let Some(session) = turn.ledger.sessions.get(&id) else { return };
     let facts = facts::end(report, facts::session(session));
     turn.note(What::SessionStuck, facts);
+}
+
+/// What PID 1 holds for a scope is not what it was: say so, and end a session whose limit it cannot be made to hold.
+pub(super) fn tampered(turn: &mut Turn<'_>, id: Option<SessionId>, found: String, ends: bool) {
+    let session = id.and_then(|id| turn.ledger.sessions.get(&id));
+    if id.is_some() && session.is_none() {
+        // It has ended meanwhile, and its scope went with it.
+        return;
+    }
+    let facts = Facts { detail: Some(found), ..session.map(facts::session).unwrap_or_default() };
+    turn.note(What::ScopeTampered, facts);
+    if let Some(id) = id.filter(|_| ends) {
+        turn.end_session(id, EndedBy::Tampered, turn.now.boot);
+    }
+}
+
+/// A process of a session has a group that its role does not give: the session ends.
+pub(super) fn group_exceeded(turn: &mut Turn<'_>, id: SessionId, found: String) {
+    let Some(session) = turn.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else { return };
+    turn.note(What::SessionGroup, Facts { detail: Some(found), ..facts::session(session) });
+    turn.end_session(id, EndedBy::Group, turn.now.boot);
 }
 
 /// Lines in as few records as the syslog messages of them have room for: the copy off the host is to be whole.

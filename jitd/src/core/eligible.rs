@@ -6,7 +6,7 @@ use jit_proto::identity::{GrantId, UserId};
 use jit_proto::record::{Event as What, Facts};
 
 use super::decide::{Access, covers};
-use super::elevation::holder_of;
+use super::elevation::{holder_of, mind_groups};
 use super::event::Effect;
 use super::ledger::{EndedBy, Grant, GrantState};
 use super::people::Person;
@@ -83,6 +83,7 @@ impl Turn<'_> {
                     person: &person,
                     service: &session.service,
                     target: session.run_as(),
+                    group: (&session.group, &session.own_groups),
                     unforwarded: None,
                 };
                 role.is_none_or(|role| !covers(role, &access))
@@ -91,6 +92,11 @@ impl Turn<'_> {
             .collect();
         for session in sessions {
             self.settle(session, EndedBy::Withdrawn, self.now.boot);
+        }
+        let open: Vec<_> =
+            self.ledger.sessions.values().filter(|session| !session.is_ending()).cloned().collect();
+        for session in open {
+            mind_groups(self, &session);
         }
         let minded: Vec<_> = self
             .ledger

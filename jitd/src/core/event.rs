@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
+use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
 use jit_proto::moment::BootTime;
 use jit_proto::record::Draft;
 use jit_proto::seal::SealKey;
@@ -51,6 +51,17 @@ pub enum Event {
     SessionGone(SessionId, EndReport),
     /// A session could not be proven empty.
     SessionStuck(SessionId, EndReport),
+    /// What PID 1 holds for a session's scope, or what is written about our units, is not what it was.
+    ScopeTampered {
+        /// Whose scope; `None` where it is no single one.
+        session: Option<SessionId>,
+        /// What was found, and what was done about it.
+        found: String,
+        /// PID 1 cannot be made to hold the limit, and so the session ends.
+        ends: bool,
+    },
+    /// A process of a session has a group that its role does not give.
+    GroupExceeded(SessionId, String),
     /// The disk did not take the records with which these were let in.
     NotOnDisk(Vec<SessionId>),
     /// Nobody has typed, and nothing has run, in a session for nearly as long as its role allows; its holder was told.
@@ -148,6 +159,10 @@ pub struct Knock {
     pub ruser: Named,
     /// PAM_TTY; empty if none.
     pub tty: String,
+    /// The group that the command line asks for.
+    pub group: GroupAsked,
+    /// The groups of `user`, looked up where a group is asked for.
+    pub own_groups: BTreeSet<GroupId>,
     /// How long the oldest record waits that syslog takes not; the engine knows.
     pub unforwarded: Option<Duration>,
 }
@@ -162,6 +177,35 @@ impl Knock {
             Named::Unknown(_) => false,
         };
         self.process.real_uid.is_root() && by_root
+    }
+}
+
+/// The group that a call asks for, beside the user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", content = "group", rename_all = "lowercase")]
+pub enum GroupAsked {
+    /// None: it will be the user's own.
+    #[default]
+    Nothing,
+    /// This one.
+    Group {
+        /// Its gid.
+        gid: GroupId,
+        /// As it was written.
+        name: String,
+    },
+    /// It cannot be told, and why; a role that is limited refuses.
+    Unclear(String),
+}
+
+impl GroupAsked {
+    /// Its name for records.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Group { name, .. } => Some(name),
+            Self::Nothing | Self::Unclear(_) => None,
+        }
     }
 }
 
@@ -356,6 +400,15 @@ pub enum Effect {
         session: SessionId,
         /// As in `Watch`.
         until: BootTime,
+    },
+    /// Look, once its command runs, whether its processes have groups that its role does not give.
+    MindGroups {
+        /// The session.
+        session: SessionId,
+        /// Whom it became: their own groups are theirs.
+        target: UserId,
+        /// The groups that the role names.
+        named: BTreeSet<GroupId>,
     },
     /// Look again for processes of this session outside its scope.
     Gather {

@@ -71,6 +71,7 @@ pub(super) fn knock(knock: &Knock) -> Facts {
         pid: Some(process.main.pid),
         argv: Some(process.argv.clone()),
         argv_cut: process.argv_cut.then_some(true),
+        run_as_group: knock.group.name().map(str::to_owned),
         ..Facts::default()
     }
 }
@@ -101,6 +102,7 @@ pub(super) fn session(session: &Session) -> Facts {
         parent_session: session.parent.map(|parent| parent.0),
         service: Some(session.service.clone()),
         run_as: session.run_as().map(|account| account.name.clone()),
+        run_as_group: session.group.name().map(str::to_owned),
         tty: (!session.tty.is_empty()).then(|| session.tty.clone()),
         pid: Some(session.main.pid),
         login_session: session.login.clone(),

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
+use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
 use jit_proto::moment::{BootId, BootTime, WallTime};
 use serde::{Deserialize, Serialize};
 
+use super::event::GroupAsked;
 use super::people::Account;
 use super::time::Deadline;
 
@@ -208,6 +209,12 @@ pub struct Session {
     /// Where its sudo keeps what is typed and shown, if it does.
     #[serde(default)]
     pub io_log: Option<String>,
+    /// The group that was asked for beside the user.
+    #[serde(default)]
+    pub group: GroupAsked,
+    /// The groups of whom it became that were looked up for that.
+    #[serde(default)]
+    pub own_groups: BTreeSet<GroupId>,
     /// Its window is over, and it may finish until then.
     pub lingers_until: Option<Deadline>,
     /// How it stands.
@@ -276,6 +283,10 @@ pub enum EndedBy {
     Orphaned,
     /// The disk did not take the record with which it was let in.
     Unrecorded,
+    /// PID 1 could not be made to hold its limit any more.
+    Tampered,
+    /// A process of it had a group that its role does not give.
+    Group,
 }
 
 impl EndedBy {
@@ -294,6 +305,8 @@ impl EndedBy {
             Self::Boot => "boot",
             Self::Orphaned => "orphaned",
             Self::Unrecorded => "unrecorded",
+            Self::Tampered => "tampered",
+            Self::Group => "group",
         }
     }
 }

@@ -28,6 +28,8 @@ mod eligible;
 
 pub mod reaping;
 
+pub mod group_option;
+
 pub mod idle;
 
 mod facts;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jit_proto::identity::{Reason, RoleName, Ticket, UserId};
+use jit_proto::identity::{GroupId, Reason, RoleName, Ticket, UserId};
 use jit_proto::moment::{WallTime, spoken};
 
 use super::alerts::AlertRules;
@@ -119,6 +119,8 @@ pub struct Role {
     pub members: People,
     /// Whom it lets one become.
     pub run_as: RunAs,
+    /// Which groups it gives beside the target's own, where `run_as` limits it.
+    pub run_as_groups: RunAsGroups,
     /// PAM services it opens.
     pub services: BTreeSet<String>,
     /// What a request gets that names no duration.
@@ -180,6 +182,15 @@ impl RunAs {
     pub fn is_anybody(&self) -> bool {
         self.users.contains(&UserId::ROOT)
     }
+}
+
+/// Which groups a role gives beside those of the user that one becomes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunAsGroups {
+    /// As the file says it.
+    pub written: Vec<String>,
+    /// The groups named.
+    pub groups: BTreeSet<GroupId>,
 }
 
 /// What a ticket has to look like.

@@ -180,6 +180,7 @@ impl Look<'_> {
             approvers: role.approvers.written.clone(),
             approvals_needed: role.approvals,
             run_as: role.run_as.written.clone(),
+            run_as_groups: role.run_as_groups.written.clone(),
             services: role.services.iter().cloned().collect(),
             default_duration_seconds: seconds(role.default_duration),
             max_duration_seconds: seconds(role.max_duration),

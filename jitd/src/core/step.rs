@@ -56,6 +56,10 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
         }
         Event::SessionGone(id, report) => elevation::gone(&mut turn, id, &report),
         Event::SessionStuck(id, report) => elevation::stuck(&mut turn, id, &report),
+        Event::ScopeTampered { session, found, ends } => {
+            elevation::tampered(&mut turn, session, found, ends);
+        }
+        Event::GroupExceeded(id, found) => elevation::group_exceeded(&mut turn, id, found),
         Event::NotOnDisk(sessions) => {
             let due = turn.now.boot;
             sessions.into_iter().for_each(|id| turn.end_session(id, EndedBy::Unrecorded, due));

@@ -8,7 +8,7 @@ use jit_proto::moment::{BootTime, spoken};
 use jit_proto::record::{Event as What, Facts};
 
 use super::decide::{Access, Decision, decide};
-use super::elevation::holder_of;
+use super::elevation::{holder_of, mind_groups};
 use super::event::{Change, Changed, Effect, Survey};
 use super::facts;
 use super::ledger::{EndedBy, Grant, GrantState, Ledger, RequestState, Session};
@@ -147,6 +147,9 @@ impl Turn<'_> {
             self.then(Effect::Survey(Survey::Opened(Box::new(session.clone()))));
             self.put(Change::Session(session));
             self.then(Effect::Prolong { session: id, until });
+            if let Some(session) = self.ledger.sessions.get(&id).cloned() {
+                mind_groups(self, &session);
+            }
             return;
         }
         let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
@@ -308,8 +311,13 @@ pub(super) fn next_moments<'a>(
 /// The longest live grant of the session's holder that lets it be what it is.
 fn covering(ledger: &Ledger, policy: Option<&Policy>, session: &Session, now: &Now) -> Option<GrantId> {
     let person = holder_of(session);
-    let access =
-        Access { person: &person, service: &session.service, target: session.run_as(), unforwarded: None };
+    let access = Access {
+        person: &person,
+        service: &session.service,
+        target: session.run_as(),
+        group: (&session.group, &session.own_groups),
+        unforwarded: None,
+    };
     match decide(ledger, policy, &access, now) {
         Decision::Allowed(grant) => Some(grant),
         Decision::Denied(_) => None,

@@ -5,13 +5,13 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jit_proto::identity::UserId;
+use jit_proto::identity::{GroupId, UserId};
 use jit_proto::moment::BootTime;
 
 use crate::clock::Clock;
 use crate::core::event::Named;
 use crate::core::people::{Account, Person};
-use crate::people::Nss;
+use crate::people::{Directory, Nss};
 
 /// NSS itself remembers longer (nscd.conf(5), sssd.conf(5)); a change of groups counts after this at the latest.
 const FRESH: Duration = Duration::from_secs(2);
@@ -46,6 +46,18 @@ impl Lookup {
         let name = item.to_owned();
         let found = self.recall(&self.accounts, item.to_owned(), move || Nss.account(&name)).await?;
         Ok(found.map_or_else(|| Named::Unknown(item.to_owned()), Named::Account))
+    }
+
+    /// A group as sudo(8) takes it: a name, or `#` and a gid.
+    pub(super) async fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
+        if let Some(number) = name.strip_prefix('#') {
+            return Ok(number.parse().ok().map(GroupId));
+        }
+        let name = name.to_owned();
+        let found = tokio::task::spawn_blocking(move || Nss.group(&name)).await;
+        found
+            .map_err(|error| error.to_string())?
+            .map_err(|error| format!("the group directory cannot be asked: {error}"))
     }
 
     async fn recall<K: Hash + Eq, V: Clone + Send + 'static>(

@@ -6,7 +6,7 @@ mod door;
 
 mod lookup;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, OwnedFd as StdFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,8 @@ pub use door::Gate;
 use lookup::Lookup;
 
 use crate::clock::Clock;
-use crate::core::event::{Event, Knock, Reply, Stage, Verdict};
+use crate::core::event::{Event, GroupAsked, Knock, Named, Process, Reply, Stage, Verdict};
+use crate::core::group_option::{self, Asked};
 use crate::core::ledger::MainProcess;
 use crate::engine::Handle;
 use crate::process::{self, Detail};
@@ -133,16 +134,44 @@ impl Behind {
         if process.main.pid != caller_pid {
             return Err(format!("process {caller_pid} speaks for process {}", process.main.pid));
         }
+        let user = self.lookup.named(&said.user).await?;
+        let group = self.group(&process).await;
+        let own_groups = match (&group, &user) {
+            (GroupAsked::Group { .. }, Named::Account(account)) => {
+                self.lookup.person(account.uid).await?.map(|person| person.groups).unwrap_or_default()
+            }
+            _ => BTreeSet::new(),
+        };
         Ok(Knock {
             stage,
             person: self.lookup.person(process.real_uid).await?,
+            group,
+            own_groups,
             process,
-            user: self.lookup.named(&said.user).await?,
+            user,
             ruser: self.lookup.named(&said.ruser).await?,
             service: said.service,
             tty: said.tty,
             unforwarded: None,
         })
+    }
+}
+
+impl Behind {
+    /// The group that a caller's command line asks for.
+    async fn group(&self, process: &Process) -> GroupAsked {
+        // Without its program nobody knows how it reads its command line; sudo's way finds the most.
+        let program = process::exe_of(process.main.pid).unwrap_or_default();
+        let name = match group_option::asked(&program, &process.argv, process.argv_cut) {
+            Asked::Nothing => return GroupAsked::Nothing,
+            Asked::Unclear(why) => return GroupAsked::Unclear(why),
+            Asked::Group(name) => name,
+        };
+        match self.lookup.group(&name).await {
+            Ok(Some(gid)) => GroupAsked::Group { gid, name },
+            Ok(None) => GroupAsked::Unclear(format!("there is no group {name:?}")),
+            Err(why) => GroupAsked::Unclear(why),
+        }
     }
 }
 

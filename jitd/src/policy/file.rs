@@ -95,6 +95,8 @@ pub(super) struct RoleTable {
     pub(super) description: String,
     pub(super) members: Vec<Spanned<String>>,
     pub(super) run_as: Option<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub(super) run_as_groups: Vec<Spanned<String>>,
     pub(super) services: Option<Vec<Spanned<String>>>,
     pub(super) default_duration: Option<Spanned<String>>,
     pub(super) max_duration: Option<Spanned<String>>,

@@ -23,7 +23,7 @@ use toml::Spanned;
 
 use super::file::{OnExpiryWord, RoleTable, RolesFile, SettingsFile};
 use crate::core::people::People;
-use crate::core::policy::{OnExpiry, Policy, Role, RunAs, Settings, SinkSettings, TicketRule};
+use crate::core::policy::{OnExpiry, Policy, Role, RunAs, RunAsGroups, Settings, SinkSettings, TicketRule};
 use crate::core::retention::Retention;
 use crate::people::Directory;
 
@@ -393,6 +393,7 @@ impl Loader<'_> {
         let members = self.people(source, &key("members"), &role.members);
         let approvers = self.people(source, &key("approval.from"), &role.approval.from);
         let run_as = self.run_as(source, &key("run_as"), role.run_as.as_deref());
+        let run_as_groups = self.run_as_groups(source, &key("run_as_groups"), &role.run_as_groups, &run_as);
         let services = self.services(source, &key("services"), role.services.as_deref());
         let pattern = role.ticket.pattern.as_ref().and_then(|written| {
             regex_lite::Regex::new(written.get_ref())
@@ -419,6 +420,7 @@ impl Loader<'_> {
             description: role.description.clone(),
             members,
             run_as,
+            run_as_groups,
             services,
             default_duration,
             max_duration,
@@ -532,6 +534,38 @@ impl Loader<'_> {
             run_as.written.push(entry.get_ref().clone());
         }
         run_as
+    }
+
+    fn run_as_groups(
+        &mut self,
+        source: &Source,
+        key: &str,
+        written: &[Spanned<String>],
+        run_as: &RunAs,
+    ) -> RunAsGroups {
+        let mut groups = RunAsGroups::default();
+        if let Some(first) = written.first()
+            && run_as.is_anybody()
+        {
+            let message = "run_as covers root, and so every group: name no groups here".to_owned();
+            self.problem(source, first.span(), key, message);
+        }
+        for entry in written {
+            let name = entry.get_ref();
+            match self.names.group(name) {
+                Ok(Some(id)) => drop(groups.groups.insert(id)),
+                Ok(None) => {
+                    let message = format!("there is no group {name:?} on this host");
+                    self.problem(source, entry.span(), key, message);
+                }
+                Err(error) => {
+                    let message = format!("group {name:?} cannot be looked up: {error}");
+                    self.problem(source, entry.span(), key, message);
+                }
+            }
+            groups.written.push(name.clone());
+        }
+        groups
     }
 
     fn found(&mut self, source: &Source, entry: &Spanned<String>, key: &str, found: Result<bool, String>) {

@@ -106,6 +106,21 @@ fn the_example_loads() {
 }
 
 #[test]
+fn a_limited_role_may_name_groups() {
+    let limited =
+        EXAMPLE.replace("run_as           = [\"root\"]", "run_as = [\"bob\"]\nrun_as_groups = [\"leads\"]");
+    let policy = loaded("", &[("web.toml", &limited)], |_| {}).unwrap();
+    let role = policy.roles.values().next().unwrap();
+    assert_eq!(role.run_as_groups.groups, [GroupId(101)].into());
+    assert_eq!(role.run_as_groups.written, ["leads"]);
+    let unknown = limited.replace("\"leads\"]", "\"nobody-knows\"]");
+    check("", &unknown, 6, "role.web-admin.run_as_groups", "there is no group \"nobody-knows\"");
+    // Beside root they would say nothing, and look as if they did.
+    let root = limited.replace("[\"bob\"]", "[\"root\"]");
+    check("", &root, 6, "role.web-admin.run_as_groups", "covers root");
+}
+
+#[test]
 fn nothing_at_all_is_a_policy_without_roles() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(load(&folder.path().join("none"), &Few, WallTime(1)).unwrap().roles.len(), 0);

@@ -1,8 +1,9 @@
 //! The cgroup hierarchy, read below one descriptor of its root.
 //!
-//! Whoever has root may mount something over a cgroup's path. So nothing here crosses a mount point or follows a link
-//! (openat2(2), `RESOLVE_NO_XDEV`, `RESOLVE_BENEATH`, `RESOLVE_NO_SYMLINKS`): a path that something is mounted over is an
-//! error, and not an empty folder.
+//! Whoever has root may mount something over a cgroup's path. So nothing here crosses a mount point or follows a link: a
+//! path that something is mounted over is an error, and not an empty folder. It is what openat2(2) does with
+//! `RESOLVE_NO_XDEV`, `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`, step by step: systemd's `RestrictSUIDSGID=` takes that
+//! call away, because a seccomp filter cannot look at its mode.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -11,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::fs::{
-    CWD, Dir, FileType, Mode, OFlags, ResolveFlags, fstat, fstatfs, open as open_path, openat2,
+    AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fstat, fstatfs, open as open_path, openat, statx,
 };
 
 use crate::process;
@@ -20,43 +21,72 @@ use crate::process;
 const ROOT: &str = "/sys/fs/cgroup";
 /// What statfs(2) says of it (linux/magic.h, `CGROUP2_SUPER_MAGIC`).
 const MAGIC: u64 = 0x6367_7270;
-/// openat2(2) gives up with EAGAIN where something is renamed or mounted meanwhile; so often it is tried.
-const TRIES: u32 = 16;
 /// Deeper is not looked: the kernel sets no limit of its own (cgroup-v2.rst, `cgroup.max.depth`).
 const MAX_DEPTH: usize = 512;
+
+/// The root of the hierarchy, and which mount that is.
+#[derive(Debug)]
+struct Root {
+    folder: OwnedFd,
+    mount: u64,
+}
 
 /// The root of the hierarchy, opened by the first that asks: the daemon when it starts.
 ///
 /// # Errors
 /// When there is something else, or nothing.
 pub(super) fn root() -> io::Result<&'static OwnedFd> {
-    static OPENED: OnceLock<OwnedFd> = OnceLock::new();
+    Ok(&opened_root()?.folder)
+}
+
+fn opened_root() -> io::Result<&'static Root> {
+    static OPENED: OnceLock<Root> = OnceLock::new();
     if let Some(opened) = OPENED.get() {
         return Ok(opened);
     }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let opened = open_path(ROOT, flags, Mode::empty())?;
-    let kind = fstatfs(&opened)?.f_type;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let folder = open_path(ROOT, flags, Mode::empty())?;
+    let kind = fstatfs(&folder)?.f_type;
     if u64::try_from(kind).ok() != Some(MAGIC) {
         return Err(io::Error::other(format!("{ROOT} is no cgroup2 file system (statfs: {kind:#x})")));
     }
-    Ok(OPENED.get_or_init(|| opened))
+    let mount = mount_of(&folder)?;
+    Ok(OPENED.get_or_init(|| Root { folder, mount }))
+}
+
+/// Which mount an opened file lies in (statx(2), `STATX_MNT_ID`, since Linux 5.8).
+fn mount_of(file: impl AsFd) -> io::Result<u64> {
+    let told = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    if told.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel does not tell mounts (statx)"));
+    }
+    Ok(told.stx_mnt_id)
 }
 
 /// Opens a file below a folder of the hierarchy.
 ///
 /// # Errors
-/// `EXDEV` where something is mounted over it or leads out of the folder, `ELOOP` where a link is in the way; whatever
-/// else open(2) says.
+/// `EXDEV` where something is mounted over it or it leads out of the folder, `ELOOP` or `ENOTDIR` where a link is in the
+/// way; whatever else open(2) says.
 pub(super) fn open(folder: impl AsFd, path: &str, how: OFlags) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let mut tries = 0;
-    loop {
-        match openat2(folder.as_fd(), path, how | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(rustix::io::Errno::AGAIN) if tries < TRIES => tries += 1,
-            other => return Ok(other?),
+    let mount = opened_root()?.mount;
+    // Without waiting: what was mounted over a file may be a FIFO.
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut reached: Option<OwnedFd> = None;
+    let mut names = path.split('/').peekable();
+    while let Some(name) = names.next() {
+        if matches!(name, "" | "." | "..") {
+            return Err(rustix::io::Errno::XDEV.into());
         }
+        let how = if names.peek().is_some() { OFlags::PATH | OFlags::DIRECTORY } else { how };
+        let at = reached.as_ref().map_or(folder.as_fd(), AsFd::as_fd);
+        let next = openat(at, name, how | flags, Mode::empty())?;
+        if mount_of(&next)? != mount {
+            return Err(rustix::io::Errno::XDEV.into());
+        }
+        reached = Some(next);
     }
+    reached.ok_or_else(|| rustix::io::Errno::XDEV.into())
 }
 
 /// Opens a folder below another one.

@@ -8,7 +8,15 @@ pub mod systemd;
 
 pub mod logins;
 
+mod groups;
+
 mod idle;
+
+mod limit;
+
+mod leftover;
+
+mod unit_files;
 
 mod tree;
 
@@ -16,18 +24,24 @@ mod watch;
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jit_proto::identity::SessionId;
+use jit_proto::identity::{GroupId, SessionId, UserId};
 use jit_proto::moment::BootTime;
-use tokio::sync::{mpsc, oneshot};
-use tracing::warn;
+use tokio::sync::{mpsc, oneshot, watch as watch_channel};
+use tracing::{error, warn};
 
-use crate::core::event::Reply;
+use crate::clock::pause_as_said;
+use crate::core::event::{Event, Reply};
 use crate::core::ledger::{MainProcess, Session};
 use crate::core::reaping::Manner;
 use crate::engine::Handle;
 use systemd::Systemd;
+
+/// Sessions named where files that reach all of them have changed.
+const MOST_NAMED: usize = 16;
 
 /// What the engine wants done with a session.
 pub enum Order {
@@ -52,6 +66,15 @@ pub enum Order {
         process: MainProcess,
         /// Learns when it has been looked.
         done: oneshot::Sender<()>,
+    },
+    /// Look, once its command runs, at the groups of its processes.
+    MindGroups {
+        /// The session.
+        session: SessionId,
+        /// Whom it became.
+        target: UserId,
+        /// The groups that its role names.
+        named: BTreeSet<GroupId>,
     },
     /// Its window has another end.
     Prolong {
@@ -84,56 +107,153 @@ pub enum Order {
 enum ToSession {
     Gather(MainProcess, oneshot::Sender<()>),
     Prolong(BootTime),
+    MindGroups(UserId, BTreeSet<GroupId>),
+    /// What PID 1 holds for its scope may have changed.
+    Compare,
     MindIdleness(Option<Duration>),
-    Terminate { manner: Manner, due: BootTime },
+    Terminate {
+        manner: Manner,
+        due: BootTime,
+    },
 }
 
-/// Runs until the engine ends. Each session has a task of its own, so one that is stuck delays no other.
-pub async fn run(mut orders: mpsc::UnboundedReceiver<Order>, engine: Handle, systemd: Systemd) {
-    let mut sessions: HashMap<SessionId, mpsc::UnboundedSender<ToSession>> = HashMap::new();
-    while let Some(order) = orders.recv().await {
+/// Runs until the engine ends. Each session has a task of its own, so one that is stuck delays no other. What PID 1 holds
+/// for their scopes is compared when PID 1 tells of a change, and as often as a sign of life goes out.
+pub async fn run(
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    engine: Handle,
+    systemd: Systemd,
+    mut signs_of_life: watch_channel::Receiver<Duration>,
+) {
+    let mut tasks = Tasks { sessions: HashMap::new(), engine, systemd, files: Arc::default() };
+    let (sender, mut changes) = mpsc::channel(256);
+    if let Err(problem) = tasks.systemd.changes(sender.clone()).await {
+        error!("PID 1 does not tell of changes, and is asked at each sign of life only: {problem}");
+    }
+    tokio::spawn(async move {
+        loop {
+            pause_as_said(&mut signs_of_life).await;
+            if sender.send(None).await.is_err() {
+                return;
+            }
+        }
+    });
+    loop {
+        tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                Some(order) => tasks.obey(order).await,
+                None => return,
+            },
+            Some(changed) = changes.recv() => match changed {
+                Some(session) => drop(tell(&tasks.sessions, session, ToSession::Compare)),
+                None => tasks.compare_all().await,
+            },
+        }
+    }
+}
+
+struct Tasks {
+    sessions: HashMap<SessionId, mpsc::UnboundedSender<ToSession>>,
+    engine: Handle,
+    systemd: Systemd,
+    /// The files that reach our units, as they were when nobody had a session, or were told of since.
+    files: Arc<Mutex<Option<unit_files::Files>>>,
+}
+
+impl Tasks {
+    async fn obey(&mut self, order: Order) {
         match order {
             Order::Watch { session, until, idle, pidfd, then } => {
+                self.sessions.retain(|_, sender| !sender.is_closed());
+                if self.sessions.is_empty() {
+                    // On a thread of its own: no sudo waits for it.
+                    let files = Arc::clone(&self.files);
+                    tokio::task::spawn_blocking(move || *lock(&files) = Some(look_at_files()));
+                }
                 let (sender, inbox) = mpsc::unbounded_channel();
                 if idle.is_some() {
                     // The task reads it when it begins.
                     let _ = sender.send(ToSession::MindIdleness(idle));
                 }
-                sessions.insert(session.id, sender);
-                let (engine, systemd) = (engine.clone(), systemd.clone());
+                self.sessions.insert(session.id, sender);
+                let (engine, systemd) = (self.engine.clone(), self.systemd.clone());
                 // What the watch needs is looked up in its own task, which runs when the caller has its answer.
                 tokio::spawn(async move {
                     watch::Watch::new(*session, until, pidfd, engine, systemd).run(inbox, then).await;
                 });
-                sessions.retain(|_, sender| !sender.is_closed());
+            }
+            Order::MindGroups { session, target, named } => {
+                tell(&self.sessions, session, ToSession::MindGroups(target, named));
             }
             Order::Gather { session, process, done } => {
-                tell(&sessions, session, ToSession::Gather(process, done));
+                tell(&self.sessions, session, ToSession::Gather(process, done));
             }
             Order::Prolong { session, until } => {
-                tell(&sessions, session, ToSession::Prolong(until));
+                tell(&self.sessions, session, ToSession::Prolong(until));
             }
             Order::MindIdleness { session, idle } => {
-                tell(&sessions, session, ToSession::MindIdleness(idle));
+                tell(&self.sessions, session, ToSession::MindIdleness(idle));
             }
             Order::Terminate { session, manner, due } => {
                 let id = session.id;
-                if !tell(&sessions, id, ToSession::Terminate { manner, due }) {
+                if !tell(&self.sessions, id, ToSession::Terminate { manner, due }) {
                     // Its task has ended because it found nothing any more; the end is on its way to the engine.
                     tracing::debug!("session {id} has ended by itself");
                 }
             }
             Order::EndScope(id) => {
+                let systemd = self.systemd.clone();
                 tokio::spawn(async move {
-                    if let Err(error) = cgroup::Scope::of(id).kill().await {
+                    let scope = cgroup::Scope::of(id);
+                    if let Err(error) = scope.kill().await {
                         warn!(
                             "a scope that no session answers for, jit-{id}.scope, could not be ended: {error}"
                         );
                     }
+                    leftover::stop(id, &scope, &systemd).await;
                 });
             }
         }
     }
+
+    /// Has every session compare what PID 1 holds for it, and tells what has changed about our units while one is open.
+    async fn compare_all(&mut self) {
+        self.sessions.retain(|_, sender| !sender.is_closed());
+        let open: Vec<SessionId> = self.sessions.keys().copied().collect();
+        for session in &open {
+            tell(&self.sessions, *session, ToSession::Compare);
+        }
+        if open.is_empty() {
+            return;
+        }
+        let files = Arc::clone(&self.files);
+        let compared = tokio::task::spawn_blocking(move || {
+            let now = look_at_files();
+            let before = lock(&files).replace(now.clone());
+            before.map_or_else(Vec::new, |before| unit_files::changes(&before, &now))
+        });
+        let changes = compared.await.unwrap_or_else(|problem| {
+            error!("the files of our units cannot be looked at: {problem}");
+            Vec::new()
+        });
+        if !changes.is_empty() {
+            let open: Vec<String> = open.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+            let found = format!("while sessions {} were open: {}", open.join(", "), changes.join(", "));
+            let event = Event::ScopeTampered { session: None, found, ends: false };
+            if self.engine.tell(event).await.is_err() {
+                tracing::debug!("the engine has ended");
+            }
+        }
+    }
+}
+
+fn look_at_files() -> unit_files::Files {
+    unit_files::look(Path::new("/"))
+}
+
+fn lock(files: &Mutex<Option<unit_files::Files>>) -> MutexGuard<'_, Option<unit_files::Files>> {
+    files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a session's task was told. One that has just ended has nothing left to do.
@@ -145,10 +265,18 @@ fn tell(
     sessions.get(&session).is_some_and(|sender| sender.send(what).is_ok())
 }
 
+/// Opens the cgroup hierarchy, once and for all.
+///
+/// # Errors
+/// When there is none: then no session can be held, and nobody is to be let in.
+pub fn look_for_cgroups() -> std::io::Result<()> {
+    hierarchy::root().map(drop)
+}
+
 /// The sessions whose scope is there, as found at start.
 ///
 /// # Errors
-/// When there is no cgroup hierarchy, or it cannot be listed: then nothing is known about them.
+/// When they cannot be listed: then nothing is known about them.
 pub fn scopes() -> std::io::Result<BTreeSet<SessionId>> {
     cgroup::all_scopes()
 }

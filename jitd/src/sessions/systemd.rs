@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use jit_proto::identity::SessionId;
 use jit_proto::moment::micros;
-use jit_proto::names::{SLICE, scope_name};
+use jit_proto::names::{SLICE, scope_name, session_of_scope};
+use tokio::sync::mpsc;
 use tokio::sync::oneshot;
-use zbus::{Connection, MatchRule, MessageStream, Variant};
+use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, Variant};
+
+use super::limit::{Held, STOP_LIMIT};
 
 /// A job that takes longer than this is not waited for.
 const JOB_LIMIT: Duration = Duration::from_secs(10);
-/// From PID 1's own SIGTERM to its SIGKILL, when it has to end a scope itself: the grace is over by then.
-const STOP_LIMIT: Duration = Duration::from_secs(1);
+
+/// What PID 1 says of a unit that it does not know.
+const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// PID 1 on the system bus.
 #[derive(Clone)]
@@ -92,7 +96,7 @@ impl Systemd {
     }
 
     /// Makes a session's scope and moves a process into it. Returns when it is there. Where the scope is there already,
-    /// it stays as it is.
+    /// it stays as it is. Returns the limit that it was made with, in microseconds, or `None` where it was there.
     ///
     /// One process and not all of them: of a list with one that has just ended systemd 252 moves the others and then
     /// gives the unit up, so that they are in a cgroup that PID 1 does not know (measured). The rest is moved here.
@@ -105,7 +109,8 @@ impl Systemd {
         generation: u32,
         pid: u32,
         last: Duration,
-    ) -> Result<(), ScopeError> {
+    ) -> Result<Option<u64>, ScopeError> {
+        let runtime_max = micros(last.max(Duration::from_secs(1)));
         let scope = scope_name(session, generation);
         let properties: Vec<(&str, Variant<'_>)> = vec![
             ("Description", Variant::from(format!("Just-in-time session {session}"))),
@@ -115,7 +120,7 @@ impl Systemd {
             ("CollectMode", Variant::from("inactive-or-failed")),
             ("SendSIGHUP", Variant::from(true)),
             ("TimeoutStopUSec", Variant::from(micros(STOP_LIMIT))),
-            ("RuntimeMaxUSec", Variant::from(micros(last.max(Duration::from_secs(1))))),
+            ("RuntimeMaxUSec", Variant::from(runtime_max)),
         ];
         let bus_error = |error| ScopeError::Bus { scope: scope.clone(), error };
         let job = match self.start_transient(&scope, properties).await {
@@ -123,12 +128,12 @@ impl Systemd {
                 if name.as_str() == "org.freedesktop.systemd1.UnitExists" =>
             {
                 let active = self.is_active(&scope).await.map_err(bus_error)?;
-                return if active { Ok(()) } else { Err(ScopeError::Stale { scope }) };
+                return if active { Ok(None) } else { Err(ScopeError::Stale { scope }) };
             }
             other => other.map_err(bus_error)?,
         };
         let result = self.end_of(job.as_str(), JOB_LIMIT).await;
-        if result == "done" { Ok(()) } else { Err(ScopeError::Job { scope, result }) }
+        if result == "done" { Ok(Some(runtime_max)) } else { Err(ScopeError::Job { scope, result }) }
     }
 
     /// Asks for a unit of its own; returns the job that starts it.
@@ -154,6 +159,100 @@ impl Systemd {
         let id = self.property(&scope_name(session, generation), "Unit", "InvocationID").await?;
         let id = Vec::<u8>::try_from(id)?;
         Ok((id.len() == 16).then(|| hex::encode(id)))
+    }
+
+    /// What PID 1 holds for a scope; `None` where it knows no such unit.
+    ///
+    /// # Errors
+    /// When PID 1 or the bus does not tell.
+    pub(super) async fn held(&self, scope: &str) -> zbus::Result<Option<Held>> {
+        let reply = match self.manager("GetUnit", &(scope,)).await {
+            Err(zbus::Error::MethodError(name, ..)) if name.as_str() == NO_SUCH_UNIT => return Ok(None),
+            other => other?,
+        };
+        let path: zbus::OwnedObjectPath = reply.body().deserialize()?;
+        let unit = self.all_properties(path.as_str(), "Unit").await?;
+        let own = self.all_properties(path.as_str(), "Scope").await?;
+        let held = || -> Option<Held> {
+            Some(Held {
+                active_state: text(&unit, "ActiveState")?,
+                sub_state: text(&unit, "SubState")?,
+                fragment_path: text(&unit, "FragmentPath")?,
+                drop_in_paths: Vec::<String>::try_from(unit.get("DropInPaths")?.try_clone().ok()?).ok()?,
+                need_daemon_reload: bool::try_from(unit.get("NeedDaemonReload")?).ok()?,
+                active_enter: u64::try_from(unit.get("ActiveEnterTimestampMonotonic")?).ok()?,
+                control_group: text(&own, "ControlGroup")?,
+                runtime_max: u64::try_from(own.get("RuntimeMaxUSec")?).ok()?,
+                // Since systemd 250.
+                runtime_extra: own
+                    .get("RuntimeRandomizedExtraUSec")
+                    .map_or(Some(0), |v| u64::try_from(v).ok())?,
+                timeout_stop: u64::try_from(own.get("TimeoutStopUSec")?).ok()?,
+                kill_mode: text(&own, "KillMode")?,
+                kill_signal: i32::try_from(own.get("KillSignal")?).ok()?,
+                final_kill_signal: i32::try_from(own.get("FinalKillSignal")?).ok()?,
+                send_sigkill: bool::try_from(own.get("SendSIGKILL")?).ok()?,
+            })
+        };
+        held().map(Some).ok_or_else(|| zbus::Error::Failure(format!("PID 1 does not tell all of {scope}")))
+    }
+
+    async fn all_properties(
+        &self,
+        path: &str,
+        interface: &str,
+    ) -> zbus::Result<HashMap<String, OwnedVariant>> {
+        let interface = format!("org.freedesktop.systemd1.{interface}");
+        let properties = Some("org.freedesktop.DBus.Properties");
+        let systemd = Some("org.freedesktop.systemd1");
+        let reply = self.bus.call_method(systemd, path, properties, "GetAll", &(interface,)).await?;
+        reply.body().deserialize()
+    }
+
+    /// Stops a unit, whatever it is doing. It is no error that there is none.
+    ///
+    /// # Errors
+    /// When PID 1 or the bus says no.
+    pub async fn stop(&self, unit: &str) -> zbus::Result<()> {
+        match self.manager("StopUnit", &(unit, "replace")).await {
+            Err(zbus::Error::MethodError(name, ..)) if name.as_str() == NO_SUCH_UNIT => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Has PID 1 tell of changes, and passes on which sessions' scopes they are about: `None` for all.
+    ///
+    /// # Errors
+    /// When the bus refuses a match rule, or PID 1 to tell.
+    pub async fn changes(&self, sender: mpsc::Sender<Option<SessionId>>) -> zbus::Result<()> {
+        let rule =
+            || MatchRule::builder().msg_type(zbus::message::Type::Signal).sender("org.freedesktop.systemd1");
+        let manager = "org.freedesktop.systemd1.Manager";
+        let rules = [
+            rule().interface(manager).member("Reloading").build()?,
+            rule().interface(manager).member("UnitRemoved").build()?,
+            // Each change of a scope's state.
+            rule()
+                .interface("org.freedesktop.DBus.Properties")
+                .member("PropertiesChanged")
+                .arg(0, "org.freedesktop.systemd1.Scope")
+                .build()?,
+        ];
+        for rule in rules {
+            let mut stream = MessageStream::for_match_rule(rule, &self.bus, NonZeroUsize::new(256)).await?;
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while let Some(message) = tokio_stream::StreamExt::next(&mut stream).await {
+                    let Ok(message) = message else { continue };
+                    let Some(about) = changed(&message) else { continue };
+                    if sender.send(about).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        // Without a subscriber PID 1 tells nobody of units.
+        self.manager("Subscribe", &()).await.map(drop)
     }
 
     /// Whether PID 1 holds this unit, and so its time limit.
@@ -207,6 +306,29 @@ impl Systemd {
         let ended = tokio::time::timeout(limit, receiver).await;
         ended.ok().and_then(Result::ok).unwrap_or_else(|| "no answer".to_owned())
     }
+}
+
+/// What a signal of PID 1 is about: nothing of ours, one session's scope, or all of them.
+fn changed(message: &zbus::Message) -> Option<Option<SessionId>> {
+    let header = message.header();
+    let body = message.body();
+    match header.member()?.as_str() {
+        // It says true when it begins.
+        "Reloading" => body.deserialize::<bool>().ok().filter(|begins| !begins).map(|_| None),
+        "UnitRemoved" => {
+            let (unit, _): (String, zbus::OwnedObjectPath) = body.deserialize().ok()?;
+            session_of_scope(&unit).map(|(session, _)| Some(session))
+        }
+        _ => {
+            let path = header.path()?.as_str().strip_prefix("/org/freedesktop/systemd1/unit/")?;
+            let unit = path.replace("_2d", "-").replace("_2e", ".");
+            session_of_scope(&unit).map(|(session, _)| Some(session))
+        }
+    }
+}
+
+fn text(properties: &HashMap<String, OwnedVariant>, name: &str) -> Option<String> {
+    <&str>::try_from(&**properties.get(name)?).ok().map(str::to_owned)
 }
 
 impl Jobs {

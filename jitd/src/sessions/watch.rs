@@ -6,17 +6,21 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use jit_proto::identity::SessionId;
-use jit_proto::moment::{BootTime, spoken};
+use jit_proto::moment::{BootTime, micros, spoken};
+use jit_proto::names::scope_name;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, warn};
 
 use super::ToSession;
+use super::groups::Groups;
 use super::idle::Activity;
+use super::leftover;
+use super::limit::{self, Deviations, Wanted};
 use super::systemd::{ScopeError, Systemd};
 use super::tree::Tree;
-use crate::clock::{boot_now, pause};
+use crate::clock::{boot_now, monotonic_now, pause};
 use crate::core::event::{EndReport, Event, Reply, Verdict};
 use crate::core::idle::Verdict as Idle;
 use crate::core::ledger::Session;
@@ -38,6 +42,9 @@ const CONTAIN_LIMIT: Duration = Duration::from_millis(250);
 /// PID 1 takes no shorter time limit than this for what is over already.
 const LEAST_LIMIT: Duration = Duration::from_millis(100);
 
+/// So often PID 1 is made to hold a limit again that was lifted; whoever lifts it more often ends the session by it.
+const MAX_RESETS: u32 = 8;
+
 pub(super) struct Watch {
     session: Session,
     /// When PID 1 is to end it.
@@ -56,6 +63,13 @@ pub(super) struct Watch {
     /// The invocations of its scopes, by their numbers, as far as PID 1 has told them.
     invocations: BTreeMap<u32, String>,
     activity: Option<Activity>,
+    groups: Option<Groups>,
+    /// The limit that the held scope was made with, in microseconds; `None` where it was found.
+    runtime_max: Option<u64>,
+    /// What was told last of what PID 1 holds for the scope, while that stays so.
+    told: Option<String>,
+    /// How often PID 1 was made to hold the limit again.
+    resets: u32,
 }
 
 /// What made a session's task look up.
@@ -64,6 +78,7 @@ enum Woken {
     ScopeEmpty,
     Leisure,
     LookForActivity,
+    LookAtGroups,
     Told(ToSession),
     Closed,
 }
@@ -92,6 +107,10 @@ impl Watch {
             contained: None,
             invocations: BTreeMap::new(),
             activity: None,
+            groups: None,
+            runtime_max: None,
+            told: None,
+            resets: 0,
         }
     }
 
@@ -149,7 +168,15 @@ impl Watch {
                     match unless_ended(&mut inbox, &mut queue, self.contain()).await {
                         Err(end) => woken = Some(end),
                         Ok(Ok(())) => {
-                            woken = unless_ended(&mut inbox, &mut queue, self.note_invocation()).await.err();
+                            let found = self.runtime_max.is_none();
+                            let look = async {
+                                self.note_invocation().await;
+                                if found {
+                                    // It is from before a restart, and may have been changed meanwhile.
+                                    self.compare().await;
+                                }
+                            };
+                            woken = unless_ended(&mut inbox, &mut queue, look).await.err();
                         }
                         Ok(Err(problem)) => {
                             if self.is_over().await {
@@ -161,6 +188,15 @@ impl Watch {
                     self.tries = if self.held.is_some() { 0 } else { self.tries + 1 };
                 }
                 Woken::LookForActivity => self.look_for_activity().await,
+                Woken::LookAtGroups => {
+                    woken = unless_ended(&mut inbox, &mut queue, self.look_at_groups()).await.err();
+                }
+                Woken::Told(ToSession::MindGroups(target, named)) => {
+                    self.groups = Some(Groups::new(target, named));
+                }
+                Woken::Told(ToSession::Compare) => {
+                    woken = unless_ended(&mut inbox, &mut queue, self.compare()).await.err();
+                }
                 Woken::Told(ToSession::Gather(process, done)) => {
                     self.tree.saw(process.pid);
                     if let Some(generation) =
@@ -216,12 +252,19 @@ impl Watch {
                 None => std::future::pending().await,
             }
         };
+        let groups = async {
+            match &self.groups {
+                Some(groups) => pause(groups.next()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             told = inbox.recv() => told.map_or(Woken::Closed, Woken::Told),
             () = main_ended => Woken::MainEnded,
             () = scope_empty => Woken::ScopeEmpty,
             () = leisure => Woken::Leisure,
+            () = groups => Woken::LookAtGroups,
             () = activity => Woken::LookForActivity,
         }
     }
@@ -278,8 +321,9 @@ impl Watch {
             // Whether or not it comes to be, the reaper is to look there.
             self.tree.scope.add(generation);
             match self.systemd.make_scope(self.session.id, generation, pid, last).await {
-                Ok(()) => {
+                Ok(runtime_max) => {
                     self.held = Some(generation);
+                    self.runtime_max = runtime_max;
                     let gathered = self.tree.gather(generation).map_err(|error| error.to_string());
                     if gathered.is_ok() && self.contained.is_none() {
                         self.contained = Some(boot_now().since(self.began));
@@ -308,6 +352,100 @@ impl Watch {
             );
         }
         self.note_invocation().await;
+    }
+
+    /// Compares what PID 1 holds for the scope with what it was asked for. Whatever was changed is told, and undone with
+    /// another scope; where PID 1 cannot be made to hold the limit at all, the session ends.
+    async fn compare(&mut self) {
+        let Some(found) = self.deviations().await else { return };
+        if found.is_none() {
+            self.told = None;
+            return;
+        }
+        if self.told.as_ref() == Some(&found.text()) {
+            return;
+        }
+        let old = self.held.unwrap_or(0);
+        let mut text = format!("{}: {}", scope_name(self.session.id, old), found.text());
+        let mut ends = false;
+        self.told = Some(found.text());
+        self.resets += 1;
+        if self.resets > MAX_RESETS {
+            text += &format!("; it was set again {MAX_RESETS} times, and the session ends");
+            ends = true;
+        } else {
+            // The old one stays known to the reaper, whatever comes of this.
+            self.held = None;
+            let again = self.hold(old + 1).await;
+            let now = self.deviations().await;
+            match (again, now) {
+                (Ok(()), Some(now)) if now.lifted.is_empty() => {
+                    text += &format!("; set again as {}", scope_name(self.session.id, old + 1));
+                    self.told = (!now.is_none()).then(|| now.text());
+                }
+                (Ok(()), Some(now)) => {
+                    text += &format!("; it cannot be set again ({}), and the session ends", now.text());
+                    ends = true;
+                }
+                // It is over, or is tried again like any other scope that is not there yet.
+                (Ok(()), None) => text += "; set again, and not compared",
+                (Err(problem), _) => text += &format!("; it could not be set again yet: {problem}"),
+            }
+        }
+        error!("session {}: {text}", self.session.id);
+        let event = Event::ScopeTampered { session: Some(self.session.id), found: text, ends };
+        if self.engine.tell(event).await.is_err() {
+            debug!("the engine has ended before session {}", self.session.id);
+        }
+        self.note_invocation().await;
+    }
+
+    /// How what PID 1 holds differs from what it was asked for; `None` where there is nothing to hold, or it cannot be told.
+    async fn deviations(&self) -> Option<Deviations> {
+        let generation = self.held.filter(|generation| self.tree.scope.holds(*generation))?;
+        let scope = scope_name(self.session.id, generation);
+        let held = match self.systemd.held(&scope).await {
+            Ok(held) => held,
+            Err(problem) => {
+                warn!("PID 1 does not tell what it holds of {scope}: {problem}");
+                return None;
+            }
+        };
+        // What has ended meanwhile is no finding.
+        if !self.tree.scope.holds(generation) {
+            return None;
+        }
+        let Some(held) = held else {
+            let lifted = vec!["PID 1 holds no such unit".to_owned()];
+            return Some(Deviations { lifted, touched: Vec::new() });
+        };
+        let (now, slept) = monotonic_now();
+        let left = micros(self.until.since(boot_now()).max(LEAST_LIMIT));
+        let wanted = Wanted { scope: &scope, runtime_max: self.runtime_max, left, now, slept };
+        Some(limit::compare(&held, &wanted))
+    }
+
+    /// Looks whether a process of it has a group that its role does not give.
+    async fn look_at_groups(&mut self) {
+        let pids =
+            self.tree.outside().and_then(|outside| Ok([outside, self.tree.scope.all_pids()?].concat()));
+        let Some(groups) = &mut self.groups else { return };
+        let looked = match pids {
+            Ok(pids) => groups.look(pids).await,
+            Err(problem) => groups.look(Vec::new()).await.and(Err(problem.to_string())),
+        };
+        match looked {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                self.groups = None;
+                if self.engine.tell(Event::GroupExceeded(self.session.id, found)).await.is_err() {
+                    debug!("the engine has ended before session {}", self.session.id);
+                }
+            }
+            Err(problem) => {
+                error!("session {}: its groups cannot be told yet: {problem}", self.session.id);
+            }
+        }
     }
 
     /// Asks PID 1 under which invocation the scope runs, while there is one to ask about; the record can do without.
@@ -397,6 +535,10 @@ impl Watch {
         let report = EndReport { contained: self.contained, invocations, ..report };
         if self.engine.tell(Event::SessionGone(self.session.id, report)).await.is_err() {
             debug!("the engine has ended before session {}", self.session.id);
+        }
+        if !self.tree.scope.known().is_empty() {
+            let (id, scope, systemd) = (self.session.id, self.tree.scope.clone(), self.systemd.clone());
+            tokio::spawn(async move { leftover::stop(id, &scope, &systemd).await });
         }
     }
 }

@@ -325,8 +325,11 @@ mod tests {
     use jit_proto::identity::{RoleName, UserId};
     use jit_proto::moment::BootId;
 
+    use std::collections::BTreeSet;
+
     use super::super::snapshot::{Entry, What};
     use super::*;
+    use crate::core::event::GroupAsked;
     use crate::core::ledger::{MainProcess, SessionState};
     use crate::core::people::Account;
 
@@ -358,6 +361,8 @@ mod tests {
             boot_id: now.boot_id.clone(),
             login: None,
             io_log: None,
+            group: GroupAsked::Nothing,
+            own_groups: BTreeSet::new(),
             lingers_until: None,
             state: SessionState::Registered,
         }

@@ -182,9 +182,13 @@ pub(super) fn list() -> String {
 /// started, and starts none itself; ours are ended with their sessions.
 pub(super) fn is_noise(path: &str) -> bool {
     let Some(name) = path.strip_prefix("/run/systemd/transient/") else { return false };
+    // Nothing of ours makes drop-ins for our scopes: whoever does means to lift their limits.
+    if name.starts_with("jit-") {
+        return name.ends_with(".scope") && !name.contains('/');
+    }
     let name = name.split('/').next().unwrap_or_default();
     let name = name.strip_suffix(".d").unwrap_or(name);
-    name.ends_with(".scope") && (name.starts_with("jit-") || name.starts_with("session-"))
+    name.ends_with(".scope") && name.starts_with("session-")
 }
 
 /// Whether this is the unit of a notice (`notify::run`), by its name. Anybody may take that name, so what it says has to be
@@ -296,7 +300,15 @@ mod tests {
         for noise in ["jit-7.scope", "session-c1.scope", "session-3.scope.d/50-x.conf"] {
             assert!(is_noise(&format!("/run/systemd/transient/{noise}")), "{noise}");
         }
-        for plant in ["run-u7.service", "jit-7.service", "session-3.service", "run-r1.timer", "x.scope"] {
+        for plant in [
+            "run-u7.service",
+            "jit-7.service",
+            "session-3.service",
+            "run-r1.timer",
+            "x.scope",
+            "jit-7.scope.d/x.conf",
+            "jit-7.scope.d",
+        ] {
             assert!(!is_noise(&format!("/run/systemd/transient/{plant}")), "{plant}");
         }
         assert!(!is_noise("/etc/systemd/system/session-1.scope"));

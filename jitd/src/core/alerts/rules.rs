@@ -49,6 +49,10 @@ rules! {
     LeftBehind = "left-behind";
     /// A session could not be ended.
     SessionStuck = "session-stuck";
+    /// A session had a group that its role does not give.
+    Group = "group";
+    /// PID 1's limit for a session was lifted, or our units were changed.
+    ScopeTampered = "scope-tampered";
     /// A PAM stack does not ask any more.
     StackBroken = "stack-broken";
 }

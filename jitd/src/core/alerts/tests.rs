@@ -165,6 +165,8 @@ fn some_records_are_alerts_by_themselves() {
         (What::ClockStepped, "clock"),
         (What::GrantLeftBehind, "left-behind"),
         (What::SessionStuck, "session-stuck"),
+        (What::SessionGroup, "group"),
+        (What::ScopeTampered, "scope-tampered"),
     ] {
         assert_eq!(named(&raised(&AlertRules::default(), &[record(event, 7, 0)])), [rule]);
     }

@@ -11,12 +11,12 @@ use jit_proto::record::Event as What;
 use proptest::prelude::*;
 
 use crate::core::event::{
-    Caller, Change, Command, Commit, Effect, EndReport, Event, Knock, Named, Process, Reply, Stage, Verdict,
-    Which,
+    Caller, Change, Command, Commit, Effect, EndReport, Event, GroupAsked, Knock, Named, Process, Reply,
+    Stage, Verdict, Which,
 };
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
 use crate::core::people::{Account, People, Person};
-use crate::core::policy::{OnExpiry, Policy, Role, RunAs, Settings, TicketRule};
+use crate::core::policy::{OnExpiry, Policy, Role, RunAs, RunAsGroups, Settings, TicketRule};
 use crate::core::reconcile::reconcile;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
@@ -314,6 +314,8 @@ impl World {
 
     fn knock(&mut self, stage: Stage, who: u8, process: Process, user: Named) {
         let knock = Knock {
+            group: GroupAsked::Nothing,
+            own_groups: BTreeSet::new(),
             stage,
             process,
             person: Some(person(who)),
@@ -467,6 +469,7 @@ fn policy() -> Policy {
             written: vec![],
             users: if two { BTreeSet::from([UserId::ROOT]) } else { BTreeSet::from([account(1).uid]) },
         },
+        run_as_groups: RunAsGroups::default(),
         services: BTreeSet::from(["sudo".to_owned()]),
         default_duration: WINDOW,
         max_duration: WINDOW,

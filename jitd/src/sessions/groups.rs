@@ -1,0 +1,121 @@
+//! Looks, once a session's command runs, whether its processes have groups that nobody gave them.
+//!
+//! What sudo was asked for is read from its command line before it opens its session; this is the proof that nothing was
+//! missed there. The groups of a process are inherited, and cannot be gained without privilege, so the first looks tell.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use jit_proto::identity::{GroupId, UserId};
+
+use crate::people::Nss;
+use crate::process::{self, Ids};
+
+/// From the opening of the session to the first look, and then twice as long each time,
+const FIRST: Duration = Duration::from_millis(2);
+/// but at most this.
+const SELDOM: Duration = Duration::from_secs(60);
+
+/// What is looked for.
+#[derive(Debug)]
+pub(super) struct Groups {
+    target: UserId,
+    named: BTreeSet<GroupId>,
+    /// The target's own, once NSS has told.
+    own: Option<BTreeSet<GroupId>>,
+    looks: u32,
+}
+
+impl Groups {
+    pub(super) fn new(target: UserId, named: BTreeSet<GroupId>) -> Self {
+        Self { target, named, own: None, looks: 0 }
+    }
+
+    /// When to look next.
+    pub(super) fn next(&self) -> Duration {
+        FIRST.saturating_mul(1 << self.looks.min(15)).min(SELDOM)
+    }
+
+    /// Looks at these processes; says what is wrong with the first that has a group too many.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub(super) async fn look(&mut self, pids: Vec<u32>) -> Result<Option<String>, String> {
+        self.looks = self.looks.saturating_add(1);
+        if self.own.is_none() {
+            let target = self.target;
+            let asked = tokio::task::spawn_blocking(move || Nss.person(target)).await;
+            let person = asked.map_err(|error| error.to_string())??;
+            self.own = Some(person.ok_or("whom it became has no account any more")?.groups);
+        }
+        let allowed: BTreeSet<GroupId> = self.own.iter().flatten().chain(&self.named).copied().collect();
+        for pid in pids {
+            let ids =
+                process::ids_of(pid).map_err(|error| format!("process {pid} cannot be read: {error}"))?;
+            let Some(ids) = ids.filter(|ids| ids.uid == self.target) else { continue };
+            let foreign = foreign(&ids, &allowed, given_by_program(pid));
+            if !foreign.is_empty() {
+                let gids: Vec<String> = foreign.iter().map(|gid| gid.0.to_string()).collect();
+                let program = process::exe_of(pid).unwrap_or_else(|| "?".to_owned());
+                return Ok(Some(format!(
+                    "process {pid} ({program}) has gid {}, which is neither the target's own nor given by the role",
+                    gids.join(", ")
+                )));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The groups of a process that it should not have. A set-gid program gives its own to whoever may run it, as the
+/// effective, saved and file system one (execve(2)).
+fn foreign(ids: &Ids, allowed: &BTreeSet<GroupId>, program: Option<GroupId>) -> BTreeSet<GroupId> {
+    let is_foreign = |gid: &&GroupId| !allowed.contains(gid);
+    let by_program = |gid: &&GroupId| program != Some(**gid);
+    let changed = ids.others.iter().filter(is_foreign).filter(by_program);
+    let whole = std::iter::once(&ids.gid).chain(&ids.supplementary).filter(is_foreign);
+    whole.chain(changed).copied().collect()
+}
+
+/// The group of a process's program, where that is set-gid.
+fn given_by_program(pid: u32) -> Option<GroupId> {
+    let meta: io::Result<std::fs::Metadata> = std::fs::metadata(format!("/proc/{pid}/exe"));
+    let meta = meta.ok()?;
+    (meta.mode() & 0o2010 == 0o2010).then(|| GroupId(meta.gid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(gid: u32, others: [u32; 3], supplementary: &[u32]) -> Ids {
+        Ids {
+            uid: UserId(7),
+            gid: GroupId(gid),
+            others: others.map(GroupId),
+            supplementary: supplementary.iter().copied().map(GroupId).collect(),
+        }
+    }
+
+    #[test]
+    fn a_group_too_many_is_found_wherever_it_is() {
+        let allowed: BTreeSet<GroupId> = [10, 11].map(GroupId).into();
+        let of = |ids: Ids, program| {
+            foreign(&ids, &allowed, program).into_iter().map(|gid| gid.0).collect::<Vec<_>>()
+        };
+        assert!(of(ids(10, [10; 3], &[10, 11]), None).is_empty());
+        assert_eq!(of(ids(42, [42; 3], &[10]), None), [42]);
+        for at in 0..3 {
+            let mut others = [10; 3];
+            others[at] = 42;
+            assert_eq!(of(ids(10, others, &[10]), None), [42]);
+            assert!(of(ids(10, others, &[10]), Some(GroupId(42))).is_empty());
+        }
+        assert_eq!(of(ids(10, [10; 3], &[10, 42]), None), [42]);
+        // A set-gid program gives neither the real nor a supplementary group.
+        assert_eq!(of(ids(42, [42; 3], &[10]), Some(GroupId(42))), [42]);
+        assert_eq!(of(ids(10, [42; 3], &[42]), Some(GroupId(42))), [42]);
+    }
+}

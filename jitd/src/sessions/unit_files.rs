@@ -1,0 +1,143 @@
+//! Files that change jitd's own units or every scope: looked at while sessions are open.
+//!
+//! What is there before the first session begins is the administrator's, and is what is compared with. A drop-in of one
+//! scope alone is told by PID 1 ([`super::limit`]).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use tracing::warn;
+
+/// Where PID 1 looks for units (systemd.unit(5), "Unit File Load Path").
+const FOLDERS: [&str; 12] = [
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
+    "/run/systemd/transient",
+    "/run/systemd/generator.early",
+    "/etc/systemd/system",
+    "/etc/systemd/system.attached",
+    "/run/systemd/system",
+    "/run/systemd/system.attached",
+    "/run/systemd/generator",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/run/systemd/generator.late",
+];
+/// Units of ours, by their files: a link to /dev/null masks one.
+const UNITS: [&str; 3] = ["jitd.service", "jitd.socket", "jit.slice"];
+/// Folders of drop-ins that reach our units.
+const DROP_INS: [&str; 8] = [
+    "scope.d",
+    "jit-.scope.d",
+    "slice.d",
+    "jit.slice.d",
+    "service.d",
+    "jitd.service.d",
+    "socket.d",
+    "jitd.socket.d",
+];
+
+/// What is there: by path, what tells one content from another.
+pub(super) type Files = BTreeMap<PathBuf, String>;
+
+/// Looks at all of them below a root. What cannot be read is there, with that as its content.
+pub(super) fn look(root: &Path) -> Files {
+    let mut files = Files::new();
+    for folder in FOLDERS {
+        let folder = root.join(folder.trim_start_matches('/'));
+        for unit in UNITS {
+            note(&mut files, folder.join(unit));
+        }
+        for drop_ins in DROP_INS {
+            let drop_ins = folder.join(drop_ins);
+            match fs::read_dir(&drop_ins) {
+                Ok(entries) => entries.for_each(|entry| match entry {
+                    Ok(entry) => note(&mut files, entry.path()),
+                    Err(error) => unreadable(&mut files, drop_ins.clone(), &error),
+                }),
+                Err(error) if is_nothing(&error) => {}
+                Err(error) => unreadable(&mut files, drop_ins, &error),
+            }
+        }
+    }
+    files
+}
+
+/// What is new, changed or gone, a line each.
+pub(super) fn changes(before: &Files, now: &Files) -> Vec<String> {
+    let new = now.iter().filter_map(|(path, content)| match before.get(path) {
+        None => Some(format!("{} is new", path.display())),
+        Some(old) if old != content => Some(format!("{} is another", path.display())),
+        Some(_) => None,
+    });
+    let gone = before.keys().filter(|path| !now.contains_key(*path));
+    new.chain(gone.map(|path| format!("{} is gone", path.display()))).collect()
+}
+
+fn note(files: &mut Files, path: PathBuf) {
+    match fs::symlink_metadata(&path) {
+        Ok(meta) => {
+            let link = fs::read_link(&path).map_or(String::new(), |to| to.display().to_string());
+            let told = format!(
+                "{} {} {} {}.{:09} {}.{:09} {link}",
+                meta.ino(),
+                meta.mode(),
+                meta.size(),
+                meta.mtime(),
+                meta.mtime_nsec(),
+                meta.ctime(),
+                meta.ctime_nsec()
+            );
+            files.insert(path, told);
+        }
+        Err(error) if is_nothing(&error) => {}
+        Err(error) => unreadable(files, path, &error),
+    }
+}
+
+fn unreadable(files: &mut Files, path: PathBuf, error: &io::Error) {
+    warn!("{} cannot be read: {error}", path.display());
+    files.insert(path, format!("unreadable: {error}"));
+}
+
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reaches_our_units_is_seen_in_every_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let before = look(root.path());
+        assert!(before.is_empty());
+        let mut written = 0;
+        for folder in FOLDERS {
+            let folder = root.path().join(folder.trim_start_matches('/'));
+            for drop_ins in DROP_INS {
+                fs::create_dir_all(folder.join(drop_ins)).unwrap();
+                fs::write(folder.join(drop_ins).join("x.conf"), "[Scope]\nRuntimeMaxSec=infinity\n").unwrap();
+                written += 1;
+            }
+            for unit in UNITS {
+                std::os::unix::fs::symlink("/dev/null", folder.join(unit)).unwrap();
+                written += 1;
+            }
+            fs::write(folder.join("other.service"), "").unwrap();
+        }
+        let now = look(root.path());
+        assert_eq!(changes(&before, &now).len(), written);
+        assert!(changes(&now, &now).is_empty());
+        let conf = root.path().join("etc/systemd/system/scope.d/x.conf");
+        fs::write(&conf, "[Scope]\nRuntimeMaxSec=2000y\n").unwrap();
+        let path = conf.display();
+        assert_eq!(changes(&now, &look(root.path())), [format!("{path} is another")]);
+        fs::remove_file(&conf).unwrap();
+        assert_eq!(changes(&now, &look(root.path())), [format!("{path} is gone")]);
+    }
+}
