@@ -554,13 +554,14 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_with_a_request_is_said_at_once() {
         use crate::core::people::People;
-        use crate::core::policy::{OnExpiry, RunAs, TicketRule};
+        use crate::core::policy::{OnExpiry, RunAs, RunAsGroups, TicketRule};
 
         let role = Role {
             name: RoleName::try_from("web-admin".to_owned()).unwrap(),
             description: String::new(),
             members: People::default(),
             run_as: RunAs::default(),
+            run_as_groups: RunAsGroups::default(),
             services: std::collections::BTreeSet::new(),
             default_duration: Duration::from_secs(1800),
             max_duration: Duration::from_secs(7200),

@@ -6,10 +6,10 @@ use jit_proto::moment::{BootId, BootTime, WallTime};
 use jit_proto::record::Event as What;
 
 use super::*;
-use crate::core::event::{Command, Done, Effect, Event, Reply, Which};
+use crate::core::event::{Command, Done, Effect, Event, GroupAsked, Reply, Which};
 use crate::core::ledger::{MainProcess, RequestState, Session, SessionState};
 use crate::core::people::People;
-use crate::core::policy::{OnExpiry, Role, RunAs, Settings, TicketRule};
+use crate::core::policy::{OnExpiry, Role, RunAs, RunAsGroups, Settings, TicketRule};
 use crate::core::step::step;
 use crate::core::time::Now;
 
@@ -71,6 +71,7 @@ fn policy(approvals: u32, settings: Settings) -> Policy {
         description: String::new(),
         members: people(&[], &[MEMBERS]),
         run_as: RunAs { written: Vec::new(), users: BTreeSet::from([UserId::ROOT]) },
+        run_as_groups: RunAsGroups::default(),
         services: BTreeSet::from(["sudo".to_owned()]),
         default_duration: Duration::from_secs(600),
         max_duration: Duration::from_secs(3600),
@@ -151,6 +152,8 @@ impl World {
             boot_id: now().boot_id,
             login: None,
             io_log: None,
+            group: GroupAsked::Nothing,
+            own_groups: BTreeSet::new(),
             lingers_until: None,
             state: SessionState::Open { run_as: Account { uid: UserId::ROOT, name: "root".into() } },
         };
