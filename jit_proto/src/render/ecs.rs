@@ -63,8 +63,8 @@ fn entry(event: Event) -> Entry {
         Event::SessionOpened => of("event", &["session"], &["start"], Success),
         Event::SessionMoved | Event::SessionWarned => of("event", &["session"], &["info"], Success),
         Event::SessionEnded => of("event", &["session"], &["end"], Success),
-        Event::SessionGroup => of("alert", &["session"], &["denied"], Failure),
-        Event::ScopeTampered => of("alert", &["configuration", "session"], &["change"], Failure),
+        Event::SessionGroup => of("alert", &["session"], &["info"], Failure),
+        Event::ScopeTampered => of("alert", &["configuration"], &["change"], Failure),
         Event::SessionStuck => of("alert", &["session"], &["info"], Failure),
     }
 }

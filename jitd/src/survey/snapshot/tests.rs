@@ -363,5 +363,5 @@ fn a_name_in_a_group_stays_one() {
         after.places.insert(format!("/etc/cron.d/{name}"), of(Kind::Schedules, file("n", 0o644, 0, 5)));
     }
     let told = told(&snapshot(&[], &[]), &after);
-    assert_eq!(told, ["added 4 files in /etc/cron.d: 'a, b', 'c: its content', 'd\\ne', f"]);
+    assert_eq!(told, ["added 4 files in /etc/cron.d: 'a, b', 'c: its content', 'd\\u{a}e', f"]);
 }
