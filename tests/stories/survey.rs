@@ -22,6 +22,16 @@ fn surveyed(host: &Host) -> Result<()> {
     })
 }
 
+/// Runs a line in which a session begins, and waits until that session is surveyed: the file of whose sessions are still to
+/// be surveyed is written when it begins, and again when none is left.
+fn surveyed_after(host: &Host, run: impl FnOnce() -> Result<()>) -> Result<()> {
+    let stamp = || Ok(host.root(&["stat", "--format=%z %i", "/var/lib/jitd/survey-open.json"])?.text());
+    let before: String = stamp()?;
+    run()?;
+    wait_until("the session has been noted", LIMIT, || Ok::<_, anyhow::Error>(stamp()? != before))?;
+    surveyed(host)
+}
+
 /// Until there is something to compare with.
 fn ready(host: &Host) -> Result<()> {
     wait_until("there is something to compare with", LIMIT, || Ok(host.has("/var/lib/jitd/survey.json")))
@@ -262,8 +272,7 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
         ready(host)?;
         for (command, expected) in ADMINISTRATION {
             let behind = last(host)?;
-            dave.run(&format!("sudo -n sh -c \"{command}\""))?.ok()?;
-            surveyed(host)?;
+            surveyed_after(host, || dave.run(&format!("sudo -n sh -c \"{command}\""))?.ok().map(drop))?;
             let records = host.records()?;
             let lines = told(&records, "grant.left_behind", behind);
             println!("{command}: {lines:#?}");
@@ -284,15 +293,16 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
         }
         // FOUND B3: root's own work after a session is told with the interval, and keeps no alert from being raised.
         let behind = last(host)?;
-        dave.run("sudo -n useradd --non-unique --uid 0 --gid 0 --no-create-home toor")?.ok()?;
-        surveyed(host)?;
+        surveyed_after(host, || {
+            dave.run("sudo -n useradd --non-unique --uid 0 --gid 0 --no-create-home toor")?.ok().map(drop)
+        })?;
         let alert = host.record("alert.raised", |record| {
             record["seq"].as_u64() > Some(behind) && record["alert"] == "left-behind"
         })?;
         let detail = alert["detail"].as_str().context("a text")?;
         ensure!(detail.starts_with("changed /etc/passwd: account toor added (uid 0"), "{detail}");
         ensure!(detail.contains("while or shortly after dave held root"), "{detail}");
-        let page = host.root(&["jitctl", "report"])?.text();
+        let page = host.root(&["jitctl", "report", "--since", "1 hour ago"])?.ok()?.text();
         ensure!(
             page.contains("while, or shortly after, dave held root") && !page.contains("dave changed"),
             "{page}"

@@ -16,6 +16,8 @@ pub(super) struct Finding {
     pub(super) map: Map,
     /// What it is about.
     pub(super) kind: Kind,
+    /// Of a process: the file of the unit that says to run it, where one does.
+    pub(super) unit: Option<String>,
     /// Whose file it is or was.
     pub(super) uid: u32,
     /// For people, before the path: `added setuid `. Control characters are escaped, here and below.
@@ -37,7 +39,7 @@ impl Finding {
     /// One that is about no path.
     pub(super) fn of(kind: Kind, line: String) -> Self {
         let (path, verb, tail) = (String::new(), String::new(), String::new());
-        Self { path, map: Map::Places, kind, uid: 0, verb, shown: line, tail }
+        Self { path, map: Map::Places, kind, unit: None, uid: 0, verb, shown: line, tail }
     }
 
     /// The whole line.
@@ -78,7 +80,7 @@ pub(super) fn difference(path: &str, then: Option<&Entry>, now: Option<&Entry>, 
     };
     let kind = kind_of(then, now, entry, privileged);
     let uid = if kind == Kind::OwnFiles || kind == Kind::Unseen { entry.uid } else { 0 };
-    Some(Finding { path: path.to_owned(), map, kind, uid, verb, shown, tail })
+    Some(Finding { path: path.to_owned(), map, kind, unit: None, uid, verb, shown, tail })
 }
 
 fn kind_of(then: Option<&Entry>, now: Option<&Entry>, entry: &Entry, privileged: bool) -> Kind {

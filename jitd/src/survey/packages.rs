@@ -58,6 +58,11 @@ pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
         for finding in findings {
             if shipped.explains(root, &finding) { ours.push(finding) } else { left.push(finding) }
         }
+        // What a shipped unit says to run is the package's as well.
+        let is_shipped = |file: &String| ours.iter().any(|unit| unit.path == *file);
+        left.retain(|finding| {
+            finding.kind != Kind::Processes || !finding.unit.as_ref().is_some_and(is_shipped)
+        });
         if !ours.is_empty() {
             left.push(summary(&touched, &ours));
         }
@@ -436,6 +441,26 @@ mod tests {
             ["added /usr/sbin/a", "added /etc/sudoers.d/a", "added /etc/cron.d/a", "added /etc/cron.d/b"]
         );
         assert!(told[4].starts_with("package a installed: 2 files"), "{told:#?}");
+    }
+
+    #[test]
+    fn what_a_shipped_unit_runs_is_the_packages_and_nothing_else_is() {
+        let root = host();
+        let unit = "/usr/lib/systemd/system/a.service";
+        let process = |unit: Option<&str>| Finding {
+            path: "7 1".into(),
+            map: Map::Processes,
+            unit: unit.map(str::to_owned),
+            ..Finding::of(Kind::Processes, "process 7".into())
+        };
+        let told = |process: Finding| {
+            let list = added("/var/lib/dpkg/info/a.list", Kind::Packages);
+            let all = vec![added(unit, Kind::Units), list, added(STATUS, Kind::Packages), process];
+            explained(root.path(), all).len()
+        };
+        assert_eq!(told(process(Some(unit))), 1);
+        assert_eq!(told(process(Some("/etc/systemd/system/b.service"))), 2);
+        assert_eq!(told(process(None)), 2);
     }
 
     #[test]

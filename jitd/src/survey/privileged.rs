@@ -266,13 +266,13 @@ impl Search {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => folders.push(name.to_owned()),
             FileType::RegularFile => self.file(folder, name, &stat, guarded),
-            FileType::BlockDevice | FileType::CharacterDevice => {
-                // Device 0:0 stands for a removed file in overlay's upper layer, and gives nothing.
-                if stat.st_rdev != 0 && !(self.devices_are_usual && is_usual_device(&stat)) {
-                    let acl = acl(folder, name, false).unwrap_or_default();
-                    let found = entry(Kind::SetUid, special(&stat), &stat, 0, acl);
-                    self.found.insert(below(&self.path, name), found);
-                }
+            // Device 0:0 stands for a removed file in overlay's upper layer, and gives nothing.
+            FileType::BlockDevice | FileType::CharacterDevice
+                if stat.st_rdev != 0 && !(self.devices_are_usual && is_usual_device(&stat)) =>
+            {
+                let acl = acl(folder, name, false).unwrap_or_default();
+                let found = entry(Kind::SetUid, special(&stat), &stat, 0, acl);
+                self.found.insert(below(&self.path, name), found);
             }
             _ => {}
         }

@@ -87,7 +87,8 @@ impl Running {
             return None;
         }
         let finding = Finding::of(Kind::Processes, self.line.clone());
-        Some(Finding { path: key.to_owned(), map: Map::Processes, ..finding })
+        let unit = self.unit_file.clone().filter(|_| self.is_of_unit);
+        Some(Finding { path: key.to_owned(), map: Map::Processes, unit, ..finding })
     }
 
     /// Whether its unit, with its drop-ins, is what it was.

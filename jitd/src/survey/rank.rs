@@ -68,7 +68,7 @@ fn grouped(findings: &[Finding]) -> Vec<(&Finding, usize, String)> {
         let folder = finding.path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let key = (finding.kind, folder, finding.verb.as_str(), finding.tail.as_str(), finding.uid);
         match by_key.get(&key).and_then(|at| groups.get_mut(*at)) {
-            Some(group) if !finding.path.is_empty() => group.push(finding),
+            Some(group) if !finding.verb.is_empty() => group.push(finding),
             _ => {
                 by_key.insert(key, groups.len());
                 groups.push(vec![finding]);

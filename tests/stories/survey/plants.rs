@@ -337,7 +337,7 @@ pub(super) fn all() -> Vec<Plant> {
     let arch = format!("{}-linux-gnu", std::env::consts::ARCH);
     let files = FILES.iter().map(|path| {
         let path = path.replace("ARCH", &arch);
-        let command = format!("mkdir -p \"${{p%/*}}\"; echo '# planted' >>\"$p\"");
+        let command = "mkdir -p \"${p%/*}\"; echo '# planted' >>\"$p\"";
         Plant { command: format!("p={path}; {command}"), expected: path }
     });
     let others = OTHERS.iter().map(|(command, expected)| Plant {

@@ -365,3 +365,17 @@ fn a_name_in_a_group_stays_one() {
     let told = told(&snapshot(&[], &[]), &after);
     assert_eq!(told, ["added 4 files in /etc/cron.d: 'a, b', 'c: its content', 'd\\u{a}e', f"]);
 }
+
+/// A process has no folder and no verb; each is a line of its own.
+#[test]
+fn processes_are_told_one_by_one() {
+    let processes: Vec<Finding> = (0..9)
+        .map(|n| {
+            let finding = Finding::of(Kind::Processes, format!("process {n} runs as root"));
+            Finding { path: format!("{n} 392"), map: Map::Processes, ..finding }
+        })
+        .collect();
+    let told: Vec<String> = lines(&processes).into_iter().map(|line| line.text).collect();
+    assert_eq!(told.len(), 9);
+    assert_eq!(told[3], "process 3 runs as root");
+}
