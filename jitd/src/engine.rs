@@ -647,7 +647,7 @@ impl Engine {
                 let mut records = std::mem::take(&mut self.later.records);
                 self.later.on_the_disk = 0;
                 records.extend(written.records);
-                self.sinks.tell(&ToSink::Written { records: records.into(), urgent: true });
+                self.sinks.tell(&ToSink::LastWord(records.into()));
             }
             Err(problem) => {
                 self.alerting.not_written();

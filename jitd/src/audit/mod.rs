@@ -53,6 +53,9 @@ pub enum ToSink {
         /// on a host where somebody waits for a sudo.
         urgent: bool,
     },
+    /// The store's files are gone, and these records say so. They are sent from memory, and whatever waits before them
+    /// with them: nothing can be read back or forced to a disk any more.
+    LastWord(Arc<[Sealed]>),
     /// There are records up to this one in the store.
     Stored(u64),
     /// What the policy says about sinks.

@@ -218,10 +218,32 @@ impl Sink {
                 }
                 return urgent;
             }
+            ToSink::LastWord(records) => self.take_last_word(&records),
             ToSink::Settings(settings) => self.on = Some(self.carrier.set(&settings)),
             ToSink::Beat(heartbeat) => self.heartbeat = Some(heartbeat),
         }
         true
+    }
+
+    /// Puts records behind what is in memory, so that they go out in their order. Where something between them is in the
+    /// store only, they go out ahead of it, and come again in their turn if the store comes back.
+    fn take_last_word(&mut self, records: &[Sealed]) {
+        self.written = records.last().map_or(self.written, |record| record.seq);
+        self.unsynced = false;
+        if self.on != Some(true) {
+            return;
+        }
+        let next = self.fresh.last().map_or(self.handed, |record| record.seq) + 1;
+        if records.first().is_some_and(|first| first.seq == next) {
+            self.fresh.extend(records.iter().cloned());
+            return;
+        }
+        for record in records {
+            if self.carrier.carry(record).is_err() {
+                warn!("the store's files are gone, and {} does not take the record that says so", self.name);
+                return;
+            }
+        }
     }
 
     fn wait(&self, gathering: bool) -> Duration {
