@@ -5,10 +5,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -310,20 +313,56 @@ pub(super) struct Writer {
     pidfd: Option<Arc<OwnedFd>>,
 }
 
+impl Writer {
+    /// Sends a message with the descriptors that it passes: a unit that PID 1 starts for jitd gets its input by one.
+    async fn send_all(&self, message: &Message) -> io::Result<()> {
+        let data = message.data();
+        let mut passed: Vec<BorrowedFd<'_>> = data.fds().iter().map(AsFd::as_fd).collect();
+        let mut sent = 0;
+        while sent < data.len() {
+            sent += send(&self.stream, &data[sent..], &passed).await?;
+            // They go out with the first byte.
+            passed.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Sends what the socket takes, with descriptors beside it (unix(7), SCM_RIGHTS).
+async fn send(stream: &OwnedWriteHalf, buffer: &[u8], passed: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let stream: &UnixStream = stream.as_ref();
+    loop {
+        stream.writable().await?;
+        let write = || {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+            let mut attached = SendAncillaryBuffer::new(&mut space);
+            if !passed.is_empty() && !attached.push(SendAncillaryMessage::ScmRights(passed)) {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "too many descriptors in one message",
+                ));
+            }
+            Ok(sendmsg(stream, &[io::IoSlice::new(buffer)], &mut attached, SendFlags::NOSIGNAL)?)
+        };
+        match stream.try_io(Interest::WRITABLE, write) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            sent => return sent,
+        }
+    }
+}
+
 #[async_trait]
 impl WriteHalf for Writer {
     async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
-        let sent = self.stream.write_all(message.data()).await;
+        let sent = self.send_all(message).await;
         // Sent or not, that call is over.
         self.intake.answered(message);
         Ok(sent?)
     }
 
     async fn sendmsg(&mut self, buffer: &[u8], passed: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        if !passed.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "jitd passes no descriptors"));
-        }
-        self.stream.write(buffer).await
+        send(&self.stream, buffer, passed).await
     }
 
     async fn close(&mut self) -> io::Result<()> {
