@@ -25,14 +25,12 @@ fn surveyed(host: &Host) -> Result<()> {
 /// Runs a line in which a session begins, and waits until that session is surveyed: the file of whose sessions are still to
 /// be surveyed is written when it begins, and again when none is left.
 fn surveyed_after(host: &Host, run: impl FnOnce() -> Result<()>) -> Result<()> {
-    let stamp = || {
-        Ok::<String, anyhow::Error>(
-            host.root(&["stat", "--format=%z %i", "/var/lib/jitd/survey-open.json"])?.text(),
-        )
+    let stamp = || -> Result<String> {
+        Ok(host.root(&["stat", "--format=%z %i", "/var/lib/jitd/survey-open.json"])?.text())
     };
-    let before: String = stamp()?;
+    let before = stamp()?;
     run()?;
-    wait_until("the session has been noted", LIMIT, || Ok::<_, anyhow::Error>(stamp()? != before))?;
+    wait_until("the session has been noted", LIMIT, || Ok(stamp()? != before))?;
     surveyed(host)
 }
 

@@ -95,6 +95,7 @@ struct Row {
     login: Rule,
     root_login: Rule,
     other_account: Rule,
+    rewritten: Rule,
     window: Rule,
     window_audit: Rule,
     job: Rule,
@@ -104,6 +105,8 @@ struct Row {
 }
 
 const IN_A_WINDOW: Rule = Rule::Refused("not from inside a window of sudo; use a login of your own");
+const REWRITTEN: Rule =
+    Rule::Refused("the login uid of this process was written anew, so nobody knows who asks; use a login of your own");
 const NOT_BY_A_JOB: Rule = Rule::Refused("not from a job, a user unit or without a login uid");
 
 /// Looking: what each person may see is decided for each thing. From inside a window it is the session's holder who looks.
@@ -111,6 +114,7 @@ const READ: Row = Row {
     login: Rule::Allowed,
     root_login: Rule::Allowed,
     other_account: Rule::Allowed,
+    rewritten: REWRITTEN,
     window: Rule::Own,
     window_audit: Rule::Own,
     job: Rule::Allowed,
@@ -128,6 +132,7 @@ const DECIDE: Row = Row {
     login: Rule::Allowed,
     root_login: Rule::Allowed,
     other_account: Rule::SameAccount,
+    rewritten: REWRITTEN,
     window: IN_A_WINDOW,
     window_audit: IN_A_WINDOW,
     job: Rule::LoginRequired,
@@ -137,11 +142,13 @@ const DECIDE: Row = Row {
 };
 
 /// Revoking is the emergency brake: it closes and never opens, so root and operators may pull it from a monitoring service,
-/// a cron job or through su just as well. Not from a window: its holder would stop those who are to stop them.
+/// a cron job or through su just as well. Not from a window, nor by a login uid that was written anew, which is how root
+/// in a window looks before it is in its scope: its holder would stop those who are to stop them.
 const REVOKE: Row = Row {
     login: Rule::Allowed,
     root_login: Rule::Allowed,
     other_account: Rule::Allowed,
+    rewritten: REWRITTEN,
     window: IN_A_WINDOW,
     window_audit: IN_A_WINDOW,
     job: Rule::Allowed,
@@ -156,6 +163,7 @@ const SEAL: Row = Row {
     login: Rule::Allowed,
     root_login: Rule::Allowed,
     other_account: Rule::Allowed,
+    rewritten: REWRITTEN,
     window: IN_A_WINDOW,
     window_audit: IN_A_WINDOW,
     job: NOT_BY_A_JOB,
@@ -226,6 +234,7 @@ impl CommandKind {
             Origin::Login => row.login,
             Origin::RootLogin => row.root_login,
             Origin::OtherAccount => row.other_account,
+            Origin::RewrittenLoginUid => row.rewritten,
             Origin::Window => row.window,
             Origin::WindowAudit => row.window_audit,
             Origin::Job => row.job,

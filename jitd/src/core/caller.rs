@@ -64,6 +64,8 @@ pub enum Origin {
     RootLogin,
     /// A login of another account than the one that calls: su, or sudo without a window of ours.
     OtherAccount,
+    /// A login whose login uid is another one than logind knows: root wrote it anew, since login, su and sudo never do.
+    RewrittenLoginUid,
     /// The scope of an elevated session, whoever calls from it.
     Window,
     /// No such scope, but the audit session of an elevated session: it left the scope.
@@ -82,10 +84,11 @@ pub enum Origin {
 
 impl Origin {
     /// Every origin there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Login,
         Self::RootLogin,
         Self::OtherAccount,
+        Self::RewrittenLoginUid,
         Self::Window,
         Self::WindowAudit,
         Self::Job,
@@ -102,6 +105,7 @@ impl Origin {
             Self::Login => "login",
             Self::RootLogin => "root-login",
             Self::OtherAccount => "other-account",
+            Self::RewrittenLoginUid => "rewritten-login-uid",
             Self::Window => "window",
             Self::WindowAudit => "window-audit-session",
             Self::Job => "job",
@@ -130,7 +134,8 @@ impl Caller {
             _ if self.session(ledger).is_some() => Origin::WindowAudit,
             Place::Login { uid: login, .. } => match self.loginuid {
                 None => Origin::NoLoginUid,
-                Some(loginuid) if loginuid != uid || *login != uid => Origin::OtherAccount,
+                Some(loginuid) if loginuid != *login => Origin::RewrittenLoginUid,
+                Some(loginuid) if loginuid != uid => Origin::OtherAccount,
                 Some(_) if uid.is_root() => Origin::RootLogin,
                 Some(_) => Origin::Login,
             },
