@@ -63,7 +63,7 @@ fn files_that_are_gone_replaced_or_cut_close_the_gate_until_they_are_back() -> R
             host.root(&["jitctl", "status"])?.ok()?.says(why)?;
             wait_until("the alert has left", LIMIT, || {
                 let copy = host.read(COPY).unwrap_or_default();
-                Ok(copy.lines().filter(|line| line.contains(" audit.broken ")).count() > number)
+                Ok(copy.lines().filter(|line| line.contains("audit.broken")).count() > number)
             })
             .context(harm)?;
             sh(host, mend)?;
