@@ -211,7 +211,7 @@ pub struct Facts {
     /// The executable of that process, as the kernel names it (`/proc/PID/exe`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
-    /// Where a command came from: `login`, `root-login`, `other-account`, `window`, `window-audit-session`, `job`,
+    /// Where a command came from: `login`, `root-login`, `other-account`, `rewritten-login-uid`, `window`, `window-audit-session`, `job`,
     /// `user-unit`, `service`, `no-login-uid`, `unreadable`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
