@@ -141,7 +141,7 @@ install-files:
 	sed -e 's|(packaging/siem/|(siem/|g' -e 's|(packaging/examples/|(examples/|g' -e 's|(CHANGELOG.md)|(CHANGELOG.md.gz)|g' \
 		README.md >$(DOC)/README.md
 	chmod 0644 $(DOC)/README.md
-	install -m 0644 SECURITY.md ARCHITECTURE.md DEPENDENCIES.md LICENSE-APACHE LICENSE-MIT $(DOC)/
+	install -m 0644 SECURITY.md ARCHITECTURE.md CONTRIBUTING.md DEPENDENCIES.md LICENSE-APACHE LICENSE-MIT $(DOC)/
 	gzip -9nc CHANGELOG.md >$(DOC)/CHANGELOG.md.gz
 	install -m 0644 packaging/examples/* $(DOC)/examples/
 	install -m 0644 packaging/pam/* $(DOC)/examples/pam/
