@@ -162,10 +162,13 @@ mod tests {
         assert!(compare(&ending, &wanted).is_none());
     }
 
+    /// A way to change what PID 1 holds.
+    type Lift = fn(&mut Held);
+
     #[test]
     fn whatever_lifts_the_limit_is_found() {
         let (held, wanted) = as_made();
-        let lifts: [(&str, fn(&mut Held)); 10] = [
+        let lifts: [(&str, Lift); 10] = [
             ("abandoned", |held| held.sub_state = "abandoned".into()),
             ("infinity", |held| held.runtime_max = u64::MAX),
             ("RuntimeMaxUSec", |held| held.runtime_max = 3_600_000_000),
