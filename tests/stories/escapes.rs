@@ -59,8 +59,8 @@ fn a_login_opened_from_inside_a_window_lives_on_and_is_named() -> Result<()> {
     play(&Plan::new(Release::Trixie).with_debian(&["systemd-container"]), |host| {
         let grant = host.grant(DAVE, "ops", "30m")?;
         let mut dave = host.login(DAVE)?;
-        dave.run("sudo -n machinectl shell root@.host /bin/sh -c 'setsid sleep 4712 & exec sleep 0.1'")?
-            .ok()?;
+        let shell = "setsid --fork sleep 4712 </dev/null >/dev/null 2>&1";
+        dave.run(&format!("sudo -n timeout 30 machinectl shell root@.host /bin/sh -c '{shell}'"))?.ok()?;
         host.no_session_left(LIMIT)?;
         dave.run("jitctl release")?.ok()?;
         let pid = pid_of(host, "sleep 4712")?;
