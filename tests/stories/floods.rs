@@ -113,9 +113,14 @@ fn a_sudo_that_was_stopped_goes_on() -> Result<()> {
 fn refusals_do_not_fill_the_record() -> Result<()> {
     play(&Plan::new(Release::Trixie), |host| {
         let mut mallory = host.login(MALLORY)?;
-        let refusals = "seq 500 | xargs -P 8 -I{} busctl --system call org.jitd.Jit1 /org/jitd/Jit1 \
-             org.jitd.Jit1.Manager Revoke 'tsa{sv}' 1 'a reason that is long enough' 0 >/dev/null 2>&1; true";
-        mallory.run(refusals)?.ok()?;
+        // What the ledger refuses, and what the table refuses before that.
+        for (method, arguments) in [("Revoke", "tsa{sv} 1"), ("RevokeAll", "sa{sv}")] {
+            let refusals = format!(
+                "seq 250 | xargs -P 8 -I+ busctl --system call org.jitd.Jit1 /org/jitd/Jit1 \
+                 org.jitd.Jit1.Manager {method} {arguments} 'a reason that is long enough' 0 >/dev/null 2>&1; true"
+            );
+            mallory.run(&refusals)?.ok()?;
+        }
         host.record("limit.reached", |record| {
             record["user"] == MALLORY && record["detail"].as_str().is_some_and(|why| why.contains("recorded"))
         })?;

@@ -65,11 +65,16 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
             turn.reply = Some(Reply::Command(result));
         }
         Event::Refused { caller, kind, refusal, suppressed } => {
-            let facts = facts::refused(&turn.ledger, &caller, kind.word(), &refusal.to_string());
-            turn.note(
-                What::CommandRefused,
-                Facts { suppressed: (suppressed > 0).then_some(suppressed), ..facts },
-            );
+            let account = &caller.person.account;
+            if turn.records_refusal(account.uid, &account.name) {
+                let facts = facts::refused(&turn.ledger, &caller, kind.word(), &refusal.to_string());
+                turn.note(
+                    What::CommandRefused,
+                    Facts { suppressed: (suppressed > 0).then_some(suppressed), ..facts },
+                );
+            } else if suppressed > 0 {
+                turn.ledger.reached.count(Some(account.uid), &account.name, Door::Record, suppressed);
+            }
             turn.reply = Some(Reply::Command(Err(refusal)));
         }
         Event::SessionGone(id, report) => elevation::gone(&mut turn, id, &report),

@@ -13,6 +13,7 @@ use jit_proto::gate::{
     HANDSHAKE, METHOD_ENTER, METHOD_RECHECK, METHOD_TRACK, TAKEN, TAKEN_ID, message_length,
 };
 use jit_proto::names::{GATE_INTERFACE, OBJECT_PATH};
+use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recv, recvmsg};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -24,7 +25,7 @@ use zbus::wire::serialized::{Context, Data};
 use zbus::{Connection, Message, MessageStream, OwnedFd, OwnedGuid, OwnedVariant};
 
 use super::door::too_long;
-use super::silent::Silent;
+use super::silent::{ASK_WITHIN, Silent};
 use super::{Answer, Behind, Said, denied, tagged};
 use crate::core::event::Stage;
 
@@ -47,7 +48,13 @@ pub(super) async fn talk(
         warn!("uid {} called the gate; only root may", peer.uid());
         return Ok(());
     };
-    match silent.begin(pid).until(asked(stream, guid)).await.transpose()? {
+    // Many that ask at once, as a user's scripts do, are not silent, however long it takes to read them all.
+    let asked = if has_begun(&stream)? {
+        tokio::time::timeout(ASK_WITHIN, asked(stream, guid)).await.ok()
+    } else {
+        silent.begin(pid).until(asked(stream, guid)).await
+    };
+    match asked.transpose()? {
         Some(Asked::Module(stream, call)) => answer_module(stream, &call, behind, pid, guid).await,
         Some(Asked::Other(other)) => {
             let (connection, messages, call) = *other;
@@ -55,6 +62,15 @@ pub(super) async fn talk(
         }
         // It has been silent for too long.
         None => Ok(()),
+    }
+}
+
+/// Whether something of the question has come. It is asked of the kernel: the runtime has not looked yet.
+fn has_begun(stream: &UnixStream) -> io::Result<bool> {
+    match recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((come, _)) => Ok(come > 0),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -203,4 +219,23 @@ async fn reply_to(call: &Message, behind: &Behind, pid: u32) -> zbus::Result<Mes
 fn refusal(call: &Message, name: &str, text: &str) -> zbus::Result<Message> {
     let name = format!("org.freedesktop.DBus.Error.{name}");
     Message::error(&call.header(), name).build(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_come_already_is_no_silence() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut module, gate) = UnixStream::pair().unwrap();
+            assert!(!has_begun(&gate).unwrap());
+            module.write_all(HANDSHAKE).await.unwrap();
+            assert!(has_begun(&gate).unwrap());
+            let (module, gate) = UnixStream::pair().unwrap();
+            drop(module);
+            assert!(!has_begun(&gate).unwrap(), "it has hung up and asked nothing");
+        });
+    }
 }

@@ -347,3 +347,36 @@ fn no_command_that_opens_something_is_allowed_from_a_window() {
         }
     }
 }
+
+/// Whether the table refuses or what comes after it: any local user can have it refuse, as often as the bus lets them.
+#[test]
+fn what_the_table_refuses_does_not_fill_the_record_either() {
+    let mut world = World::new(1, Settings::default());
+    let mut refuse = |uid, suppressed| {
+        let refusal = Refusal::NotAuthorized("not for you".into());
+        let caller = Box::new(at_login(uid, uid));
+        let event = Event::Refused { caller, kind: CommandKind::RevokeAll, refusal, suppressed };
+        let (ledger, effects) = step(std::mem::take(&mut world.ledger), Some(&world.policy), event, &now());
+        world.ledger = ledger;
+        let answer = effects.iter().any(|it| matches!(it, Effect::Reply(Reply::Command(Err(_)))));
+        assert!(answer, "it is refused, recorded or not");
+        for effect in effects {
+            if let Effect::Commit(commit) = effect {
+                world.records.extend(commit.drafts);
+            }
+        }
+    };
+    (0..1000).for_each(|_| refuse(REQ, 0));
+    refuse(REQ, 7);
+    (0..1000).for_each(|_| refuse(UserId::ROOT.0, 0));
+    let of = |event, uid| {
+        let is = |it: &&jit_proto::record::Draft| it.event == event && it.facts.actor_uid == Some(uid);
+        world.records.iter().filter(is).count()
+    };
+    assert_eq!(of(What::CommandRefused, REQ), 300);
+    assert_eq!(of(What::CommandRefused, 0), 1000, "root's are recorded always");
+    assert_eq!(world.records.iter().filter(|it| it.event == What::LimitReached).count(), 1);
+    // The first was told at once; the others are: 699, the last one, and the seven that it told of.
+    let held_back = world.ledger.reached.take_all(now().boot).iter().map(|due| due.count).sum::<u64>();
+    assert_eq!(held_back, 707);
+}
