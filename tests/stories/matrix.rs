@@ -34,12 +34,12 @@ const ORIGINS: [(&str, &str); 12] = [
 /// What is admitted (+) and refused (-) from each of these, in their order, and how a refusal's record begins where one is
 /// wanted: of each command that would change something.
 const EXPECTED: [(&str, &str, Option<&str>); 25] = [
-    ("Request", "+++++++++++-", Some("request")),
+    ("Request", "++++----+++-", Some("request")),
     ("Cancel", "+++++++++++-", Some("cancel")),
     ("Approve", "+--------+--", Some("approve")),
     ("Deny", "+--------+--", Some("deny")),
     ("Release", "+++++++++++-", Some("release")),
-    ("Extend", "+++++++++++-", Some("extend")),
+    ("Extend", "++++----+++-", Some("extend")),
     ("ExtendOther", "+--------+--", Some("extend")),
     ("Grant", "+--------+--", Some("grant")),
     ("Revoke", "++--++++++--", Some("revoke")),

@@ -127,6 +127,15 @@ const READ: Row = Row {
 /// Asking, and giving back, for oneself: it opens nothing without somebody else's yes, and closes only what is one's own.
 const OWN: Row = READ;
 
+/// Asking for a role or for more of it. Somebody else has to say yes, and who that may be is told by who asked: at, cron and user
+/// units would hide whose login the request came from.
+const ASK: Row = Row {
+    job: Rule::LoginRequired,
+    user_unit: Rule::LoginRequired,
+    no_login_uid: Rule::LoginRequired,
+    ..OWN
+};
+
 /// What makes an elevation possible. It takes somebody who sits at a login of their own account: at, cron, user units and
 /// whatever has no login uid can be set going by another account.
 const DECIDE: Row = Row {
@@ -208,7 +217,8 @@ impl CommandKind {
 
     fn row(self) -> (Row, Need) {
         match self {
-            Self::Request | Self::Cancel | Self::Release | Self::Extend => (OWN, Need::Anybody),
+            Self::Request | Self::Extend => (ASK, Need::Anybody),
+            Self::Cancel | Self::Release => (OWN, Need::Anybody),
             Self::Approve | Self::Deny => (DECIDE, Need::Anybody),
             Self::ExtendOther | Self::Grant => (DECIDE, Need::Operator),
             Self::Revoke => (REVOKE, Need::Anybody),
