@@ -18,7 +18,7 @@ use tokio::net::UnixStream;
 use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Fd, OwnedVariant, Variant};
 
-use crate::failure::{Failure, NO_REPLY, no_answer, no_bus};
+use crate::failure::{Failure, NO_REPLY, no_answer, no_bus, of_call};
 
 /// How long a call may take. The daemon answers within milliseconds; this is for one that hangs.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
@@ -296,7 +296,7 @@ impl Daemon {
         match tokio::time::timeout(PONG_WITHIN.max(patience), ping).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(zbus::Error::MethodError(name, ..))) if name.as_str() != NO_REPLY => Ok(()),
-            Ok(Err(other)) => Err(other.into()),
+            Ok(Err(other)) => Err(of_call(other, self.connection.is_bus())),
             Err(_) => Err(no_answer()),
         }
     }
@@ -328,12 +328,13 @@ impl Daemon {
         let call = self.connection.call_method(self.name(), OBJECT_PATH, Some(interface), method, body);
         tokio::pin!(call);
         let reply = match tokio::time::timeout(SILENT_FOR, &mut call).await {
-            Ok(reply) => reply?,
+            Ok(reply) => reply,
             Err(_) => {
                 self.is_there().await?;
-                call.await?
+                call.await
             }
         };
+        let reply = reply.map_err(|found| of_call(found, self.connection.is_bus()))?;
         reply.body().deserialize().map_err(|why| Failure::strange_answer(method, &why))
     }
 }

@@ -105,6 +105,18 @@ impl From<zbus::Error> for Failure {
     }
 }
 
+/// What went wrong with a call. A connection that breaks off is the system bus's only where the call went over that, and
+/// not over the operators' socket.
+pub(crate) fn of_call(found: zbus::Error, on_the_bus: bool) -> Failure {
+    match &found {
+        zbus::Error::InputOutput(why) if why.kind() == std::io::ErrorKind::TimedOut => no_answer(),
+        zbus::Error::InputOutput(_) | zbus::Error::Connection(..) if !on_the_bus => {
+            from_name("org.freedesktop.DBus.Error.Disconnected", "")
+        }
+        _ => found.into(),
+    }
+}
+
 /// The name of the error that says that no answer has come.
 pub(crate) const NO_REPLY: &str = "org.freedesktop.DBus.Error.NoReply";
 
@@ -131,6 +143,7 @@ fn from_name(name: &str, text: &str) -> Failure {
         Some("NoReply" | "Timeout" | "TimedOut") => {
             "jitd does not answer; see systemctl status jitd".to_owned()
         }
+        Some("Disconnected") => "jitd has ended the connection; see systemctl status jitd".to_owned(),
         Some("AccessDenied") => format!("the system bus does not let this call through: {text}"),
         Some("UnknownObject") => "jitd is not ready yet; see systemctl status jitd".to_owned(),
         Some("UnknownMethod" | "UnknownInterface") => {
@@ -250,6 +263,19 @@ mod tests {
             (failure.exit, failure.name.as_str()),
             (Exit::Unreachable, "org.freedesktop.DBus.Error.NoReply")
         );
+    }
+
+    #[test]
+    fn what_breaks_off_on_the_operators_socket_is_not_the_system_bus() {
+        let broken = |kind: std::io::ErrorKind| zbus::Error::InputOutput(std::sync::Arc::new(kind.into()));
+        let ended = of_call(broken(std::io::ErrorKind::UnexpectedEof), false);
+        assert_eq!(ended.exit, Exit::Unreachable);
+        assert!(ended.message.starts_with("jitd has ended the connection"), "{ended}");
+        let bus = of_call(broken(std::io::ErrorKind::UnexpectedEof), true);
+        assert!(bus.message.starts_with("the system bus at "), "{bus}");
+        for on_the_bus in [true, false] {
+            assert_eq!(of_call(broken(std::io::ErrorKind::TimedOut), on_the_bus), no_answer());
+        }
     }
 
     #[test]

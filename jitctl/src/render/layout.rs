@@ -118,16 +118,18 @@ fn fitted(columns: &[Column], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
 }
 
 /// Moments as cells, and what their heading says of their offset from UTC. Where all have one, the heading names it;
-/// where the clocks are set between them, each has its own.
+/// where the clocks are set between them, each has its own. 0 is no moment.
 pub(super) fn times(moments: &[u64], title: &str, sheet: &Sheet) -> (String, Vec<String>) {
-    let whole: Vec<String> = moments.iter().map(|at| WallTime(*at).to_local_in(&sheet.zone)).collect();
+    let none = || "-".to_owned();
+    let told = |at: &u64| if *at == 0 { none() } else { WallTime(*at).to_local_in(&sheet.zone) };
+    let whole: Vec<String> = moments.iter().map(told).collect();
     if sheet.width.is_none() {
         return (title.to_owned(), whole);
     }
     let today = sheet.now.to_local_in(&sheet.zone);
     let (today, year) = (today.get(..10).unwrap_or_default(), today.get(..4).unwrap_or_default());
     let short = |text: &str| {
-        let (day, time) = (text.get(..10).unwrap_or(text), text.get(11..16).unwrap_or_default());
+        let (Some(day), Some(time)) = (text.get(..10), text.get(11..16)) else { return none() };
         if day == today {
             time.to_owned()
         } else if day.starts_with(year) {
@@ -136,14 +138,17 @@ pub(super) fn times(moments: &[u64], title: &str, sheet: &Sheet) -> (String, Vec
             format!("{day} {time}")
         }
     };
-    let offset = |text: &str| text.get(20..).unwrap_or_default().to_owned();
-    let offsets: std::collections::BTreeSet<String> = whole.iter().map(|text| offset(text)).collect();
+    let offset = |text: &str| text.get(20..).map(str::to_owned);
+    let offsets: std::collections::BTreeSet<String> = whole.iter().filter_map(|text| offset(text)).collect();
     match offsets.first() {
         Some(only) if offsets.len() == 1 => {
             (format!("{title} ({only})"), whole.iter().map(|text| short(text)).collect())
         }
         _ => {
-            let each = whole.iter().map(|text| format!("{} {}", short(text), offset(text)));
+            let each = whole.iter().map(|text| match offset(text) {
+                Some(offset) => format!("{} {offset}", short(text)),
+                None => none(),
+            });
             (title.to_owned(), each.collect())
         }
     }
@@ -208,6 +213,9 @@ mod tests {
         assert_eq!(cells, ["01:50 -04:00", "01:50 -05:00"]);
         let (_, cells) = times(&[minutes(60 * 48)], "ENDS", &new_york(Some(80)));
         assert_eq!(cells, ["11-02 23:50"]);
+        let (title, cells) = times(&[0, minutes(0)], "ENDS", &new_york(Some(80)));
+        assert_eq!((title.as_str(), cells[0].as_str()), ("ENDS (-04:00)", "-"), "0 is no moment");
+        assert_eq!(times(&[0], "ENDS", &new_york(None)).1, ["-"]);
         let (title, cells) = times(&[minutes(0)], "ENDS", &new_york(None));
         assert_eq!((title.as_str(), cells[0].as_str()), ("ENDS", "2026-11-01 00:50:00 -04:00"));
     }

@@ -10,12 +10,17 @@ use crate::call::ShowView;
 
 /// `request 7: web-admin for 30m, waits for 1 approval`.
 pub(crate) fn request_line(request: &RequestView) -> String {
-    let RequestView { id, role, duration_seconds, .. } = request;
-    let window = match request.extends {
-        0 => format!("for {}", span(*duration_seconds)),
-        grant => format!("for {} more of grant {grant}", span(*duration_seconds)),
-    };
-    format!("request {id}: {} {window}, {}", Escaped(role), standing(request))
+    let RequestView { id, role, .. } = request;
+    format!("request {id}: {} {}, {}", Escaped(role), window(request), standing(request))
+}
+
+/// What is asked for: `for 30m`, or more of a grant there is.
+fn window(request: &RequestView) -> String {
+    let duration = span(request.duration_seconds);
+    match request.extends {
+        0 => format!("for {duration}"),
+        grant => format!("for {duration} more of grant {grant}"),
+    }
 }
 
 /// Every pending request with all that an approver has to know to decide on it.
@@ -32,13 +37,13 @@ pub(crate) fn shown(shown: &ShowView) -> String {
 
 /// What came of one person's yes.
 pub(crate) fn approved(request: &RequestView) -> String {
-    let RequestView { id, role, user, uid, duration_seconds, .. } = request;
+    let RequestView { id, role, user, uid, .. } = request;
     if request.state == "pending" {
         let (given, needed) = (request.approvals.len(), request.approvals_needed);
         return format!("request {id}: {given} of {needed} approvals, {}\n", standing(request));
     }
-    let (role, user, duration) = (Escaped(role), Escaped(user), span(*duration_seconds));
-    format!("request {id} is {}: {role} for {user} (uid {uid}) for {duration}\n", Escaped(&request.state))
+    let (role, user, window) = (Escaped(role), Escaped(user), window(request));
+    format!("request {id} is {}: {role} for {user} (uid {uid}) {window}\n", Escaped(&request.state))
         + &detail("reason", &or_dash(&request.reason))
         + &detail("ticket", &or_dash(&request.ticket))
 }
@@ -59,13 +64,10 @@ pub(crate) fn request_refused(request: &RequestView) -> String {
 }
 
 fn block(request: &RequestView) -> String {
-    let RequestView { id, role, user, uid, duration_seconds, .. } = request;
-    let duration = match request.extends {
-        0 => span(*duration_seconds),
-        grant => format!("{} more of grant {grant}", span(*duration_seconds)),
-    };
+    let RequestView { id, role, user, uid, .. } = request;
+    let window = window(request);
     let mut text =
-        format!("request {id}: {} (uid {uid}) asks for {} for {duration}\n", Escaped(user), Escaped(role));
+        format!("request {id}: {} (uid {uid}) asks for {} {window}\n", Escaped(user), Escaped(role));
     text += &detail("reason", &or_dash(&request.reason));
     text += &detail("ticket", &or_dash(&request.ticket));
     text += &detail("asked", &local(request.requested_at));
@@ -163,6 +165,19 @@ mod tests {
         }
         request.may_approve = false;
         assert!(!pending(&[request]).contains("jitctl approve"));
+    }
+
+    #[test]
+    fn who_approves_more_of_a_window_is_told_of_which() {
+        let request = RequestView { state: "approved".into(), extends: 3, ..a_request("alice") };
+        let told = approved(&request);
+        let wanted = "request 7 is approved: web-admin for alice (uid 1000) for 30m more of grant 3\n";
+        assert!(told.starts_with(wanted), "{told}");
+        let first = approved(&RequestView { extends: 0, ..request });
+        assert!(
+            first.starts_with("request 7 is approved: web-admin for alice (uid 1000) for 30m\n"),
+            "{first}"
+        );
     }
 
     #[test]

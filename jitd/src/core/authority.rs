@@ -106,7 +106,7 @@ struct Row {
 
 const IN_A_WINDOW: Rule = Rule::Refused("not from inside a window of sudo; use a login of your own");
 const REWRITTEN: Rule = Rule::Refused(
-    "the login uid of this process was written anew, so nobody knows who asks; use a login of your own",
+    "this process is in somebody's login and has the login uid of somebody else, so nobody knows who asks; use a login of your own",
 );
 const NOT_BY_A_JOB: Rule = Rule::Refused("not from a job, a user unit or without a login uid");
 

@@ -64,7 +64,8 @@ pub enum Origin {
     RootLogin,
     /// A login of another account than the one that calls: su, or sudo without a window of ours.
     OtherAccount,
-    /// A login whose login uid is another one than logind knows: root wrote it anew, since login, su and sudo never do.
+    /// A login of neither the account that calls nor the login uid. Root that writes its login uid anew looks like that;
+    /// so does su inside of a login that su has opened.
     RewrittenLoginUid,
     /// The scope of an elevated session, whoever calls from it.
     Window,
@@ -134,7 +135,9 @@ impl Caller {
             _ if self.session(ledger).is_some() => Origin::WindowAudit,
             Place::Login { uid: login, .. } => match self.loginuid {
                 None => Origin::NoLoginUid,
-                Some(loginuid) if loginuid != *login => Origin::RewrittenLoginUid,
+                // su in a terminal that is a user unit opens a login of the account that it becomes (pam_systemd(8)), and
+                // the login uid stays.
+                Some(loginuid) if loginuid != *login && *login != uid => Origin::RewrittenLoginUid,
                 Some(loginuid) if loginuid != uid => Origin::OtherAccount,
                 Some(_) if uid.is_root() => Origin::RootLogin,
                 Some(_) => Origin::Login,

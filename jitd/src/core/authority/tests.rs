@@ -246,6 +246,37 @@ fn decisions_count_only_from_a_login_of_the_very_account_unless_settings_say_so(
     }
 }
 
+/// su in a terminal that is a user unit, as on a desktop: pam_systemd opens a login of the account that one becomes.
+#[test]
+fn who_became_another_in_a_login_of_its_own_may_stop_and_not_decide() {
+    let became = |uid: u32, loginuid: u32, login: u32| {
+        elsewhere(uid, Some(loginuid), Place::Login { id: "c3".into(), uid: UserId(login) })
+    };
+    let mut world = World::new(1, Settings::default());
+    let id = world.request(&at_login(REQ, REQ));
+    let by_su = became(APP, REQ, APP);
+    assert_eq!(by_su.origin(&world.ledger), Origin::OtherAccount);
+    assert!(matches!(world.approve(&by_su, id), Err(Refusal::NotAuthorized(_))));
+    for command in CommandKind::ALL {
+        let from = |origin| command.rule(origin);
+        assert_eq!(from(became(0, REQ, 0).origin(&world.ledger)), from(Origin::OtherAccount), "{command:?}");
+        // Root in the login of a person, with the login uid of another one: what root that writes it anew looks like.
+        assert_eq!(
+            from(became(0, APP, REQ).origin(&world.ledger)),
+            from(Origin::RewrittenLoginUid),
+            "{command:?}"
+        );
+        assert_eq!(
+            from(became(APP, OP, REQ).origin(&world.ledger)),
+            from(Origin::RewrittenLoginUid),
+            "{command:?}"
+        );
+    }
+    assert_eq!(CommandKind::RevokeAll.rule(Origin::OtherAccount), Rule::Allowed);
+    // Root of that login is not a login of root.
+    assert_ne!(became(0, REQ, 0).origin(&world.ledger), Origin::RootLogin);
+}
+
 #[test]
 fn an_operator_grants_to_nobody_that_they_are_themselves() {
     let another = Settings { approve_as_another_account: true, ..Settings::default() };
