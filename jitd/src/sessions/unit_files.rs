@@ -27,9 +27,9 @@ const FOLDERS: [&str; 12] = [
     "/run/systemd/generator.late",
 ];
 /// Units of ours, by their files: a link to /dev/null masks one.
-const UNITS: [&str; 3] = ["jitd.service", "jitd.socket", "jit.slice"];
-/// Folders of drop-ins that reach our units.
-const DROP_INS: [&str; 8] = [
+const UNITS: [&str; 4] = ["jitd.service", "jitd.socket", "jitd-operator.socket", "jit.slice"];
+/// Folders of drop-ins that reach our units; each name is cut at its dashes as well (systemd.unit(5)).
+const DROP_INS: [&str; 10] = [
     "scope.d",
     "jit-.scope.d",
     "slice.d",
@@ -38,6 +38,8 @@ const DROP_INS: [&str; 8] = [
     "jitd.service.d",
     "socket.d",
     "jitd.socket.d",
+    "jitd-.socket.d",
+    "jitd-operator.socket.d",
 ];
 
 /// What is there: by path, what tells one content from another.
