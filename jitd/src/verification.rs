@@ -175,7 +175,11 @@ fn walk(
         };
         return Ok(Err(Broken { seq: (reached.seq + 1).min(head.seq), problem }));
     }
-    Ok(Ok(count))
+    match from {
+        Some(_) => Ok(Ok(count)),
+        // Whether a removal explains that the first records are not there shows only at the end.
+        None => Ok(verifier.finish(Some(head)).map(|_| count)),
+    }
 }
 
 impl Verified {
@@ -264,6 +268,13 @@ mod tests {
         harm(&store, "DELETE FROM records WHERE seq > 15");
         assert_eq!(walked(&store, Some(&to)).unwrap_err().seq, 16);
         assert_eq!(walked(&store, None).unwrap_err().seq, 16);
+    }
+
+    #[test]
+    fn a_beginning_that_was_taken_away_is_found() {
+        let (_folder, store) = store(20);
+        harm(&store, "DELETE FROM records WHERE seq <= 5");
+        assert!(walked(&store, None).is_err());
     }
 
     #[test]
