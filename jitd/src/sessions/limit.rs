@@ -177,8 +177,11 @@ mod tests {
             ("FragmentPath", |held| held.fragment_path = String::new()),
         ];
         for (word, lift) in lifts {
-            let ending =
-                Held { active_state: "deactivating".into(), sub_state: "stop-sigterm".into(), ..held.clone() };
+            let ending = Held {
+                active_state: "deactivating".into(),
+                sub_state: "stop-sigterm".into(),
+                ..held.clone()
+            };
             for runtime_max in [wanted.runtime_max, None] {
                 for held in [&held, &ending] {
                     let mut held = held.clone();
