@@ -92,6 +92,7 @@ impl Opened {
         }
         if self.path == Path::new(OWN)
             && let Ok(text) = std::fs::read_to_string(known_head::PATH)
+            && !text.is_empty()
         {
             match Remembered::parse(&text) {
                 Some(known) => problems.extend(self.rolled_back(&known)),

@@ -31,6 +31,8 @@ const PAGE: u64 = 500;
 /// The thread rests so long between two pages.
 const PAUSE: Duration = Duration::from_millis(20);
 const NICE: i32 = 19;
+/// A store that cannot be read is tried again with the next look; so many times in a row are told.
+const MAX_UNREAD: u32 = 3;
 
 /// How far the record was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +52,7 @@ pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<()> {
         // Nobody sends: these are waits that end by themselves.
         let (_keep, rest) = mpsc::channel();
         let verified = Verified::beside(&store);
-        Thread { store, engine, rest, verified }.run();
+        Thread { store, engine, rest, verified, unread: 0 }.run();
     })?;
     Ok(())
 }
@@ -60,6 +62,8 @@ struct Thread {
     engine: Handle,
     rest: mpsc::Receiver<()>,
     verified: Option<Verified>,
+    /// How often in a row the store could not be read.
+    unread: u32,
 }
 
 /// What the walk needs to know of the running daemon.
@@ -105,9 +109,21 @@ impl Thread {
         };
         let found = match walk(&self.store, from.as_ref().map(|from| &from.to), &head, pause) {
             Ok(found) => found,
-            // Pages of the database that cannot be read are as broken as a record.
-            Err(error) => Err(Broken { seq: 0, problem: error.to_string() }),
+            // Pages of the database that are damaged are as broken as a record.
+            Err(error) if error.is_damage() => Err(Broken { seq: 0, problem: error.to_string() }),
+            // A disk that does not answer, or files that are not there for a while, say nothing of the record: nothing is
+            // verified by that, and nobody is alarmed at once.
+            Err(error) => {
+                self.unread = self.unread.saturating_add(1);
+                warn!("the record cannot be verified now, and is tried again: {error}");
+                if self.unread == MAX_UNREAD {
+                    let detail = format!("the record could not be read {MAX_UNREAD} times in a row: {error}");
+                    self.engine.tell_from_thread(Event::RecordBroken { about: 0, detail })?;
+                }
+                return Ok(());
+            }
         };
+        self.unread = 0;
         let after = self.standing()?;
         if after.pruned != pruned && found.is_err() {
             // Records were removed from under the walk: the next one says what is so.
@@ -175,7 +191,11 @@ fn walk(
         };
         return Ok(Err(Broken { seq: (reached.seq + 1).min(head.seq), problem }));
     }
-    Ok(Ok(count))
+    match from {
+        Some(_) => Ok(Ok(count)),
+        // Whether a removal explains that the first records are not there shows only at the end.
+        None => Ok(verifier.finish(Some(head)).map(|_| count)),
+    }
 }
 
 impl Verified {
@@ -264,6 +284,25 @@ mod tests {
         harm(&store, "DELETE FROM records WHERE seq > 15");
         assert_eq!(walked(&store, Some(&to)).unwrap_err().seq, 16);
         assert_eq!(walked(&store, None).unwrap_err().seq, 16);
+    }
+
+    #[test]
+    fn a_beginning_that_was_taken_away_is_found() {
+        let (_folder, store) = store(20);
+        harm(&store, "DELETE FROM records WHERE seq <= 5");
+        assert!(walked(&store, None).is_err());
+    }
+
+    #[test]
+    fn damage_is_told_from_what_cannot_be_read_now() {
+        let (folder, store) = store(20);
+        let head = store.head().clone();
+        let absent = walk(&folder.path().join("absent"), None, &head, || {}).unwrap_err();
+        assert!(!absent.is_damage(), "{absent}");
+        let garbage = folder.path().join("garbage");
+        fs::write(&garbage, [b'x'; 8192]).unwrap();
+        let damaged = walk(&garbage, None, &head, || {}).unwrap_err();
+        assert!(damaged.is_damage(), "{damaged}");
     }
 
     #[test]

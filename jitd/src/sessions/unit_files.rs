@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use tracing::warn;
 
 /// Where PID 1 looks for units (systemd.unit(5), "Unit File Load Path").
@@ -27,9 +28,9 @@ const FOLDERS: [&str; 12] = [
     "/run/systemd/generator.late",
 ];
 /// Units of ours, by their files: a link to /dev/null masks one.
-const UNITS: [&str; 3] = ["jitd.service", "jitd.socket", "jit.slice"];
-/// Folders of drop-ins that reach our units.
-const DROP_INS: [&str; 8] = [
+const UNITS: [&str; 4] = ["jitd.service", "jitd.socket", "jitd-operator.socket", "jit.slice"];
+/// Folders of drop-ins that reach our units; each name is cut at its dashes as well (systemd.unit(5)).
+const DROP_INS: [&str; 10] = [
     "scope.d",
     "jit-.scope.d",
     "slice.d",
@@ -38,7 +39,12 @@ const DROP_INS: [&str; 8] = [
     "jitd.service.d",
     "socket.d",
     "jitd.socket.d",
+    "jitd-.socket.d",
+    "jitd-operator.socket.d",
 ];
+
+/// A file is read up to here.
+const MAX_READ: u64 = 1 << 20;
 
 /// What is there: by path, what tells one content from another.
 pub(super) type Files = BTreeMap<PathBuf, String>;
@@ -81,21 +87,33 @@ fn note(files: &mut Files, path: PathBuf) {
     match fs::symlink_metadata(&path) {
         Ok(meta) => {
             let link = fs::read_link(&path).map_or(String::new(), |to| to.display().to_string());
-            let told = format!(
-                "{} {} {} {}.{:09} {}.{:09} {link}",
-                meta.ino(),
-                meta.mode(),
-                meta.size(),
-                meta.mtime(),
-                meta.mtime_nsec(),
-                meta.ctime(),
-                meta.ctime_nsec()
-            );
-            files.insert(path, told);
+            let content = match content(&path, &meta) {
+                Ok(content) => content,
+                Err(error) => return unreadable(files, path, &error),
+            };
+            files.insert(path, format!("{:o} {} {content} {link}", meta.mode(), meta.uid()));
         }
         Err(error) if is_nothing(&error) => {}
         Err(error) => unreadable(files, path, &error),
     }
+}
+
+/// The digest of a file. A package manager that writes the same content anew has changed nothing; what is too large for a
+/// unit is told by its inode, size and times.
+fn content(path: &Path, meta: &fs::Metadata) -> io::Result<String> {
+    if !meta.is_file() {
+        return Ok(String::new());
+    }
+    if meta.len() > MAX_READ {
+        let times = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
+        return Ok(format!("{} {} {times:?}", meta.ino(), meta.len()));
+    }
+    // Without waiting: a FIFO may be in its place by now.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_READ).read_to_end(&mut bytes)?;
+    Ok(hex::encode(Sha256::digest(&bytes)))
 }
 
 fn unreadable(files: &mut Files, path: PathBuf, error: &io::Error) {
@@ -137,6 +155,11 @@ mod tests {
         fs::write(&conf, "[Scope]\nRuntimeMaxSec=2000y\n").unwrap();
         let path = conf.display();
         assert_eq!(changes(&now, &look(root.path())), [format!("{path} is another")]);
+        // Unpacked anew, as by an upgrade of a package that ships it.
+        let (later, same) = (look(root.path()), fs::read(&conf).unwrap());
+        fs::write(conf.with_extension("dpkg-new"), same).unwrap();
+        fs::rename(conf.with_extension("dpkg-new"), &conf).unwrap();
+        assert!(changes(&later, &look(root.path())).is_empty());
         fs::remove_file(&conf).unwrap();
         assert_eq!(changes(&now, &look(root.path())), [format!("{path} is gone")]);
     }

@@ -2,7 +2,8 @@
 //! copy is known for one.
 //!
 //! The file is written when the records up to that head are on the disk, and not forced to the disk itself: after a power
-//! cut it may name an older head than the store has, never a later one.
+//! cut it may name an older head than the store has, never a later one. It is written over and never emptied first, so that
+//! neither a power cut nor a full disk leaves an empty file where a head was.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -40,6 +41,10 @@ impl KnownHead {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("{}: {error}", self.path.display())),
         };
+        // A file that was made just before a power cut; whoever could empty it could remove it too.
+        if text.is_empty() {
+            return Ok(None);
+        }
         match Remembered::parse(&text) {
             Some(remembered) => Ok(Some(remembered)),
             None => Err(format!("{} does not hold the head that jitd wrote into it", self.path.display())),
@@ -51,9 +56,8 @@ impl KnownHead {
     /// # Errors
     /// When it cannot be written; said once, until it could.
     pub fn keep(&mut self, head: &Head, at: WallTime) -> Result<(), String> {
-        // Heads grow, so each line is as long as the one before, or longer.
         let line = Remembered { head: head.clone(), at }.line();
-        let written = self.open().and_then(|file| file.write_all_at(line.as_bytes(), 0));
+        let written = self.open().and_then(|file| write_over(file, &line));
         let told = self.told;
         self.told = written.is_err();
         match written {
@@ -77,13 +81,18 @@ impl KnownHead {
             none => {
                 let mut options = OpenOptions::new();
                 options.write(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-                let file = options.open(&self.path)?;
-                // What an earlier, longer line has left would make this one unreadable.
-                file.set_len(0)?;
-                Ok(none.insert(file))
+                Ok(none.insert(options.open(&self.path)?))
             }
         }
     }
+}
+
+/// Writes a line over the one before, and takes away what that has more.
+fn write_over(file: &File, line: &str) -> io::Result<()> {
+    file.write_all_at(line.as_bytes(), 0)?;
+    // Heads grow, so this is for a store that was put back or begun anew.
+    let length = line.len() as u64;
+    if file.metadata()?.len() > length { file.set_len(length) } else { Ok(()) }
 }
 
 /// What is wrong with a store beside a head that this host remembers: it ends before that record, or has another one in
@@ -141,8 +150,14 @@ mod tests {
         assert_eq!(KnownHead::at(&path).read().unwrap(), Some(told));
         std::fs::write(&path, "jitd-head-v1 7\n").unwrap();
         assert!(KnownHead::at(&path).read().is_err());
-        // A smaller head than before, by a new daemon, leaves nothing of the longer line.
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(KnownHead::at(&path).read().unwrap(), None, "nothing of it got onto the disk");
+        // Opened, it holds what it held until another head is written over it.
+        known.keep(&head(123_456), WallTime(9)).unwrap();
         let mut anew = KnownHead::at(&path);
+        anew.open().unwrap();
+        assert_eq!(anew.read().unwrap().map(|known| known.head.seq), Some(123_456));
+        // A smaller head than before, by a new daemon, leaves nothing of the longer line.
         anew.keep(&head(1), WallTime(1)).unwrap();
         assert_eq!(anew.read().unwrap().map(|known| known.head.seq), Some(1));
     }

@@ -94,6 +94,21 @@ pub enum StoreError {
     Key(#[from] KeyFileError),
 }
 
+impl StoreError {
+    /// Whether what is in the store is damaged, as against a store that cannot be read now.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Sqlite { error, .. } => matches!(
+                error.sqlite_error_code(),
+                Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+            ),
+            Self::Row { .. } | Self::Damaged { .. } => true,
+            Self::Files(_) | Self::Newer { .. } | Self::Key(_) => false,
+        }
+    }
+}
+
 /// What a commit came to.
 #[derive(Debug)]
 pub struct Written {

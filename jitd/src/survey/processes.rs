@@ -251,11 +251,7 @@ impl Process {
         let for_others = RUN_FOR_OTHERS.iter().any(|name| name.trim_end_matches('@') == stem);
         let mut process = self;
         for _ in 0..64 {
-            let words = process.words();
-            let mut named = units.runs(file).iter();
-            if named
-                .any(|program| *program == process.exe || words.iter().take(3).any(|word| word == program))
-            {
+            if process.is_one_of(units.runs(file)) {
                 return true;
             }
             let above =
@@ -266,6 +262,19 @@ impl Process {
             }
         }
         false
+    }
+
+    /// Whether it runs one of these programs. What its command line says counts only where it is an interpreter at the
+    /// script that it was started for: anybody may name a program as an argument.
+    fn is_one_of(&self, programs: &BTreeMap<String, BTreeSet<String>>) -> bool {
+        // As the kernel says it of a file that was replaced, as by an upgrade.
+        let exe = self.exe.strip_suffix(" (deleted)").unwrap_or(&self.exe);
+        if programs.contains_key(exe) {
+            return true;
+        }
+        let words = self.words();
+        let script = words.iter().skip(1).find(|word| !word.starts_with('-'));
+        script.and_then(|script| programs.get(script)).is_some_and(|interpreters| interpreters.contains(exe))
     }
 
     fn words(&self) -> Vec<String> {
@@ -298,7 +307,7 @@ fn unit_of(cgroup: &str) -> Option<&str> {
 #[derive(Default)]
 struct Units {
     files: BTreeMap<String, Option<String>>,
-    runs: BTreeMap<String, BTreeSet<String>>,
+    runs: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl Units {
@@ -319,8 +328,8 @@ impl Units {
         found
     }
 
-    /// The programs that a unit's file and its drop-ins name.
-    fn runs(&mut self, file: &str) -> &BTreeSet<String> {
+    /// The programs that a unit's file and its drop-ins name, and of each that is a script what may be its interpreter.
+    fn runs(&mut self, file: &str) -> &BTreeMap<String, BTreeSet<String>> {
         self.runs.entry(file.to_owned()).or_insert_with(|| {
             let mut texts = vec![read(Path::new(file))];
             let name = file.rsplit_once('/').map_or(file, |(_, name)| name);
@@ -338,9 +347,51 @@ impl Units {
             let real =
                 programs.iter().filter_map(|path| Some(fs::canonicalize(path).ok()?.to_str()?.to_owned()));
             let real: Vec<String> = real.collect();
-            programs.into_iter().chain(real).collect()
+            let all = programs.into_iter().chain(real);
+            all.map(|path| {
+                let interpreters = interpreters_of(&read_beginning(Path::new(&path)));
+                (path, interpreters)
+            })
+            .collect()
         })
     }
+}
+
+/// What may run a script, by its first line (execve(2), "Interpreter scripts"), with links resolved; none where it is none.
+fn interpreters_of(beginning: &[u8]) -> BTreeSet<String> {
+    let line = beginning.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
+    let line = line.map(String::from_utf8_lossy).unwrap_or_default();
+    let mut words = line.split_whitespace();
+    let Some(first) = words.next() else { return BTreeSet::new() };
+    let named: Vec<String> = match first.rsplit('/').next() {
+        Some("env") => {
+            let name = words.find(|word| !word.starts_with('-') && !word.contains('='));
+            let folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+            folders
+                .iter()
+                .zip(std::iter::repeat(name))
+                .filter_map(|(at, name)| Some(format!("{at}/{}", name?)))
+                .collect()
+        }
+        _ => vec![first.to_owned()],
+    };
+    let real = named.iter().filter_map(|path| Some(fs::canonicalize(path).ok()?.to_str()?.to_owned()));
+    real.collect()
+}
+
+/// The first line of a file, and what else its first bytes hold; nothing of what is no plain file.
+fn read_beginning(path: &Path) -> Vec<u8> {
+    use std::io::Read;
+    /// As the kernel does (linux/binfmts.h, `BINPRM_BUF_SIZE`).
+    const BYTES: u64 = 256;
+    let mut bytes = Vec::new();
+    if fs::metadata(path).is_ok_and(|meta| meta.is_file())
+        && let Ok(file) = fs::File::open(path)
+    {
+        // What cannot be read has no interpreter, and so explains nothing.
+        let _ = file.take(BYTES).read_to_end(&mut bytes);
+    }
+    bytes
 }
 
 fn read(path: &Path) -> String {
@@ -418,6 +469,23 @@ mod tests {
         assert_eq!(unit_of("/system.slice/cron.service"), Some("cron.service"));
         assert_eq!(unit_of("/user.slice/user-1.slice/session-c7.scope"), Some("session-c7.scope"));
         assert_eq!(unit_of("/planted"), None);
+    }
+
+    #[test]
+    fn a_program_that_is_an_argument_only_is_not_run() {
+        let own = Process::read(std::process::id()).unwrap();
+        let of = |program: &str, interpreters: &[&str]| {
+            let interpreters = interpreters.iter().map(|path| (*path).to_owned()).collect();
+            own.is_one_of(&BTreeMap::from([(program.to_owned(), interpreters)]))
+        };
+        assert!(of(&own.exe, &[]));
+        let words = own.words();
+        // As with `tail -f /usr/sbin/cron` in cron's cgroup.
+        assert!(words.iter().filter(|word| **word != own.exe).all(|word| !of(word, &["/usr/bin/dash"])));
+        let shell = fs::canonicalize("/bin/sh").unwrap().to_str().unwrap().to_owned();
+        assert_eq!(interpreters_of(b"#!/bin/sh -e\nexit"), BTreeSet::from([shell.clone()]));
+        assert_eq!(interpreters_of(b"#! /usr/bin/env sh\n"), BTreeSet::from([shell]));
+        assert!(interpreters_of(b"\x7fELF#!/bin/sh\n").is_empty());
     }
 
     #[test]
