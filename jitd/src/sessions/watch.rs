@@ -523,14 +523,22 @@ impl Watch {
         let doomed = Doomed { scope, tag: self.tree.tag, main: self.session.main, due };
         let mut reaping = Reaping::new(manner);
         let mut first_signal = None;
+        let mut tries = 0_u32;
         loop {
             let report = reaper::end(&doomed, &mut reaping, &mut first_signal).await;
             if report.left == 0 {
                 return self.report(report).await;
             }
-            error!("session {} is not proven empty; {} left; trying again", self.session.id, report.left);
-            if self.engine.tell(Event::SessionStuck(self.session.id, report)).await.is_err() {
-                return;
+            tries = tries.saturating_add(1);
+            // What hangs on a disk for hours is told a dozen times, and not each second.
+            if tries.is_power_of_two() {
+                error!(
+                    "session {} is not proven empty at try {tries}; {} left; trying again",
+                    self.session.id, report.left
+                );
+                if self.engine.tell(Event::SessionStuck(self.session.id, report)).await.is_err() {
+                    return;
+                }
             }
             reaping.again(Manner::Kill);
             pause(TRY_AGAIN).await;
