@@ -59,10 +59,13 @@ fn a_login_opened_from_inside_a_window_lives_on_and_is_named() -> Result<()> {
     play(&Plan::new(Release::Trixie).with_debian(&["systemd-container"]), |host| {
         let grant = host.grant(DAVE, "ops", "30m")?;
         let mut dave = host.login(DAVE)?;
-        let shell = "setsid --fork sleep 4712 </dev/null >/dev/null 2>&1";
-        dave.run(&format!("sudo -n timeout 30 machinectl shell root@.host /bin/sh -c '{shell}'"))?.ok()?;
+        let shell = "trap \"\" HUP; exec sleep 4712";
+        dave.start(&format!("sudo -n machinectl shell root@.host /bin/sh -c '{shell}'"))?;
+        wait_until("the login is open", LIMIT, || {
+            Ok(host.root(&["pgrep", "--full", "--exact", "sleep 4712"])?.status == 0)
+        })?;
+        host.login(DAVE)?.run("jitctl release")?.ok()?;
         host.no_session_left(LIMIT)?;
-        dave.run("jitctl release")?.ok()?;
         let pid = pid_of(host, "sleep 4712")?;
         is_named(host, grant, &["sleep", &pid])?;
         host.root(&["kill", &pid])?.ok()?;
