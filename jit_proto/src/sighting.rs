@@ -111,7 +111,8 @@ pub fn read(line: &str) -> Line {
 fn from_text(line: &str) -> Option<Line> {
     let (before, rest) = line.split_once(" [jit@")?;
     if let Some((head, lead)) = traditional(before) {
-        let host = head.split_whitespace().next_back().unwrap_or_default();
+        let host =
+            head.split_whitespace().next_back().filter(|word| !is_time_of_day(word)).unwrap_or_default();
         return from_element(rest, host, lead.split([' ', ':']).next()?);
     }
     let mut words = before.split_whitespace().rev();
@@ -128,6 +129,14 @@ fn traditional(before: &str) -> Option<(&str, &str)> {
     let (pid, lead) = rest.split_once("]: ")?;
     let ours = (head.is_empty() || head.ends_with(' ')) && pid.bytes().all(|byte| byte.is_ascii_digit());
     (ours && !lead.starts_with("1 ")).then_some((head, lead))
+}
+
+/// The `hh:mm:ss` of a TIMESTAMP (RFC 3164, section 4.1.2). What comes by a local socket, and from journald, has no HOSTNAME
+/// behind it.
+fn is_time_of_day(word: &str) -> bool {
+    let mut parts = word.split(':');
+    let is_pair = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.by_ref().take(3).filter(|part| is_pair(part)).count() == 3 && parts.next().is_none()
 }
 
 /// A message without any head, as journald keeps it.
@@ -459,6 +468,26 @@ mod tests {
         let spoiled = r#"{"seq":3,"hash":"ab","seal":"cd","record":null,"line":"{\"v\":1"}"#;
         assert_eq!(read(spoiled), Line::Record(Sealed { line: "{\"v\":1".into(), ..record }));
     }
+
+    #[test]
+    fn a_message_from_a_local_socket_names_no_host() {
+        let host = |head: &str| {
+            let line = format!(
+                "{head}jitd[50]: access.denied user m [jit@32473 seq=\"3\" hash=\"{H}\" prev=\"{H}\"]"
+            );
+            match read(&line) {
+                Line::Sighting(sighting) => sighting.host,
+                other => format!("{other:?}"),
+            }
+        };
+        assert_eq!(host("<84>Nov 28 13:54:17 "), "");
+        assert_eq!(host("<84>Nov 28 13:54:17 web1 "), "web1");
+        assert_eq!(host("2026-11-28T13:54:17+00:00 fe80::1 "), "fe80::1");
+        assert_eq!(host("Nov 28 13:54:17 10:20:30:40 "), "10:20:30:40");
+        assert_eq!(host(""), "");
+    }
+
+    const H: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
 
     fn sighting(seq: u64) -> Sighting {
         let hash = |seq: u64| [u8::try_from(seq).unwrap(); 32];

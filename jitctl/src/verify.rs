@@ -415,12 +415,14 @@ impl Inputs {
         Ok(())
     }
 
-    /// Whether a message is of the host that was asked for; without one, all have to be of one.
+    /// Whether a message is of the host that was asked for; without one, all that name a host have to name the same one.
     fn is_of_the_host(&mut self, host: &str) -> Result<bool, Failure> {
         if !self.asked.is_empty() && !self.asked.iter().any(|asked| asked == host) {
             return Ok(false);
         }
-        self.hosts.insert(host.to_owned());
+        if !host.is_empty() {
+            self.hosts.insert(host.to_owned());
+        }
         if self.asked.is_empty() && self.hosts.len() > 1 {
             let hosts: Vec<String> = self.hosts.iter().map(|host| Escaped(host).to_string()).collect();
             let hosts = hosts.join(", ");
