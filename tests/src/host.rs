@@ -26,6 +26,9 @@ pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// Grace between SIGTERM and SIGKILL in the policy of the stories (`tests/host/jitd.toml`).
 pub const GRACE: Duration = Duration::from_secs(1);
 
+/// A record comes at once, but for those of a survey, which waits for the longest of its rests: half a minute and fifty times
+/// what the one before it took.
+const RECORD_LIMIT: Duration = Duration::from_secs(180);
 const SETTINGS: &str = include_str!("../host/jitd.toml");
 const ROLES: [(&str, &str); 3] = [
     ("ends.toml", include_str!("../host/roles.d/ends.toml")),
@@ -307,7 +310,7 @@ impl Host {
     /// When none comes.
     pub fn record(&self, event: &str, holds: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut found = None;
-        let waited = wait_until(&format!("an audit record {event}"), Duration::from_secs(10), || {
+        let waited = wait_until(&format!("an audit record {event}"), RECORD_LIMIT, || {
             found =
                 self.records()?.into_iter().rev().find(|record| record["event"] == event && holds(record));
             Ok(found.is_some())

@@ -10,7 +10,8 @@ use jit_tests::people::{ALICE, BOB, CAROL, DAVE};
 use jit_tests::plan::{Plan, Release};
 
 const LIMIT: Duration = Duration::from_secs(30);
-const SETTINGS: &str = "grace = \"1s\"\noperators = [\"@jit-operators\"]\nauditors = [\"@adm\"]\n";
+const SETTINGS: &str = "grace = \"1s\"\noperators = [\"@jit-operators\"]\nauditors = [\"@adm\"]\n\
+    approve_without_login = true\n";
 const ROLE: &str = "[role.ops]\nmembers = [\"dave\", \"alice\"]\ndefault_duration = \"30m\"\n\
     [role.ops.approval]\nfrom = [\"@leads\"]\n";
 
@@ -52,7 +53,7 @@ fn approvers_and_requester_hear_of_it_and_a_session_is_told_why_it_ends() -> Res
         let last = pending.as_array().and_then(|all| all.last()).map(|it| it["id"].to_string());
         let id = last.unwrap_or_default();
         host.root(&["jitctl", "show", &id])?.ok()?.says("@leads (bob, carol)")?;
-        bob.run(&format!("jitctl approve {id}"))?.ok()?;
+        bob.run(&format!("jitctl approve --yes {id}"))?.ok()?;
         dave.expect(&format!("jit: request {id} (ops) is approved"), LIMIT)?;
         // She who lets nobody write was told nothing, and neither was somebody whom it does not concern.
         for person in [&mut carol, &mut alice] {
