@@ -12,7 +12,6 @@ use jit_tests::people::{DAVE, OSCAR};
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
-/// A survey follows the last session after two seconds, and surveys take a fiftieth of one processor at most.
 /// A survey waits for the longest of its rests: half a minute and fifty times what the one before it took.
 const LIMIT: Duration = Duration::from_secs(180);
 
