@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// So many combining marks stand on one letter; more only paint over the lines around it.
-const MOST_MARKS: u8 = 4;
+const MAX_MARKS: u8 = 4;
 /// What stands for the rest of a text that was cut.
 const CUT: &str = "...";
 /// What an escape begins with.
@@ -178,7 +178,7 @@ impl Marks {
     /// Takes the next character; whether it is a mark where none belongs.
     fn are_misplaced_by(&mut self, c: char) -> bool {
         if !is_mark(c) {
-            self.room = if c.is_alphanumeric() { MOST_MARKS } else { 0 };
+            self.room = if c.is_alphanumeric() { MAX_MARKS } else { 0 };
             return false;
         }
         let misplaced = self.room == 0;

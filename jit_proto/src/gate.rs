@@ -20,7 +20,7 @@ pub const OUTCOME_ALLOWED: &str = "allowed";
 pub const OUTCOME_DENIED: &str = "denied";
 
 /// At most this many lines of an answer are shown.
-pub const MOST_LINES: usize = 16;
+pub const MAX_LINES: usize = 16;
 
 /// What the module says before its call, all at once: nothing a D-Bus client says here depends on what the server
 /// answers (D-Bus specification, "Authentication Protocol"). uid 0, in hex, is the effective uid of every program

@@ -12,11 +12,11 @@ use crate::moment::{WallTime, in_days, micros};
 use crate::record::{Event, Facts, Record};
 
 /// No retention is shorter, so that a slip of the pen costs nothing.
-pub const LEAST_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+pub const MIN_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A limit of size removes nothing younger, so that nobody pushes out what was just written by writing more.
-pub const LEAST_AGE: Duration = Duration::from_secs(24 * 3600);
+pub const MIN_AGE: Duration = Duration::from_secs(24 * 3600);
 /// No more is told than this.
-const MOST_DOUBTS: usize = 16;
+const MAX_DOUBTS: usize = 16;
 
 /// Which limit records were removed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ fn doubt(record: &Record) -> Option<String> {
     let retention = facts.retention_seconds.map(Duration::from_secs);
     let (limit, least) = match (facts.pruned_by.as_deref(), retention) {
         (Some(by), Some(retention)) if by == Limit::Age.word() => ("the retention it names", retention),
-        (Some(by), _) if by == Limit::Size.word() => ("a limit of size lets go", LEAST_AGE),
+        (Some(by), _) if by == Limit::Size.word() => ("a limit of size lets go", MIN_AGE),
         _ => return Some(format!("record {seq} does not say by which limit records were removed")),
     };
     if age < least {
@@ -82,8 +82,8 @@ fn doubt(record: &Record) -> Option<String> {
             "record {seq} says that records were removed which were {age} old, which is younger than {limit}: {least}"
         ));
     }
-    let short = retention.filter(|retention| *retention < LEAST_RETENTION)?;
-    let (short, least) = (in_days(short), in_days(LEAST_RETENTION));
+    let short = retention.filter(|retention| *retention < MIN_RETENTION)?;
+    let (short, least) = (in_days(short), in_days(MIN_RETENTION));
     Some(format!("record {seq} names a retention of {short}, and jitd takes none below {least}"))
 }
 
@@ -123,7 +123,7 @@ impl RemovalWalk {
                 last.seq, last.to
             ));
         }
-        self.doubts.extend(doubt(&record).filter(|_| self.doubts.len() < MOST_DOUBTS));
+        self.doubts.extend(doubt(&record).filter(|_| self.doubts.len() < MAX_DOUBTS));
         self.removals.push(removal);
         Ok(())
     }

@@ -7,7 +7,7 @@ use jit_proto::names::error;
 use jit_proto::record::Record;
 use jit_proto::search::Filter;
 
-use crate::call::{Daemon, MOST_RECORDS};
+use crate::call::{Daemon, MAX_RECORDS};
 use crate::failure::{Exit, Failure, tame};
 use crate::near::near;
 use crate::output::Output;
@@ -138,7 +138,7 @@ async fn occurs(daemon: &Daemon, filter: &Filter, walked: bool) -> Result<bool, 
 /// Names like this one that the record has. What cannot be asked suggests nothing.
 async fn nearest(daemon: &Daemon, kind: Kind, name: &str) -> Vec<String> {
     let mut known: BTreeSet<String> = BTreeSet::new();
-    for stored in daemon.read(0, MOST_RECORDS).await.unwrap_or_default() {
+    for stored in daemon.read(0, MAX_RECORDS).await.unwrap_or_default() {
         let Ok(record) = serde_json::from_str::<Record>(&stored.line) else { continue };
         match kind {
             Kind::User => known.extend(record.facts.user.into_iter().chain(record.facts.actor)),

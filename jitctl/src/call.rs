@@ -37,7 +37,7 @@ const PONG_WITHIN: Duration = Duration::from_secs(2);
 const HOPS: u32 = 10;
 
 /// Most records that one `Read` answers with.
-pub(crate) const MOST_RECORDS: u64 = 1000;
+pub(crate) const MAX_RECORDS: u64 = 1000;
 
 /// A request and the grant that came of it, as `Show` answers; either may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,12 +241,12 @@ impl Daemon {
         view("PolicyShow", self.manage("PolicyShow", &()).await?)
     }
 
-    /// Records from a number on, or the last ones if that is 0; at most [`MOST_RECORDS`].
+    /// Records from a number on, or the last ones if that is 0; at most [`MAX_RECORDS`].
     pub(crate) async fn read(&self, from: u64, limit: u64) -> Result<Vec<RecordView>, Failure> {
         views("Read", self.call(AUDIT_INTERFACE, "Read", &(from, limit)).await?)
     }
 
-    /// Records that match, from a number on, or the last ones if that is 0; at most [`MOST_RECORDS`].
+    /// Records that match, from a number on, or the last ones if that is 0; at most [`MAX_RECORDS`].
     pub(crate) async fn search(
         &self,
         filter: &Filter,

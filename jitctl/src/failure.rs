@@ -8,8 +8,8 @@ use jit_proto::names::error;
 use zbus::DBusError;
 
 /// What clap says has at most so many lines, and each at most so many characters: it quotes what was typed.
-const MOST_LINES: usize = 40;
-const MOST_ECHOED: usize = 1000;
+const MAX_LINES: usize = 40;
+const MAX_ECHOED: usize = 1000;
 
 /// How a run ends; the numbers are part of the interface (jitctl(1), EXIT STATUS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub(crate) fn usage(found: &clap::Error) -> Failure {
         .unwrap_or(&said)
         .trim_end()
         .lines()
-        .take(MOST_LINES)
+        .take(MAX_LINES)
         .map(tame)
         .map(short)
         .collect();
@@ -179,7 +179,7 @@ fn exit_of(name: &str) -> Exit {
 
 /// What somebody has typed is told again, but not 100 kB of it.
 fn short(mut line: String) -> String {
-    if let Some((end, _)) = line.char_indices().nth(MOST_ECHOED) {
+    if let Some((end, _)) = line.char_indices().nth(MAX_ECHOED) {
         line.truncate(end);
         line.push_str("...");
     }

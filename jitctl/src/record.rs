@@ -13,7 +13,7 @@ use jit_proto::search::Filter;
 use jit_proto::view::RecordView;
 
 use crate::args::{ExportArgs, ExportFormat, FollowArgs, SearchArgs};
-use crate::call::{Daemon, MOST_RECORDS};
+use crate::call::{Daemon, MAX_RECORDS};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::wait::{Absence, Watch};
@@ -29,7 +29,7 @@ pub(crate) async fn show(last: Option<u64>, from: Option<u64>, output: &Output) 
         (Some(from), most) => (from, most),
         (None, last) => {
             let last = last.unwrap_or(RECORDS_SHOWN);
-            if last <= MOST_RECORDS {
+            if last <= MAX_RECORDS {
                 let records = daemon.read(0, last).await?;
                 if records.is_empty() {
                     output.talk("there is no audit record yet");
@@ -46,7 +46,7 @@ pub(crate) async fn show(last: Option<u64>, from: Option<u64>, output: &Output) 
     let mut left = most.unwrap_or(u64::MAX);
     let mut none = true;
     while left > 0 && !output.is_reader_gone() {
-        let records = daemon.read(next, left.min(MOST_RECORDS)).await?;
+        let records = daemon.read(next, left.min(MAX_RECORDS)).await?;
         let Some(end) = end_of(&records, next) else { break };
         print(&records, output)?;
         none = false;
@@ -123,7 +123,7 @@ async fn tell_beginning(
 async fn last_of(daemon: &Daemon, mut filter: Filter, limit: u64) -> Result<Vec<RecordView>, Failure> {
     let mut found: Vec<RecordView> = Vec::new();
     while (found.len() as u64) < limit {
-        let wanted = (limit - found.len() as u64).min(MOST_RECORDS);
+        let wanted = (limit - found.len() as u64).min(MAX_RECORDS);
         let mut page = daemon.search(&filter, 0, wanted).await?;
         let Some(first) = page.first().map(|record| record.seq) else { break };
         // Records whose numbers do not lead on would make this loop run for ever.
@@ -158,9 +158,9 @@ impl<'a> Pages<'a> {
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<RecordView>>, Failure> {
         let everything = self.filter == Filter::default();
         let page = if everything {
-            self.daemon.read(self.next, MOST_RECORDS).await?
+            self.daemon.read(self.next, MAX_RECORDS).await?
         } else {
-            self.daemon.search(&self.filter, self.next, MOST_RECORDS).await?
+            self.daemon.search(&self.filter, self.next, MAX_RECORDS).await?
         };
         let Some(end) = end_of(&page, self.next) else { return Ok(None) };
         self.next = end.saturating_add(1);
@@ -201,7 +201,7 @@ pub(crate) async fn follow(args: FollowArgs, output: &Output) -> Result<Exit, Fa
     }
     let mut absence = Absence::default();
     while !output.is_reader_gone() {
-        match daemon.read(next, MOST_RECORDS).await {
+        match daemon.read(next, MAX_RECORDS).await {
             Ok(page) => {
                 if absence.ends(output) {
                     // What it has after a restart may be another record, put back from a copy.

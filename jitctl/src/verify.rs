@@ -20,7 +20,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::args::VerifyArgs;
-use crate::call::{Daemon, MOST_RECORDS};
+use crate::call::{Daemon, MAX_RECORDS};
 use crate::clock;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
@@ -521,7 +521,7 @@ async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Found) -> Resul
     let mut verifier = Verifier::default().with_keys(keys.to_vec()).knowing(known);
     let mut next = 1;
     loop {
-        let page = daemon.read(next, MOST_RECORDS).await?;
+        let page = daemon.read(next, MAX_RECORDS).await?;
         for record in &page {
             let seal = (!record.seal.is_empty()).then_some(record.seal.as_str());
             let stored = Stored { seq: record.seq, hash: &record.hash, seal, line: &record.line };

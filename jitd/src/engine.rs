@@ -30,14 +30,14 @@ use crate::survey::ToSurveyor;
 use crate::terminal;
 
 /// This many events at most share one transaction.
-const MOST_IN_A_BATCH: usize = 128;
+const MAX_BATCH: usize = 128;
 /// After a commit that failed, what is due is tried again this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Records and changes are told to the sinks, to the surveyor and to the bus so long after the first of them, or a little
 /// later: a sudo that runs nothing is over by then, and those who are woken for it were measured to cost it 1.5 %. Whoever
 /// became root by it needs most of that to get there; what they could stop is in the store and on the disk.
-pub const LEISURE: Duration = Duration::from_millis(10);
+pub const NOTIFY_DELAY: Duration = Duration::from_millis(10);
 
 /// A call waits so long for what another module moved to be moved back.
 const GATHER_LIMIT: Duration = Duration::from_secs(1);
@@ -371,7 +371,7 @@ impl Engine {
                         break;
                     }
                 }
-                if batch.len() < MOST_IN_A_BATCH {
+                if batch.len() < MAX_BATCH {
                     message = inbox.try_recv().ok();
                 }
             }
@@ -414,7 +414,7 @@ impl Engine {
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Option<Message> {
         while let Some(since) = self.later.since {
             // Nothing is decided by this clock.
-            match tokio::time::timeout_at(since + LEISURE, inbox.recv()).await {
+            match tokio::time::timeout_at(since + NOTIFY_DELAY, inbox.recv()).await {
                 Ok(message) => return message,
                 Err(_) => self.tell(),
             }
@@ -547,7 +547,7 @@ impl Engine {
         let Later { records, changes, surveys, .. } = &self.later;
         let nothing = records.is_empty() && changes.is_empty() && surveys.is_empty();
         self.later.since = (!nothing).then(|| self.later.since.unwrap_or_else(Instant::now));
-        if self.later.since.is_some_and(|since| since.elapsed() >= LEISURE) {
+        if self.later.since.is_some_and(|since| since.elapsed() >= NOTIFY_DELAY) {
             self.tell();
         }
     }

@@ -20,10 +20,10 @@ use crate::core::ledger::MainProcess;
 /// What an id of the kernel's audit says when it is not set.
 const UNSET: u32 = u32::MAX;
 /// More of a command line is not kept.
-const MOST_ARGV_BYTES: u64 = 4096;
+const MAX_ARGV_BYTES: u64 = 4096;
 
 /// As much of a command line is named in a list of processes, in characters.
-const MOST_NAMED_ARGV: usize = 160;
+const MAX_NAMED_ARGV: usize = 160;
 
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -327,7 +327,7 @@ pub fn describe(main: MainProcess) -> String {
     let unknown = || "?".to_owned();
     let cgroup = cgroup_of(pid).ok().flatten().unwrap_or_else(unknown);
     let exe = exe_of(pid).unwrap_or_else(unknown);
-    let argv = argv_of(pid).map_or_else(|_| unknown(), |(argv, _)| words(first_of(&argv, MOST_NAMED_ARGV)));
+    let argv = argv_of(pid).map_or_else(|_| unknown(), |(argv, _)| words(first_of(&argv, MAX_NAMED_ARGV)));
     let (cgroup, exe) = (word(&cgroup), word(&exe));
     format!("{pid} {} {} {cgroup} {exe} {argv}", main.start, uid.unwrap_or_else(unknown))
 }
@@ -403,9 +403,9 @@ pub fn start_of(pid: u32) -> io::Result<u64> {
 
 fn argv_of(pid: u32) -> io::Result<(Vec<String>, bool)> {
     let mut bytes = Vec::with_capacity(512);
-    fs::File::open(format!("/proc/{pid}/cmdline"))?.take(MOST_ARGV_BYTES + 1).read_to_end(&mut bytes)?;
-    let cut = bytes.len() as u64 > MOST_ARGV_BYTES;
-    bytes.truncate(usize::try_from(MOST_ARGV_BYTES).unwrap_or(usize::MAX));
+    fs::File::open(format!("/proc/{pid}/cmdline"))?.take(MAX_ARGV_BYTES + 1).read_to_end(&mut bytes)?;
+    let cut = bytes.len() as u64 > MAX_ARGV_BYTES;
+    bytes.truncate(usize::try_from(MAX_ARGV_BYTES).unwrap_or(usize::MAX));
     if bytes.last() == Some(&0) {
         bytes.pop();
     }
@@ -471,9 +471,9 @@ mod tests {
     #[test]
     fn no_command_line_looks_like_another_process() {
         let argv = ["sh".to_owned(), "x; 1 1 0 /init.scope".to_owned(), "y".repeat(200), "z".to_owned()];
-        let shown = words(first_of(&argv, MOST_NAMED_ARGV));
+        let shown = words(first_of(&argv, MAX_NAMED_ARGV));
         assert!(shown.starts_with("sh 'x; 1 1 0 /init.scope' yyy"), "{shown}");
-        assert_eq!(shown.len(), MOST_NAMED_ARGV + 2);
+        assert_eq!(shown.len(), MAX_NAMED_ARGV + 2);
     }
 
     #[test]

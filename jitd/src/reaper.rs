@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::clock::boot_now;
 use crate::core::event::EndReport;
 use crate::core::ledger::MainProcess;
-use crate::core::reaping::{Act, Found, MOST_NAMED, Reaping, Seen, Sent};
+use crate::core::reaping::{Act, Found, MAX_NAMED, Reaping, Seen, Sent};
 use crate::process;
 use crate::sessions::cgroup::Scope;
 
@@ -21,7 +21,7 @@ const FREEZE_LIMIT: Duration = Duration::from_millis(250);
 const DEATH_LIMIT: Duration = Duration::from_millis(500);
 
 /// So few processes are looked at in less time than it takes to have another thread do it.
-const FEW: usize = 8;
+const INLINE_LIMIT: usize = 8;
 
 /// What is to end.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ pub async fn end(doomed: &Doomed, reaping: &mut Reaping, first_signal: &mut Opti
             }
             Act::List => listed(doomed).await.map_or(Seen::Unknown, Seen::Listed),
             Act::Signal(signals) => {
-                if signals.len() <= FEW {
+                if signals.len() <= INLINE_LIMIT {
                     send(&signals);
                 } else {
                     blocking(move || send(&signals)).await;
@@ -116,11 +116,11 @@ fn thaw(scope: &Scope) {
 /// What is in the scopes; `None` where that cannot be told.
 async fn listed(doomed: &Doomed) -> Option<Vec<Found>> {
     let look_at_all = |pids: Vec<u32>| -> io::Result<Vec<Found>> {
-        let found = pids.into_iter().enumerate().map(|(nth, pid)| look_at(pid, nth < MOST_NAMED));
+        let found = pids.into_iter().enumerate().map(|(nth, pid)| look_at(pid, nth < MAX_NAMED));
         found.filter_map(Result::transpose).collect()
     };
     let found = match doomed.scope.all_pids() {
-        Ok(pids) if pids.len() <= FEW => look_at_all(pids),
+        Ok(pids) if pids.len() <= INLINE_LIMIT => look_at_all(pids),
         Ok(pids) => blocking(move || look_at_all(pids)).await?,
         Err(error) => Err(error),
     };

@@ -25,7 +25,7 @@ const LIBRARIES: [&str; 3] = ["/usr/lib", "/usr/lib64", "/lib"];
 const PROGRAMS: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
 const MODULE: &str = "pam_jit.so";
 /// Files that include one another end somewhere.
-const MOST_INCLUDED: u32 = 16;
+const MAX_INCLUDE_DEPTH: u32 = 16;
 
 /// What is wrong with the stack of a service, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl Stacks {
             let found = match self.read(&service) {
                 Ok((file, text)) => stages
                     .iter()
-                    .try_for_each(|stage| self.first(&file, &text, stage, MOST_INCLUDED))
+                    .try_for_each(|stage| self.first(&file, &text, stage, MAX_INCLUDE_DEPTH))
                     .and(if module { Ok(()) } else { Err(of_file(file, format!("{MODULE} is not there"))) }),
                 // A program that is not installed elevates nobody; one without a stack of its own goes by another.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match self.has_program(&service) {

@@ -88,7 +88,7 @@ pub(crate) enum Unanswered {
 }
 
 /// Largest body of an answer that is looked at, in bytes.
-const LONGEST_ANSWER: usize = 64 * 1024;
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// A way to the daemon, for one question.
 pub(crate) enum Way {
@@ -174,7 +174,7 @@ async fn connect_to_the_bus() -> Result<Connection, Unanswered> {
 /// Reads an answer; whatever is not exactly as agreed is no answer.
 fn read(reply: &Message) -> Result<Answer, Unanswered> {
     let body = reply.body();
-    if body.len() > LONGEST_ANSWER {
+    if body.len() > MAX_ANSWER_BYTES {
         return Err(Unanswered::Nonsense(format!("{} bytes", body.len())));
     }
     let (outcome, text, _more): (String, Vec<String>, HashMap<String, OwnedVariant>) =
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn an_answer_beyond_all_measure_is_no_answer() {
-        let text = vec!["x".repeat(LONGEST_ANSWER)];
+        let text = vec!["x".repeat(MAX_ANSWER_BYTES)];
         assert!(matches!(read(&reply(&("allowed", text, more()))), Err(Unanswered::Nonsense(_))));
     }
 }

@@ -25,7 +25,7 @@ use zbus::wire::NATIVE_ENDIAN;
 use zbus::wire::serialized::{Context, Data};
 
 /// Largest answer that is read, in bytes.
-const LONGEST: usize = 128 * 1024;
+const MAX_REPLY_BYTES: usize = 128 * 1024;
 
 /// A connection that was dropped before the question was taken is made anew, so often at most.
 const TRIES: u32 = 3;
@@ -134,7 +134,8 @@ fn whole(come: &[u8]) -> Result<Option<usize>, Unanswered> {
         return Err(Unanswered::Nonsense("it does not take the D-Bus handshake".to_owned()));
     }
     let Some(begun) = come.get(TAKEN.len()..) else { return Ok(None) };
-    let length = message_length(begun, LONGEST).map_err(|why| Unanswered::Nonsense(why.to_owned()))?;
+    let length =
+        message_length(begun, MAX_REPLY_BYTES).map_err(|why| Unanswered::Nonsense(why.to_owned()))?;
     let Some(length) = length.map(|length| TAKEN.len() + length) else { return Ok(None) };
     if come.len() > length {
         return Err(Unanswered::Nonsense("more than one answer".to_owned()));

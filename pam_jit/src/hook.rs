@@ -219,7 +219,7 @@ struct Items {
 }
 
 /// Longest item that is sent, in bytes. Names are at most 256 (`LOGIN_NAME_MAX`), terminals a path.
-const LONGEST_ITEM: usize = 1024;
+const MAX_ITEM_BYTES: usize = 1024;
 
 impl Items {
     fn read(pamh: &PamHandle) -> Self {
@@ -240,7 +240,7 @@ impl Items {
 fn item<'a, T: Item<'a> + Deref<Target = &'a CStr>>(pamh: &'a PamHandle) -> String {
     let Ok(Some(item)) = pamh.get_item::<T>() else { return String::new() };
     let bytes = item.to_bytes();
-    String::from_utf8_lossy(&bytes[..bytes.len().min(LONGEST_ITEM)]).into_owned()
+    String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_ITEM_BYTES)]).into_owned()
 }
 
 /// Whether a session is root's own doing: real uid 0, and nobody else named as the one who asks. Under sudoedit the

@@ -43,9 +43,9 @@ pub(crate) struct Options {
 /// Default of `timeout=`.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Below this a busy host would refuse people for being busy.
-const LEAST_TIMEOUT: Duration = Duration::from_millis(100);
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 /// Above this a caller would take sudo for dead.
-const MOST_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why a line is not accepted; the text names the option as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -151,7 +151,7 @@ fn timeout_of(text: &str) -> Option<Duration> {
         return None;
     }
     let timeout = unit(digits.parse().ok()?);
-    (LEAST_TIMEOUT..=MOST_TIMEOUT).contains(&timeout).then_some(timeout)
+    (MIN_TIMEOUT..=MAX_TIMEOUT).contains(&timeout).then_some(timeout)
 }
 
 #[cfg(test)]

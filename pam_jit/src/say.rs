@@ -11,9 +11,9 @@ use pam::module::PamHandle;
 use std::os::unix::net::UnixDatagram;
 
 /// Longest line that is shown, in bytes.
-const LONGEST_LINE: usize = 512;
+const MAX_LINE_BYTES: usize = 512;
 /// Longest line for the system log, in bytes; what RFC 3164 allows.
-const LONGEST_LOG_LINE: usize = 1024;
+const MAX_LOG_LINE_BYTES: usize = 1024;
 const SYSLOG_SOCKET: &str = "/dev/log";
 /// `LOG_AUTHPRIV` of syslog(3).
 const FACILITY: u8 = 10;
@@ -33,8 +33,8 @@ pub(crate) enum Severity {
 /// by itself ("a password is required") misleads.
 pub(crate) fn show<L: AsRef<str>>(pamh: &PamHandle, lines: &[L]) {
     let Ok(Some(conversation)) = pamh.get_item::<Conv<'_>>() else { return };
-    for line in lines.iter().take(gate::MOST_LINES) {
-        if conversation.send(PAM_ERROR_MSG, &cut(line.as_ref(), LONGEST_LINE)).is_err() {
+    for line in lines.iter().take(gate::MAX_LINES) {
+        if conversation.send(PAM_ERROR_MSG, &cut(line.as_ref(), MAX_LINE_BYTES)).is_err() {
             return;
         }
     }
@@ -51,7 +51,7 @@ pub(crate) fn log(severity: Severity, service: &str, stage: Stage, text: &str) {
 
 fn log_line(severity: Severity, service: &str, stage: Stage, text: &str) -> String {
     let priority = FACILITY * 8 + severity as u8;
-    format!("<{priority}>pam_jit({}:{stage}): {}", cut(service, 64), cut(text, LONGEST_LOG_LINE - 128))
+    format!("<{priority}>pam_jit({}:{stage}): {}", cut(service, 64), cut(text, MAX_LOG_LINE_BYTES - 128))
 }
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(log_line(Severity::Err, "su", Stage::Session, "x"), "<83>pam_jit(su:session): x");
         assert!(
             log_line(Severity::Debug, &"s".repeat(999), Stage::Auth, &"t".repeat(9999)).len()
-                <= LONGEST_LOG_LINE
+                <= MAX_LOG_LINE_BYTES
         );
     }
 }

@@ -9,7 +9,7 @@ use super::html::safe;
 
 const HOUR: u64 = 3_600_000_000;
 /// More columns than this are gathered into wider ones.
-const MOST_COLUMNS: usize = 62;
+const MAX_COLUMNS: usize = 62;
 /// A bar that is so many times as long as the common ones is cut.
 const MAX_RATIO: u64 = 5;
 /// Width of a digit, of the 11 pixels high text of the page's style.
@@ -46,7 +46,7 @@ pub(super) fn over_time(moments: &[Moment], (since, until): (u64, u64)) -> (Vec<
     if until > since && units.last() != Some(&last) {
         units.push(last);
     }
-    let width = units.len().div_ceil(MOST_COLUMNS).max(1);
+    let width = units.len().div_ceil(MAX_COLUMNS).max(1);
     let mut columns: Vec<Column> = units
         .chunks(width)
         .map(|units| Column { label: units.first().cloned().unwrap_or_default(), allowed: 0, denied: 0 })
@@ -276,7 +276,7 @@ mod tests {
             let until = since + hours * HOUR;
             let moments = moments((0..97).map(|n| since + n * (until - since) / 97));
             let (columns, _) = over_time(&moments, (since, until));
-            assert!(columns.len() <= MOST_COLUMNS && !columns.is_empty(), "{hours}");
+            assert!(columns.len() <= MAX_COLUMNS && !columns.is_empty(), "{hours}");
             assert_eq!(columns.iter().map(|c| c.allowed + c.denied).sum::<u64>(), 97, "{hours} hours");
             assert_eq!(by_hour(&moments).iter().map(|c| c.allowed + c.denied).sum::<u64>(), 97);
         }

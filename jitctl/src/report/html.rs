@@ -13,7 +13,7 @@ const STYLE: &str = include_str!("style.css");
 /// What the page may do: show itself. Whoever put something into it by a way we have not thought of still runs nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 /// Bars of a chart.
-const MOST_BARS: usize = 10;
+const MAX_BARS: usize = 10;
 /// A table with more rows is folded.
 const MAX_OPEN_ROWS: usize = 30;
 /// With more windows than this, they are folded, and gathered by person.
@@ -219,8 +219,8 @@ fn charts(page: &mut Page, report: &Report) {
 /// The longest bars first; what does not fit is gathered in a last one.
 fn most(mut rows: Vec<(String, [u64; 2])>) -> Vec<(String, [u64; 2])> {
     rows.sort_by(|a, b| b.1.iter().sum::<u64>().cmp(&a.1.iter().sum()).then_with(|| a.0.cmp(&b.0)));
-    if rows.len() > MOST_BARS {
-        let rest = rows.split_off(MOST_BARS - 1);
+    if rows.len() > MAX_BARS {
+        let rest = rows.split_off(MAX_BARS - 1);
         let sum = |kind: usize| rest.iter().map(|(_, counts)| counts[kind]).sum();
         rows.push((format!("{} others", rest.len()), [sum(0), sum(1)]));
     }

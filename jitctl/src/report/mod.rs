@@ -46,7 +46,7 @@ pub(crate) use standing::{said_by, sudoers_names};
 /// The period's records are read one and all: what somebody did to the index hides nothing from the report.
 const WALK: Option<bool> = Some(true);
 /// No window is longer than this, so that one that was open when the period began started no earlier.
-const LONGEST_WINDOW: u64 = 366 * 86_400_000_000;
+const MAX_WINDOW: u64 = 366 * 86_400_000_000;
 
 /// `report`.
 pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Failure> {
@@ -115,7 +115,7 @@ async fn context(daemon: &Daemon, records: &[RecordView], since: u64) -> Result<
     let mut wanted: BTreeSet<u64> = parsed.iter().filter_map(|record| record.facts.grant).collect();
     let earlier = Filter {
         event: Some(Event::GrantStarted.name().to_owned()),
-        ..period(since.saturating_sub(LONGEST_WINDOW), since)
+        ..period(since.saturating_sub(MAX_WINDOW), since)
     };
     for record in Pages::of(daemon, earlier, 1).all().await?.iter().filter_map(parse) {
         let end = record.facts.until.as_deref().and_then(WallTime::from_rfc3339);

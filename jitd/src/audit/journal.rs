@@ -14,13 +14,13 @@ use serde_json::Value;
 
 use super::in_flight::Receiver;
 use super::outbox::{Carrier, Stopped};
-use super::syslog::LONGEST_SEND;
+use super::syslog::MAX_SEND_TIME;
 use super::{Heartbeat, SinkSettings, syslog_line};
 
 /// Where journald listens (systemd-journald.service(8)).
 const SOCKET: &str = "/run/systemd/journal/socket";
 /// A value longer than this is cut; the store keeps it whole.
-const MOST_VALUE_BYTES: usize = 16 * 1024;
+const MAX_VALUE_BYTES: usize = 16 * 1024;
 /// authpriv (RFC 5424 section 6.2.1).
 const FACILITY: &str = "10";
 
@@ -75,7 +75,7 @@ fn connect() -> std::io::Result<(UnixDatagram, Receiver)> {
     let receiver = Receiver::at(Path::new(SOCKET))?;
     let socket = UnixDatagram::unbound()?;
     socket.connect(SOCKET)?;
-    socket.set_write_timeout(Some(LONGEST_SEND))?;
+    socket.set_write_timeout(Some(MAX_SEND_TIME))?;
     Ok((socket, receiver))
 }
 
@@ -121,7 +121,7 @@ fn entry(sealed: &Sealed, for_syslog: Option<(u32, bool)>) -> Vec<u8> {
     let text = match (for_syslog, &record) {
         (Some((enterprise, _)), record) => syslog_line::text(enterprise, sealed, record.as_ref()),
         // Without a bracket of its own: no text in it looks like structured data of ours.
-        (None, Some(record)) => message::lead(record, MOST_VALUE_BYTES),
+        (None, Some(record)) => message::lead(record, MAX_VALUE_BYTES),
         (None, None) => "a stored record cannot be read".to_owned(),
     };
     match record {
@@ -179,8 +179,8 @@ impl Fields {
 
     /// The form with a length takes any value, so that no value can look like another field.
     fn put(&mut self, name: &str, value: &str) {
-        let end = value.char_indices().map(|(at, _)| at).take_while(|at| *at <= MOST_VALUE_BYTES).last();
-        let value = if value.len() <= MOST_VALUE_BYTES { value } else { &value[..end.unwrap_or(0)] };
+        let end = value.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_VALUE_BYTES).last();
+        let value = if value.len() <= MAX_VALUE_BYTES { value } else { &value[..end.unwrap_or(0)] };
         self.0.extend_from_slice(name.as_bytes());
         self.0.push(b'\n');
         self.0.extend_from_slice(&(value.len() as u64).to_le_bytes());
@@ -222,7 +222,7 @@ mod tests {
         let facts = Facts {
             user: Some("alice".into()),
             reason: Some("x\nMESSAGE_ID=0\nJIT_USER=mallory\x1b[2J".into()),
-            argv: Some(vec!["sh".into(), "y".repeat(3 * MOST_VALUE_BYTES)]),
+            argv: Some(vec!["sh".into(), "y".repeat(3 * MAX_VALUE_BYTES)]),
             pid: Some(7),
             ..Facts::default()
         };
@@ -241,7 +241,7 @@ mod tests {
         is("MESSAGE_ID", &message_id::of("access.denied"));
         is("JIT_REASON", "x\nMESSAGE_ID=0\nJIT_USER=mallory\x1b[2J");
         assert!(!fields["MESSAGE"].chars().any(jit_proto::escape::is_unsafe));
-        assert_eq!(fields["JIT_ARGV"].len(), MOST_VALUE_BYTES);
+        assert_eq!(fields["JIT_ARGV"].len(), MAX_VALUE_BYTES);
         // The message that is the syslog daemon's as well is one line, with or without the fields.
         for whole in [true, false] {
             let both = parse(&entry(&sealed, Some((32473, whole))));

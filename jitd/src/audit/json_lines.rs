@@ -22,7 +22,7 @@ const PATH: &str = "/var/log/jitd/audit.jsonl";
 const MODE: u32 = 0o640;
 
 /// So much of the end of a file is looked through for records that come again: more than is ever under way.
-const MOST_TAIL_BYTES: u64 = 1 << 20;
+const MAX_TAIL_BYTES: u64 = 1 << 20;
 
 /// Writes the file.
 pub(super) struct JsonLines {
@@ -75,7 +75,7 @@ impl JsonLines {
     /// The records at the end of the files.
     fn tail(&self) -> BTreeSet<(u64, String)> {
         let mut found = BTreeSet::new();
-        let mut room = MOST_TAIL_BYTES;
+        let mut room = MAX_TAIL_BYTES;
         for number in 0..=self.keep {
             let path = if number == 0 { self.path.clone() } else { self.older(number) };
             let mut end = Vec::new();

@@ -17,11 +17,11 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use tracing::{info, warn};
 
 /// Events that wait; more are left out, since the record has them.
-const MOST_WAITING: usize = 1024;
+const MAX_WAITING: usize = 1024;
 /// The kernel answers at once, or waits for room in its backlog for as long as `auditctl --backlog_wait_time` says.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// `AUDIT_MESSAGE_TEXT_MAX` of linux/audit.h is 8,560; no text of ours comes near it.
-const MOST_VALUE_BYTES: usize = 256;
+const MAX_VALUE_BYTES: usize = 256;
 
 // linux/netlink.h
 const HEADER: usize = 16;
@@ -51,7 +51,7 @@ impl Teller {
     /// # Errors
     /// When no thread can be started.
     pub(super) fn start() -> io::Result<Self> {
-        let (sender, inbox) = mpsc::sync_channel(MOST_WAITING);
+        let (sender, inbox) = mpsc::sync_channel(MAX_WAITING);
         thread::Builder::new().name("audit-linux".into()).spawn(move || tell_all(&inbox))?;
         Ok(Self { sender })
     }
@@ -166,7 +166,7 @@ fn encoded(value: &str) -> String {
     let end = value
         .char_indices()
         .map(|(at, c)| at + c.len_utf8())
-        .take_while(|end| *end <= MOST_VALUE_BYTES)
+        .take_while(|end| *end <= MAX_VALUE_BYTES)
         .last();
     let value = &value[..end.unwrap_or(0)];
     let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'');

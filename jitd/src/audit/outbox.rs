@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Records that tell of no decision wait so long for more to be sent with.
 const GATHER: Duration = Duration::from_millis(50);
 /// More of them are not gathered.
-const MOST_GATHERED: usize = 64;
+const MAX_GATHERED: usize = 64;
 /// Records read at a time.
 const PAGE: u64 = 256;
 /// Whether the receiver has read what was sent is looked at again so much later, and then at growing intervals.
@@ -186,7 +186,7 @@ impl Sink {
                     while let Ok(message) = inbox.try_recv() {
                         at_once |= self.hear(message);
                     }
-                    gathering = !at_once && self.trouble.is_none() && self.fresh.len() < MOST_GATHERED;
+                    gathering = !at_once && self.trouble.is_none() && self.fresh.len() < MAX_GATHERED;
                     if gathering {
                         continue;
                     }

@@ -15,7 +15,7 @@ use super::syslog_line::{self, Rfc5424};
 use super::{Heartbeat, SinkSettings};
 
 /// A receiver whose queue stays full for this long counts as one that takes nothing.
-pub(super) const LONGEST_SEND: Duration = Duration::from_secs(5);
+pub(super) const MAX_SEND_TIME: Duration = Duration::from_secs(5);
 
 /// Sends RFC 5424 messages; through journald, whose parser knows no such message, native ones.
 pub(super) struct Syslog {
@@ -65,7 +65,7 @@ impl Syslog {
         let logger = syslog::unix_custom(Rfc5424::new(self.enterprise), &self.socket);
         let logger = logger.map_err(|error| innermost(&error))?;
         if let LoggerBackend::Unix(socket) = &logger.backend {
-            socket.set_write_timeout(Some(LONGEST_SEND)).map_err(|error| error.to_string())?;
+            socket.set_write_timeout(Some(MAX_SEND_TIME)).map_err(|error| error.to_string())?;
         }
         Ok(Line { logger, receiver })
     }

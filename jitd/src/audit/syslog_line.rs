@@ -16,13 +16,13 @@ use syslog_fmt::{Facility, Severity};
 use super::Heartbeat;
 
 /// A value longer than this is cut in a message that does not fit; the store keeps it whole.
-const MOST_VALUE_BYTES: usize = 256;
+const MAX_VALUE_BYTES: usize = 256;
 /// The name of an event is never cut (RFC 5424 section 6.2.7).
 const EVENT_BYTES: usize = 32;
 const UNREADABLE: &str = "record.unreadable";
 const CANNOT_BE_READ: &str = "a stored record cannot be read";
 /// Receivers need to take no more than this (RFC 5424 section 6.1).
-const MOST_LINE_BYTES: usize = 2048;
+const MAX_LINE_BYTES: usize = 2048;
 
 /// Formats records for the `syslog` crate.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Rfc5424 {
             None => ("", UNREADABLE, CANNOT_BE_READ.to_owned()),
         };
         let time = if time.is_empty() { Timestamp::None } else { Timestamp::PreformattedStr(time) };
-        let text = cut(&text, most.min(MOST_VALUE_BYTES));
+        let text = cut(&text, most.min(MAX_VALUE_BYTES));
         self.message(severity, time, &text, event, &parameters(sealed, record, most))
     }
 
@@ -94,7 +94,7 @@ impl Rfc5424 {
 /// the same structured data behind it.
 pub(super) fn text(enterprise: u32, sealed: &Sealed, record: Option<&Record>) -> String {
     let write = |most: usize| {
-        let room = most.min(MOST_VALUE_BYTES);
+        let room = most.min(MAX_VALUE_BYTES);
         let lead = match record {
             Some(record) => message::lead(record, room.max(EVENT_BYTES)),
             None => format!("{UNREADABLE}: {CANNOT_BE_READ}"),
@@ -118,10 +118,10 @@ fn fitting<T, E>(write: impl Fn(usize) -> Result<T, E>, length: impl Fn(&T) -> u
     let mut most = usize::MAX;
     loop {
         let written = write(most)?;
-        if length(&written) <= MOST_LINE_BYTES || most == 0 {
+        if length(&written) <= MAX_LINE_BYTES || most == 0 {
             return Ok(written);
         }
-        most = if most == usize::MAX { MOST_VALUE_BYTES } else { most / 2 };
+        most = if most == usize::MAX { MAX_VALUE_BYTES } else { most / 2 };
     }
 }
 
@@ -220,7 +220,7 @@ mod tests {
                 user: Some(text.clone()), reason: Some(text.clone()), argv: Some(words.clone()),
                 detail: Some(text.clone()), processes: Some(words), ..Facts::default()
             });
-            prop_assert!(line.len() <= MOST_LINE_BYTES, "{}", line.len());
+            prop_assert!(line.len() <= MAX_LINE_BYTES, "{}", line.len());
             prop_assert!(!line.chars().any(jit_proto::escape::is_unsafe));
             // Outside of escaped characters the structured data ends exactly once.
             let mut ends = 0;

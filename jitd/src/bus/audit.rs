@@ -28,7 +28,7 @@ use crate::engine::Handle;
 use crate::store::{Index, Reader, StoreError};
 
 /// No call returns more records than this.
-const MOST_RECORDS: u64 = 1000;
+const MAX_RECORDS: u64 = 1000;
 
 #[derive(Clone)]
 pub(super) struct Audit {
@@ -67,7 +67,7 @@ impl Audit {
     ) -> Result<Vec<Dict>, Failure> {
         self.admission.admit(connection, &header, CommandKind::AuditRead).await?;
         let (reader, head) = self.reader().await?;
-        let limit = limit.min(MOST_RECORDS);
+        let limit = limit.min(MAX_RECORDS);
         let from = if from_seq == 0 { (head.seq + 1).saturating_sub(limit).max(1) } else { from_seq };
         let read = tokio::task::spawn_blocking(move || reader.records(from, limit));
         let records = read.await.map_err(|error| Failure::Failed(error.to_string()))??;
@@ -90,7 +90,7 @@ impl Audit {
         if filter.host.as_ref().is_some_and(|host| !is_this_host(host)) {
             return Ok(Vec::new());
         }
-        let limit = limit.min(MOST_RECORDS);
+        let limit = limit.min(MAX_RECORDS);
         let search = tokio::task::spawn_blocking(move || {
             if filter.walk == Some(true) {
                 return Reader::open(&path)?.walk(&filter, from_seq, limit);

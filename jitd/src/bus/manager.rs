@@ -28,7 +28,7 @@ use crate::stacks::{self, Fault};
 type Options = HashMap<String, OwnedVariant>;
 
 /// No text in a call is longer, whatever it is for.
-const MOST_TEXT_BYTES: usize = 8192;
+const MAX_TEXT_BYTES: usize = 8192;
 
 /// Where more people may approve a request than these, only the groups are named.
 const MAX_PEOPLE_SHOWN: usize = 8;
@@ -500,7 +500,7 @@ async fn account_of(user: String) -> Result<Account, Failure> {
 }
 
 fn bounded(text: String) -> Result<String, Failure> {
-    if text.len() > MOST_TEXT_BYTES {
+    if text.len() > MAX_TEXT_BYTES {
         return Err(Failure::InvalidArgument(format!("a text of {} bytes is too long", text.len())));
     }
     Ok(text)

@@ -44,7 +44,7 @@ use stream::Limited;
 
 /// Calls that are looked at behind the bus at once. More than the limits let in, so that none waits for a thread behind
 /// somebody else's slow one.
-const MOST_LOOKUPS: usize = 32;
+const MAX_LOOKUPS: usize = 32;
 
 /// Nobody on the bus is waited for longer, PID 1 included.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -96,7 +96,7 @@ pub fn start(
 ) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(MOST_LOOKUPS)
+        .max_blocking_threads(MAX_LOOKUPS)
         .build()?;
     thread::Builder::new().name("bus".into()).spawn(move || {
         runtime.block_on(async move {

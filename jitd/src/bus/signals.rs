@@ -11,7 +11,7 @@ use zbus::Connection;
 use crate::core::event::Changed;
 
 /// More sessions than this are not gathered.
-const MOST_GATHERED: usize = 64;
+const MAX_GATHERED: usize = 64;
 /// Sessions come and go with every sudo; their signals are gathered for this long, each session once.
 const GATHER: Duration = Duration::from_millis(100);
 
@@ -45,7 +45,7 @@ pub(super) async fn forward(connection: Connection, mut changes: broadcast::Rece
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
         }
-        if sessions.len() >= MOST_GATHERED {
+        if sessions.len() >= MAX_GATHERED {
             for session in std::mem::take(&mut sessions) {
                 emit(&connection, MANAGER_INTERFACE, "SessionChanged", session).await;
             }

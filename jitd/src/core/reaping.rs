@@ -22,9 +22,9 @@ const ELEVATORS: [&str; 6] = [
 /// From the kill of all others to the kill of the elevator.
 pub const ELEVATOR_LIMIT: Duration = Duration::from_millis(500);
 /// Sweeps over all processes until one finds nothing.
-const MOST_SWEEPS: u32 = 20;
+const MAX_SWEEPS: u32 = 20;
 /// Processes named in the record.
-pub const MOST_NAMED: usize = 64;
+pub const MAX_NAMED: usize = 64;
 
 /// How much time the end leaves to what runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -233,7 +233,7 @@ impl Reaping {
                 self.report.escaped += self.count(&found);
                 // What had left the cgroup is named before all others.
                 self.report.processes.extend(named);
-                self.report.processes.truncate(MOST_NAMED);
+                self.report.processes.truncate(MAX_NAMED);
                 self.go(Step::End, Act::End(found.iter().map(|one| one.process).collect()))
             }
             (Step::Sweep, _) => {
@@ -245,7 +245,7 @@ impl Reaping {
                     Seen::Left(left) => left,
                     _ => 1,
                 };
-                if self.sweeps < MOST_SWEEPS {
+                if self.sweeps < MAX_SWEEPS {
                     self.sweep()
                 } else {
                     self.report.left = self.report.left.max(1);
@@ -283,7 +283,7 @@ impl Reaping {
         for one in found {
             if self.counted.insert((one.process.pid, one.process.start)) {
                 new += 1;
-                if self.report.processes.len() < MOST_NAMED && !one.line.is_empty() {
+                if self.report.processes.len() < MAX_NAMED && !one.line.is_empty() {
                     self.report.processes.push(one.line.clone());
                 }
             }

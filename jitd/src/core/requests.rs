@@ -20,7 +20,7 @@ use super::time::{Deadline, seconds};
 use super::windows::Closing;
 
 /// Somebody can have this many requests pending at once; more would only bury the approver.
-const MOST_PENDING: usize = 5;
+const MAX_PENDING: usize = 5;
 
 /// Carries a command out, or says why not. Every refusal is recorded.
 pub(super) fn command(turn: &mut Turn<'_>, caller: &Caller, command: Command) -> Result<Done, Refusal> {
@@ -140,8 +140,8 @@ fn ask(
 ) -> Result<Done, Refusal> {
     let Wish { duration, reason, ticket, extends } = wish;
     let own = turn.ledger.requests.values().filter(|request| request.requester.uid == requester.uid);
-    if own.count() >= MOST_PENDING {
-        let message = format!("you have {MOST_PENDING} requests pending already; cancel one first");
+    if own.count() >= MAX_PENDING {
+        let message = format!("you have {MAX_PENDING} requests pending already; cancel one first");
         return Err(Refusal::PolicyDenied(message));
     }
     // Whoever asks for more is whoever asked for the window, too.

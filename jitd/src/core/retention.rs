@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use jit_proto::chain::Head;
 use jit_proto::moment::{WallTime, in_days};
-use jit_proto::pruned::{LEAST_AGE, Limit, is_over};
+use jit_proto::pruned::{Limit, MIN_AGE, is_over};
 use jit_proto::record::Facts;
 
 /// No more records go at once: what is written about them, and the file that keeps them, has an end.
-pub const MOST_AT_ONCE: u64 = 50_000;
+pub const MAX_BATCH: u64 = 50_000;
 /// Records go when the oldest is over by this part of the retention, so that not each day has a removal of its own.
 const SLACK_PART: u32 = 64;
 /// And no later than this.
-const MOST_SLACK: Duration = Duration::from_secs(30 * 24 * 3600);
+const MAX_SLACK: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How long the record is kept in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
-    /// What is older goes; `None` keeps it for ever. At least [`jit_proto::pruned::LEAST_RETENTION`].
+    /// What is older goes; `None` keeps it for ever. At least [`jit_proto::pruned::MIN_RETENTION`].
     pub age: Option<Duration>,
-    /// When the store has more bytes in use, the oldest go, as long as they are older than [`LEAST_AGE`].
+    /// When the store has more bytes in use, the oldest go, as long as they are older than [`MIN_AGE`].
     pub size: Option<u64>,
     /// The folder that keeps what goes; `None` keeps nothing.
     pub archive: Option<PathBuf>,
@@ -73,9 +73,9 @@ impl Course {
 /// What has to go from the store, if anything.
 #[must_use]
 pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<Course> {
-    let most = stock.last.min(stock.handed).min(stock.first + MOST_AT_ONCE - 1);
+    let most = stock.last.min(stock.handed).min(stock.first + MAX_BATCH - 1);
     if let Some(age) = retention.age
-        && is_over(stock.oldest, now, age.saturating_add(MOST_SLACK.min(age / SLACK_PART)))
+        && is_over(stock.oldest, now, age.saturating_add(MAX_SLACK.min(age / SLACK_PART)))
     {
         return Some(Course { limit: Limit::Age, age, last: most, now });
     }
@@ -85,7 +85,7 @@ pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<Course
     let records = (stock.last + 1).saturating_sub(stock.first);
     let part = u128::from(excess) * u128::from(records) / u128::from(stock.bytes.max(1));
     let last = stock.first + u64::try_from(part).unwrap_or(u64::MAX);
-    let course = Course { limit: Limit::Size, age: LEAST_AGE, last: most.min(last), now };
+    let course = Course { limit: Limit::Size, age: MIN_AGE, last: most.min(last), now };
     course.takes(stock.first, stock.oldest).then_some(course)
 }
 
@@ -203,8 +203,7 @@ mod tests {
         let stock = Stock { last: 9_000_000, handed: 9_000_000, ..stock(1) };
         let course = due(&of(Some(30), None), &stock, WallTime(10_000 * DAY)).unwrap();
         assert!(
-            course.takes(101 + MOST_AT_ONCE - 1, WallTime(1))
-                && !course.takes(101 + MOST_AT_ONCE, WallTime(1))
+            course.takes(101 + MAX_BATCH - 1, WallTime(1)) && !course.takes(101 + MAX_BATCH, WallTime(1))
         );
     }
 }

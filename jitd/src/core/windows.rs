@@ -18,7 +18,7 @@ use super::step::Turn;
 use super::time::{Deadline, Now, seconds};
 
 /// A window that would become longer by no more than this has all that its role allows.
-const LEAST_EXTENSION: Duration = Duration::from_secs(1);
+const MIN_EXTENSION: Duration = Duration::from_secs(1);
 
 /// How a window closes.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ impl Turn<'_> {
         let grant = self.ledger.grants.get_mut(&id).ok_or_else(gone)?;
         let before = grant.ends.remaining(now);
         let left = before.saturating_add(duration).min(most);
-        if left <= before.saturating_add(LEAST_EXTENSION) {
+        if left <= before.saturating_add(MIN_EXTENSION) {
             return Err(format!("grant {id} has {} left, which is all that its role allows", spoken(before)));
         }
         grant.ends = Deadline::in_(left, now);

@@ -33,7 +33,7 @@ use crate::core::event::Stage;
 type Arguments = (OwnedFd, String, String, String, String, HashMap<String, OwnedVariant>);
 
 /// No call is larger, in bytes of its header fields and of its body.
-const LARGEST_CALL: usize = 16 * 1024;
+const MAX_CALL_BYTES: usize = 16 * 1024;
 
 /// Serves one caller.
 pub(super) async fn talk(
@@ -122,7 +122,7 @@ async fn one_call(stream: &UnixStream) -> zbus::Result<Message> {
     let mut passed = Vec::new();
     loop {
         let begun = come.get(HANDSHAKE.len()..).unwrap_or_default();
-        let length = message_length(begun, LARGEST_CALL).map_err(io::Error::other)?;
+        let length = message_length(begun, MAX_CALL_BYTES).map_err(io::Error::other)?;
         if let Some(length) = length.filter(|length| begun.len() >= *length) {
             let bytes = begun[..length].to_vec();
             let data = Data::new_fds(bytes, Context::new(NATIVE_ENDIAN, 0), passed);

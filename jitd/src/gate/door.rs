@@ -10,7 +10,7 @@ use crate::bus;
 use crate::core::event::Stage;
 
 /// No PAM item is longer.
-const MOST_ITEM_BYTES: usize = 1024;
+const MAX_ITEM_BYTES: usize = 1024;
 
 /// The interface.
 pub struct Gate {
@@ -38,7 +38,7 @@ impl Gate {
 /// What to say of a PAM item that nobody means seriously.
 pub(super) fn too_long(said: &Said) -> Option<String> {
     let items = [&said.service, &said.user, &said.ruser, &said.tty];
-    let long = items.iter().any(|item| item.len() > MOST_ITEM_BYTES);
+    let long = items.iter().any(|item| item.len() > MAX_ITEM_BYTES);
     long.then(|| "jit: refused: a PAM item is too long.".to_owned())
 }
 

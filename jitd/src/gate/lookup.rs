@@ -14,9 +14,9 @@ use crate::core::people::{Account, Person};
 use crate::people::{Directory, Nss};
 
 /// NSS itself remembers longer (nscd.conf(5), sssd.conf(5)); a change of groups counts after this at the latest.
-const FRESH: Duration = Duration::from_secs(2);
+const TTL: Duration = Duration::from_secs(2);
 /// More are not remembered.
-const MOST: usize = 512;
+const MAX_ENTRIES: usize = 512;
 
 /// NSS, asked on another thread, because a directory service may take its time.
 #[derive(Debug)]
@@ -68,14 +68,14 @@ impl Lookup {
     ) -> Result<Option<V>, String> {
         let now = self.clock.now().boot;
         let known = remembered.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some((_, value)) = known.filter(|(since, _)| now.since(*since) < FRESH) {
+        if let Some((_, value)) = known.filter(|(since, _)| now.since(*since) < TTL) {
             return Ok(Some(value));
         }
         let found = tokio::task::spawn_blocking(ask).await.map_err(|error| error.to_string())?;
         let found = found.map_err(|error| format!("the user directory cannot be asked: {error}"))?;
         if let Some(value) = &found {
             let mut known = remembered.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= MOST {
+            if known.len() >= MAX_ENTRIES {
                 known.clear();
             }
             known.insert(key, (now, value.clone()));

@@ -36,7 +36,7 @@ use crate::process::{self, Detail};
 /// A call takes no longer; the module itself gives up after 2 s. How long it may take to ask is in `silent`.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Callers served at once, silent ones and those who have asked; the rest wait in the socket's queue.
-const MOST_CALLERS: usize = 1024;
+const MAX_CALLERS: usize = 1024;
 
 /// What the bus type of an answer is: outcome, lines for the person, more.
 pub type Answer = (String, Vec<String>, HashMap<String, OwnedVariant>);
@@ -53,7 +53,7 @@ pub async fn serve(
     let mut callers = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if callers.len() < MOST_CALLERS => match accepted {
+            accepted = listener.accept(), if callers.len() < MAX_CALLERS => match accepted {
                 Ok((stream, _)) => drop(callers.spawn(one(stream, behind.clone(), silent.clone(), guid.clone()))),
                 Err(error) => warn!("{GATE_SOCKET}: {error}"),
             },

@@ -23,7 +23,7 @@ const MAX_OF_ROOT: usize = 128;
 /// Silent connections in all.
 const MAX_IN_ALL: usize = 256;
 /// Whose they are is looked up only when there are more: for an ordinary call it would be lost time.
-const FEW: usize = 16;
+const LOOKUP_ABOVE: usize = 16;
 
 /// The connections that have not asked.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ impl Table {
     /// Ends the oldest connections of those who have too many; returns whose they were.
     fn make_room(&mut self, look_up: impl Fn(u32) -> Option<UserId>) -> Vec<Option<UserId>> {
         let mut gone = Vec::new();
-        if self.connections.len() <= FEW {
+        if self.connections.len() <= LOOKUP_ABOVE {
             return gone;
         }
         for connection in &mut self.connections {

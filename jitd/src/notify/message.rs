@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::core::notices::Kind;
 
 /// No line of a mail is longer than 998 bytes (RFC 5322 section 2.1.1).
-const MOST_LINE_BYTES: usize = 900;
+const MAX_LINE_BYTES: usize = 900;
 
 /// A notice.
 #[derive(Debug)]
@@ -120,10 +120,10 @@ fn word(text: &str) -> String {
 
 /// Cut at a character.
 fn cut(line: &str) -> String {
-    if line.len() <= MOST_LINE_BYTES {
+    if line.len() <= MAX_LINE_BYTES {
         return line.to_owned();
     }
-    let end = (0..=MOST_LINE_BYTES).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=MAX_LINE_BYTES).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
     format!("{}...", &line[..end])
 }
 

@@ -42,11 +42,11 @@ use queue::{Outcome, Queue};
 use run::{Confinement, Run};
 
 /// After a restart no more records are looked through for what people were not told.
-const MOST_BEHIND: u64 = 10_000;
+const MAX_BACKLOG: u64 = 10_000;
 /// Records read at a time.
 const PAGE: u64 = 256;
 /// Of so many requests of one person people are told within that time; more would only bury the rest.
-const MOST_REQUESTS: u32 = 10;
+const MAX_REQUESTS: u32 = 10;
 const REQUESTS_WITHIN: Duration = Duration::from_secs(600);
 /// One failure of each way is recorded in this time; the next one says how many there were.
 const FAILURE_WITHIN: Duration = Duration::from_secs(900);
@@ -192,7 +192,7 @@ impl Notifier {
         if !self.notices().reach_somebody() || told >= self.seen {
             return;
         }
-        let first = (told + 1).max((self.seen + 1).saturating_sub(MOST_BEHIND));
+        let first = (told + 1).max((self.seen + 1).saturating_sub(MAX_BACKLOG));
         if first > told + 1 {
             let why =
                 format!("records {} to {} were not looked through after a restart", told + 1, first - 1);
@@ -248,9 +248,9 @@ impl Notifier {
             self.requests.retain(|_, limit| !limit.is_idle(now));
             let uid = UserId(record.facts.uid.unwrap_or_default());
             let limit = self.requests.entry(uid);
-            let limit = limit.or_insert_with(|| Limit::of(MOST_REQUESTS, REQUESTS_WITHIN, now));
+            let limit = limit.or_insert_with(|| Limit::of(MAX_REQUESTS, REQUESTS_WITHIN, now));
             if limit.pass(now).is_none() {
-                let why = format!("people are told of {MOST_REQUESTS} requests of one person in ten minutes");
+                let why = format!("people are told of {MAX_REQUESTS} requests of one person in ten minutes");
                 self.failed("requests", Some(seq), &why).await;
                 return;
             }

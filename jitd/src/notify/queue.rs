@@ -6,9 +6,9 @@ use std::time::Duration;
 use jit_proto::moment::BootTime;
 
 /// So many wait at most, of each of the two sorts.
-const MOST_WAITING: usize = 64;
+const MAX_WAITING: usize = 64;
 /// So many run at once.
-const MOST_RUNNING: usize = 2;
+const MAX_RUNNING: usize = 2;
 /// How long after each failed try the next one follows; then it is given up.
 const AGAIN_AFTER: [Duration; 6] = [
     Duration::from_secs(60),
@@ -58,14 +58,14 @@ impl<T: Clone> Queue<T> {
     /// Puts something in; returns the number of what had to give way, the oldest of its sort.
     pub(super) fn push(&mut self, seq: u64, urgent: bool, what: T) -> Option<u64> {
         let waiting = &mut self.waiting[usize::from(!urgent)];
-        let given_up = if waiting.len() >= MOST_WAITING { waiting.pop_front() } else { None };
+        let given_up = if waiting.len() >= MAX_WAITING { waiting.pop_front() } else { None };
         waiting.push_back(Waiting { seq, urgent, what, tries: 0, not_before: BootTime(0) });
         given_up.map(|gone| gone.seq)
     }
 
     /// What is to be run now, if anything.
     pub(super) fn next(&mut self, now: BootTime) -> Option<Waiting<T>> {
-        if self.running.len() >= MOST_RUNNING {
+        if self.running.len() >= MAX_RUNNING {
             return None;
         }
         for waiting in &mut self.waiting {
@@ -91,8 +91,8 @@ impl<T: Clone> Queue<T> {
                 it.tries += 1;
                 it.not_before = now.after(*after);
                 let waiting = &mut self.waiting[usize::from(!it.urgent)];
-                if waiting.len() >= MOST_WAITING {
-                    return Some(format!("{why}; given up, because {MOST_WAITING} others wait"));
+                if waiting.len() >= MAX_WAITING {
+                    return Some(format!("{why}; given up, because {MAX_WAITING} others wait"));
                 }
                 waiting.push_back(it);
                 None
@@ -102,7 +102,7 @@ impl<T: Clone> Queue<T> {
 
     /// When the next one is due, if it only waits for that.
     pub(super) fn due(&self) -> Option<BootTime> {
-        let room = self.running.len() < MOST_RUNNING;
+        let room = self.running.len() < MAX_RUNNING;
         self.waiting.iter().flatten().map(|it| it.not_before).min().filter(|_| room)
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let mut queue = Queue::default();
         assert_eq!(queue.push(1, true, ()), None);
         let gone: Vec<u64> = (2..200).filter_map(|seq| queue.push(seq, false, ())).collect();
-        assert_eq!(gone.len(), 198 - MOST_WAITING, "{gone:?}");
+        assert_eq!(gone.len(), 198 - MAX_WAITING, "{gone:?}");
         assert_eq!(queue.oldest(), Some(1));
         assert_eq!(queue.next(NOW).map(|it| it.seq), Some(1));
     }

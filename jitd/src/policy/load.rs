@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jit_proto::identity::{RoleName, UserId};
 use jit_proto::moment::{WallTime, in_days, parse_keeping, parse_size, parse_span, spoken};
-use jit_proto::pruned::LEAST_RETENTION;
+use jit_proto::pruned::MIN_RETENTION;
 use jit_proto::view::{ProblemView, Severity};
 use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
@@ -34,14 +34,14 @@ use crate::core::retention::Retention;
 use crate::people::Directory;
 
 /// No policy file is larger.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 /// No limit of the store's size is lower.
-const LEAST_SIZE: u64 = 1 << 20;
+const MIN_SIZE: u64 = 1 << 20;
 
 /// A sign of life comes no more often.
-const LEAST_HEARTBEAT: Duration = Duration::from_secs(1);
+const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
 /// A file of JSON lines may become at least as large, in bytes.
-const LEAST_FILE: u64 = 64 << 10;
+const MIN_FILE_BYTES: u64 = 64 << 10;
 
 /// Reads the policy under `root` (`/etc/jitd`).
 ///
@@ -219,9 +219,9 @@ impl Loader<'_> {
         }
         self.check_owner(path, &meta);
         let mut text = String::new();
-        match file.take(MOST_BYTES + 1).read_to_string(&mut text) {
-            Ok(_) if text.len() as u64 > MOST_BYTES => {
-                self.problem_of_file(path, format!("it is larger than {MOST_BYTES} bytes"));
+        match file.take(MAX_BYTES + 1).read_to_string(&mut text) {
+            Ok(_) if text.len() as u64 > MAX_BYTES => {
+                self.problem_of_file(path, format!("it is larger than {MAX_BYTES} bytes"));
                 None
             }
             Ok(_) => {
@@ -313,8 +313,8 @@ impl Loader<'_> {
         if written.get_ref() == "forever" {
             return None;
         }
-        let age = parse_keeping(written.get_ref()).and_then(|age| match age < LEAST_RETENTION {
-            true => Err(format!("{} is less than {}", in_days(age), in_days(LEAST_RETENTION))),
+        let age = parse_keeping(written.get_ref()).and_then(|age| match age < MIN_RETENTION {
+            true => Err(format!("{} is less than {}", in_days(age), in_days(MIN_RETENTION))),
             false => Ok(age),
         });
         age.map(Some).unwrap_or_else(|message| {
@@ -325,8 +325,8 @@ impl Loader<'_> {
 
     fn size(&mut self, source: &Source, written: Option<&Spanned<String>>) -> Option<u64> {
         let written = written?;
-        let size = parse_size(written.get_ref()).and_then(|size| match size < LEAST_SIZE {
-            true => Err(format!("{:?} is less than {}M", written.get_ref(), LEAST_SIZE >> 20)),
+        let size = parse_size(written.get_ref()).and_then(|size| match size < MIN_SIZE {
+            true => Err(format!("{:?} is less than {}M", written.get_ref(), MIN_SIZE >> 20)),
             false => Ok(size),
         });
         size.map_err(|message| self.problem(source, written.span(), "retention_size", message)).ok()
@@ -355,8 +355,8 @@ impl Loader<'_> {
             self.problem(source, none.span(), "json_lines_keep", message);
         }
         let heartbeat = self.span(source, "heartbeat", file.heartbeat.as_ref(), standard.heartbeat);
-        if let Some(written) = file.heartbeat.as_ref().filter(|_| heartbeat < LEAST_HEARTBEAT) {
-            let message = format!("{} is less than {}", spoken(heartbeat), spoken(LEAST_HEARTBEAT));
+        if let Some(written) = file.heartbeat.as_ref().filter(|_| heartbeat < MIN_HEARTBEAT) {
+            let message = format!("{} is less than {}", spoken(heartbeat), spoken(MIN_HEARTBEAT));
             self.problem(source, written.span(), "heartbeat", message);
         }
         let within = file.require_forwarding_within.as_ref();
@@ -366,7 +366,7 @@ impl Loader<'_> {
             journal: file.journal.unwrap_or(standard.journal),
             json_lines: file.json_lines.unwrap_or(standard.json_lines),
             json_lines_max_size: size.map_or(standard.json_lines_max_size, |size| {
-                let least = LEAST_FILE;
+                let least = MIN_FILE_BYTES;
                 let read = parse_size(size.get_ref()).and_then(|bytes| {
                     if bytes < least {
                         Err(format!("{:?} is less than 64K", size.get_ref()))

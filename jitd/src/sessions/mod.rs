@@ -41,7 +41,7 @@ use crate::engine::Handle;
 use systemd::Systemd;
 
 /// Sessions named where files that reach all of them have changed.
-const MOST_NAMED: usize = 16;
+const MAX_NAMED: usize = 16;
 
 /// What the engine wants done with a session.
 pub enum Order {
@@ -249,7 +249,7 @@ impl Tasks {
             Vec::new()
         });
         if !changes.is_empty() {
-            let open: Vec<String> = open.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+            let open: Vec<String> = open.iter().take(MAX_NAMED).map(ToString::to_string).collect();
             let found = format!("while sessions {} were open: {}", open.join(", "), changes.join(", "));
             let event = Event::ScopeTampered { session: None, found, ends: false };
             if self.engine.tell(event).await.is_err() {

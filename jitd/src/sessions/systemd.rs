@@ -333,7 +333,7 @@ fn text(properties: &HashMap<String, OwnedVariant>, name: &str) -> Option<String
 
 impl Jobs {
     /// Results kept for somebody who has not asked yet.
-    const MOST_EARLY: usize = 256;
+    const MAX_EARLY: usize = 256;
 
     fn end(&mut self, job: &str, result: String) {
         if let Some(waiting) = self.waiting.remove(job) {
@@ -341,7 +341,7 @@ impl Jobs {
             let _ = waiting.send(result);
             return;
         }
-        if self.early.len() >= Self::MOST_EARLY {
+        if self.early.len() >= Self::MAX_EARLY {
             self.early.remove(0);
         }
         self.early.push((job.to_owned(), result));

@@ -10,10 +10,10 @@ use crate::core::ledger::{MainProcess, Session};
 use crate::process;
 
 /// More passes than this mean that something forks faster than it can be moved; the reaper deals with that.
-const MOST_PASSES: usize = 32;
+const MAX_PASSES: usize = 32;
 
 /// So many pids are tried one by one in less time than all of `/proc` is listed in.
-const FEW_PIDS: u32 = 512;
+const INLINE_PIDS: u32 = 512;
 
 /// What is known about where a session's processes are.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Tree {
 
     /// Moves what is outside, or in an older scope, into this one, until a full pass finds nothing.
     pub(super) fn gather(&self, generation: u32) -> io::Result<()> {
-        for _ in 0..MOST_PASSES {
+        for _ in 0..MAX_PASSES {
             let mut astray = self.outside()?;
             for older in 0..generation {
                 astray.extend(self.scope.pids_of(older)?);
@@ -97,7 +97,7 @@ impl Tree {
     pub(super) async fn look_for_strays(&mut self) -> io::Result<()> {
         let (first, newest) = (self.main.pid, process::newest_pid()?);
         let Some(tag) = self.tag else { return Ok(()) };
-        if !(first..first.saturating_add(FEW_PIDS)).contains(&newest) {
+        if !(first..first.saturating_add(INLINE_PIDS)).contains(&newest) {
             return self.look_everywhere().await;
         }
         process::tagged(first..=newest, tag)?.into_iter().for_each(|pid| self.saw(pid));

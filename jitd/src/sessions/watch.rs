@@ -32,15 +32,15 @@ use crate::reaper::{self, Doomed};
 use crate::terminal;
 
 /// Most calls of sudo are over before this; only what lives longer is worth a scope, and until then the tag holds it.
-const LEISURE: Duration = Duration::from_millis(50);
+const CONTAIN_DELAY: Duration = Duration::from_millis(50);
 /// An end that could not be proven is tried again this much later.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// The longest time between two tries to get a session into its scope; the first comes after [`LEISURE`].
-const LONGEST_BETWEEN_TRIES: Duration = Duration::from_secs(5);
+/// The longest time between two tries to get a session into its scope; the first comes after [`CONTAIN_DELAY`].
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// An end waits no longer for a scope; the sweep needs none.
 const CONTAIN_LIMIT: Duration = Duration::from_millis(250);
 /// PID 1 takes no shorter time limit than this for what is over already.
-const LEAST_LIMIT: Duration = Duration::from_millis(100);
+const MIN_LIMIT: Duration = Duration::from_millis(100);
 
 /// So often PID 1 is made to hold a limit again that was lifted; whoever lifts it more often ends the session by it.
 const MAX_RESETS: u32 = 8;
@@ -241,7 +241,7 @@ impl Watch {
                 // Years are more than any window.
                 if let Err(problem) = self.tree.scope.wait_until_empty(Duration::from_secs(1 << 30)).await {
                     debug!("the scope of session {} cannot be watched: {problem}", self.session.id);
-                    pause(LONGEST_BETWEEN_TRIES).await;
+                    pause(MAX_RETRY_INTERVAL).await;
                 }
             } else {
                 std::future::pending().await
@@ -251,7 +251,7 @@ impl Watch {
             if contained {
                 std::future::pending().await
             }
-            pause(LEISURE.saturating_mul(1 << self.tries.min(10)).min(LONGEST_BETWEEN_TRIES)).await;
+            pause(CONTAIN_DELAY.saturating_mul(1 << self.tries.min(10)).min(MAX_RETRY_INTERVAL)).await;
         };
         let activity = async {
             match &self.activity {
@@ -324,7 +324,7 @@ impl Watch {
         pids.extend(self.tree.scope.all_pids().map_err(|error| error.to_string())?);
         let mut problem = "none of its processes is there".to_owned();
         for pid in pids {
-            let last = self.until.since(boot_now()).max(LEAST_LIMIT);
+            let last = self.until.since(boot_now()).max(MIN_LIMIT);
             // Whether or not it comes to be, the reaper is to look there.
             self.tree.scope.add(generation);
             match self.systemd.make_scope(self.session.id, generation, pid, last).await {
@@ -427,7 +427,7 @@ impl Watch {
             return Some(Deviations { lifted, touched: Vec::new() });
         };
         let (now, slept) = monotonic_now();
-        let left = micros(self.until.since(boot_now()).max(LEAST_LIMIT));
+        let left = micros(self.until.since(boot_now()).max(MIN_LIMIT));
         let wanted = Wanted { scope: &scope, runtime_max: self.runtime_max, left, now, slept };
         Some(limit::compare(&held, &wanted))
     }

@@ -17,10 +17,10 @@ use super::{Keeper, Store};
 
 /// After so many times the log's content is moved into the database, and writing begins anew at its start: some 4 MB.
 /// The file's length tells nothing, since it stays what it was at its longest.
-const MOST_BROUGHT: u32 = 256;
+const MAX_UNCHECKPOINTED: u32 = 256;
 
 /// For what is written in the background by the thousands: from this length of the log on its content is moved.
-const MOST_LOG_BYTES: u64 = 4 << 20;
+const MAX_WAL_BYTES: u64 = 4 << 20;
 
 /// What lies under a store.
 #[derive(Debug)]
@@ -48,7 +48,8 @@ impl Disk {
         sync(&self.store)?;
         key.map_or(Ok(()), |key| self.keeper.keep(key)).map_err(|error| error.to_string())?;
         self.brought += 1;
-        if self.brought >= MOST_BROUGHT && self.shortening.as_ref().is_none_or(JoinHandle::is_finished) {
+        if self.brought >= MAX_UNCHECKPOINTED && self.shortening.as_ref().is_none_or(JoinHandle::is_finished)
+        {
             self.brought = 0;
             let store = self.store.clone();
             self.shortening = Some(tokio::task::spawn_blocking(move || {
@@ -79,7 +80,7 @@ pub fn sync(store: &Path) -> Result<(), String> {
 pub fn shorten_if_long(store: &Path) -> rusqlite::Result<()> {
     let mut log = store.as_os_str().to_owned();
     log.push("-wal");
-    let long = std::fs::metadata(log).is_ok_and(|meta| meta.len() >= MOST_LOG_BYTES);
+    let long = std::fs::metadata(log).is_ok_and(|meta| meta.len() >= MAX_WAL_BYTES);
     if long { shorten(store) } else { Ok(()) }
 }
 

@@ -12,7 +12,7 @@ use super::{Store, StoreError};
 use crate::core::retention::Pruned;
 
 /// Rows taken in one transaction, for which a decision may have to wait.
-const MOST_AT_ONCE: u64 = 128;
+const MAX_BATCH: u64 = 128;
 
 pub(super) const TABLE: &str = "
 CREATE TABLE IF NOT EXISTS pruned (
@@ -43,7 +43,7 @@ impl Store {
         for (table, end, swept) in
             [("requests", "/expires/wall", &mut swept.0), ("grants", "/ends/wall", &mut swept.1)]
         {
-            if taken < MOST_AT_ONCE {
+            if taken < MAX_BATCH {
                 taken += closed(&transaction, table, end, self.pruned.newest, swept).map_err(context)?;
             }
         }
@@ -82,7 +82,7 @@ fn records(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<u64> {
         .prepare_cached("SELECT min(seq) FROM records")?
         .query_row([], |row| row.get::<_, Option<u64>>(0))?;
     let Some(first) = first.filter(|first| *first <= up_to) else { return Ok(0) };
-    let last = up_to.min(first + MOST_AT_ONCE - 1);
+    let last = up_to.min(first + MAX_BATCH - 1);
     let taken = transaction.prepare_cached("DELETE FROM records WHERE seq <= ?1")?.execute([last])?;
     Ok(taken as u64)
 }
@@ -98,7 +98,7 @@ fn closed(
 ) -> rusqlite::Result<u64> {
     let sql = format!("SELECT id, open, body FROM {table} WHERE id > ?1 ORDER BY id LIMIT ?2");
     let mut page = transaction.prepare_cached(&sql)?;
-    let mut rows = page.query(params![*swept, MOST_AT_ONCE])?;
+    let mut rows = page.query(params![*swept, MAX_BATCH])?;
     let (mut last, mut over) = (*swept, Vec::new());
     while let Some(row) = rows.next()? {
         let (id, open, body): (u64, bool, String) = (row.get(0)?, row.get(1)?, row.get(2)?);

@@ -144,12 +144,12 @@ pub(super) fn changes(
 
 /// A few names behind a word; nothing where there are none.
 fn named(word: &str, names: impl std::borrow::Borrow<BTreeSet<String>>) -> String {
-    const MOST: usize = 16;
+    const MAX_NAMED: usize = 16;
     let names = names.borrow();
-    let shown: Vec<&str> = names.iter().take(MOST).map(String::as_str).collect();
+    let shown: Vec<&str> = names.iter().take(MAX_NAMED).map(String::as_str).collect();
     match names.len() {
         0 => String::new(),
-        count if count > MOST => format!("{word} {} and {} more", shown.join(" "), count - MOST),
+        count if count > MAX_NAMED => format!("{word} {} and {} more", shown.join(" "), count - MAX_NAMED),
         _ => format!("{word} {}", shown.join(" ")),
     }
 }

@@ -22,14 +22,14 @@ use crate::core::time::Now;
 /// After the last session has ended: programs that end a little later than their session still count.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Sessions that keep coming do not put a survey off for longer than this.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const MAX_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two looks lies this many times what the first one took. With a baseline before each of them, surveys take
 /// at most a twenty-fifth of one processor.
 const SHARE: u32 = 50;
 /// While nobody has a session, the first survey comes so long after the one before, and the later ones at spans that double
 /// up to the longest.
 const FIRST_ROUND: Duration = Duration::from_secs(30);
-const LONGEST_ROUND: Duration = Duration::from_secs(30 * 60);
+const MAX_ROUND: Duration = Duration::from_secs(30 * 60);
 /// Programs are compared with their packages so long after the daemon's start, and then again.
 const FIRST_CHECK: Duration = Duration::from_secs(15 * 60);
 const CHECK: Duration = Duration::from_secs(24 * 3600);
@@ -223,7 +223,7 @@ impl Course {
             let is_quiet = self.sessions.is_empty() && self.open.held.is_empty();
             return is_quiet.then(|| self.round.max(self.not_before).max(self.retry));
         };
-        let at_the_latest = first.after(LONGEST_WAIT);
+        let at_the_latest = first.after(MAX_INTERVAL);
         let quiet =
             if self.sessions.is_empty() { last.after(SETTLE).min(at_the_latest) } else { at_the_latest };
         // What was open when the daemon started is looked at as soon as it is up.
@@ -388,7 +388,7 @@ impl Course {
         self.since_walk.clear();
         self.baseline = Some(base);
         self.taken = began;
-        self.pause = self.pause.saturating_mul(2).min(LONGEST_ROUND);
+        self.pause = self.pause.saturating_mul(2).min(MAX_ROUND);
         self.round = now.boot.after(self.pause);
         vec![Do::KeepBaseline]
     }

@@ -46,7 +46,7 @@ use crate::clock::{Clock, CpuTime, Stopwatch};
 use crate::core::event::{Event, Survey};
 use crate::core::findings::Found;
 use crate::core::ledger::Session;
-use crate::engine::{Handle, LEISURE};
+use crate::engine::{Handle, NOTIFY_DELAY};
 use course::{Course, Do, Findings};
 use kept::Kept;
 use snapshot::{Snapshot, What};
@@ -113,7 +113,7 @@ pub fn start(
 
 /// What was found is judged so much later: whose session began while it was looked is known by then, although the engine
 /// tells of it at leisure.
-const SETTLE: Duration = LEISURE.saturating_mul(5);
+const SETTLE: Duration = NOTIFY_DELAY.saturating_mul(5);
 
 struct Surveyor {
     course: Course,

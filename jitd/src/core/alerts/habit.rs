@@ -6,9 +6,9 @@ use jit_proto::moment::WallTime;
 use serde::{Deserialize, Serialize};
 
 /// So many days are remembered.
-const MOST_DAYS: usize = 30;
+const MAX_DAYS: usize = 30;
 /// With fewer days than this nothing is usual yet.
-const LEAST_DAYS: usize = 5;
+const MIN_DAYS: usize = 5;
 const DAY_MICROS: u64 = 24 * 3600 * 1_000_000;
 
 /// A person's habit. It is kept in the store, in the transaction of the record that changed it.
@@ -45,7 +45,7 @@ impl Habit {
             }
             _ => {
                 self.days.push_back((today, within_an_hour));
-                if self.days.len() > MOST_DAYS {
+                if self.days.len() > MAX_DAYS {
                     self.days.pop_front();
                 }
                 true
@@ -61,6 +61,6 @@ impl Habit {
         let before = self.days.iter().filter(|(day, _)| *day < today);
         let mut busiest: Vec<u32> = before.map(|(_, busiest)| *busiest).collect();
         busiest.sort_unstable();
-        (busiest.len() >= LEAST_DAYS).then(|| busiest[busiest.len() / 2])
+        (busiest.len() >= MIN_DAYS).then(|| busiest[busiest.len() / 2])
     }
 }

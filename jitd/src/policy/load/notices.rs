@@ -15,14 +15,14 @@ use crate::policy::file::NotifyTable;
 
 const SENDMAIL: &str = "/usr/sbin/sendmail";
 /// Nobody waits longer for a program that tells people.
-const LONGEST: Duration = Duration::from_secs(600);
+const MAX_TIMEOUT: Duration = Duration::from_secs(600);
 
 impl Loader<'_> {
     pub(super) fn notices(&mut self, source: &Source, table: NotifyTable) -> Notices {
         let standard = Notices::default();
         let key = "notify.timeout";
         let timeout = self.span(source, key, table.timeout.as_ref(), standard.timeout);
-        if timeout > LONGEST || timeout < Duration::from_secs(1) {
+        if timeout > MAX_TIMEOUT || timeout < Duration::from_secs(1) {
             let at = table.timeout.as_ref().map_or(0..0, Spanned::span);
             self.problem(source, at, key, "it is from 1s to 10m".to_owned());
         }
