@@ -338,7 +338,7 @@ fn itoa(digits: &mut [u8; 20], mut number: u64) -> &str {
 mod tests {
     use super::*;
     use crate::moment::{BootId, BootTime, WallTime};
-    use crate::record::{Event, Facts};
+    use crate::record::{AuditEvent, Facts};
     use proptest::prelude::*;
 
     fn chain_of(count: u64) -> (Vec<Sealed>, Head) {
@@ -351,7 +351,7 @@ mod tests {
                     ..Facts::default()
                 };
                 let draft = Draft {
-                    event: Event::AccessAllowed,
+                    event: AuditEvent::AccessAllowed,
                     wall: WallTime(n),
                     boot: BootTime(n),
                     boot_id: BootId("b".into()),

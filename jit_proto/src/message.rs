@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use crate::escape::{Escaped, cut, cut_escaped, unescaped};
-use crate::record::{Event, Facts, Record};
+use crate::record::{AuditEvent, Facts, Record};
 use crate::render::{is_of_lines, sentence, told};
 
 /// The parameter that names the facts that were cut, with a space between them.
@@ -142,7 +142,7 @@ pub fn content(event: &str, params: &[(String, String)], seq: u64, hash: &[u8; 3
     if of(CUT).is_some() {
         return Content::Cut;
     }
-    let event = serde_json::from_value::<Event>(Value::from(event));
+    let event = serde_json::from_value::<AuditEvent>(Value::from(event));
     let (Some(prev), Some(time), Some(boot_id), Some(boot_us), Ok(event)) =
         (of("prev"), of("time"), of("boot"), of("boot_us").and_then(|us| us.parse().ok()), event)
     else {
@@ -231,7 +231,7 @@ mod tests {
         )
     }
 
-    fn line(facts: Facts, event: Event) -> (crate::chain::Sealed, Vec<(String, String)>, String) {
+    fn line(facts: Facts, event: AuditEvent) -> (crate::chain::Sealed, Vec<(String, String)>, String) {
         let (wall, boot) = (WallTime(1_795_328_475_854_724), BootTime(u64::MAX));
         let draft = Draft { event, wall, boot, boot_id: BootId("b".into()), facts };
         let sealed = append(&mut Head::default(), draft).unwrap();
@@ -251,7 +251,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_is_made_again_from_its_message(facts in facts(), event in prop::sample::select(Event::ALL)) {
+        fn a_record_is_made_again_from_its_message(facts in facts(), event in prop::sample::select(AuditEvent::ALL)) {
             let (sealed, params, text) = line(facts, event);
             let hash = hash_from_hex(&sealed.hash).unwrap();
             // An empty list and one with an empty line look the same, and are said to be cut.
@@ -272,7 +272,7 @@ mod tests {
     fn a_changed_message_does_not_fit() {
         let facts =
             Facts { user: Some("alice".into()), reason: Some("nginx down".into()), ..Facts::default() };
-        let (_, _, text) = line(facts, Event::AccessDenied);
+        let (_, _, text) = line(facts, AuditEvent::AccessDenied);
         let line = format!("Nov 22 06:21:15 web1 jitd[32]: {text}");
         assert_eq!(contents(&line), Some(Content::Fits));
         for (from, to) in [

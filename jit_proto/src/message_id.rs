@@ -17,7 +17,7 @@ pub fn of(event: &str) -> String {
 mod tests {
     use super::*;
     use crate::names::HEARTBEAT;
-    use crate::record::Event;
+    use crate::record::AuditEvent;
     use std::collections::BTreeMap;
 
     /// What `journalctl -x` says, by message id: subject and explanation.
@@ -35,7 +35,7 @@ mod tests {
     #[test]
     fn the_journals_catalog_explains_every_event_and_nothing_else() {
         let mut catalog = catalog();
-        for event in Event::ALL.iter().map(|event| event.name()).chain([HEARTBEAT]) {
+        for event in AuditEvent::ALL.iter().map(|event| event.name()).chain([HEARTBEAT]) {
             let entry = catalog.remove(&of(event));
             let (subject, body) = entry.unwrap_or_else(|| panic!("{event} has no entry {}", of(event)));
             assert!(!subject.is_empty() && !body.is_empty(), "{event}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::chain::hash_from_hex;
 use crate::moment::{WallTime, in_days, micros};
-use crate::record::{Event, Facts, Record};
+use crate::record::{AuditEvent, Facts, Record};
 
 /// No retention is shorter, so that a slip of the pen costs nothing.
 pub const MIN_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -106,7 +106,7 @@ impl RemovalWalk {
     /// # Errors
     /// Says what is wrong with it.
     pub(crate) fn step(&mut self, event: &str, line: &str) -> Result<(), String> {
-        if event != Event::AuditPruned.name() {
+        if event != AuditEvent::AuditPruned.name() {
             return Ok(());
         }
         let record: Record =

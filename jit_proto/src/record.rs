@@ -24,13 +24,13 @@ macro_rules! events {
         /// What happened. The text is the record's `event` and the MSGID of its syslog message (RFC 5424 section
         /// 6.2.7): at most 32 characters of printable ASCII.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        pub enum Event {
+        pub enum AuditEvent {
             $($(#[$doc])* #[serde(rename = $name)] $variant,)*
         }
 
-        impl Event {
+        impl AuditEvent {
             /// Every event there is, in the order of the documentation.
-            pub const ALL: &'static [Event] = &[$(Event::$variant),*];
+            pub const ALL: &'static [AuditEvent] = &[$(AuditEvent::$variant),*];
 
             /// The event's name.
             #[must_use]
@@ -322,7 +322,7 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// What happened.
-    pub event: Event,
+    pub event: AuditEvent,
     /// On the wall clock.
     pub wall: WallTime,
     /// On the boot clock.
@@ -349,7 +349,7 @@ pub struct Record {
     /// Boot id.
     pub boot_id: String,
     /// What happened.
-    pub event: Event,
+    pub event: AuditEvent,
     /// What is known about it.
     #[serde(flatten)]
     pub facts: Facts,
@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn an_events_name_is_what_the_line_says() {
-        for event in Event::ALL {
+        for event in AuditEvent::ALL {
             assert_eq!(serde_json::to_string(event).unwrap(), format!("{:?}", event.name()));
             assert!(event.name().len() <= 32 && event.name().bytes().all(|byte| byte.is_ascii_graphic()));
         }

@@ -15,7 +15,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::record::Event;
+use crate::record::AuditEvent;
 
 const SEAL_DOMAIN: &[u8] = b"jitd-audit-seal-v1\0";
 const KEY_DOMAIN: &[u8] = b"jitd-audit-seal-key-v1\0";
@@ -327,7 +327,7 @@ impl SealWalk {
         }
         let event = line.and_then(event_of).unwrap_or_default();
         let cover = match (seal, &mut self.current, self.state) {
-            (None, Some(_), _) if event == Event::AuditUnsealed.name() => {
+            (None, Some(_), _) if event == AuditEvent::AuditUnsealed.name() => {
                 return Err(
                     "it has no seal: the seal was lost here, as the record itself says; those before it fit \
                             the key given"
@@ -337,7 +337,7 @@ impl SealWalk {
             (None, Some(sealer), _) => {
                 return Err(format!("it has no seal, though the key given seals from {} on", sealer.first));
             }
-            (None, None, State::Since(since)) if event != Event::AuditUnsealed.name() => {
+            (None, None, State::Since(since)) if event != AuditEvent::AuditUnsealed.name() => {
                 return Err(format!("it has no seal, though the record is sealed from {since} on"));
             }
             (None, None, State::Since(_)) => {
@@ -358,7 +358,7 @@ impl SealWalk {
                 if !fits {
                     // Where another seal began can be among records that were pruned.
                     return Err(match self.walked {
-                        true if event == Event::DaemonStarted.name() => {
+                        true if event == AuditEvent::DaemonStarted.name() => {
                             "its seal does not fit: the daemon started here, so either it sealed with a key that does \
                              not continue the seal (a damaged or replaced seal.key), or the record was changed after it \
                              was sealed"
@@ -391,7 +391,7 @@ impl SealWalk {
             Some(span) if span.cover == cover && span.to + 1 == seq => span.to = seq,
             _ => self.spans.push(Span { from: seq, to: seq, cover }),
         }
-        if event == Event::AuditSealed.name() || event == Event::AuditResealed.name() {
+        if event == AuditEvent::AuditSealed.name() || event == AuditEvent::AuditResealed.name() {
             self.begins = Some(Begins { key_id: line.and_then(key_id_of) });
         }
         Ok(())

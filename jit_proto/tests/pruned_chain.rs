@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jit_proto::chain::{Broken, Head, Sealed, Verifier, Whole, append, hash_from_hex};
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_proto::seal::{FirstKey, SealKey, Sealer};
 use proptest::prelude::*;
 
@@ -24,11 +24,11 @@ impl Chain {
         let key = SealKey::taking(&mut [7; 32]);
         let sealer = Sealer::beginning(1, key.clone());
         let mut chain = Self { records: Vec::new(), head: Head::default(), sealer };
-        (0..count).for_each(|_| chain.add(Event::AccessDenied, Facts::default()));
+        (0..count).for_each(|_| chain.add(AuditEvent::AccessDenied, Facts::default()));
         (chain, FirstKey { first: 1, key })
     }
 
-    fn add(&mut self, event: Event, facts: Facts) {
+    fn add(&mut self, event: AuditEvent, facts: Facts) {
         let at = self.head.seq;
         let (wall, boot, boot_id) = (WallTime(at * DAY), BootTime(at), BootId("b".into()));
         let mut record = append(&mut self.head, Draft { event, wall, boot, boot_id, facts }).unwrap();
@@ -55,7 +55,7 @@ impl Chain {
     /// Says that these were removed; they stay until they are taken.
     fn say(&mut self, from: u64, to: u64) {
         let facts = self.facts(from, to);
-        self.add(Event::AuditPruned, facts);
+        self.add(AuditEvent::AuditPruned, facts);
     }
 
     fn take_up_to(&mut self, to: u64) {
@@ -88,7 +88,7 @@ proptest! {
             // The last removal may be under way still.
             chain.take_up_to(gone);
             gone = to;
-            (0..more).for_each(|_| chain.add(Event::AccessDenied, Facts::default()));
+            (0..more).for_each(|_| chain.add(AuditEvent::AccessDenied, Facts::default()));
         }
         let said = chain.records.iter().rfind(|record| record.line.contains("audit.pruned")).unwrap().seq;
         chain.take_up_to(gone.saturating_sub(unfinished));
@@ -121,14 +121,14 @@ proptest! {
     fn a_removal_that_was_tampered_with_is_found(to in 2u64..15, to_more in any::<bool>()) {
         let (mut chain, key) = Chain::of(20);
         chain.say(1, to);
-        (0..5).for_each(|_| chain.add(Event::AccessDenied, Facts::default()));
+        (0..5).for_each(|_| chain.add(AuditEvent::AccessDenied, Facts::default()));
         let other = if to_more { to + 1 } else { to - 1 };
         // Written anew in its place, with the chain behind it, by somebody who has not its key.
         let facts = chain.facts(1, other);
         let behind = chain.records.split_off(20);
         chain.head = Head { seq: 20, hash: chain.get(20).hash.clone() };
-        chain.add(Event::AuditPruned, facts);
-        (1..behind.len()).for_each(|_| chain.add(Event::AccessDenied, Facts::default()));
+        chain.add(AuditEvent::AuditPruned, facts);
+        (1..behind.len()).for_each(|_| chain.add(AuditEvent::AccessDenied, Facts::default()));
         chain.take_up_to(to);
         let found = verify(&chain.records, Some(&key)).unwrap_err();
         prop_assert_eq!(found.seq, 21);
@@ -144,7 +144,7 @@ proptest! {
 fn a_removal_names_the_record_that_the_first_one_kept_follows() {
     let (mut chain, _) = Chain::of(10);
     let facts = Facts { pruned_hash: Some("5".repeat(64)), ..chain.facts(1, 4) };
-    chain.add(Event::AuditPruned, facts);
+    chain.add(AuditEvent::AuditPruned, facts);
     chain.take_up_to(4);
     let found = chain.verify().unwrap_err();
     assert_eq!((found.seq, found.problem.contains("does not follow")), (5, true), "{found}");
@@ -172,9 +172,9 @@ fn records_that_were_too_young_to_go_are_told() {
     assert!(doubts.len() == 1 && doubts[0].contains("27 days old"), "{doubts:?}");
     let mut facts = chain.facts(21, 30);
     facts.retention_seconds = Some(3600);
-    chain.add(Event::AuditPruned, Facts { pruned_by: Some("retention_size".into()), ..facts.clone() });
+    chain.add(AuditEvent::AuditPruned, Facts { pruned_by: Some("retention_size".into()), ..facts.clone() });
     chain.add(
-        Event::AuditPruned,
+        AuditEvent::AuditPruned,
         Facts { pruned_from: Some(31), pruned_to: Some(32), pruned_by: None, ..facts },
     );
     let doubts = chain.verify().unwrap().doubts;

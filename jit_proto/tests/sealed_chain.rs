@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use jit_proto::chain::{Broken, Head, Sealed, Verifier, Whole, append, hash_from_hex};
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_proto::seal::{Cover, FirstKey, SealKey, Sealer, Span};
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ struct Chain {
 }
 
 impl Chain {
-    fn add(&mut self, event: Event, facts: Facts) {
+    fn add(&mut self, event: AuditEvent, facts: Facts) {
         let at = self.head.seq;
         let draft =
             Draft { event, wall: WallTime(at), boot: BootTime(at), boot_id: BootId("b".into()), facts };
@@ -32,14 +32,14 @@ impl Chain {
 
     fn fill(&mut self, count: u64) {
         for n in 0..count {
-            self.add(Event::AccessAllowed, Facts { user: Some(format!("user{n}")), ..Facts::default() });
+            self.add(AuditEvent::AccessAllowed, Facts { user: Some(format!("user{n}")), ..Facts::default() });
         }
     }
 
     /// Begins a seal behind a record that says so, as the daemon does.
     fn seal(&mut self, seed: u8) -> FirstKey {
         let key = SealKey::taking(&mut [seed; 32]);
-        let event = if self.sealer.is_some() { Event::AuditResealed } else { Event::AuditSealed };
+        let event = if self.sealer.is_some() { AuditEvent::AuditResealed } else { AuditEvent::AuditSealed };
         self.add(event, Facts { seal_key: Some(key.id()), ..Facts::default() });
         let first = self.head.seq + 1;
         self.sealer = Some(Sealer::beginning(first, key.clone()));
@@ -146,7 +146,7 @@ fn another_key_is_told_apart() {
 fn a_lost_seal_shows_until_another_has_begun() {
     let (mut chain, old) = sealed(2, 3);
     chain.sealer = None;
-    chain.add(Event::AuditUnsealed, Facts::default());
+    chain.add(AuditEvent::AuditUnsealed, Facts::default());
     chain.fill(2);
     assert_eq!(chain.verify(&[]).unwrap_err().seq, 7);
     assert_eq!(chain.verify(&[&old]).unwrap_err().seq, 7);
@@ -234,7 +234,7 @@ proptest! {
         let mut forged = chain.up_to(from - 1);
         // Before the stolen key's record there is nothing better than it, or than the seals that were there.
         forged.sealer = Some(Sealer { next: from, ..thief });
-        forged.add(Event::AccessDenied, Facts { user: Some("mallory".into()), ..Facts::default() });
+        forged.add(AuditEvent::AccessDenied, Facts { user: Some("mallory".into()), ..Facts::default() });
         forged.fill(chain.head.seq - from);
         if copied {
             for (new, old) in forged.records.iter_mut().zip(&chain.records) {

@@ -9,7 +9,7 @@ use clap_complete::Shell;
 use jit_proto::chain::hash_from_hex;
 use jit_proto::identity::{Reason, RoleName, Ticket};
 use jit_proto::moment::{WallTime, parse_span};
-use jit_proto::record::Event;
+use jit_proto::record::AuditEvent;
 use jit_proto::search::Filter;
 
 use crate::clock::moment;
@@ -466,7 +466,7 @@ fn head(text: &str) -> Result<(u64, [u8; 32]), String> {
 }
 
 fn event_names() -> clap::builder::PossibleValuesParser {
-    Event::ALL.iter().map(|event| event.name()).collect::<Vec<_>>().into()
+    AuditEvent::ALL.iter().map(|event| event.name()).collect::<Vec<_>>().into()
 }
 
 fn text<T: TryFrom<String>>(text: &str) -> Result<T, T::Error> {

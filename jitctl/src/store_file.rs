@@ -178,7 +178,7 @@ mod tests {
 
     use jit_proto::chain::{Verifier, append};
     use jit_proto::moment::{BootId, BootTime, WallTime};
-    use jit_proto::record::{Draft, Event, Facts};
+    use jit_proto::record::{AuditEvent, Draft, Facts};
 
     use super::*;
 
@@ -193,7 +193,7 @@ mod tests {
         for n in 0..records {
             let facts = Facts { detail: Some("x".repeat(1500)), ..Facts::default() };
             let (wall, boot, boot_id) = (WallTime(n), BootTime(n), BootId("b".into()));
-            let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
+            let draft = Draft { event: AuditEvent::AccessDenied, wall, boot, boot_id, facts };
             let record = append(&mut head, draft).unwrap();
             let sql = "INSERT INTO records VALUES (?1, ?2, NULL, ?3)";
             connection.execute(sql, (record.seq, record.hash, record.line)).unwrap();

@@ -621,7 +621,7 @@ mod tests {
     use jit_proto::chain::append;
     use jit_proto::message;
     use jit_proto::moment::{BootId, BootTime};
-    use jit_proto::record::{Draft, Event, Facts};
+    use jit_proto::record::{AuditEvent, Draft, Facts};
     use jit_proto::view::RecordView;
 
     /// Records as an export has them, and their messages as rsyslog writes them.
@@ -632,7 +632,7 @@ mod tests {
             let facts = Facts { user: Some(user.to_owned()), ..Facts::default() };
             let (wall, boot, boot_id) = (WallTime(n), BootTime(n), BootId("b".into()));
             let prev = head.hash.clone();
-            let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
+            let draft = Draft { event: AuditEvent::AccessDenied, wall, boot, boot_id, facts };
             let Sealed { seq, hash, line, .. } = append(&mut head, draft).unwrap();
             lines.1.push(format!(
                 "Nov 25 10:00:00 web1 1 2026-11-25T10:00:00Z web1 jitd 3 access.denied [jit@32473 seq=\"{seq}\" \
@@ -688,7 +688,7 @@ mod tests {
                 ..Facts::default()
             };
             let (wall, boot, boot_id) = (WallTime(n * 1_000_000), BootTime(n), BootId("b".into()));
-            let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
+            let draft = Draft { event: AuditEvent::AccessDenied, wall, boot, boot_id, facts };
             let sealed = append(&mut head, draft).unwrap();
             let record = serde_json::from_str(&sealed.line).unwrap();
             let mut params =

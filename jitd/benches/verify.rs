@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jit_proto::chain::{Sealed, Verifier};
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_proto::seal::{FirstKey, SealKey};
 use jit_proto::sighting::{Line, read};
 use jitd::clock::Stopwatch;
@@ -125,7 +125,7 @@ fn processor_time() -> Duration {
 fn seal(store: &mut Store) -> FirstKey {
     let key = SealKey::taking(&mut [7; 32]);
     let said = Facts { seal_key: Some(key.id()), ..Facts::default() };
-    let drafts = vec![Draft { event: Event::AuditSealed, facts: said, ..draft(0) }];
+    let drafts = vec![Draft { event: AuditEvent::AuditSealed, facts: said, ..draft(0) }];
     let commit =
         Commit { durability: Durability::AtOnce, drafts, seal: Some(key.clone()), ..Commit::default() };
     store.commit(vec![commit], KEPT).unwrap().key.unwrap();
@@ -155,7 +155,7 @@ fn draft(n: u64) -> Draft {
     };
     let wall = WallTime(1_795_328_475_854_724 + n);
     let boot_id = BootId("0f2c7dcb-5f0a-4f2f-9d3e-0c6b1a1f7a11".into());
-    Draft { event: Event::AccessAllowed, wall, boot: BootTime(n), boot_id, facts }
+    Draft { event: AuditEvent::AccessAllowed, wall, boot: BootTime(n), boot_id, facts }
 }
 
 /// Writes the lines that are hashed, and an export; returns how many bytes the lines have.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use jit_proto::chain::Head;
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_proto::seal::{SealKey, Sealer};
 use jit_proto::search::Filter;
 use jitd::core::event::{Commit, Durability};
@@ -179,10 +179,10 @@ fn name(user: u64) -> String {
 
 fn draft(n: u64, records: u64) -> Draft {
     let event = match n % 4 {
-        0 => Event::AccessAllowed,
-        1 => Event::SessionOpened,
-        2 => Event::SessionEnded,
-        _ => Event::AccessDenied,
+        0 => AuditEvent::AccessAllowed,
+        1 => AuditEvent::SessionOpened,
+        2 => AuditEvent::SessionEnded,
+        _ => AuditEvent::AccessDenied,
     };
     // Every fourth one belongs to another person, in an order that repeats late.
     let user = n / 4 * 2_654_435_761 % 1_000_003 % PEOPLE;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::core::clock_offset::ClockOffset;
-use crate::core::event::Event;
+use crate::core::event::Input;
 use crate::engine::Handle;
 use crate::readiness::watched;
 
@@ -47,7 +47,7 @@ pub async fn run(
             fired = due.readable() => {
                 drain(&due);
                 fired?.clear_ready();
-                if engine.tell(Event::Tick).await.is_err() {
+                if engine.tell(Input::Tick).await.is_err() {
                     return Ok(());
                 }
             }
@@ -56,7 +56,7 @@ pub async fn run(
                 set?.clear_ready();
                 watch_for_steps(&stepped)?;
                 let shift = offset.set_to(self::offset(&clock));
-                let event = shift.map_or(Event::Tick, |by| Event::ClockSet { by });
+                let event = shift.map_or(Input::Tick, |by| Input::ClockSet { by });
                 if engine.tell(event).await.is_err() {
                     return Ok(());
                 }

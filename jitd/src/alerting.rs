@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jit_proto::identity::UserId;
-use jit_proto::record::{Draft, Event as What};
+use jit_proto::record::{AuditEvent, Draft};
 
 use crate::core::alerts::{AlertRules, Habit, Seen, Undo, Watch};
 use crate::core::event::Commit;
@@ -89,7 +89,7 @@ impl Alerting {
         if kind_of(record.event, &record.facts).is_some() || audience(record.event, &record.facts).is_some() {
             self.news.to_tell.push(seq);
         }
-        if record.event == What::AlertRaised {
+        if record.event == AuditEvent::AlertRaised {
             self.news.alerts.push(seq);
         }
     }
@@ -117,7 +117,7 @@ mod tests {
 
     fn refusal() -> Draft {
         Draft {
-            event: What::AccessDenied,
+            event: AuditEvent::AccessDenied,
             wall: WallTime(1),
             boot: BootTime(1),
             boot_id: BootId("b".into()),
@@ -134,8 +134,11 @@ mod tests {
         let mut alerting = Alerting::remembering(BTreeMap::new());
         let mut commits = commit(6);
         alerting.take_along(&mut commits, 10);
-        let events: Vec<What> = commits[0].drafts.iter().map(|draft| draft.event).collect();
-        assert_eq!(events[4..], [What::AccessDenied, What::AlertRaised, What::AccessDenied]);
+        let events: Vec<AuditEvent> = commits[0].drafts.iter().map(|draft| draft.event).collect();
+        assert_eq!(
+            events[4..],
+            [AuditEvent::AccessDenied, AuditEvent::AlertRaised, AuditEvent::AccessDenied]
+        );
         assert_eq!(commits[0].drafts[5].facts.about, Some(15));
         assert_eq!(alerting.written().alerts, [16]);
     }
@@ -143,7 +146,7 @@ mod tests {
     #[test]
     fn a_seal_begins_right_behind_its_record() {
         let mut alerting = Alerting::remembering(BTreeMap::new());
-        let sealed = Draft { event: What::AuditResealed, ..refusal() };
+        let sealed = Draft { event: AuditEvent::AuditResealed, ..refusal() };
         let key = jit_proto::seal::SealKey::taking(&mut [7; 32]);
         let mut commits = vec![Commit { drafts: vec![sealed], seal: Some(key), ..Commit::default() }];
         alerting.take_along(&mut commits, 10);

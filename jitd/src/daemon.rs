@@ -16,7 +16,7 @@ use crate::alerting::Alerting;
 use crate::audit::{Cursors, Sinks};
 use crate::bus::Front;
 use crate::clock::Clock;
-use crate::core::event::Event;
+use crate::core::event::Input;
 use crate::core::policy::Settings;
 use crate::core::reconcile;
 use crate::engine::{Engine, Handle, Later};
@@ -154,7 +154,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     tokio::spawn(counter.clone().run(engine.clone()));
     let behind = Behind::new(engine.clone(), clock.clone());
     let rules = Rules::under(Path::new(POLICY), clock);
-    engine.tell(Event::Started { version: env!("CARGO_PKG_VERSION") }).await?;
+    engine.tell(Input::Started { version: env!("CARGO_PKG_VERSION") }).await?;
     if rules.reload(&engine).await?.is_err() {
         warn!("without a valid policy nobody but root is let through");
         let settings = rules.sinks().await;
@@ -210,7 +210,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     if tokio::time::timeout(Duration::from_secs(5), gate).await.is_err() {
         warn!("callers of the gate were still waiting");
     }
-    engine.tell(Event::Stopping).await?;
+    engine.tell(Input::Stopping).await?;
     engine.stop().await;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jit_proto::chain::Sealed;
 use jit_proto::identity::SessionId;
 use jit_proto::moment::{BootTime, WallTime};
-use jit_proto::record::{Draft, Event as What, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use crate::alerting::{Alerting, News};
 use crate::audit::{Sinks, ToSink};
 use crate::clock::Clock;
-use crate::core::event::{Changed, Commit, Durability, Effect, Event, Refusal, Reply, Survey, Verdict};
+use crate::core::event::{Changed, Commit, Durability, Effect, Input, Refusal, Reply, Survey, Verdict};
 use crate::core::ledger::{EndedBy, Ledger};
 use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};
@@ -45,7 +45,7 @@ const GATHER_LIMIT: Duration = Duration::from_secs(1);
 /// What reaches the engine.
 pub enum Message {
     /// Something happened.
-    Event(Box<Incoming>),
+    Input(Box<Incoming>),
     /// Somebody wants to look.
     Look(Box<dyn FnOnce(&Inside<'_>) + Send>),
     /// Take away a few of the records that are to go; the answer is whether there are more.
@@ -57,7 +57,7 @@ pub enum Message {
 /// An event with what belongs to it but means nothing to the core.
 pub struct Incoming {
     /// The event.
-    pub event: Event,
+    pub event: Input,
     /// The process that knocked.
     pub pidfd: Option<OwnedFd>,
     /// Where the answer goes.
@@ -122,19 +122,19 @@ impl Handle {
     ///
     /// # Errors
     /// When the engine has ended.
-    pub async fn tell(&self, event: Event) -> Result<(), Stopped> {
+    pub async fn tell(&self, event: Input) -> Result<(), Stopped> {
         let incoming = Box::new(Incoming { event, pidfd: None, reply: None });
-        self.sender.send(Message::Event(incoming)).await.map_err(|_| Stopped)
+        self.sender.send(Message::Input(incoming)).await.map_err(|_| Stopped)
     }
 
     /// Sends an event and waits for the answer.
     ///
     /// # Errors
     /// When the engine has ended.
-    pub async fn ask(&self, event: Event, pidfd: Option<OwnedFd>) -> Result<Reply, Stopped> {
+    pub async fn ask(&self, event: Input, pidfd: Option<OwnedFd>) -> Result<Reply, Stopped> {
         let (reply, answer) = oneshot::channel();
         let incoming = Box::new(Incoming { event, pidfd, reply: Some(reply) });
-        self.sender.send(Message::Event(incoming)).await.map_err(|_| Stopped)?;
+        self.sender.send(Message::Input(incoming)).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 
@@ -157,28 +157,28 @@ impl Handle {
 
     /// Sends an event that nobody waits for, from a thread that cannot wait either. False if it was not taken.
     #[must_use]
-    pub fn tell_at_once(&self, event: Event) -> bool {
+    pub fn tell_at_once(&self, event: Input) -> bool {
         let incoming = Box::new(Incoming { event, pidfd: None, reply: None });
-        self.sender.try_send(Message::Event(incoming)).is_ok()
+        self.sender.try_send(Message::Input(incoming)).is_ok()
     }
 
     /// Sends an event that nobody waits for, from a thread of its own.
     ///
     /// # Errors
     /// When the engine has ended.
-    pub fn tell_from_thread(&self, event: Event) -> Result<(), Stopped> {
+    pub fn tell_from_thread(&self, event: Input) -> Result<(), Stopped> {
         let incoming = Box::new(Incoming { event, pidfd: None, reply: None });
-        self.sender.blocking_send(Message::Event(incoming)).map_err(|_| Stopped)
+        self.sender.blocking_send(Message::Input(incoming)).map_err(|_| Stopped)
     }
 
     /// Sends an event and waits for the answer, on a thread of its own.
     ///
     /// # Errors
     /// When the engine has ended, or has no answer because the event came to nothing.
-    pub fn ask_from_thread(&self, event: Event) -> Result<Reply, Stopped> {
+    pub fn ask_from_thread(&self, event: Input) -> Result<Reply, Stopped> {
         let (reply, answer) = oneshot::channel();
         let incoming = Box::new(Incoming { event, pidfd: None, reply: Some(reply) });
-        self.sender.blocking_send(Message::Event(incoming)).map_err(|_| Stopped)?;
+        self.sender.blocking_send(Message::Input(incoming)).map_err(|_| Stopped)?;
         answer.blocking_recv().map_err(|_| Stopped)
     }
 
@@ -284,7 +284,7 @@ pub struct Later {
 
 /// An event's effects, waiting for the batch to be committed.
 struct Pending {
-    event: Event,
+    event: Input,
     pidfd: Option<OwnedFd>,
     reply: Option<oneshot::Sender<Reply>>,
     effects: Vec<Effect>,
@@ -294,7 +294,7 @@ struct Pending {
 /// about them. Their session is registered, and ends as one whose sudo has gone.
 fn hold_back(pending: &mut Pending, problem: &KeyFileError) {
     let lets_in = pending.effects.iter().any(|effect| matches!(effect, Effect::Watch { .. }));
-    if let Event::Knock(knock) = &pending.event
+    if let Input::Knock(knock) = &pending.event
         && lets_in
         && let Some(reply) = pending.reply.take()
     {
@@ -317,7 +317,7 @@ impl Engine {
         mut inbox: mpsc::Receiver<Message>,
     ) -> Result<(), StoreError> {
         let mut policy: Option<Arc<Policy>> = None;
-        let mut again: VecDeque<Event> = VecDeque::new();
+        let mut again: VecDeque<Input> = VecDeque::new();
         self.start(after_start, &ledger)?;
         self.sinks.tell(&ToSink::Stored(self.store.head().seq));
         while let Some(first) = self.next(&mut inbox).await {
@@ -327,8 +327,8 @@ impl Engine {
             let mut message = Some(first);
             while let Some(current) = message.take() {
                 match current {
-                    Message::Event(incoming) => {
-                        if let Event::PolicyLoaded(new, _) = &incoming.event {
+                    Message::Input(incoming) => {
+                        if let Input::PolicyLoaded(new, _) = &incoming.event {
                             self.heartbeat.send_replace(new.settings.sinks.heartbeat);
                             self.sinks.tell(&ToSink::Settings(Arc::new(new.settings.sinks.clone())));
                             let _ = self.surveyor.send(ToSurveyor::Paths(new.settings.setuid_paths.clone()));
@@ -339,7 +339,7 @@ impl Engine {
                             policy = Some(Arc::clone(new));
                         }
                         let Incoming { mut event, pidfd, reply } = *incoming;
-                        if let Event::Knock(knock) = &mut event {
+                        if let Input::Knock(knock) = &mut event {
                             let waits = self.sinks.cursors.syslog.waiting_since();
                             knock.unforwarded = waits.map(|since| now.boot.since(since));
                         }
@@ -425,7 +425,7 @@ impl Engine {
     /// What the events come to that could not be written before.
     fn steps(
         &self,
-        again: &mut VecDeque<Event>,
+        again: &mut VecDeque<Input>,
         ledger: &mut Ledger,
         policy: Option<&Policy>,
         now: &Now,
@@ -467,7 +467,7 @@ impl Engine {
         &mut self,
         mut batch: Vec<Pending>,
         ledger: Ledger,
-        again: &mut VecDeque<Event>,
+        again: &mut VecDeque<Input>,
     ) -> Result<Ledger, StoreError> {
         if batch.is_empty() {
             return Ok(ledger);
@@ -524,7 +524,7 @@ impl Engine {
     /// Brings onto the disk what can be there a little later, when those who wait for a decision are on their way: waiting
     /// for the disk was measured to cost each sudo a millisecond. Nothing else is decided before it is done, so a session
     /// opens only then.
-    async fn after_the_answers(&mut self, again: &mut VecDeque<Event>) {
+    async fn after_the_answers(&mut self, again: &mut VecDeque<Input>) {
         tokio::task::yield_now().await;
         let let_in = std::mem::take(&mut self.later.let_in);
         if std::mem::take(&mut self.later.onto_the_disk) || self.distrusted {
@@ -540,7 +540,7 @@ impl Engine {
                     error!(
                         "the disk does not take the record; whoever was let in with it is ended: {problem}"
                     );
-                    again.push_back(Event::NotOnDisk(let_in));
+                    again.push_back(Input::NotOnDisk(let_in));
                 }
             }
         }
@@ -630,7 +630,7 @@ impl Engine {
         let Now { wall, boot, boot_id } = self.clock.now();
         let detail = format!("{lost}; nobody but root is let through");
         let facts = Facts { detail: Some(detail), ..Facts::default() };
-        let draft = Draft { event: What::AuditBroken, wall, boot, boot_id, facts };
+        let draft = Draft { event: AuditEvent::AuditBroken, wall, boot, boot_id, facts };
         let commit = Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() };
         let mut commits = vec![commit];
         self.alerting.take_along(&mut commits, self.store.head().seq);
@@ -733,7 +733,7 @@ impl Engine {
     }
 
     /// Nothing was written. Whoever waits is refused; what must not be lost comes again; what has to end, ends.
-    fn fail(&mut self, pending: Pending, problem: &StoreError, again: &mut VecDeque<Event>) {
+    fn fail(&mut self, pending: Pending, problem: &StoreError, again: &mut VecDeque<Input>) {
         let Pending { event, reply, effects, .. } = pending;
         for effect in effects {
             if let Effect::Terminate { session, .. } = &effect
@@ -744,16 +744,16 @@ impl Engine {
         }
         let answer = match &event {
             // Root is not kept out of its own machine by a full disk.
-            Event::Knock(knock) if knock.is_roots_own() => Reply::Gate(Verdict::Allowed),
-            Event::Knock(knock) => Reply::Gate(Verdict::Denied(vec![format!(
+            Input::Knock(knock) if knock.is_roots_own() => Reply::Gate(Verdict::Allowed),
+            Input::Knock(knock) => Reply::Gate(Verdict::Denied(vec![format!(
                 "jit: {} is refused: it could not be recorded ({problem}).",
                 knock.service
             )])),
-            Event::Command(..) => Reply::Command(Err(Refusal::CannotRecord(format!(
+            Input::Command(..) => Reply::Command(Err(Refusal::CannotRecord(format!(
                 "not done, because it could not be recorded: {problem}"
             )))),
             _ => {
-                if !matches!(event, Event::Tick | Event::Prune(_)) {
+                if !matches!(event, Input::Tick | Input::Prune(_)) {
                     again.push_back(event);
                 }
                 return;

@@ -9,7 +9,7 @@ use jit_proto::identity::UserId;
 use tokio::sync::Notify;
 
 use crate::clock::pause;
-use crate::core::event::{Event, Reached};
+use crate::core::event::{Input, Reached};
 use crate::core::limits::Door;
 use crate::engine::Handle;
 use crate::people::Nss;
@@ -50,7 +50,7 @@ impl Counter {
             // Names come from NSS, which may be slow; a count without one is told all the same.
             let named = tokio::task::spawn_blocking(move || counts.into_iter().map(named).collect()).await;
             let Ok(reached) = named else { continue };
-            if engine.tell(Event::LimitsReached(reached)).await.is_err() {
+            if engine.tell(Input::LimitsReached(reached)).await.is_err() {
                 return;
             }
             pause(GATHER).await;

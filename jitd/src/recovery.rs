@@ -12,7 +12,7 @@ use std::time::Duration;
 use jit_proto::chain::Head;
 use jit_proto::known_head::Remembered;
 use jit_proto::moment::WallTime;
-use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::alerting::Alerting;
@@ -80,8 +80,13 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
     detail += "; all windows are closed, and the record is not sealed (jitctl audit seal --init)";
     let mut store = Store::open(path).map_err(|error| RecoveryError::Anew(aside.clone(), error))?;
     let facts = Facts { detail: Some(detail.clone()), ..Facts::default() };
-    let draft =
-        Draft { event: Event::AuditRecovered, wall: now.wall, boot: now.boot, boot_id: now.boot_id, facts };
+    let draft = Draft {
+        event: AuditEvent::AuditRecovered,
+        wall: now.wall,
+        boot: now.boot,
+        boot_id: now.boot_id,
+        facts,
+    };
     let commit = Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() };
     let mut commits = vec![commit];
     Alerting::remembering(BTreeMap::new()).take_along(&mut commits, 0);
@@ -206,7 +211,7 @@ mod tests {
         let now = clock.now();
         let drafts = (0..records)
             .map(|_| Draft {
-                event: Event::AccessDenied,
+                event: AuditEvent::AccessDenied,
                 wall: now.wall,
                 boot: now.boot,
                 boot_id: now.boot_id.clone(),

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::bus::problem_lines;
 use crate::clock::Clock;
-use crate::core::event::Event;
+use crate::core::event::Input;
 use crate::core::people::Person;
 use crate::core::policy::{Policy, SinkSettings};
 use crate::engine::{Handle, Stopped};
@@ -78,7 +78,7 @@ impl Rules {
             Ok(policy) => {
                 info!("policy {} with {} roles is in force", &policy.digest[..12], policy.roles.len());
                 let holders = holders(engine).await?;
-                engine.tell(Event::PolicyLoaded(Arc::new(policy), holders)).await?;
+                engine.tell(Input::PolicyLoaded(Arc::new(policy), holders)).await?;
                 Ok(Ok(()))
             }
             Err(problems) => {
@@ -86,7 +86,7 @@ impl Rules {
                 error!("the policy is not accepted, the running one stays");
                 // A message of its own each: what passes the log on may take a line for a message.
                 text.lines().for_each(|line| error!("{line}"));
-                engine.tell(Event::PolicyRefused { problems: text }).await?;
+                engine.tell(Input::PolicyRefused { problems: text }).await?;
                 Ok(Err(problems))
             }
         }

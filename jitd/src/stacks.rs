@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock::pause_as_said;
-use crate::core::event::Event;
+use crate::core::event::Input;
 use crate::core::policy::Policy;
 use crate::engine::Handle;
 
@@ -73,7 +73,7 @@ pub async fn watch(engine: Handle, mut interval: watch::Receiver<Duration>) {
         let told =
             |(service, fault): (String, Option<Fault>)| (service, fault.map(|fault| fault.to_string()));
         let found = found.into_iter().map(told).collect();
-        if engine.tell(Event::Stacks(found)).await.is_err() {
+        if engine.tell(Input::Stacks(found)).await.is_err() {
             return;
         }
         pause_as_said(&mut interval).await;

@@ -15,7 +15,7 @@ use jit_proto::moment::WallTime;
 use tracing::{info, warn};
 
 use crate::clock::Stopwatch;
-use crate::core::event::Event;
+use crate::core::event::Input;
 use crate::engine::{Handle, Stopped};
 use crate::store::{Reader, StoreError};
 use crate::survey::be_nice;
@@ -118,7 +118,7 @@ impl Thread {
                 warn!("the record cannot be verified now, and is tried again: {error}");
                 if self.unread == MAX_UNREAD {
                     let detail = format!("the record could not be read {MAX_UNREAD} times in a row: {error}");
-                    self.engine.tell_from_thread(Event::RecordBroken { about: 0, detail })?;
+                    self.engine.tell_from_thread(Input::RecordBroken { about: 0, detail })?;
                 }
                 return Ok(());
             }
@@ -140,7 +140,7 @@ impl Thread {
                     0 => format!("the record cannot be verified: {problem}"),
                     seq => format!("record {seq}: {problem} (jitctl audit verify)"),
                 };
-                self.engine.tell_from_thread(Event::RecordBroken { about: seq, detail })?;
+                self.engine.tell_from_thread(Input::RecordBroken { about: seq, detail })?;
             }
         }
         // What is wrong is told once, and once a week again.
@@ -224,7 +224,7 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use jit_proto::moment::{BootId, BootTime};
-    use jit_proto::record::{Draft, Event as What, Facts};
+    use jit_proto::record::{AuditEvent, Draft, Facts};
     use rusqlite::Connection;
 
     use super::*;
@@ -241,7 +241,7 @@ mod tests {
     fn add(store: &mut Store, records: u64) {
         let drafts = (0..records)
             .map(|n| Draft {
-                event: What::AccessDenied,
+                event: AuditEvent::AccessDenied,
                 wall: WallTime(n),
                 boot: BootTime(n),
                 boot_id: BootId("b".into()),

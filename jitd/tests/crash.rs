@@ -18,7 +18,7 @@ use std::time::Duration;
 use jit_proto::chain::Verifier;
 use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_proto::seal::{FirstKey, SealKey};
 use jitd::core::event::{Change, Commit, Durability};
 use jitd::core::ledger::{Grant, GrantState};
@@ -185,7 +185,7 @@ fn commit_until_killed(folder: &Path) {
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).unwrap();
         let key = SealKey::taking(&mut bytes);
         let said = Facts { seal_key: Some(key.id()), ..Facts::default() };
-        let drafts = vec![draft(Event::AuditSealed, said)];
+        let drafts = vec![draft(AuditEvent::AuditSealed, said)];
         let commit =
             Commit { durability: Durability::AtOnce, drafts, seal: Some(key.clone()), ..Commit::default() };
         store.commit(vec![commit], KEPT).unwrap().key.unwrap();
@@ -201,9 +201,11 @@ fn commit_until_killed(folder: &Path) {
             if durable && given == 0 && dice.roll(2) == 0 {
                 given = id;
                 commit.changes.push(Change::Grant(grant(id)));
-                commit.drafts.push(draft(Event::GrantStarted, Facts { grant: Some(id), ..Facts::default() }));
+                commit
+                    .drafts
+                    .push(draft(AuditEvent::GrantStarted, Facts { grant: Some(id), ..Facts::default() }));
             }
-            commit.drafts.push(draft(Event::SessionOpened, Facts::default()));
+            commit.drafts.push(draft(AuditEvent::SessionOpened, Facts::default()));
             commits.push(commit);
         }
         let written = store.commit(commits, KEPT).unwrap();
@@ -217,7 +219,7 @@ fn commit_until_killed(folder: &Path) {
 
 const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
 
-fn draft(event: Event, facts: Facts) -> Draft {
+fn draft(event: AuditEvent, facts: Facts) -> Draft {
     Draft { event, wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()), facts }
 }
 

@@ -14,7 +14,7 @@ use jit_proto::chain::Verifier;
 use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
 use jit_proto::known_head::Remembered;
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_proto::seal::{FirstKey, SealKey};
 use jit_proto::search::Filter;
 use jitd::core::event::{Change, Commit, Durability};
@@ -142,8 +142,10 @@ fn written(folder: &Path) -> World {
     let path = live.path().join("jit.db");
     let mut store = Store::open(&path).unwrap();
     let key = SealKey::taking(&mut [7; 32]);
-    let said =
-        Draft { event: Event::AuditSealed, ..draft(Facts { seal_key: Some(key.id()), ..Facts::default() }) };
+    let said = Draft {
+        event: AuditEvent::AuditSealed,
+        ..draft(Facts { seal_key: Some(key.id()), ..Facts::default() })
+    };
     let begin = Commit {
         durability: Durability::AtOnce,
         drafts: vec![said],
@@ -186,7 +188,7 @@ fn written(folder: &Path) -> World {
 
 fn draft(facts: Facts) -> Draft {
     Draft {
-        event: Event::AccessDenied,
+        event: AuditEvent::AccessDenied,
         wall: WallTime(1),
         boot: BootTime(1),
         boot_id: BootId("b".into()),

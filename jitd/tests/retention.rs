@@ -11,10 +11,10 @@ use std::time::Duration;
 use jit_proto::chain::{Broken, Verifier, Whole};
 use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Draft, Event as What, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_proto::seal::{FirstKey, SealKey};
 use jit_proto::sighting::{Line, read};
-use jitd::core::event::{Change, Commit, Durability, Effect, Event, Reply};
+use jitd::core::event::{Change, Commit, Durability, Effect, Input, Reply};
 use jitd::core::ledger::{Grant, GrantState};
 use jitd::core::people::Account;
 use jitd::core::policy::{Policy, Settings};
@@ -67,7 +67,7 @@ impl World {
         let first = FirstKey { first: 2, key: key.clone() };
         let mut world = Self { folder, store, key: first, written: BTreeMap::new(), grants: 0, policy };
         let said = Facts { seal_key: Some(key.id()), ..Facts::default() };
-        let drafts = vec![draft(0, What::AuditSealed, said)];
+        let drafts = vec![draft(0, AuditEvent::AuditSealed, said)];
         world.commit(Commit { drafts, seal: Some(key), durability: Durability::AtOnce, ..Commit::default() });
         world
     }
@@ -89,7 +89,8 @@ impl World {
     /// Each tenth of them with a grant that is soon over.
     fn write(&mut self, count: u64) {
         let next = self.store().head().seq;
-        let drafts = (next..next + count).map(|n| draft(n, What::AccessDenied, Facts::default())).collect();
+        let drafts =
+            (next..next + count).map(|n| draft(n, AuditEvent::AccessDenied, Facts::default())).collect();
         let grants = self.grants + 1..=self.grants + count / 10;
         self.grants += count / 10;
         let changes = grants.map(|id| Change::Grant(grant(id, next + id % 10))).collect();
@@ -115,7 +116,7 @@ impl World {
         let Some(segment) = segment::take(&reader, &course, &settings, &behind)? else { return Ok(None) };
         let (End::BehindTheRecord(_) | End::Never) = end else { return Ok(None) };
         let ledger = self.store().ledger().unwrap();
-        let event = Event::Prune(Box::new(segment.clone()));
+        let event = Input::Prune(Box::new(segment.clone()));
         let (_, effects) = step(ledger, Some(&self.policy), event, &now);
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Reply(Reply::Pruned))));
         for effect in effects {
@@ -189,7 +190,7 @@ fn at(half_day: u64) -> Now {
     Now { wall: WallTime(half_day * HALF_DAY), boot: BootTime(half_day), boot_id: BootId("b".into()) }
 }
 
-fn draft(half_day: u64, event: What, facts: Facts) -> Draft {
+fn draft(half_day: u64, event: AuditEvent, facts: Facts) -> Draft {
     let Now { wall, boot, boot_id } = at(half_day);
     Draft { event, wall, boot, boot_id, facts }
 }
@@ -332,7 +333,7 @@ fn settings_that_changed_meanwhile_let_nothing_go() {
     let segment = segment::take(&reader, &course, &settings, &behind).unwrap().unwrap();
     world.policy.settings.retention.age = None;
     let ledger = world.store().ledger().unwrap();
-    let (_, effects) = step(ledger, Some(&world.policy), Event::Prune(Box::new(segment)), &now);
+    let (_, effects) = step(ledger, Some(&world.policy), Input::Prune(Box::new(segment)), &now);
     assert!(effects.is_empty(), "{effects:?}");
 }
 
@@ -342,7 +343,7 @@ fn nothing_of_what_went_is_left_in_the_file() {
     world.write(50);
     let facts =
         Facts { reason: Some("a reason nobody is to read in seven years".into()), ..Facts::default() };
-    world.commit(Commit { drafts: vec![draft(51, What::RequestMade, facts)], ..Commit::default() });
+    world.commit(Commit { drafts: vec![draft(51, AuditEvent::RequestMade, facts)], ..Commit::default() });
     world.write(500);
     let holds = |path: &Path| {
         let database = rusqlite::Connection::open(path).unwrap();

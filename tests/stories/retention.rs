@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use jit_proto::chain::{Head, append};
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{COMMAND_LIMIT, Host, play};
 use jit_tests::output::Output;
@@ -40,7 +40,7 @@ fn old_host(host: &Host) -> Result<()> {
             ..Facts::default()
         };
         let (wall, boot, boot_id) = (WallTime(wall), BootTime(n), BootId("b".to_owned()));
-        let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
+        let draft = Draft { event: AuditEvent::AccessDenied, wall, boot, boot_id, facts };
         let record = append(&mut head, draft)?;
         let (seq, hash, line) = (record.seq, record.hash, record.line);
         writeln!(sql, "INSERT INTO records (seq, hash, line) VALUES ({seq}, '{hash}', '{line}');")?;

@@ -7,58 +7,58 @@ use serde_json::Value;
 
 use super::{Origin, Outcome, PRODUCT, VERSION, doer, known, milliseconds, other, sentence, told};
 use crate::escape::Escaped;
-use crate::record::{Event, Record};
+use crate::record::{AuditEvent, Record};
 
 /// What an event is called there, how severe it is (0 to 10), and how it went.
-fn entry(event: Event) -> (&'static str, u8, Outcome) {
+fn entry(event: AuditEvent) -> (&'static str, u8, Outcome) {
     use Outcome::{Failure, Success};
     match event {
-        Event::DaemonStarted => ("Daemon started", 3, Success),
-        Event::DaemonStopped => ("Daemon stopped", 5, Success),
-        Event::PolicyLoaded => ("Policy loaded", 4, Success),
-        Event::PolicyRefused => ("Policy refused", 5, Failure),
-        Event::ClockStepped => ("Clock stepped", 6, Success),
-        Event::AuditSealed => ("Audit record sealed", 5, Success),
-        Event::AuditResealed => ("Audit record sealed anew", 6, Success),
-        Event::AuditUnsealed => ("Audit record not sealed any more", 10, Failure),
-        Event::AuditBroken => ("Audit record not what was written", 10, Failure),
-        Event::AuditRolledBack => ("Audit record ends before a known record", 10, Failure),
-        Event::AuditRecovered => ("Damaged audit record set aside", 10, Success),
-        Event::StackBroken => ("PAM stack does not ask", 10, Failure),
-        Event::StackRestored => ("PAM stack asks again", 4, Success),
-        Event::LimitReached => ("Limit for one user reached", 7, Failure),
-        Event::SinkDown => ("Audit records not forwarded", 8, Failure),
-        Event::SinkBack => ("Audit records forwarded again", 4, Success),
-        Event::AuditPruned => ("Old audit records removed", 5, Success),
-        Event::AlertRaised => ("Alert raised", 8, Success),
-        Event::NotifyFailed => ("Somebody could not be told", 7, Failure),
-        Event::RequestMade => ("Privilege requested", 2, Success),
-        Event::RequestApproved => ("Request approved", 3, Success),
-        Event::RequestDenied => ("Request denied", 4, Success),
-        Event::RequestCancelled => ("Request cancelled", 1, Success),
-        Event::RequestExpired => ("Request expired", 1, Success),
-        Event::GrantStarted => ("Privilege granted", 5, Success),
-        Event::GrantExtended => ("Grant extended", 5, Success),
-        Event::GrantShortened => ("Grant shortened", 4, Success),
-        Event::GrantWarned => ("Holder warned", 1, Success),
-        Event::GrantExpired => ("Grant expired", 2, Success),
-        Event::GrantReleased => ("Grant released", 2, Success),
-        Event::GrantUnused => ("Unused grant handed back", 2, Success),
-        Event::GrantRevoked => ("Grant revoked", 6, Success),
-        Event::GrantWithdrawn => ("Grant withdrawn", 6, Success),
-        Event::GrantLeftBehind => ("Privilege left behind", 9, Success),
-        Event::HostChanged => ("Places of privilege changed", 7, Success),
-        Event::CommandRefused => ("Command refused", 5, Failure),
-        Event::AccessAllowed => ("Elevation allowed", 3, Success),
-        Event::AccessDenied => ("Elevation denied", 6, Failure),
-        Event::AccessRoot => ("Root passed", 3, Success),
-        Event::SessionOpened => ("Elevated session opened", 3, Success),
-        Event::SessionMoved => ("Elevated session moved to another grant", 2, Success),
-        Event::SessionWarned => ("Idle session warned", 1, Success),
-        Event::SessionEnded => ("Elevated session ended", 3, Success),
-        Event::SessionGroup => ("Elevated session had a foreign group", 10, Failure),
-        Event::ScopeTampered => ("Limit of an elevated session tampered with", 10, Failure),
-        Event::SessionStuck => ("Elevated session could not be ended", 10, Failure),
+        AuditEvent::DaemonStarted => ("Daemon started", 3, Success),
+        AuditEvent::DaemonStopped => ("Daemon stopped", 5, Success),
+        AuditEvent::PolicyLoaded => ("Policy loaded", 4, Success),
+        AuditEvent::PolicyRefused => ("Policy refused", 5, Failure),
+        AuditEvent::ClockStepped => ("Clock stepped", 6, Success),
+        AuditEvent::AuditSealed => ("Audit record sealed", 5, Success),
+        AuditEvent::AuditResealed => ("Audit record sealed anew", 6, Success),
+        AuditEvent::AuditUnsealed => ("Audit record not sealed any more", 10, Failure),
+        AuditEvent::AuditBroken => ("Audit record not what was written", 10, Failure),
+        AuditEvent::AuditRolledBack => ("Audit record ends before a known record", 10, Failure),
+        AuditEvent::AuditRecovered => ("Damaged audit record set aside", 10, Success),
+        AuditEvent::StackBroken => ("PAM stack does not ask", 10, Failure),
+        AuditEvent::StackRestored => ("PAM stack asks again", 4, Success),
+        AuditEvent::LimitReached => ("Limit for one user reached", 7, Failure),
+        AuditEvent::SinkDown => ("Audit records not forwarded", 8, Failure),
+        AuditEvent::SinkBack => ("Audit records forwarded again", 4, Success),
+        AuditEvent::AuditPruned => ("Old audit records removed", 5, Success),
+        AuditEvent::AlertRaised => ("Alert raised", 8, Success),
+        AuditEvent::NotifyFailed => ("Somebody could not be told", 7, Failure),
+        AuditEvent::RequestMade => ("Privilege requested", 2, Success),
+        AuditEvent::RequestApproved => ("Request approved", 3, Success),
+        AuditEvent::RequestDenied => ("Request denied", 4, Success),
+        AuditEvent::RequestCancelled => ("Request cancelled", 1, Success),
+        AuditEvent::RequestExpired => ("Request expired", 1, Success),
+        AuditEvent::GrantStarted => ("Privilege granted", 5, Success),
+        AuditEvent::GrantExtended => ("Grant extended", 5, Success),
+        AuditEvent::GrantShortened => ("Grant shortened", 4, Success),
+        AuditEvent::GrantWarned => ("Holder warned", 1, Success),
+        AuditEvent::GrantExpired => ("Grant expired", 2, Success),
+        AuditEvent::GrantReleased => ("Grant released", 2, Success),
+        AuditEvent::GrantUnused => ("Unused grant handed back", 2, Success),
+        AuditEvent::GrantRevoked => ("Grant revoked", 6, Success),
+        AuditEvent::GrantWithdrawn => ("Grant withdrawn", 6, Success),
+        AuditEvent::GrantLeftBehind => ("Privilege left behind", 9, Success),
+        AuditEvent::HostChanged => ("Places of privilege changed", 7, Success),
+        AuditEvent::CommandRefused => ("Command refused", 5, Failure),
+        AuditEvent::AccessAllowed => ("Elevation allowed", 3, Success),
+        AuditEvent::AccessDenied => ("Elevation denied", 6, Failure),
+        AuditEvent::AccessRoot => ("Root passed", 3, Success),
+        AuditEvent::SessionOpened => ("Elevated session opened", 3, Success),
+        AuditEvent::SessionMoved => ("Elevated session moved to another grant", 2, Success),
+        AuditEvent::SessionWarned => ("Idle session warned", 1, Success),
+        AuditEvent::SessionEnded => ("Elevated session ended", 3, Success),
+        AuditEvent::SessionGroup => ("Elevated session had a foreign group", 10, Failure),
+        AuditEvent::ScopeTampered => ("Limit of an elevated session tampered with", 10, Failure),
+        AuditEvent::SessionStuck => ("Elevated session could not be ended", 10, Failure),
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
             ended_by: Some("expired".into()),
             ..Facts::default()
         };
-        let line = line(&a_record(Event::AccessAllowed, facts), &ORIGIN);
+        let line = line(&a_record(AuditEvent::AccessAllowed, facts), &ORIGIN);
         assert!(
             line.starts_with(&format!(
                 "CEF:0|jitd|jitd|{VERSION}|access.allowed|Elevation allowed|3|rt=1795328475854 "
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_name_with_a_domain_is_itself() {
         let facts = Facts { user: Some("CORP\\nora".into()), ..Facts::default() };
-        let line = line(&a_record(Event::AccessDenied, facts), &ORIGIN);
+        let line = line(&a_record(AuditEvent::AccessDenied, facts), &ORIGIN);
         assert!(line.contains(" suser=CORP\\\\nora "), "{line}");
         assert!(read(&line).1.contains(&("suser".to_owned(), "CORP\\nora".to_owned())), "{line}");
     }

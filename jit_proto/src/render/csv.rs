@@ -138,7 +138,7 @@ mod tests {
     use super::super::tests::{ORIGIN, a_record, a_text, an_event, facts_of};
     use super::*;
     use crate::escape::unescaped;
-    use crate::record::{Event, Facts};
+    use crate::record::{AuditEvent, Facts};
     use proptest::prelude::*;
 
     /// Reads one line as RFC 4180 says.
@@ -183,7 +183,7 @@ mod tests {
     fn a_name_with_a_domain_is_itself() {
         assert_eq!(cell("CORP\\nora"), "CORP\\nora");
         let facts = Facts { approvers: Some(vec!["CORP\\bob".into(), "eve".into()]), ..Facts::default() };
-        let cells = read(&line(&a_record(Event::GrantStarted, facts), &ORIGIN));
+        let cells = read(&line(&a_record(AuditEvent::GrantStarted, facts), &ORIGIN));
         assert!(cells.contains(&"CORP\\bob eve".to_owned()), "{cells:?}");
     }
 
@@ -194,7 +194,7 @@ mod tests {
             argv: Some(vec!["sudo".into(), "id".into()]),
             ..Facts::default()
         };
-        let cells = read(&line(&a_record(Event::AccessAllowed, facts), &ORIGIN));
+        let cells = read(&line(&a_record(AuditEvent::AccessAllowed, facts), &ORIGIN));
         let of =
             |name: &str| cells[read(&heading()).iter().position(|column| column == name).unwrap()].as_str();
         assert_eq!(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Origin, Outcome, PRODUCT, Somebody, VERSION, doer, known, other, sentence};
 use crate::escape::spelled_out_json;
-use crate::record::{Event, Record};
+use crate::record::{AuditEvent, Record};
 
 /// Version of the schema whose allowed values the table keeps to.
 const ECS_VERSION: &str = "9.0.0";
@@ -20,52 +20,58 @@ struct Entry {
 }
 
 /// The categories with the types that the schema expects in each.
-fn entry(event: Event) -> Entry {
+fn entry(event: AuditEvent) -> Entry {
     use Outcome::{Failure, Success};
     let of = |kind, category, types, outcome| Entry { kind, category, types, outcome };
     match event {
-        Event::DaemonStarted => of("event", &["process"], &["start"], Success),
-        Event::DaemonStopped => of("event", &["process"], &["end"], Success),
-        Event::PolicyLoaded => of("event", &["configuration"], &["change"], Success),
-        Event::PolicyRefused => of("event", &["configuration"], &["change"], Failure),
-        Event::ClockStepped | Event::AuditSealed | Event::AuditResealed => {
+        AuditEvent::DaemonStarted => of("event", &["process"], &["start"], Success),
+        AuditEvent::DaemonStopped => of("event", &["process"], &["end"], Success),
+        AuditEvent::PolicyLoaded => of("event", &["configuration"], &["change"], Success),
+        AuditEvent::PolicyRefused => of("event", &["configuration"], &["change"], Failure),
+        AuditEvent::ClockStepped | AuditEvent::AuditSealed | AuditEvent::AuditResealed => {
             of("event", &["configuration"], &["change"], Success)
         }
-        Event::AuditUnsealed | Event::AuditBroken | Event::AuditRolledBack => {
+        AuditEvent::AuditUnsealed | AuditEvent::AuditBroken | AuditEvent::AuditRolledBack => {
             of("alert", &["configuration"], &["change"], Failure)
         }
-        Event::AuditRecovered => of("alert", &["configuration"], &["change"], Success),
-        Event::StackBroken => of("alert", &["configuration"], &["change"], Failure),
-        Event::StackRestored => of("event", &["configuration"], &["change"], Success),
-        Event::LimitReached => of("alert", &["iam"], &["info"], Failure),
-        Event::SinkDown => of("event", &["configuration"], &["info"], Failure),
-        Event::SinkBack => of("event", &["configuration"], &["info"], Success),
-        Event::AuditPruned => of("event", &["configuration"], &["deletion"], Success),
-        Event::AlertRaised => of("alert", &["iam"], &["info"], Success),
-        Event::NotifyFailed => of("event", &["process"], &["info"], Failure),
-        Event::RequestMade => of("event", &["iam"], &["user", "info"], Success),
-        Event::RequestApproved => of("event", &["iam"], &["admin", "info"], Success),
-        Event::RequestDenied => of("event", &["iam"], &["admin", "info"], Success),
-        Event::RequestCancelled | Event::RequestExpired => of("event", &["iam"], &["user", "info"], Success),
-        Event::GrantStarted => of("event", &["iam"], &["user", "change"], Success),
-        Event::GrantExtended | Event::GrantShortened => of("event", &["iam"], &["user", "change"], Success),
-        Event::GrantWarned => of("event", &["iam"], &["user", "info"], Success),
-        Event::GrantExpired | Event::GrantReleased | Event::GrantUnused => {
+        AuditEvent::AuditRecovered => of("alert", &["configuration"], &["change"], Success),
+        AuditEvent::StackBroken => of("alert", &["configuration"], &["change"], Failure),
+        AuditEvent::StackRestored => of("event", &["configuration"], &["change"], Success),
+        AuditEvent::LimitReached => of("alert", &["iam"], &["info"], Failure),
+        AuditEvent::SinkDown => of("event", &["configuration"], &["info"], Failure),
+        AuditEvent::SinkBack => of("event", &["configuration"], &["info"], Success),
+        AuditEvent::AuditPruned => of("event", &["configuration"], &["deletion"], Success),
+        AuditEvent::AlertRaised => of("alert", &["iam"], &["info"], Success),
+        AuditEvent::NotifyFailed => of("event", &["process"], &["info"], Failure),
+        AuditEvent::RequestMade => of("event", &["iam"], &["user", "info"], Success),
+        AuditEvent::RequestApproved => of("event", &["iam"], &["admin", "info"], Success),
+        AuditEvent::RequestDenied => of("event", &["iam"], &["admin", "info"], Success),
+        AuditEvent::RequestCancelled | AuditEvent::RequestExpired => {
+            of("event", &["iam"], &["user", "info"], Success)
+        }
+        AuditEvent::GrantStarted => of("event", &["iam"], &["user", "change"], Success),
+        AuditEvent::GrantExtended | AuditEvent::GrantShortened => {
             of("event", &["iam"], &["user", "change"], Success)
         }
-        Event::GrantRevoked | Event::GrantWithdrawn => of("event", &["iam"], &["admin", "change"], Success),
-        Event::HostChanged => of("event", &["configuration"], &["change"], Success),
-        Event::GrantLeftBehind => of("alert", &["configuration", "iam"], &["change"], Success),
-        Event::CommandRefused => of("event", &["iam"], &["admin", "info"], Failure),
-        Event::AccessAllowed => of("event", &["authentication"], &["start"], Success),
-        Event::AccessDenied => of("event", &["authentication"], &["start"], Failure),
-        Event::AccessRoot => of("event", &["authentication"], &["start"], Success),
-        Event::SessionOpened => of("event", &["session"], &["start"], Success),
-        Event::SessionMoved | Event::SessionWarned => of("event", &["session"], &["info"], Success),
-        Event::SessionEnded => of("event", &["session"], &["end"], Success),
-        Event::SessionGroup => of("alert", &["session"], &["info"], Failure),
-        Event::ScopeTampered => of("alert", &["configuration"], &["change"], Failure),
-        Event::SessionStuck => of("alert", &["session"], &["info"], Failure),
+        AuditEvent::GrantWarned => of("event", &["iam"], &["user", "info"], Success),
+        AuditEvent::GrantExpired | AuditEvent::GrantReleased | AuditEvent::GrantUnused => {
+            of("event", &["iam"], &["user", "change"], Success)
+        }
+        AuditEvent::GrantRevoked | AuditEvent::GrantWithdrawn => {
+            of("event", &["iam"], &["admin", "change"], Success)
+        }
+        AuditEvent::HostChanged => of("event", &["configuration"], &["change"], Success),
+        AuditEvent::GrantLeftBehind => of("alert", &["configuration", "iam"], &["change"], Success),
+        AuditEvent::CommandRefused => of("event", &["iam"], &["admin", "info"], Failure),
+        AuditEvent::AccessAllowed => of("event", &["authentication"], &["start"], Success),
+        AuditEvent::AccessDenied => of("event", &["authentication"], &["start"], Failure),
+        AuditEvent::AccessRoot => of("event", &["authentication"], &["start"], Success),
+        AuditEvent::SessionOpened => of("event", &["session"], &["start"], Success),
+        AuditEvent::SessionMoved | AuditEvent::SessionWarned => of("event", &["session"], &["info"], Success),
+        AuditEvent::SessionEnded => of("event", &["session"], &["end"], Success),
+        AuditEvent::SessionGroup => of("alert", &["session"], &["info"], Failure),
+        AuditEvent::ScopeTampered => of("alert", &["configuration"], &["change"], Failure),
+        AuditEvent::SessionStuck => of("alert", &["session"], &["info"], Failure),
     }
 }
 
@@ -177,7 +183,7 @@ mod tests {
 
     #[test]
     fn every_event_keeps_to_the_allowed_values() {
-        for event in Event::ALL {
+        for event in AuditEvent::ALL {
             let entry = entry(*event);
             for category in entry.category {
                 let (_, types) = EXPECTED.iter().find(|(name, _)| name == category).unwrap();
@@ -197,7 +203,7 @@ mod tests {
             ticket: Some("INC-42".into()),
             ..Facts::default()
         };
-        let line = line(&a_record(Event::RequestApproved, facts), &ORIGIN);
+        let line = line(&a_record(AuditEvent::RequestApproved, facts), &ORIGIN);
         let read: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(read["user"]["name"], "bob");
         assert_eq!(read["user"]["target"]["id"], "1000");

@@ -134,12 +134,12 @@ pub fn sentence(record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Event;
+    use crate::record::AuditEvent;
     use proptest::prelude::*;
 
     pub(super) const ORIGIN: Origin<'_> = Origin { host: "web1", hash: "abcdef" };
 
-    pub(super) fn a_record(event: Event, facts: Facts) -> Record {
+    pub(super) fn a_record(event: AuditEvent, facts: Facts) -> Record {
         Record {
             v: 1,
             seq: 42,
@@ -193,8 +193,8 @@ mod tests {
         ]
     }
 
-    pub(super) fn an_event() -> impl Strategy<Value = Event> {
-        prop::sample::select(Event::ALL)
+    pub(super) fn an_event() -> impl Strategy<Value = AuditEvent> {
+        prop::sample::select(AuditEvent::ALL)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Origin, Outcome, PRODUCT, Somebody, VERSION, doer, known, milliseconds, sentence};
 use crate::escape::spelled_out_json;
-use crate::record::{Event, Facts, Record, Severity};
+use crate::record::{AuditEvent, Facts, Record, Severity};
 
 const OCSF_VERSION: &str = "1.8.0";
 
@@ -27,7 +27,7 @@ impl Class {
     /// Uid and name of the category, uid and name of the class.
     fn ids(self) -> (u32, &'static str, u32, &'static str) {
         match self {
-            Self::Base => (0, "Uncategorized", 0, "Base Event"),
+            Self::Base => (0, "Uncategorized", 0, "Base AuditEvent"),
             Self::DetectionFinding => (2, "Findings", 2004, "Detection Finding"),
             Self::Authentication => (3, "Identity & Access Management", 3002, "Authentication"),
             Self::AuthorizeSession => (3, "Identity & Access Management", 3003, "Authorize Session"),
@@ -42,59 +42,60 @@ impl Class {
 const OTHER: u32 = 99;
 
 /// Class and activity of each event, and how it went.
-fn entry(event: Event) -> (Class, u32, &'static str, Outcome) {
+fn entry(event: AuditEvent) -> (Class, u32, &'static str, Outcome) {
     use Class::{
         ApplicationLifecycle, Authentication, AuthorizeSession, Base, DetectionFinding, EntityManagement,
         UserAccess,
     };
     use Outcome::{Failure, Success};
     match event {
-        Event::DaemonStarted => (ApplicationLifecycle, 3, "Start", Success),
-        Event::DaemonStopped => (ApplicationLifecycle, 4, "Stop", Success),
-        Event::PolicyLoaded => (EntityManagement, 3, "Update", Success),
-        Event::PolicyRefused => (EntityManagement, 3, "Update", Failure),
-        Event::ClockStepped => (Base, OTHER, "Clock Stepped", Success),
-        Event::AuditSealed | Event::AuditResealed => (EntityManagement, 3, "Update", Success),
-        Event::AuditUnsealed | Event::AuditBroken | Event::AuditRolledBack | Event::AuditRecovered => {
-            (DetectionFinding, 1, "Create", Failure)
-        }
-        Event::StackBroken => (DetectionFinding, 1, "Create", Failure),
-        Event::StackRestored => (DetectionFinding, 3, "Close", Success),
-        Event::LimitReached => (DetectionFinding, 1, "Create", Failure),
-        Event::SinkDown => (ApplicationLifecycle, OTHER, "Forwarding Stopped", Failure),
-        Event::SinkBack => (ApplicationLifecycle, OTHER, "Forwarding Resumed", Success),
-        Event::AuditPruned => (EntityManagement, 4, "Delete", Success),
-        Event::AlertRaised => (DetectionFinding, 1, "Create", Success),
-        Event::NotifyFailed => (Base, OTHER, "Not Told", Failure),
-        Event::RequestMade => (EntityManagement, 1, "Create", Success),
-        Event::RequestApproved => (EntityManagement, 3, "Update", Success),
-        Event::RequestDenied => (EntityManagement, OTHER, "Deny", Success),
-        Event::RequestCancelled => (EntityManagement, 4, "Delete", Success),
-        Event::RequestExpired => (EntityManagement, OTHER, "Expire", Success),
-        Event::GrantStarted => (UserAccess, 3, "Assign Role", Success),
-        Event::GrantExtended => (UserAccess, OTHER, "Extend", Success),
-        Event::GrantShortened => (UserAccess, OTHER, "Shorten", Success),
-        Event::GrantWarned => (UserAccess, OTHER, "Warn", Success),
-        Event::GrantExpired
-        | Event::GrantReleased
-        | Event::GrantUnused
-        | Event::GrantRevoked
-        | Event::GrantWithdrawn => (UserAccess, 4, "Remove Role", Success),
-        Event::GrantLeftBehind | Event::HostChanged => (DetectionFinding, 1, "Create", Success),
-        Event::CommandRefused => (EntityManagement, OTHER, "Refuse", Failure),
-        Event::AccessAllowed => (AuthorizeSession, 1, "Assign Privileges", Success),
-        Event::AccessDenied => (AuthorizeSession, 1, "Assign Privileges", Failure),
-        Event::AccessRoot => (AuthorizeSession, 1, "Assign Privileges", Success),
-        Event::SessionOpened => (Authentication, 7, "Account Switch", Success),
-        Event::SessionMoved => (Authentication, OTHER, "Move", Success),
-        Event::SessionWarned => (Authentication, OTHER, "Warn", Success),
-        Event::SessionEnded => (Authentication, 2, "Logoff", Success),
-        Event::SessionGroup | Event::ScopeTampered => (DetectionFinding, 1, "Create", Failure),
-        Event::SessionStuck => (DetectionFinding, 1, "Create", Failure),
+        AuditEvent::DaemonStarted => (ApplicationLifecycle, 3, "Start", Success),
+        AuditEvent::DaemonStopped => (ApplicationLifecycle, 4, "Stop", Success),
+        AuditEvent::PolicyLoaded => (EntityManagement, 3, "Update", Success),
+        AuditEvent::PolicyRefused => (EntityManagement, 3, "Update", Failure),
+        AuditEvent::ClockStepped => (Base, OTHER, "Clock Stepped", Success),
+        AuditEvent::AuditSealed | AuditEvent::AuditResealed => (EntityManagement, 3, "Update", Success),
+        AuditEvent::AuditUnsealed
+        | AuditEvent::AuditBroken
+        | AuditEvent::AuditRolledBack
+        | AuditEvent::AuditRecovered => (DetectionFinding, 1, "Create", Failure),
+        AuditEvent::StackBroken => (DetectionFinding, 1, "Create", Failure),
+        AuditEvent::StackRestored => (DetectionFinding, 3, "Close", Success),
+        AuditEvent::LimitReached => (DetectionFinding, 1, "Create", Failure),
+        AuditEvent::SinkDown => (ApplicationLifecycle, OTHER, "Forwarding Stopped", Failure),
+        AuditEvent::SinkBack => (ApplicationLifecycle, OTHER, "Forwarding Resumed", Success),
+        AuditEvent::AuditPruned => (EntityManagement, 4, "Delete", Success),
+        AuditEvent::AlertRaised => (DetectionFinding, 1, "Create", Success),
+        AuditEvent::NotifyFailed => (Base, OTHER, "Not Told", Failure),
+        AuditEvent::RequestMade => (EntityManagement, 1, "Create", Success),
+        AuditEvent::RequestApproved => (EntityManagement, 3, "Update", Success),
+        AuditEvent::RequestDenied => (EntityManagement, OTHER, "Deny", Success),
+        AuditEvent::RequestCancelled => (EntityManagement, 4, "Delete", Success),
+        AuditEvent::RequestExpired => (EntityManagement, OTHER, "Expire", Success),
+        AuditEvent::GrantStarted => (UserAccess, 3, "Assign Role", Success),
+        AuditEvent::GrantExtended => (UserAccess, OTHER, "Extend", Success),
+        AuditEvent::GrantShortened => (UserAccess, OTHER, "Shorten", Success),
+        AuditEvent::GrantWarned => (UserAccess, OTHER, "Warn", Success),
+        AuditEvent::GrantExpired
+        | AuditEvent::GrantReleased
+        | AuditEvent::GrantUnused
+        | AuditEvent::GrantRevoked
+        | AuditEvent::GrantWithdrawn => (UserAccess, 4, "Remove Role", Success),
+        AuditEvent::GrantLeftBehind | AuditEvent::HostChanged => (DetectionFinding, 1, "Create", Success),
+        AuditEvent::CommandRefused => (EntityManagement, OTHER, "Refuse", Failure),
+        AuditEvent::AccessAllowed => (AuthorizeSession, 1, "Assign Privileges", Success),
+        AuditEvent::AccessDenied => (AuthorizeSession, 1, "Assign Privileges", Failure),
+        AuditEvent::AccessRoot => (AuthorizeSession, 1, "Assign Privileges", Success),
+        AuditEvent::SessionOpened => (Authentication, 7, "Account Switch", Success),
+        AuditEvent::SessionMoved => (Authentication, OTHER, "Move", Success),
+        AuditEvent::SessionWarned => (Authentication, OTHER, "Warn", Success),
+        AuditEvent::SessionEnded => (Authentication, 2, "Logoff", Success),
+        AuditEvent::SessionGroup | AuditEvent::ScopeTampered => (DetectionFinding, 1, "Create", Failure),
+        AuditEvent::SessionStuck => (DetectionFinding, 1, "Create", Failure),
     }
 }
 
-fn severity(event: Event) -> (u32, &'static str) {
+fn severity(event: AuditEvent) -> (u32, &'static str) {
     match event.severity() {
         Severity::Info => (1, "Informational"),
         Severity::Notice => (2, "Low"),
@@ -156,14 +157,14 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
             document["finding_info"] = json!({
                 "uid": format!("{}-{}", origin.host, record.seq),
                 "title": match record.event {
-                    Event::SessionStuck => "An elevated session could not be proven empty",
-                    Event::SessionGroup => "An elevated session had a group that its role does not give",
-                    Event::ScopeTampered => "The limit of an elevated session was tampered with",
-                    Event::AlertRaised => "A rule over the audit record was met",
-                    Event::AuditUnsealed => "The audit record is not sealed any more",
-                    Event::AuditBroken => "The audit record is not what was written",
-                    Event::AuditRolledBack => "The audit record ends before a record that was written",
-                    Event::AuditRecovered => "A damaged audit record was set aside",
+                    AuditEvent::SessionStuck => "An elevated session could not be proven empty",
+                    AuditEvent::SessionGroup => "An elevated session had a group that its role does not give",
+                    AuditEvent::ScopeTampered => "The limit of an elevated session was tampered with",
+                    AuditEvent::AlertRaised => "A rule over the audit record was met",
+                    AuditEvent::AuditUnsealed => "The audit record is not sealed any more",
+                    AuditEvent::AuditBroken => "The audit record is not what was written",
+                    AuditEvent::AuditRolledBack => "The audit record ends before a record that was written",
+                    AuditEvent::AuditRecovered => "A damaged audit record was set aside",
                     _ => "Privilege left behind by an elevated session",
                 },
             });
@@ -242,14 +243,14 @@ fn session(facts: &Facts) -> Option<Value> {
 fn entity(record: &Record) -> Value {
     let facts = &record.facts;
     match record.event {
-        Event::PolicyLoaded | Event::PolicyRefused => {
+        AuditEvent::PolicyLoaded | AuditEvent::PolicyRefused => {
             let mut entity = json!({ "name": "policy", "type": "policy" });
             if let Some(digest) = &facts.policy {
                 entity["uid"] = Value::from(digest.as_str());
             }
             entity
         }
-        Event::AuditPruned => {
+        AuditEvent::AuditPruned => {
             let [from, to] = [facts.pruned_from, facts.pruned_to].map(Option::unwrap_or_default);
             json!({ "name": format!("audit records {from} to {to}"), "type": "audit records" })
         }
@@ -270,13 +271,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(event: Event, facts: Facts) -> Value {
+    fn read(event: AuditEvent, facts: Facts) -> Value {
         serde_json::from_str(&line(&a_record(event, facts), &ORIGIN)).unwrap()
     }
 
     #[test]
     fn every_event_has_what_its_class_requires() {
-        for event in Event::ALL {
+        for event in AuditEvent::ALL {
             for facts in [Facts::default(), facts_of("x")] {
                 let read = read(*event, facts);
                 for key in [
@@ -322,7 +323,7 @@ mod tests {
             actor_uid: Some(1005),
             ..Facts::default()
         };
-        let read = read(Event::GrantStarted, facts);
+        let read = read(AuditEvent::GrantStarted, facts);
         assert_eq!(read["type_uid"], 300_503);
         assert_eq!(read["user"]["name"], "alice");
         assert_eq!(read["actor"]["user"]["uid"], "1005");

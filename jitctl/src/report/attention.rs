@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
-use jit_proto::record::Event;
+use jit_proto::record::AuditEvent;
 use serde::{Serialize, Serializer};
 
 use super::{Report, counted};
@@ -154,8 +154,8 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
     some(&mut notes, direct.collect(), "windows", "grants were given without a request");
     notes.extend(refusals(report));
     for (event, what) in [
-        (Event::GrantRevoked, "revoked before its end"),
-        (Event::GrantWithdrawn, "withdrawn because its holder or role changed"),
+        (AuditEvent::GrantRevoked, "revoked before its end"),
+        (AuditEvent::GrantWithdrawn, "withdrawn because its holder or role changed"),
     ] {
         let count = report.figure(event);
         if count > 0 {
@@ -163,20 +163,20 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
         }
     }
     for (event, what) in [
-        (Event::PolicyRefused, "A policy was not accepted"),
-        (Event::ClockStepped, "The clock was set"),
-        (Event::SessionGroup, "A session had a group that its role does not give"),
-        (Event::ScopeTampered, "The limit of a session, or a unit of jitd, was tampered with"),
-        (Event::StackBroken, "A PAM stack does not ask"),
-        (Event::HostChanged, "A place where privilege is kept changed while nobody had a session"),
-        (Event::SinkDown, "Records were not forwarded"),
-        (Event::LimitReached, "A user reached a limit"),
-        (Event::AuditUnsealed, "The record lost its seal"),
-        (Event::AuditBroken, "The record was found broken"),
-        (Event::AuditRolledBack, "The record ended before one that was written"),
-        (Event::AuditRecovered, "A damaged record was set aside"),
-        (Event::AlertRaised, "An alert was raised"),
-        (Event::NotifyFailed, "Somebody who was to be told was not"),
+        (AuditEvent::PolicyRefused, "A policy was not accepted"),
+        (AuditEvent::ClockStepped, "The clock was set"),
+        (AuditEvent::SessionGroup, "A session had a group that its role does not give"),
+        (AuditEvent::ScopeTampered, "The limit of a session, or a unit of jitd, was tampered with"),
+        (AuditEvent::StackBroken, "A PAM stack does not ask"),
+        (AuditEvent::HostChanged, "A place where privilege is kept changed while nobody had a session"),
+        (AuditEvent::SinkDown, "Records were not forwarded"),
+        (AuditEvent::LimitReached, "A user reached a limit"),
+        (AuditEvent::AuditUnsealed, "The record lost its seal"),
+        (AuditEvent::AuditBroken, "The record was found broken"),
+        (AuditEvent::AuditRolledBack, "The record ended before one that was written"),
+        (AuditEvent::AuditRecovered, "A damaged record was set aside"),
+        (AuditEvent::AlertRaised, "An alert was raised"),
+        (AuditEvent::NotifyFailed, "Somebody who was to be told was not"),
     ] {
         let count = report.figure(event);
         if count > 0 {

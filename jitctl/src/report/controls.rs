@@ -3,7 +3,7 @@
 //! The sentences on what a control asks are ours, short, and no substitute for its text (45 CFR 164.312; Sarbanes-Oxley
 //! section 404; PCI DSS 4.0.1).
 
-use jit_proto::record::Event;
+use jit_proto::record::AuditEvent;
 use serde::Serialize;
 
 use super::{Report, counted, removed};
@@ -25,7 +25,7 @@ pub(super) struct Control {
 
 /// All of them, with this report's figures.
 pub(super) fn of(report: &Report) -> Vec<Control> {
-    let figure = |event: Event| report.figure(event);
+    let figure = |event: AuditEvent| report.figure(event);
     let people = {
         let mut names: Vec<&str> = report.windows.iter().map(|window| window.user.as_str()).collect();
         names.sort_unstable();
@@ -38,7 +38,7 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
     let with_reason = report.windows.iter().filter(|window| !window.reason.is_empty()).count() as u64;
     let with_ticket = report.windows.iter().filter(|window| !window.ticket.is_empty()).count() as u64;
     let own = report.windows.iter().filter(|window| window.approvers.contains(&window.user)).count() as u64;
-    let ended = figure(Event::SessionEnded);
+    let ended = figure(AuditEvent::SessionEnded);
     let idle = report.runs().filter(|(_, run)| run.ended_by.as_deref() == Some("idle")).count() as u64;
     let forced = report
         .runs()
@@ -64,11 +64,11 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
         "{} closed: {} at the deadline, {} handed back, {} unused, {} revoked, {} withdrawn",
         counted(
             [
-                Event::GrantExpired,
-                Event::GrantReleased,
-                Event::GrantUnused,
-                Event::GrantRevoked,
-                Event::GrantWithdrawn
+                AuditEvent::GrantExpired,
+                AuditEvent::GrantReleased,
+                AuditEvent::GrantUnused,
+                AuditEvent::GrantRevoked,
+                AuditEvent::GrantWithdrawn
             ]
             .into_iter()
             .map(figure)
@@ -76,11 +76,11 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
             "window",
             "windows"
         ),
-        figure(Event::GrantExpired),
-        figure(Event::GrantReleased),
-        figure(Event::GrantUnused),
-        figure(Event::GrantRevoked),
-        figure(Event::GrantWithdrawn)
+        figure(AuditEvent::GrantExpired),
+        figure(AuditEvent::GrantReleased),
+        figure(AuditEvent::GrantUnused),
+        figure(AuditEvent::GrantRevoked),
+        figure(AuditEvent::GrantWithdrawn)
     );
     let gated = {
         let named = |wanted: bool| {
@@ -104,16 +104,16 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
     };
     let requests = format!(
         "{} made, {} given, {} denied, {} lapsed or taken back",
-        counted(figure(Event::RequestMade), "request", "requests"),
-        counted(figure(Event::RequestApproved), "approval", "approvals"),
-        figure(Event::RequestDenied),
-        figure(Event::RequestExpired) + figure(Event::RequestCancelled)
+        counted(figure(AuditEvent::RequestMade), "request", "requests"),
+        counted(figure(AuditEvent::RequestApproved), "approval", "approvals"),
+        figure(AuditEvent::RequestDenied),
+        figure(AuditEvent::RequestExpired) + figure(AuditEvent::RequestCancelled)
     );
     let calls = format!(
         "{} let through, {} refused, {} by root itself",
-        counted(figure(Event::AccessAllowed), "elevation", "elevations"),
-        figure(Event::AccessDenied),
-        figure(Event::AccessRoot)
+        counted(figure(AuditEvent::AccessAllowed), "elevation", "elevations"),
+        figure(AuditEvent::AccessDenied),
+        figure(AuditEvent::AccessRoot)
     );
     let justified = format!(
         "of {} listed, {with_reason} name a reason and {with_ticket} a ticket",
@@ -215,10 +215,10 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
                 calls,
                 format!(
                     "{} and {} of the daemon; {} of the policy, {} refused",
-                    counted(figure(Event::DaemonStarted), "start", "starts"),
-                    counted(figure(Event::DaemonStopped), "stop", "stops"),
-                    counted(figure(Event::PolicyLoaded), "load", "loads"),
-                    figure(Event::PolicyRefused)
+                    counted(figure(AuditEvent::DaemonStarted), "start", "starts"),
+                    counted(figure(AuditEvent::DaemonStopped), "stop", "stops"),
+                    counted(figure(AuditEvent::PolicyLoaded), "load", "loads"),
+                    figure(AuditEvent::PolicyRefused)
                 ),
                 chain,
             ],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jit_proto::record::{Event, Record};
+use jit_proto::record::{AuditEvent, Record};
 
 /// A span in which a service let people become root without a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(super) fn gaps<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Gap> {
         let at = || (record.time.clone(), record.seq);
         let service = record.facts.service.clone().unwrap_or_default();
         match record.event {
-            Event::StackBroken => match open.get(&service).and_then(|index| gaps.get_mut(*index)) {
+            AuditEvent::StackBroken => match open.get(&service).and_then(|index| gaps.get_mut(*index)) {
                 // The daemon does not remember over a restart, and says it again.
                 Some(gap) => gap.to = None,
                 None => {
@@ -40,13 +40,13 @@ pub(super) fn gaps<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Gap> {
                     gaps.push(Gap { service, from: at(), to: None, detail });
                 }
             },
-            Event::StackRestored => {
+            AuditEvent::StackRestored => {
                 if let Some(gap) = open.remove(&service).and_then(|index| gaps.get_mut(index)) {
                     let (time, seq) = at();
                     gap.to = Some(End::Restored(time, seq));
                 }
             }
-            Event::DaemonStarted => {
+            AuditEvent::DaemonStarted => {
                 for index in open.values() {
                     if let Some(gap) = gaps.get_mut(*index).filter(|gap| gap.to.is_none()) {
                         let (time, seq) = at();
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
     use jit_proto::record::Facts;
 
-    fn record(seq: u64, event: Event, service: &str) -> Record {
+    fn record(seq: u64, event: AuditEvent, service: &str) -> Record {
         let facts = Facts {
             service: Some(service.to_owned()).filter(|it| !it.is_empty()),
             detail: Some("it does not".into()),
@@ -114,15 +114,15 @@ mod tests {
     #[test]
     fn each_gap_has_its_begin_and_its_end() {
         let records = [
-            record(1, Event::StackBroken, "sudo-i"),
-            record(2, Event::StackRestored, "sudo-i"),
-            record(3, Event::StackBroken, "sudo"),
-            record(4, Event::DaemonStarted, ""),
-            record(5, Event::StackBroken, "sudo"),
-            record(6, Event::StackBroken, "sudo-i"),
-            record(7, Event::StackRestored, "sudo"),
-            record(8, Event::DaemonStarted, ""),
-            record(9, Event::StackBroken, "su"),
+            record(1, AuditEvent::StackBroken, "sudo-i"),
+            record(2, AuditEvent::StackRestored, "sudo-i"),
+            record(3, AuditEvent::StackBroken, "sudo"),
+            record(4, AuditEvent::DaemonStarted, ""),
+            record(5, AuditEvent::StackBroken, "sudo"),
+            record(6, AuditEvent::StackBroken, "sudo-i"),
+            record(7, AuditEvent::StackRestored, "sudo"),
+            record(8, AuditEvent::DaemonStarted, ""),
+            record(9, AuditEvent::StackBroken, "su"),
         ];
         let found = gaps(records.iter());
         let said: Vec<String> = found.iter().map(Gap::sentence).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jit_proto::escape::Escaped;
 use jit_proto::moment::spoken;
-use jit_proto::record::Event;
+use jit_proto::record::AuditEvent;
 
 use super::chart::{bars, by_hour, columns, over_time};
 use super::{Denial, Report, Run, Window, command, counted, removed};
@@ -119,7 +119,7 @@ fn day_and_time(moment: &str) -> String {
 }
 
 fn tiles(page: &mut Page, report: &Report) {
-    let figure = |event: Event| report.figure(event);
+    let figure = |event: AuditEvent| report.figure(event);
     let people = {
         let mut names: Vec<&str> = report.windows.iter().map(|window| window.user.as_str()).collect();
         names.sort_unstable();
@@ -127,21 +127,21 @@ fn tiles(page: &mut Page, report: &Report) {
         names.len() as u64
     };
     let direct = report.direct().count() as u64;
-    let rows: [(u64, &str, Option<Event>, &str); 10] = [
-        (figure(Event::GrantStarted), "windows opened", Some(Event::GrantStarted), ""),
+    let rows: [(u64, &str, Option<AuditEvent>, &str); 10] = [
+        (figure(AuditEvent::GrantStarted), "windows opened", Some(AuditEvent::GrantStarted), ""),
         (people, "people held one", None, ""),
-        (figure(Event::AccessAllowed), "elevations allowed", Some(Event::AccessAllowed), ""),
-        (figure(Event::AccessDenied), "elevations refused", Some(Event::AccessDenied), ""),
-        (figure(Event::AccessRoot), "elevations by root itself", Some(Event::AccessRoot), ""),
-        (figure(Event::RequestMade), "requests made", Some(Event::RequestMade), ""),
-        (figure(Event::RequestDenied), "requests denied", Some(Event::RequestDenied), ""),
+        (figure(AuditEvent::AccessAllowed), "elevations allowed", Some(AuditEvent::AccessAllowed), ""),
+        (figure(AuditEvent::AccessDenied), "elevations refused", Some(AuditEvent::AccessDenied), ""),
+        (figure(AuditEvent::AccessRoot), "elevations by root itself", Some(AuditEvent::AccessRoot), ""),
+        (figure(AuditEvent::RequestMade), "requests made", Some(AuditEvent::RequestMade), ""),
+        (figure(AuditEvent::RequestDenied), "requests denied", Some(AuditEvent::RequestDenied), ""),
         (direct, "given without a request", None, if direct > 0 { "warn" } else { "" }),
         (report.killed(), "processes ended by jitd", None, ""),
         (
-            figure(Event::GrantLeftBehind),
+            figure(AuditEvent::GrantLeftBehind),
             "changes left behind",
-            Some(Event::GrantLeftBehind),
-            if figure(Event::GrantLeftBehind) > 0 { "bad" } else { "" },
+            Some(AuditEvent::GrantLeftBehind),
+            if figure(AuditEvent::GrantLeftBehind) > 0 { "bad" } else { "" },
         ),
     ];
     page.put("<div class=\"tiles\">");
@@ -526,7 +526,7 @@ fn figures(page: &mut Page, report: &Report) {
         safe(&report.about.since),
         safe(&report.about.until)
     ));
-    let rows = Event::ALL.iter().map(|event| {
+    let rows = AuditEvent::ALL.iter().map(|event| {
         vec![
             code(event.name()),
             Cell(format!("<span data-figure=\"{}\">{}</span>", event.name(), report.figure(*event)), "n"),

@@ -26,7 +26,7 @@ mod samples;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jit_proto::moment::WallTime;
-use jit_proto::record::{Event, Record};
+use jit_proto::record::{AuditEvent, Record};
 use jit_proto::render::words;
 use jit_proto::search::Filter;
 use jit_proto::view::{RecordView, VerifyView};
@@ -109,12 +109,12 @@ async fn context(daemon: &Daemon, records: &[RecordView], since: u64) -> Result<
     let parsed: Vec<Record> = records.iter().filter_map(parse).collect();
     let started: BTreeSet<u64> = parsed
         .iter()
-        .filter(|record| record.event == Event::GrantStarted)
+        .filter(|record| record.event == AuditEvent::GrantStarted)
         .filter_map(|r| r.facts.grant)
         .collect();
     let mut wanted: BTreeSet<u64> = parsed.iter().filter_map(|record| record.facts.grant).collect();
     let earlier = Filter {
-        event: Some(Event::GrantStarted.name().to_owned()),
+        event: Some(AuditEvent::GrantStarted.name().to_owned()),
         ..period(since.saturating_sub(MAX_WINDOW), since)
     };
     for record in Pages::of(daemon, earlier, 1).all().await?.iter().filter_map(parse) {
@@ -134,7 +134,7 @@ async fn context(daemon: &Daemon, records: &[RecordView], since: u64) -> Result<
         }
     }
     // A stack that did not ask when the period began; the daemon's starts say when it looked anew.
-    for event in [Event::StackBroken, Event::StackRestored, Event::DaemonStarted] {
+    for event in [AuditEvent::StackBroken, AuditEvent::StackRestored, AuditEvent::DaemonStarted] {
         let earlier =
             Filter { event: Some(event.name().to_owned()), until: Some(since), ..Filter::default() };
         before.append(&mut Pages::of(daemon, earlier, 1).all().await?);
@@ -346,7 +346,8 @@ fn compute(
         last: records.last().map_or(0, |record| record.seq),
         unreadable: 0,
     };
-    let mut figures: BTreeMap<&'static str, u64> = Event::ALL.iter().map(|event| (event.name(), 0)).collect();
+    let mut figures: BTreeMap<&'static str, u64> =
+        AuditEvent::ALL.iter().map(|event| (event.name(), 0)).collect();
     for stored in records {
         match parse(stored) {
             Some(record) => {
@@ -411,12 +412,12 @@ impl Gathered {
         let at = local(&record.time);
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         match record.event {
-            Event::RequestMade
-            | Event::RequestApproved
-            | Event::RequestDenied
-            | Event::RequestCancelled
-            | Event::RequestExpired => self.take_request(record, &at),
-            Event::GrantStarted => {
+            AuditEvent::RequestMade
+            | AuditEvent::RequestApproved
+            | AuditEvent::RequestDenied
+            | AuditEvent::RequestCancelled
+            | AuditEvent::RequestExpired => self.take_request(record, &at),
+            AuditEvent::GrantStarted => {
                 let Some(id) = facts.grant else { return };
                 let window = self.window(record);
                 window.started_us = micros(&record.time);
@@ -428,7 +429,7 @@ impl Gathered {
                 window.requested = requested;
                 window.approvals = approvals;
             }
-            Event::GrantExtended => {
+            AuditEvent::GrantExtended => {
                 let by = text(&facts.actor);
                 let why = facts.detail.as_ref().or(facts.reason.as_ref()).cloned().unwrap_or_default();
                 let window = self.window(record);
@@ -436,13 +437,13 @@ impl Gathered {
                 let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
                 window.extensions.push(format!("{at}{by}, until {until}: {why}"));
             }
-            Event::GrantWarned | Event::GrantShortened => drop(self.window(record)),
-            Event::GrantExpired => self.end(record, "expired"),
-            Event::GrantReleased => self.end(record, "released"),
-            Event::GrantUnused => self.end(record, "unused"),
-            Event::GrantRevoked => self.end(record, "revoked"),
-            Event::GrantWithdrawn => self.end(record, "withdrawn"),
-            Event::GrantLeftBehind => self.left_behind.push(Finding {
+            AuditEvent::GrantWarned | AuditEvent::GrantShortened => drop(self.window(record)),
+            AuditEvent::GrantExpired => self.end(record, "expired"),
+            AuditEvent::GrantReleased => self.end(record, "released"),
+            AuditEvent::GrantUnused => self.end(record, "unused"),
+            AuditEvent::GrantRevoked => self.end(record, "revoked"),
+            AuditEvent::GrantWithdrawn => self.end(record, "withdrawn"),
+            AuditEvent::GrantLeftBehind => self.left_behind.push(Finding {
                 seq: record.seq,
                 at,
                 user: text(&facts.user),
@@ -450,13 +451,13 @@ impl Gathered {
                 grant: facts.grant,
                 changes: facts.left_behind.clone().unwrap_or_else(|| facts.detail.iter().cloned().collect()),
             }),
-            Event::CommandRefused => self.refused.push(Refused {
+            AuditEvent::CommandRefused => self.refused.push(Refused {
                 seq: record.seq,
                 at,
                 by: text(&facts.actor),
                 what: text(&facts.detail),
             }),
-            Event::AccessAllowed => {
+            AuditEvent::AccessAllowed => {
                 self.moments.extend(moment(record, true));
                 let run = Run {
                     seq: record.seq,
@@ -471,7 +472,7 @@ impl Gathered {
                 };
                 self.run(record, run);
             }
-            Event::AccessDenied => {
+            AuditEvent::AccessDenied => {
                 self.moments.extend(moment(record, false));
                 self.denials.push(Denial {
                     seq: record.seq,
@@ -484,47 +485,47 @@ impl Gathered {
                     why: text(&facts.detail),
                 });
             }
-            Event::SessionOpened => {
+            AuditEvent::SessionOpened => {
                 let run_as = text(&facts.run_as);
                 self.session(record).run_as = run_as;
             }
-            Event::SessionEnded => {
+            AuditEvent::SessionEnded => {
                 let run = self.session(record);
                 run.ended = Some(at);
                 run.ended_by = facts.ended_by.clone();
                 (run.killed, run.escaped, run.left) = (facts.killed, facts.escaped, facts.left);
             }
-            Event::SessionStuck => {
+            AuditEvent::SessionStuck => {
                 let run = self.session(record);
                 run.stuck = true;
                 run.left = facts.left;
             }
             // They are in the figures, and say nothing that is not said elsewhere.
-            Event::AccessRoot
-            | Event::SessionMoved
-            | Event::SessionWarned
-            | Event::AlertRaised
-            | Event::NotifyFailed => {}
-            Event::DaemonStarted
-            | Event::DaemonStopped
-            | Event::PolicyLoaded
-            | Event::PolicyRefused
-            | Event::ClockStepped
-            | Event::SessionGroup
-            | Event::ScopeTampered
-            | Event::HostChanged
-            | Event::StackBroken
-            | Event::StackRestored
-            | Event::LimitReached
-            | Event::SinkDown
-            | Event::SinkBack
-            | Event::AuditSealed
-            | Event::AuditResealed
-            | Event::AuditUnsealed
-            | Event::AuditBroken
-            | Event::AuditRolledBack
-            | Event::AuditRecovered
-            | Event::AuditPruned => self.changes.push(Change {
+            AuditEvent::AccessRoot
+            | AuditEvent::SessionMoved
+            | AuditEvent::SessionWarned
+            | AuditEvent::AlertRaised
+            | AuditEvent::NotifyFailed => {}
+            AuditEvent::DaemonStarted
+            | AuditEvent::DaemonStopped
+            | AuditEvent::PolicyLoaded
+            | AuditEvent::PolicyRefused
+            | AuditEvent::ClockStepped
+            | AuditEvent::SessionGroup
+            | AuditEvent::ScopeTampered
+            | AuditEvent::HostChanged
+            | AuditEvent::StackBroken
+            | AuditEvent::StackRestored
+            | AuditEvent::LimitReached
+            | AuditEvent::SinkDown
+            | AuditEvent::SinkBack
+            | AuditEvent::AuditSealed
+            | AuditEvent::AuditResealed
+            | AuditEvent::AuditUnsealed
+            | AuditEvent::AuditBroken
+            | AuditEvent::AuditRolledBack
+            | AuditEvent::AuditRecovered
+            | AuditEvent::AuditPruned => self.changes.push(Change {
                 seq: record.seq,
                 at,
                 event: record.event.name(),
@@ -549,20 +550,20 @@ impl Gathered {
             ..Asked::default()
         });
         match record.event {
-            Event::RequestApproved => {
+            AuditEvent::RequestApproved => {
                 self.approvals.entry(id).or_default().push(Approval {
                     by: facts.actor.clone().unwrap_or_default(),
                     at: at.to_owned(),
                     comment: facts.detail.clone().unwrap_or_default(),
                 });
             }
-            Event::RequestDenied => {
+            AuditEvent::RequestDenied => {
                 asked.state = "denied";
                 asked.by = facts.actor.clone();
                 asked.why = facts.detail.clone();
             }
-            Event::RequestCancelled => asked.state = "cancelled",
-            Event::RequestExpired => asked.state = "expired",
+            AuditEvent::RequestCancelled => asked.state = "cancelled",
+            AuditEvent::RequestExpired => asked.state = "expired",
             _ => drop(self.requested.insert(id, at.to_owned())),
         }
     }
@@ -649,7 +650,7 @@ fn local(time: &str) -> String {
 
 impl Report {
     /// How often an event is in the period.
-    fn figure(&self, event: Event) -> u64 {
+    fn figure(&self, event: AuditEvent) -> u64 {
         self.figures.get(event.name()).copied().unwrap_or(0)
     }
 
@@ -714,7 +715,7 @@ mod tests {
             ("denied", Some("not today"))
         );
         assert_eq!(report.denials.len(), 1);
-        assert_eq!(report.figure(Event::AccessAllowed), 1);
+        assert_eq!(report.figure(AuditEvent::AccessAllowed), 1);
         assert_eq!(report.figures.values().sum::<u64>(), report.records.count);
         assert_eq!(report.killed(), 3);
         assert!(
@@ -736,10 +737,10 @@ mod tests {
             };
             stored(1, at, event, facts)
         };
-        let before = [grant(Event::GrantStarted, 100)];
+        let before = [grant(AuditEvent::GrantStarted, 100)];
         let ended =
             Facts { session: Some(9), ended_by: Some("exited".into()), grant: Some(3), ..Facts::default() };
-        let inside = [stored(2, 2_000_000, Event::SessionEnded, ended)];
+        let inside = [stored(2, 2_000_000, AuditEvent::SessionEnded, ended)];
         let whole = a_report("x").chain;
         let report = compute(
             about.clone(),
@@ -752,9 +753,9 @@ mod tests {
         assert_eq!(report.windows.len(), 1);
         assert_eq!(report.windows[0].user, "alice");
         assert_eq!(report.windows[0].runs[0].ended_by.as_deref(), Some("exited"));
-        assert_eq!(report.figure(Event::GrantStarted), 0);
+        assert_eq!(report.figure(AuditEvent::GrantStarted), 0);
         // Over before the period began: no part of it.
-        let before = [grant(Event::GrantStarted, 100), grant(Event::GrantExpired, 200)];
+        let before = [grant(AuditEvent::GrantStarted, 100), grant(AuditEvent::GrantExpired, 200)];
         let report = compute(about, (1_000_000, 3_000_000), &before, &[], whole, Standing::default());
         assert!(report.windows.is_empty());
     }
@@ -764,7 +765,7 @@ mod tests {
         let sample = a_report("x");
         let chain =
             VerifyView { first: 12, records: 40, pruned_by_record: 30, pruned_to: 11, ..sample.chain };
-        let about = |seq| [stored(seq, 5, Event::DaemonStarted, Facts::default())];
+        let about = |seq| [stored(seq, 5, AuditEvent::DaemonStarted, Facts::default())];
         let report =
             |seq| compute(sample.about.clone(), (0, 9), &[], &about(seq), chain.clone(), Standing::default());
         let notes = report(12).attention;

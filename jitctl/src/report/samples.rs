@@ -1,7 +1,7 @@
 //! A small record to make reports of.
 
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Event, Facts, Record};
+use jit_proto::record::{AuditEvent, Facts, Record};
 use jit_proto::view::{RecordView, VerifyView};
 
 use super::standing::{Gate, Standing, SudoRule};
@@ -9,7 +9,7 @@ use super::{About, Report, compute};
 
 pub(super) const BEGIN: u64 = 1_795_305_600_000_000;
 
-pub(super) fn stored(seq: u64, at: u64, event: Event, facts: Facts) -> RecordView {
+pub(super) fn stored(seq: u64, at: u64, event: AuditEvent, facts: Facts) -> RecordView {
     let record = Record {
         v: 1,
         seq,
@@ -49,21 +49,21 @@ pub(super) fn a_report(text: &str) -> Report {
         ..facts
     };
     let drafts = [
-        (Event::DaemonStarted, Facts { detail: Some("version 0.1.0".into()), ..Facts::default() }),
-        (Event::PolicyLoaded, Facts { policy: Some("ab".into()), detail: own(), ..Facts::default() }),
-        (Event::RequestMade, asked(7)),
-        (Event::RequestApproved, bob(asked(7), "restart only")),
-        (Event::GrantStarted, Facts { request: Some(7), ..granted(7) }),
+        (AuditEvent::DaemonStarted, Facts { detail: Some("version 0.1.0".into()), ..Facts::default() }),
+        (AuditEvent::PolicyLoaded, Facts { policy: Some("ab".into()), detail: own(), ..Facts::default() }),
+        (AuditEvent::RequestMade, asked(7)),
+        (AuditEvent::RequestApproved, bob(asked(7), "restart only")),
+        (AuditEvent::GrantStarted, Facts { request: Some(7), ..granted(7) }),
         (
-            Event::AccessAllowed,
+            AuditEvent::AccessAllowed,
             Facts {
                 argv: Some(["sudo", "systemctl", "restart", "nginx"].map(str::to_owned).to_vec()),
                 ..session()
             },
         ),
-        (Event::SessionOpened, Facts { run_as: Some("root".into()), ..session() }),
+        (AuditEvent::SessionOpened, Facts { run_as: Some("root".into()), ..session() }),
         (
-            Event::AccessDenied,
+            AuditEvent::AccessDenied,
             Facts {
                 user: own(),
                 service: Some("sudo".into()),
@@ -72,13 +72,13 @@ pub(super) fn a_report(text: &str) -> Report {
                 ..Facts::default()
             },
         ),
-        (Event::RequestMade, asked(8)),
-        (Event::RequestDenied, bob(asked(8), "not today")),
-        (Event::CommandRefused, Facts { actor: own(), detail: own(), ..Facts::default() }),
-        (Event::GrantLeftBehind, Facts { left_behind: Some(vec![text.to_owned()]), ..granted(7) }),
-        (Event::GrantExpired, granted(7)),
+        (AuditEvent::RequestMade, asked(8)),
+        (AuditEvent::RequestDenied, bob(asked(8), "not today")),
+        (AuditEvent::CommandRefused, Facts { actor: own(), detail: own(), ..Facts::default() }),
+        (AuditEvent::GrantLeftBehind, Facts { left_behind: Some(vec![text.to_owned()]), ..granted(7) }),
+        (AuditEvent::GrantExpired, granted(7)),
         (
-            Event::SessionEnded,
+            AuditEvent::SessionEnded,
             Facts {
                 ended_by: Some("expired".into()),
                 killed: Some(3),
@@ -87,8 +87,8 @@ pub(super) fn a_report(text: &str) -> Report {
                 ..session()
             },
         ),
-        (Event::GrantStarted, Facts { actor: Some("oscar".into()), ..granted(9) }),
-        (Event::GrantRevoked, Facts { actor: Some("oscar".into()), detail: own(), ..granted(9) }),
+        (AuditEvent::GrantStarted, Facts { actor: Some("oscar".into()), ..granted(9) }),
+        (AuditEvent::GrantRevoked, Facts { actor: Some("oscar".into()), detail: own(), ..granted(9) }),
     ];
     let records: Vec<RecordView> = drafts
         .into_iter()

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use jit_proto::chain::{Head, append};
     use jit_proto::moment::{BootId, BootTime, WallTime};
-    use jit_proto::record::{Draft, Event, Facts};
+    use jit_proto::record::{AuditEvent, Draft, Facts};
     use std::collections::BTreeMap;
 
     /// Reads a message as journald does.
@@ -227,7 +227,7 @@ mod tests {
             ..Facts::default()
         };
         let (wall, boot, boot_id) = (WallTime(1_795_328_475_854_724), BootTime(1), BootId("b".into()));
-        let draft = Draft { event: Event::AccessDenied, wall, boot, boot_id, facts };
+        let draft = Draft { event: AuditEvent::AccessDenied, wall, boot, boot_id, facts };
         let sealed = append(&mut Head::default(), draft).unwrap();
         let fields = parse(&entry(&sealed, None));
         let is =

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use jit_proto::chain::Sealed;
-use jit_proto::record::{Event, Record};
+use jit_proto::record::{AuditEvent, Record};
 use rustix::net::netlink::{AUDIT, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
@@ -104,24 +104,24 @@ fn takes_none(why: &io::Error) -> bool {
 /// What kind of event of the kernel's audit a record is; libpam tells of sudo's calls itself.
 fn kind_of(record: &Record) -> Option<u16> {
     match record.event {
-        Event::GrantStarted | Event::GrantExtended => Some(kind::ROLE_ASSIGN),
-        Event::GrantShortened
-        | Event::GrantExpired
-        | Event::GrantReleased
-        | Event::GrantUnused
-        | Event::GrantRevoked
-        | Event::GrantWithdrawn => Some(kind::ROLE_REMOVE),
-        Event::RequestMade
-        | Event::RequestApproved
-        | Event::RequestDenied
-        | Event::RequestCancelled
-        | Event::RequestExpired
-        | Event::CommandRefused => Some(kind::USER_MGMT),
-        Event::PolicyLoaded | Event::PolicyRefused => Some(kind::USYS_CONFIG),
-        Event::SessionEnded if record.facts.killed.is_some_and(|killed| killed > 0) => {
+        AuditEvent::GrantStarted | AuditEvent::GrantExtended => Some(kind::ROLE_ASSIGN),
+        AuditEvent::GrantShortened
+        | AuditEvent::GrantExpired
+        | AuditEvent::GrantReleased
+        | AuditEvent::GrantUnused
+        | AuditEvent::GrantRevoked
+        | AuditEvent::GrantWithdrawn => Some(kind::ROLE_REMOVE),
+        AuditEvent::RequestMade
+        | AuditEvent::RequestApproved
+        | AuditEvent::RequestDenied
+        | AuditEvent::RequestCancelled
+        | AuditEvent::RequestExpired
+        | AuditEvent::CommandRefused => Some(kind::USER_MGMT),
+        AuditEvent::PolicyLoaded | AuditEvent::PolicyRefused => Some(kind::USYS_CONFIG),
+        AuditEvent::SessionEnded if record.facts.killed.is_some_and(|killed| killed > 0) => {
             Some(kind::RESP_KILL_PROC)
         }
-        Event::AuditUnsealed | Event::AuditBroken | Event::AuditRolledBack => {
+        AuditEvent::AuditUnsealed | AuditEvent::AuditBroken | AuditEvent::AuditRolledBack => {
             Some(kind::ANOM_RBAC_INTEGRITY_FAIL)
         }
         _ => None,
@@ -149,11 +149,11 @@ fn text_of(record: &Record, hash: &str) -> String {
     put("hash", Some(encoded(hash)));
     let failed = matches!(
         record.event,
-        Event::CommandRefused
-            | Event::PolicyRefused
-            | Event::AuditUnsealed
-            | Event::AuditBroken
-            | Event::AuditRolledBack
+        AuditEvent::CommandRefused
+            | AuditEvent::PolicyRefused
+            | AuditEvent::AuditUnsealed
+            | AuditEvent::AuditBroken
+            | AuditEvent::AuditRolledBack
     );
     text.push_str(" exe=\"/usr/libexec/jitd\" hostname=? addr=? terminal=? res=");
     text.push_str(if failed { "failed" } else { "success" });
@@ -216,7 +216,7 @@ mod tests {
     use jit_proto::record::Facts;
     use proptest::prelude::*;
 
-    fn a_record(event: Event, facts: Facts) -> Record {
+    fn a_record(event: AuditEvent, facts: Facts) -> Record {
         let (prev, time, boot_id) = (String::new(), String::new(), String::new());
         Record { v: 1, seq: 42, prev, time, boot_us: 0, boot_id, event, facts }
     }
@@ -230,7 +230,7 @@ mod tests {
             grant: Some(7),
             ..Facts::default()
         };
-        let record = a_record(Event::GrantStarted, facts);
+        let record = a_record(AuditEvent::GrantStarted, facts);
         assert_eq!(kind_of(&record), Some(2301));
         assert_eq!(
             text_of(&record, "ab"),
@@ -241,7 +241,8 @@ mod tests {
 
     #[test]
     fn only_what_ended_something_tells_of_a_kill() {
-        let ended = |killed| kind_of(&a_record(Event::SessionEnded, Facts { killed, ..Facts::default() }));
+        let ended =
+            |killed| kind_of(&a_record(AuditEvent::SessionEnded, Facts { killed, ..Facts::default() }));
         assert_eq!((ended(None), ended(Some(0)), ended(Some(2))), (None, None, Some(2202)));
     }
 
@@ -249,8 +250,10 @@ mod tests {
     #[test]
     #[allow(clippy::print_stdout, reason = "which of both it was is told to whoever runs the test alone")]
     fn the_kernel_takes_an_event_or_refuses_it_for_good() {
-        let record =
-            a_record(Event::PolicyLoaded, Facts { user: Some("jitd's own test".into()), ..Facts::default() });
+        let record = a_record(
+            AuditEvent::PolicyLoaded,
+            Facts { user: Some("jitd's own test".into()), ..Facts::default() },
+        );
         let told = open().and_then(|socket| send(&socket, 1, kind::USYS_CONFIG, &text_of(&record, "")));
         println!("the kernel says: {told:?}");
         assert!(told.as_ref().err().is_none_or(takes_none), "{told:?}");
@@ -260,7 +263,7 @@ mod tests {
         #[test]
         fn nobody_adds_a_field(text in "\\PC{0,40}|[\\x01-\\x20\"'= \\]]{0,400}") {
             let facts = Facts { user: Some(text.clone()), actor: Some(text.clone()), role: Some(text), ..Facts::default() };
-            let told = text_of(&a_record(Event::RequestMade, facts), "ab");
+            let told = text_of(&a_record(AuditEvent::RequestMade, facts), "ab");
             prop_assert!(told.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') && !told.contains('\''));
             let names: Vec<&str> = told.split(' ').map(|field| field.split('=').next().unwrap_or_default()).collect();
             prop_assert_eq!(

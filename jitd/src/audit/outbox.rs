@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use jit_proto::chain::Sealed;
 use jit_proto::moment::BootTime;
-use jit_proto::record::{Event as What, Record};
+use jit_proto::record::{AuditEvent, Record};
 use tracing::{info, warn};
 
 use super::{Heartbeat, SinkName, SinkSettings, ToSink};
 use crate::clock::{Clock, boot_now};
-use crate::core::event::{Event, SinkChange};
+use crate::core::event::{Input, SinkChange};
 use crate::engine::Handle;
 use crate::store::Reader;
 use crate::store::disk::sync;
@@ -338,8 +338,8 @@ impl Sink {
         let Ok(record) = serde_json::from_str::<Record>(&sealed.line) else { return };
         if record.facts.sink.is_some_and(|sink| sink == self.name.to_string()) {
             self.told = match record.event {
-                What::SinkDown => true,
-                What::SinkBack => false,
+                AuditEvent::SinkDown => true,
+                AuditEvent::SinkBack => false,
                 _ => self.told,
             };
         }
@@ -377,7 +377,7 @@ impl Sink {
         if self.trouble.take().is_some() {
             info!("{} takes audit records again", self.name);
         }
-        if self.told && self.engine.tell_at_once(Event::Sink(self.name, SinkChange::Back)) {
+        if self.told && self.engine.tell_at_once(Input::Sink(self.name, SinkChange::Back)) {
             self.told = false;
         }
     }
@@ -408,7 +408,7 @@ impl Sink {
         if !self.told && boot_now().since(since) >= DOWN_AFTER {
             self.told = self
                 .engine
-                .tell_at_once(Event::Sink(self.name, SinkChange::Down { problem: problem.clone() }));
+                .tell_at_once(Input::Sink(self.name, SinkChange::Down { problem: problem.clone() }));
         }
         self.trouble = Some(problem);
     }
@@ -509,13 +509,13 @@ mod tests {
     }
 
     fn with_records(count: u64, test: impl FnOnce(&mut Sink, &Fake)) {
-        let events = (0..count).map(|_| (What::AccessDenied, None)).collect();
+        let events = (0..count).map(|_| (AuditEvent::AccessDenied, None)).collect();
         with_events(events, |sink, fake, _| test(sink, fake));
     }
 
     /// A sink that has taken nothing, and a store with these events, each with the sink that it is about.
     fn with_events(
-        events: Vec<(What, Option<SinkName>)>,
+        events: Vec<(AuditEvent, Option<SinkName>)>,
         test: impl FnOnce(&mut Sink, &Fake, &mut Receiver<Message>),
     ) {
         let count = events.len() as u64;
@@ -523,7 +523,7 @@ mod tests {
         let path = folder.path().join("jit.db");
         let mut store = Store::open(&path).unwrap();
         let clock = Clock::of_this_boot().unwrap();
-        let draft = |(n, (event, sink)): (u64, (What, Option<SinkName>))| Draft {
+        let draft = |(n, (event, sink)): (u64, (AuditEvent, Option<SinkName>))| Draft {
             event,
             wall: WallTime(n),
             boot: BootTime(n),
@@ -669,7 +669,7 @@ mod tests {
     /// What an earlier daemon recorded is found in what waits, also where some of it was there twice.
     #[test]
     fn who_was_recorded_as_down_before_a_restart_is_recorded_as_back() {
-        let (denied, down, back) = (What::AccessDenied, What::SinkDown, What::SinkBack);
+        let (denied, down, back) = (AuditEvent::AccessDenied, AuditEvent::SinkDown, AuditEvent::SinkBack);
         let (own, other) = (Some(SinkName::Syslog), Some(SinkName::Journal));
         for (events, is_back) in [
             (vec![(denied, None), (down, own), (denied, None)], true),
@@ -685,7 +685,7 @@ mod tests {
                 sink.go_on();
                 let said = inbox.try_recv().is_ok_and(|message| {
                     let back =
-                        |event: &Event| matches!(event, Event::Sink(SinkName::Syslog, SinkChange::Back));
+                        |event: &Input| matches!(event, Input::Sink(SinkName::Syslog, SinkChange::Back));
                     matches!(message, Message::Event(incoming) if back(&incoming.event))
                 });
                 assert_eq!(said, is_back, "{events:?}");

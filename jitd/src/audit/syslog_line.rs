@@ -7,7 +7,7 @@ use jit_proto::chain::Sealed;
 use jit_proto::escape::cut;
 use jit_proto::message;
 use jit_proto::names::HEARTBEAT;
-use jit_proto::record::{self, Event, Record};
+use jit_proto::record::{self, AuditEvent, Record};
 use jit_proto::render::sentence;
 use syslog::{LogFormat, Logger, LoggerBackend};
 use syslog_fmt::v5424::{Config, Formatter, Timestamp};
@@ -165,7 +165,7 @@ pub(super) fn send_heartbeat(
     logger.info(logger.formatter.heartbeat(heartbeat)?.as_slice())
 }
 
-fn severity_of(event: Event) -> Severity {
+fn severity_of(event: AuditEvent) -> Severity {
     match event.severity() {
         record::Severity::Alert => Severity::Alert,
         record::Severity::Error => Severity::Err,
@@ -188,7 +188,7 @@ mod tests {
 
     fn line_of(facts: Facts) -> String {
         let draft = Draft {
-            event: Event::AccessDenied,
+            event: AuditEvent::AccessDenied,
             wall: WallTime(1_795_328_475_854_724),
             boot: BootTime(1),
             boot_id: BootId("b".into()),

@@ -13,7 +13,7 @@ use super::Failure;
 use super::caller::{caller, holder};
 use crate::core::authority::{CommandKind, admit};
 use crate::core::caller::Caller;
-use crate::core::event::{Event, Refusal};
+use crate::core::event::{Input, Refusal};
 use crate::core::ledger::Request;
 use crate::engine::Handle;
 
@@ -107,7 +107,7 @@ impl Admission {
         let suppressed = if kind.changes() { Some(0) } else { self.is_recorded(caller.person.account.uid) };
         if let Some(suppressed) = suppressed {
             let caller = Box::new(caller);
-            self.engine.ask(Event::Refused { caller, kind, refusal, suppressed }, None).await?;
+            self.engine.ask(Input::Refused { caller, kind, refusal, suppressed }, None).await?;
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 use super::Failure;
 use super::admission::Admission;
 use crate::core::authority::CommandKind;
-use crate::core::event::{Command, Done, Event, Reply};
+use crate::core::event::{Command, Done, Input, Reply};
 use crate::engine::Handle;
 use crate::store::{Index, Reader, StoreError};
 
@@ -180,7 +180,7 @@ impl Audit {
         }
         let key = SealKey::taking(&mut bytes);
         let command = Command::Seal { key: key.clone(), again: again.unwrap_or(false) };
-        match self.engine.ask(Event::Command(Box::new(caller), command), None).await? {
+        match self.engine.ask(Input::Command(Box::new(caller), command), None).await? {
             Reply::Command(Ok(Done::Sealed)) => {}
             Reply::Command(Err(refusal)) => return Err(refusal.into()),
             _ => return Err(Failure::Failed("jitd answered something else".into())),

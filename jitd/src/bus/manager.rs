@@ -15,7 +15,7 @@ use super::Failure;
 use super::admission::Admission;
 use crate::core::authority::CommandKind;
 use crate::core::caller::Caller;
-use crate::core::event::{Command, Done, Event, Reply, Which};
+use crate::core::event::{Command, Done, Input, Reply, Which};
 use crate::core::people::Account;
 use crate::core::show::Look;
 use crate::core::time::seconds;
@@ -46,7 +46,7 @@ impl Manager {
     }
 
     async fn command(&self, caller: Caller, command: Command) -> Result<Done, Failure> {
-        match self.engine.ask(Event::Command(Box::new(caller), command), None).await? {
+        match self.engine.ask(Input::Command(Box::new(caller), command), None).await? {
             Reply::Command(result) => Ok(result?),
             Reply::Gate(_) | Reply::Pruned => Err(Failure::Failed("jitd answered something else".to_owned())),
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use jit_proto::identity::UserId;
 use jit_proto::moment::{BootTime, spoken};
-use jit_proto::record::{Draft, Event as What, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 
 pub use habit::Habit;
 pub use rules::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
@@ -110,25 +110,26 @@ impl Watch {
 }
 
 /// Whether a rule has anything to do with such a record; all others cost nothing.
-fn matters(event: What) -> bool {
-    let by_event = matches!(event, What::AccessDenied | What::CommandRefused | What::AccessAllowed);
+fn matters(event: AuditEvent) -> bool {
+    let by_event =
+        matches!(event, AuditEvent::AccessDenied | AuditEvent::CommandRefused | AuditEvent::AccessAllowed);
     by_event
-        || matches!(event, What::GrantStarted | What::StackRestored)
+        || matches!(event, AuditEvent::GrantStarted | AuditEvent::StackRestored)
         || is_decision(event)
         || by_itself(event).is_some()
 }
 
 /// Whether such a record tells of what an approver or an operator did.
-fn is_decision(event: What) -> bool {
+fn is_decision(event: AuditEvent) -> bool {
     matches!(
         event,
-        What::RequestApproved
-            | What::RequestDenied
-            | What::GrantStarted
-            | What::GrantExtended
-            | What::GrantRevoked
-            | What::AuditSealed
-            | What::AuditResealed
+        AuditEvent::RequestApproved
+            | AuditEvent::RequestDenied
+            | AuditEvent::GrantStarted
+            | AuditEvent::GrantExtended
+            | AuditEvent::GrantRevoked
+            | AuditEvent::AuditSealed
+            | AuditEvent::AuditResealed
     )
 }
 
@@ -136,22 +137,22 @@ fn is_decision(event: What) -> bool {
 /// under a window.
 fn login_mismatch(record: &Draft) -> Option<Finding> {
     let facts = &record.facts;
-    let refused = record.event == What::CommandRefused;
+    let refused = record.event == AuditEvent::CommandRefused;
     let (name, uid) = match record.event {
-        What::AccessAllowed => (&facts.user, facts.uid),
+        AuditEvent::AccessAllowed => (&facts.user, facts.uid),
         event if is_decision(event) || refused => (&facts.actor, facts.actor_uid),
         _ => return None,
     };
     let name = name.as_deref().unwrap_or("somebody");
     let why = match (facts.loginuid, uid) {
         (Some(login), Some(uid)) if login != uid => match record.event {
-            What::AccessAllowed => {
+            AuditEvent::AccessAllowed => {
                 format!("the window of {name} was used by somebody who logged in with uid {login}")
             }
             _ => format!("{name} (uid {uid}) acted, and it was uid {login} that logged in"),
         },
         // Of an older jitd's records, and of a looking that was refused, nothing is inferred.
-        (None, Some(_)) if !refused && record.event != What::AccessAllowed => {
+        (None, Some(_)) if !refused && record.event != AuditEvent::AccessAllowed => {
             let origin = facts.origin.as_deref()?;
             format!("{name} acted without a login uid (origin {origin})")
         }
@@ -162,7 +163,7 @@ fn login_mismatch(record: &Draft) -> Option<Finding> {
 
 /// The rule for which one such record is enough. Events are told by their names, so that one which is not recorded yet
 /// has its rule already.
-fn by_itself(event: What) -> Option<Rule> {
+fn by_itself(event: AuditEvent) -> Option<Rule> {
     Some(match event.name() {
         "audit.unsealed" | "audit.resealed" | "audit.broken" | "audit.rolled_back" | "audit.recovered" => {
             Rule::Chain
@@ -183,11 +184,11 @@ fn by_itself(event: What) -> Option<Rule> {
 /// Whom a record is about: of a refused command, who sent it.
 fn subject(record: &Draft) -> Option<UserId> {
     let facts = &record.facts;
-    if record.event == What::LimitReached {
+    if record.event == AuditEvent::LimitReached {
         // Many users flood as one does: the host has one alert.
         return None;
     }
-    let uid = if record.event == What::CommandRefused { facts.actor_uid } else { facts.uid };
+    let uid = if record.event == AuditEvent::CommandRefused { facts.actor_uid } else { facts.uid };
     uid.map(UserId)
 }
 
@@ -198,8 +199,10 @@ impl Known {
         let mut findings = Vec::new();
         let mut habit = false;
         match record.event {
-            What::AccessDenied | What::CommandRefused => findings.extend(self.refusal(rules, record.boot)),
-            What::AccessAllowed => {
+            AuditEvent::AccessDenied | AuditEvent::CommandRefused => {
+                findings.extend(self.refusal(rules, record.boot))
+            }
+            AuditEvent::AccessAllowed => {
                 let name = record.facts.user.as_deref().unwrap_or_default();
                 let count = self.elevated.count(record.boot);
                 findings.extend(spike(&rules.spike, &self.habit, count, record));
@@ -209,17 +212,17 @@ impl Known {
                 }
                 habit |= self.habit.elevated(record.wall, count);
             }
-            What::GrantStarted => findings.extend(grant(rules, record)),
+            AuditEvent::GrantStarted => findings.extend(grant(rules, record)),
             // Broken anew, it is news.
-            What::StackRestored => {
+            AuditEvent::StackRestored => {
                 self.raised.remove(&(Rule::StackBroken, record.facts.service.clone()));
             }
             // A survey raises one alert for a grant, by the first of its records, where the gravest findings stand.
-            What::GrantLeftBehind | What::HostChanged if !is_to_be_looked_at(record) => {}
+            AuditEvent::GrantLeftBehind | AuditEvent::HostChanged if !is_to_be_looked_at(record) => {}
             event => {
                 let why = record.facts.detail.clone().unwrap_or_else(|| event.name().to_owned());
                 let why = match (event, &record.facts.service) {
-                    (What::StackBroken, Some(service)) => {
+                    (AuditEvent::StackBroken, Some(service)) => {
                         format!("{service} lets people become root without a window: {why}")
                     }
                     _ => why,
@@ -286,7 +289,7 @@ fn is_to_be_looked_at(record: &Draft) -> bool {
     let facts = &record.facts;
     let kind = facts.finding.as_deref().unwrap_or_default();
     let matters = match record.event {
-        What::HostChanged => kinds::is_grave(kind),
+        AuditEvent::HostChanged => kinds::is_grave(kind),
         _ => kind != Kind::Shipped.name(),
     };
     facts.part.is_none_or(|part| part == 1) && matters
@@ -337,7 +340,7 @@ fn grant(rules: &AlertRules, record: &Draft) -> Vec<Finding> {
 fn alert(rule: Rule, seq: u64, record: &Draft, suppressed: u64, why: String) -> Draft {
     let facts = &record.facts;
     Draft {
-        event: What::AlertRaised,
+        event: AuditEvent::AlertRaised,
         facts: Facts {
             user: facts.user.clone(),
             uid: facts.uid,

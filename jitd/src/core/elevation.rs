@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jit_proto::identity::{GrantId, RoleName, SessionId};
-use jit_proto::record::{Event as What, Facts};
+use jit_proto::record::{AuditEvent, Facts};
 
 use super::decide::{Access, Decision, decide};
 use super::event::{Change, Effect, EndReport, Knock, Named, Process, Survey, Verdict};
@@ -22,7 +22,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
             grant: inside.map(|(_, grant)| grant.0),
             ..facts::knock(knock)
         };
-        turn.note(What::AccessRoot, facts);
+        turn.note(AuditEvent::AccessRoot, facts);
         return Verdict::Allowed;
     }
     let person = match caller_of(knock) {
@@ -78,7 +78,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
         parent_session: session.parent.map(|parent| parent.0),
         ..facts::under(&grant, facts::knock(knock))
     };
-    turn.note(What::AccessAllowed, facts);
+    turn.note(AuditEvent::AccessAllowed, facts);
     turn.put(Change::Session(session.clone()));
     turn.ledger.sessions.insert(id, session.clone());
     turn.is_used(grant.id);
@@ -167,7 +167,7 @@ fn open(
         turn.then(Effect::Survey(Survey::Opened(Box::new(opened.clone()))));
     }
     mind_groups(turn, &opened);
-    turn.note(What::SessionOpened, facts::session(&opened));
+    turn.note(AuditEvent::SessionOpened, facts::session(&opened));
     turn.put(Change::Session(opened));
     Verdict::Allowed
 }
@@ -218,7 +218,7 @@ pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
         ..facts::session(&session)
     };
     let facts = if why == EndedBy::Exited { facts } else { facts::end(report, facts) };
-    turn.note(What::SessionEnded, facts);
+    turn.note(AuditEvent::SessionEnded, facts);
     session.state = SessionState::Ended { why };
     let grant = session.grant;
     turn.put(Change::Session(session));
@@ -243,7 +243,7 @@ pub(super) fn log_found(turn: &mut Turn<'_>, main: MainProcess, folder: String) 
 pub(super) fn idle(turn: &mut Turn<'_>, id: SessionId) {
     let Some(session) = turn.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else { return };
     let facts = Facts { detail: Some("nothing happens in it".to_owned()), ..facts::session(session) };
-    turn.note(What::SessionWarned, facts);
+    turn.note(AuditEvent::SessionWarned, facts);
 }
 
 /// A login has ended: so do the sessions that came from it, where their role says so.
@@ -268,7 +268,7 @@ pub(super) fn login_gone(turn: &mut Turn<'_>, login: &str) {
 pub(super) fn stuck(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let Some(session) = turn.ledger.sessions.get(&id) else { return };
     let facts = facts::end(report, facts::session(session));
-    turn.note(What::SessionStuck, facts);
+    turn.note(AuditEvent::SessionStuck, facts);
 }
 
 /// What PID 1 holds for a scope is not what it was: say so, and end a session whose limit it cannot be made to hold.
@@ -279,7 +279,7 @@ pub(super) fn tampered(turn: &mut Turn<'_>, id: Option<SessionId>, found: String
         return;
     }
     let facts = Facts { detail: Some(found), ..session.map(facts::session).unwrap_or_default() };
-    turn.note(What::ScopeTampered, facts);
+    turn.note(AuditEvent::ScopeTampered, facts);
     if let Some(id) = id.filter(|_| ends) {
         turn.end_session(id, EndedBy::Tampered, turn.now.boot);
     }
@@ -288,7 +288,7 @@ pub(super) fn tampered(turn: &mut Turn<'_>, id: Option<SessionId>, found: String
 /// A process of a session has a group that its role does not give: the session ends.
 pub(super) fn group_exceeded(turn: &mut Turn<'_>, id: SessionId, found: String) {
     let Some(session) = turn.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else { return };
-    turn.note(What::SessionGroup, Facts { detail: Some(found), ..facts::session(session) });
+    turn.note(AuditEvent::SessionGroup, Facts { detail: Some(found), ..facts::session(session) });
     turn.end_session(id, EndedBy::Group, turn.now.boot);
 }
 
@@ -404,7 +404,7 @@ fn refuse(turn: &mut Turn<'_>, knock: &Knock, why: &str, lines: Vec<String>) -> 
     };
     let name = knock.person.as_ref().map_or("", |person| person.account.name.as_str());
     if turn.records_refusal(knock.process.real_uid, name) {
-        turn.note(What::AccessDenied, facts);
+        turn.note(AuditEvent::AccessDenied, facts);
         turn.soon();
     }
     let lines =

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jit_proto::identity::{GrantId, UserId};
-use jit_proto::record::{Event as What, Facts};
+use jit_proto::record::{AuditEvent, Facts};
 
 use super::decide::{Access, covers};
 use super::elevation::{holder_of, mind_groups};
@@ -117,7 +117,7 @@ impl Turn<'_> {
         let closing = Closing {
             state: GrantState::Withdrawn { at: self.now.wall, why: why.clone() },
             why: EndedBy::Withdrawn,
-            event: What::GrantWithdrawn,
+            event: AuditEvent::GrantWithdrawn,
         };
         self.at_once();
         self.close_grants(&[id], &closing, |facts| Facts { detail: Some(why.clone()), ..facts });

@@ -24,7 +24,7 @@ use super::retention::{Pruned, Segment};
 
 /// Everything that reaches the core.
 #[derive(Debug, Clone)]
-pub enum Event {
+pub enum Input {
     /// The daemon is up.
     Started {
         /// Its version.

@@ -1,7 +1,7 @@
 //! What a survey found goes into the record, with what is known of when, and under whose root.
 
 use jit_proto::moment::WallTime;
-use jit_proto::record::{Event as What, Facts};
+use jit_proto::record::{AuditEvent, Facts};
 
 use super::event::{Changed, Effect, Held, Survey};
 use super::kinds::Kind;
@@ -43,7 +43,7 @@ pub(super) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &Found) {
             grant: Some(held.grant.0),
             ..Facts::default()
         };
-        note(turn, What::GrantLeftBehind, &whose, found, &when);
+        note(turn, AuditEvent::GrantLeftBehind, &whose, found, &when);
         turn.then(Effect::Notify(Changed::LeftBehind(held.grant)));
     }
     turn.then(Effect::Survey(Survey::Recorded));
@@ -59,11 +59,11 @@ pub(super) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &Found) {
         last => format!("the last grants with sessions before it: {}", listed(last)),
     };
     let when = format!("{}, while no grant had a session; {before}", found.interval());
-    note(turn, What::HostChanged, &Facts::default(), found, &when);
+    note(turn, AuditEvent::HostChanged, &Facts::default(), found, &when);
     turn.then(Effect::Survey(Survey::Recorded));
 }
 
-fn note(turn: &mut Turn<'_>, event: What, whose: &Facts, found: &Found, when: &str) {
+fn note(turn: &mut Turn<'_>, event: AuditEvent, whose: &Facts, found: &Found, when: &str) {
     let parts = parts(&found.lines);
     let count = parts.len();
     let Some(first) = found.lines.first() else { return };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jit_proto::record::{Event as What, Facts};
+use jit_proto::record::{AuditEvent, Facts};
 
 use super::alerts::Rule;
 
@@ -62,15 +62,15 @@ impl Kind {
 
 /// What a record is to people, if it is anything to them.
 #[must_use]
-pub fn kind_of(event: What, facts: &Facts) -> Option<Kind> {
+pub fn kind_of(event: AuditEvent, facts: &Facts) -> Option<Kind> {
     Some(match event {
-        What::RequestMade => Kind::Request,
-        What::GrantStarted if facts.request.is_some() => Kind::Activation,
-        What::GrantStarted => Kind::Emergency,
-        What::AlertRaised => Kind::Alert,
-        What::GrantLeftBehind => Kind::LeftBehind,
-        What::RequestDenied => Kind::Denial,
-        What::RequestExpired => Kind::Lapse,
+        AuditEvent::RequestMade => Kind::Request,
+        AuditEvent::GrantStarted if facts.request.is_some() => Kind::Activation,
+        AuditEvent::GrantStarted => Kind::Emergency,
+        AuditEvent::AlertRaised => Kind::Alert,
+        AuditEvent::GrantLeftBehind => Kind::LeftBehind,
+        AuditEvent::RequestDenied => Kind::Denial,
+        AuditEvent::RequestExpired => Kind::Lapse,
         _ => return None,
     })
 }
@@ -86,11 +86,15 @@ pub enum Audience {
 
 /// Whom a record concerns at their terminals, if anybody.
 #[must_use]
-pub fn audience(event: What, facts: &Facts) -> Option<Audience> {
+pub fn audience(event: AuditEvent, facts: &Facts) -> Option<Audience> {
     Some(match event {
-        What::RequestMade => Audience::Approvers,
-        What::RequestApproved | What::RequestDenied | What::RequestExpired => Audience::Requester,
-        What::GrantStarted | What::GrantExtended if facts.request.is_some() => Audience::Requester,
+        AuditEvent::RequestMade => Audience::Approvers,
+        AuditEvent::RequestApproved | AuditEvent::RequestDenied | AuditEvent::RequestExpired => {
+            Audience::Requester
+        }
+        AuditEvent::GrantStarted | AuditEvent::GrantExtended if facts.request.is_some() => {
+            Audience::Requester
+        }
         _ => return None,
     })
 }
@@ -154,7 +158,7 @@ impl Notices {
 
     /// As what people are told of a record, if they are. What an alert only repeats is told once.
     #[must_use]
-    pub fn tell(&self, event: What, facts: &Facts) -> Option<Kind> {
+    pub fn tell(&self, event: AuditEvent, facts: &Facts) -> Option<Kind> {
         let kind = kind_of(event, facts).filter(|kind| self.about.contains(kind))?;
         let repeats = |rule: Rule, told: Kind| {
             kind == Kind::Alert && facts.alert.as_deref() == Some(rule.name()) && self.about.contains(&told)
@@ -172,20 +176,20 @@ mod tests {
     fn what_an_alert_only_repeats_is_told_once() {
         let mut notices = Notices::default();
         let alert = |rule: Rule| Facts { alert: Some(rule.name().to_owned()), ..Facts::default() };
-        assert_eq!(notices.tell(What::AlertRaised, &alert(Rule::LeftBehind)), None);
-        assert_eq!(notices.tell(What::AlertRaised, &alert(Rule::Denials)), Some(Kind::Alert));
-        assert_eq!(notices.tell(What::GrantLeftBehind, &Facts::default()), Some(Kind::LeftBehind));
+        assert_eq!(notices.tell(AuditEvent::AlertRaised, &alert(Rule::LeftBehind)), None);
+        assert_eq!(notices.tell(AuditEvent::AlertRaised, &alert(Rule::Denials)), Some(Kind::Alert));
+        assert_eq!(notices.tell(AuditEvent::GrantLeftBehind, &Facts::default()), Some(Kind::LeftBehind));
         notices.about = BTreeSet::from([Kind::Alert]);
-        assert_eq!(notices.tell(What::AlertRaised, &alert(Rule::LeftBehind)), Some(Kind::Alert));
-        assert_eq!(notices.tell(What::GrantLeftBehind, &Facts::default()), None);
+        assert_eq!(notices.tell(AuditEvent::AlertRaised, &alert(Rule::LeftBehind)), Some(Kind::Alert));
+        assert_eq!(notices.tell(AuditEvent::GrantLeftBehind, &Facts::default()), None);
     }
 
     #[test]
     fn a_window_without_a_request_is_an_emergency() {
         let requested = Facts { request: Some(1), ..Facts::default() };
-        assert_eq!(kind_of(What::GrantStarted, &requested), Some(Kind::Activation));
-        assert_eq!(kind_of(What::GrantStarted, &Facts::default()), Some(Kind::Emergency));
-        assert_eq!(kind_of(What::AccessDenied, &Facts::default()), None);
-        assert_eq!(kind_of(What::NotifyFailed, &Facts::default()), None, "no notice of a notice");
+        assert_eq!(kind_of(AuditEvent::GrantStarted, &requested), Some(Kind::Activation));
+        assert_eq!(kind_of(AuditEvent::GrantStarted, &Facts::default()), Some(Kind::Emergency));
+        assert_eq!(kind_of(AuditEvent::AccessDenied, &Facts::default()), None);
+        assert_eq!(kind_of(AuditEvent::NotifyFailed, &Facts::default()), None, "no notice of a notice");
     }
 }

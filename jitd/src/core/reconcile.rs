@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jit_proto::identity::SessionId;
-use jit_proto::record::{Draft, Event as What, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 
 use super::event::{Change, Commit, Durability, Effect};
 use super::facts;
@@ -14,17 +14,17 @@ use super::time::Now;
 /// The seal cannot be continued: said in the first record that is written without one.
 #[must_use]
 pub fn unsealed(problem: &str, now: &Now) -> Effect {
-    said(What::AuditUnsealed, problem, now)
+    said(AuditEvent::AuditUnsealed, problem, now)
 }
 
 /// The store ends before a record that this host remembers, or has another one in its place.
 #[must_use]
 pub fn rolled_back(problem: &str, now: &Now) -> Effect {
-    said(What::AuditRolledBack, problem, now)
+    said(AuditEvent::AuditRolledBack, problem, now)
 }
 
 /// What was found at the start to be wrong with the record, as a record of its own.
-fn said(event: What, problem: &str, now: &Now) -> Effect {
+fn said(event: AuditEvent, problem: &str, now: &Now) -> Effect {
     let draft = Draft {
         event,
         wall: now.wall,
@@ -64,7 +64,7 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
         let Some(mut session) = ledger.sessions.remove(&id) else { continue };
         let facts = Facts { ended_by: Some(EndedBy::Boot.word().to_owned()), ..facts::session(&session) };
         commit.drafts.push(Draft {
-            event: What::SessionEnded,
+            event: AuditEvent::SessionEnded,
             wall: now.wall,
             boot: now.boot,
             boot_id: now.boot_id.clone(),

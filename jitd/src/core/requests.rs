@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
-use jit_proto::record::{Event as What, Facts};
+use jit_proto::record::{AuditEvent, Facts};
 use jit_proto::seal::SealKey;
 
 use super::authority::{self, CommandKind, is_operator, is_same_person};
@@ -45,7 +45,7 @@ pub(super) fn command(turn: &mut Turn<'_>, caller: &Caller, command: Command) ->
         && turn.records_refusal(caller.person.account.uid, &caller.person.account.name)
     {
         let facts = facts::refused(&turn.ledger, caller, &what, &refusal.to_string());
-        turn.note(What::CommandRefused, facts);
+        turn.note(AuditEvent::CommandRefused, facts);
     }
     result
 }
@@ -165,7 +165,7 @@ fn ask(
         state: RequestState::Pending,
     };
     let made = facts::from(&turn.ledger, asker.caller, facts::request(&request));
-    turn.note(What::RequestMade, made);
+    turn.note(AuditEvent::RequestMade, made);
     turn.put(Change::Request(request.clone()));
     let id = request.id;
     turn.ledger.requests.insert(id, request);
@@ -186,7 +186,7 @@ fn cancel(turn: &mut Turn<'_>, asker: &Asker<'_>, id: RequestId) -> Result<Done,
     }
     let request = turn.close_request(id, RequestState::Cancelled).ok_or_else(|| no_request(id))?;
     let cancelled = facts::from(&turn.ledger, asker.caller, facts::request(&request));
-    turn.note(What::RequestCancelled, cancelled);
+    turn.note(AuditEvent::RequestCancelled, cancelled);
     Ok(Done::Request(id))
 }
 
@@ -228,7 +228,7 @@ fn approve(
     request.approvals.push(Approval { by: approver.clone(), at: turn.now.wall, comment, uids });
     let said = Facts { detail: comment_said, ..facts::request(&request) };
     let said = facts::from(&turn.ledger, caller, said);
-    turn.note(What::RequestApproved, said);
+    turn.note(AuditEvent::RequestApproved, said);
     if request.approvals.len() < needed as usize {
         turn.put(Change::Request(request.clone()));
         turn.ledger.requests.insert(id, request);
@@ -321,7 +321,7 @@ fn deny(turn: &mut Turn<'_>, caller: &Caller, id: RequestId, reason: Reason) -> 
     let request = turn.close_request(id, denied).ok_or_else(|| no_request(id))?;
     let why = Facts { detail: Some(reason.as_str().to_owned()), ..facts::request(&request) };
     let why = facts::from(&turn.ledger, caller, why);
-    turn.note(What::RequestDenied, why);
+    turn.note(AuditEvent::RequestDenied, why);
     Ok(Done::Request(id))
 }
 
@@ -391,7 +391,7 @@ fn release(turn: &mut Turn<'_>, asker: &Asker<'_>, id: Option<GrantId>) -> Resul
     let closing = Closing {
         state: GrantState::Released { at: turn.now.wall },
         why: EndedBy::Released,
-        event: What::GrantReleased,
+        event: AuditEvent::GrantReleased,
     };
     let from = facts::from(&turn.ledger, asker.caller, Facts::default());
     turn.close_grants(&[id], &closing, |facts| facts::with_origin(&from, facts));
@@ -461,7 +461,7 @@ fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) 
     let closing = Closing {
         state: GrantState::Revoked { at: turn.now.wall, by, reason: reason.clone() },
         why: EndedBy::Revoked,
-        event: What::GrantRevoked,
+        event: AuditEvent::GrantRevoked,
     };
     let from = facts::from(&turn.ledger, caller, Facts::default());
     turn.close_grants(&ids, &closing, |facts| {
@@ -474,8 +474,8 @@ fn revoke(turn: &mut Turn<'_>, caller: &Caller, which: &Which, reason: &Reason) 
 /// Begins a seal.
 fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Result<Done, Refusal> {
     let event = match (turn.ledger.sealed, again) {
-        (false, _) => What::AuditSealed,
-        (true, true) => What::AuditResealed,
+        (false, _) => AuditEvent::AuditSealed,
+        (true, true) => AuditEvent::AuditResealed,
         (true, false) => {
             let message = "the record is sealed already; --rotate begins another seal, which is recorded";
             return Err(Refusal::AlreadyDecided(message.to_owned()));
@@ -505,14 +505,14 @@ fn no_request(id: RequestId) -> Refusal {
 mod tests {
     use super::*;
     use crate::core::caller::Place;
-    use crate::core::event::{Effect, Event, Reply};
+    use crate::core::event::{Effect, Input, Reply};
     use crate::core::step::step;
     use crate::core::time::Now;
     use jit_proto::identity::{SessionId, UserId};
     use jit_proto::moment::{BootId, BootTime, WallTime};
 
     /// Whether a seal begins, with which record.
-    fn seal_by(ledger: Ledger, uid: u32, inside: bool, again: bool) -> (Ledger, Option<What>) {
+    fn seal_by(ledger: Ledger, uid: u32, inside: bool, again: bool) -> (Ledger, Option<AuditEvent>) {
         let account = Account { uid: UserId(uid), name: "somebody".into() };
         let person = Person { account, groups: std::collections::BTreeSet::new(), locked: false };
         let place = if inside {
@@ -524,7 +524,7 @@ mod tests {
         let caller = Box::new(Caller { person, loginuid, audit_session, place, process, exe, holder });
         let command = Command::Seal { key: SealKey::taking(&mut [7; 32]), again };
         let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
-        let (ledger, effects) = step(ledger, None, Event::Command(caller, command), &now);
+        let (ledger, effects) = step(ledger, None, Input::Command(caller, command), &now);
         let done =
             effects.iter().any(|effect| matches!(effect, Effect::Reply(Reply::Command(Ok(Done::Sealed)))));
         let mut commits = effects.into_iter().filter_map(|effect| match effect {
@@ -543,12 +543,12 @@ mod tests {
         let (ledger, begun) = seal_by(ledger, 0, true, false);
         assert_eq!((ledger.sealed, begun), (false, None));
         let (ledger, begun) = seal_by(ledger, 0, false, false);
-        assert_eq!((ledger.sealed, begun), (true, Some(What::AuditSealed)));
+        assert_eq!((ledger.sealed, begun), (true, Some(AuditEvent::AuditSealed)));
         let (ledger, begun) = seal_by(ledger, 0, false, false);
         assert_eq!(begun, None);
         let (ledger, begun) = seal_by(ledger, 0, true, true);
         assert_eq!(begun, None);
-        assert_eq!(seal_by(ledger, 0, false, true).1, Some(What::AuditResealed));
+        assert_eq!(seal_by(ledger, 0, false, true).1, Some(AuditEvent::AuditResealed));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::time::Duration;
 use jit_proto::chain::Head;
 use jit_proto::identity::{RequestId, SessionId, UserId};
 use jit_proto::moment::BootTime;
-use jit_proto::record::{Draft, Event as What, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_proto::seal::SealKey;
 
-use super::event::{Change, Changed, Commit, Durability, Effect, Event, Reply, SinkChange, SinkName, Stage};
+use super::event::{Change, Changed, Commit, Durability, Effect, Input, Reply, SinkChange, SinkName, Stage};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, RequestState, Session, SessionState};
 use super::limits::{Allowance, Door, Rate};
@@ -31,28 +31,28 @@ const REMEMBER_CLOCK: Duration = Duration::from_secs(60);
 
 /// Takes one event. The ledger that goes in is used up; if the commit fails, the store has the one to go on from.
 #[must_use]
-pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) -> (Ledger, Vec<Effect>) {
+pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Input, now: &Now) -> (Ledger, Vec<Effect>) {
     let mut turn = Turn::new(ledger, policy, now);
     turn.commit.durability = durability_of(&event);
     // Whatever happens, what is over is over first: no event is judged by a window that has closed.
     turn.close_what_is_over();
     match event {
-        Event::Started { version } => {
-            turn.note(What::DaemonStarted, facts::detail(format!("version {version}")))
+        Input::Started { version } => {
+            turn.note(AuditEvent::DaemonStarted, facts::detail(format!("version {version}")))
         }
-        Event::Stopping => {
+        Input::Stopping => {
             turn.tell_limits(true);
-            turn.note(What::DaemonStopped, Facts::default());
+            turn.note(AuditEvent::DaemonStopped, Facts::default());
         }
-        Event::Tick => turn.remember_clock(),
-        Event::ClockSet { by } => turn.note(What::ClockStepped, facts::clock(by)),
-        Event::PolicyLoaded(policy, people) => {
+        Input::Tick => turn.remember_clock(),
+        Input::ClockSet { by } => turn.note(AuditEvent::ClockStepped, facts::clock(by)),
+        Input::PolicyLoaded(policy, people) => {
             let facts = Facts { policy: Some(policy.digest.clone()), ..facts::roles(&policy) };
-            turn.note(What::PolicyLoaded, facts);
+            turn.note(AuditEvent::PolicyLoaded, facts);
             turn.look_at_everybody(&people);
         }
-        Event::PolicyRefused { problems } => turn.note(What::PolicyRefused, facts::detail(problems)),
-        Event::Knock(knock) => {
+        Input::PolicyRefused { problems } => turn.note(AuditEvent::PolicyRefused, facts::detail(problems)),
+        Input::Knock(knock) => {
             let verdict = match knock.stage {
                 Stage::Enter { tagged } => elevation::enter(&mut turn, &knock, tagged),
                 Stage::Recheck => elevation::recheck(&mut turn, &knock),
@@ -60,16 +60,16 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
             };
             turn.reply = Some(Reply::Gate(verdict));
         }
-        Event::Command(caller, command) => {
+        Input::Command(caller, command) => {
             let result = requests::command(&mut turn, &caller, command);
             turn.reply = Some(Reply::Command(result));
         }
-        Event::Refused { caller, kind, refusal, suppressed } => {
+        Input::Refused { caller, kind, refusal, suppressed } => {
             let account = &caller.person.account;
             if turn.records_refusal(account.uid, &account.name) {
                 let facts = facts::refused(&turn.ledger, &caller, kind.word(), &refusal.to_string());
                 turn.note(
-                    What::CommandRefused,
+                    AuditEvent::CommandRefused,
                     Facts { suppressed: (suppressed > 0).then_some(suppressed), ..facts },
                 );
             } else if suppressed > 0 {
@@ -77,44 +77,44 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
             }
             turn.reply = Some(Reply::Command(Err(refusal)));
         }
-        Event::SessionGone(id, report) => elevation::gone(&mut turn, id, &report),
-        Event::SessionStuck(id, report) => elevation::stuck(&mut turn, id, &report),
-        Event::ScopeTampered { session, found, ends } => {
+        Input::SessionGone(id, report) => elevation::gone(&mut turn, id, &report),
+        Input::SessionStuck(id, report) => elevation::stuck(&mut turn, id, &report),
+        Input::ScopeTampered { session, found, ends } => {
             elevation::tampered(&mut turn, session, found, ends);
         }
-        Event::GroupExceeded(id, found) => elevation::group_exceeded(&mut turn, id, found),
-        Event::NotOnDisk(sessions) => {
+        Input::GroupExceeded(id, found) => elevation::group_exceeded(&mut turn, id, found),
+        Input::NotOnDisk(sessions) => {
             let due = turn.now.boot;
             sessions.into_iter().for_each(|id| turn.end_session(id, EndedBy::Unrecorded, due));
         }
-        Event::SessionIdle(id) => elevation::idle(&mut turn, id),
-        Event::SessionIdledOut(id) => {
+        Input::SessionIdle(id) => elevation::idle(&mut turn, id),
+        Input::SessionIdledOut(id) => {
             let due = turn.now.boot;
             turn.end_session(id, EndedBy::Idle, due);
         }
-        Event::Sink(name, change) => turn.sink(name, change),
-        Event::Stacks(found) => turn.stacks(found),
-        Event::Prune(segment) => {
+        Input::Sink(name, change) => turn.sink(name, change),
+        Input::Stacks(found) => turn.stacks(found),
+        Input::Prune(segment) => {
             // By settings that are not in force any more nothing goes; without an answer it is tried anew.
             if let Some(policy) = policy.filter(|policy| policy.settings.retention == segment.retention) {
                 turn.prune(&segment, policy);
             }
         }
-        Event::LogFound(main, folder) => elevation::log_found(&mut turn, main, folder),
-        Event::LoginGone(login) => elevation::login_gone(&mut turn, &login),
-        Event::LeftBehind { held, found } => findings::left_behind(&mut turn, &held, &found),
-        Event::HostChanged { last, found } => findings::host_changed(&mut turn, &last, &found),
-        Event::LimitsReached(reached) => {
+        Input::LogFound(main, folder) => elevation::log_found(&mut turn, main, folder),
+        Input::LoginGone(login) => elevation::login_gone(&mut turn, &login),
+        Input::LeftBehind { held, found } => findings::left_behind(&mut turn, &held, &found),
+        Input::HostChanged { last, found } => findings::host_changed(&mut turn, &last, &found),
+        Input::LimitsReached(reached) => {
             reached.iter().for_each(|it| turn.ledger.reached.count(it.uid, &it.name, it.door, it.count));
         }
-        Event::RecordBroken { about, detail } => {
+        Input::RecordBroken { about, detail } => {
             let facts = Facts { about: (about > 0).then_some(about), ..facts::detail(detail) };
-            turn.note(What::AuditBroken, facts);
+            turn.note(AuditEvent::AuditBroken, facts);
         }
-        Event::NotTold { about, suppressed, detail } => {
+        Input::NotTold { about, suppressed, detail } => {
             let facts =
                 Facts { about, suppressed: (suppressed > 0).then_some(suppressed), ..facts::detail(detail) };
-            turn.note(What::NotifyFailed, facts);
+            turn.note(AuditEvent::NotifyFailed, facts);
         }
     }
     turn.tell_limits(false);
@@ -122,16 +122,16 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Event, now: &Now) ->
 }
 
 /// How soon what an event comes to has to be on the disk, if nothing else comes of it.
-fn durability_of(event: &Event) -> Durability {
+fn durability_of(event: &Input) -> Durability {
     match event {
-        Event::Knock(knock) => match knock.stage {
+        Input::Knock(knock) => match knock.stage {
             Stage::Enter { .. } => Durability::BeforeTheSession,
             Stage::Recheck | Stage::Track => Durability::WithTheNext,
         },
-        Event::SessionGone(..) | Event::NotTold { .. } | Event::LogFound(..) | Event::LimitsReached(_) => {
+        Input::SessionGone(..) | Input::NotTold { .. } | Input::LogFound(..) | Input::LimitsReached(_) => {
             Durability::WithTheNext
         }
-        Event::Tick | Event::SessionIdle(_) | Event::SessionIdledOut(_) | Event::LoginGone(_) => {
+        Input::Tick | Input::SessionIdle(_) | Input::SessionIdledOut(_) | Input::LoginGone(_) => {
             Durability::BeforeTheSession
         }
         _ => Durability::AtOnce,
@@ -173,7 +173,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Puts a record into this step's commit.
-    pub(super) fn note(&mut self, event: What, facts: Facts) {
+    pub(super) fn note(&mut self, event: AuditEvent, facts: Facts) {
         let now = self.now;
         let draft = Draft { event, wall: now.wall, boot: now.boot, boot_id: now.boot_id.clone(), facts };
         self.commit.drafts.push(draft);
@@ -184,9 +184,9 @@ impl<'a> Turn<'a> {
         let sink = Some(name.to_string());
         match change {
             SinkChange::Down { problem } => {
-                self.note(What::SinkDown, Facts { sink, ..facts::detail(problem) });
+                self.note(AuditEvent::SinkDown, Facts { sink, ..facts::detail(problem) });
             }
-            SinkChange::Back => self.note(What::SinkBack, Facts { sink, ..Facts::default() }),
+            SinkChange::Back => self.note(AuditEvent::SinkBack, Facts { sink, ..Facts::default() }),
         }
     }
 
@@ -197,11 +197,11 @@ impl<'a> Turn<'a> {
             let facts = Facts { service: Some(service.clone()), detail: problem.clone(), ..Facts::default() };
             match problem {
                 Some(_) if !known => {
-                    self.note(What::StackBroken, facts);
+                    self.note(AuditEvent::StackBroken, facts);
                     self.ledger.broken_stacks.insert(service);
                 }
                 None if known => {
-                    self.note(What::StackRestored, facts);
+                    self.note(AuditEvent::StackRestored, facts);
                     self.ledger.broken_stacks.remove(&service);
                 }
                 _ => {}
@@ -232,7 +232,7 @@ impl<'a> Turn<'a> {
         let now = self.now.boot;
         let reached = &mut self.ledger.reached;
         for due in if all { reached.take_all(now) } else { reached.take_due(now) } {
-            self.note(What::LimitReached, facts::reached(&due));
+            self.note(AuditEvent::LimitReached, facts::reached(&due));
         }
     }
 
@@ -244,7 +244,7 @@ impl<'a> Turn<'a> {
 
     /// Lets old records go.
     fn prune(&mut self, segment: &Segment, policy: &Policy) {
-        self.note(What::AuditPruned, retention::facts(segment, &policy.digest));
+        self.note(AuditEvent::AuditPruned, retention::facts(segment, &policy.digest));
         let to = Head { seq: segment.to, hash: segment.hash.clone() };
         self.commit.prune = Some(Pruned { to, newest: segment.newest });
         self.reply = Some(Reply::Pruned);
@@ -287,7 +287,7 @@ impl<'a> Turn<'a> {
             .collect();
         for id in lapsed {
             if let Some(request) = self.close_request(id, RequestState::Expired) {
-                self.note(What::RequestExpired, facts::request(&request));
+                self.note(AuditEvent::RequestExpired, facts::request(&request));
             }
         }
         self.look_at_windows();

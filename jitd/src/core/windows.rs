@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jit_proto::identity::{GrantId, SessionId};
 use jit_proto::moment::{BootTime, spoken};
-use jit_proto::record::{Event as What, Facts};
+use jit_proto::record::{AuditEvent, Facts};
 
 use super::decide::{Access, Decision, decide};
 use super::elevation::{holder_of, mind_groups};
@@ -25,7 +25,7 @@ const MIN_EXTENSION: Duration = Duration::from_secs(1);
 pub(super) struct Closing {
     pub(super) state: GrantState,
     pub(super) why: EndedBy,
-    pub(super) event: What,
+    pub(super) event: AuditEvent,
 }
 
 impl Turn<'_> {
@@ -34,7 +34,7 @@ impl Turn<'_> {
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
         grant.unused_until = role.and_then(|role| role.unused_for).map(|span| Deadline::in_(span, self.now));
         grant.warned = warned_from_the_start(self.policy, duration);
-        self.note(What::GrantStarted, started);
+        self.note(AuditEvent::GrantStarted, started);
         self.put(Change::Grant(grant.clone()));
         self.ledger.grants.insert(grant.id, grant);
     }
@@ -73,7 +73,7 @@ impl Turn<'_> {
         }
         let grant = grant.clone();
         let extended = Facts { seconds: Some(seconds(left - before)), ..facts::grant(&grant) };
-        self.note(What::GrantExtended, facts(extended));
+        self.note(AuditEvent::GrantExtended, facts(extended));
         self.put(Change::Grant(grant));
         self.move_the_switch(id);
         Ok(())
@@ -88,7 +88,7 @@ impl Turn<'_> {
         };
         grant.ends = Deadline::in_(most, now);
         let grant = grant.clone();
-        self.note(What::GrantShortened, facts::grant(&grant));
+        self.note(AuditEvent::GrantShortened, facts::grant(&grant));
         self.put(Change::Grant(grant));
         self.move_the_switch(id);
     }
@@ -96,7 +96,7 @@ impl Turn<'_> {
     /// Closes a window at its deadline.
     pub(super) fn expire(&mut self, id: GrantId) {
         let closing =
-            Closing { state: GrantState::Expired, why: EndedBy::Expired, event: What::GrantExpired };
+            Closing { state: GrantState::Expired, why: EndedBy::Expired, event: AuditEvent::GrantExpired };
         self.close_grants(&[id], &closing, |facts| facts);
     }
 
@@ -115,7 +115,7 @@ impl Turn<'_> {
             for request in asked {
                 // There is nothing left to make longer.
                 if let Some(request) = self.close_request(request, RequestState::Expired) {
-                    self.note(What::RequestExpired, facts::request(&request));
+                    self.note(AuditEvent::RequestExpired, facts::request(&request));
                 }
             }
         }
@@ -143,7 +143,7 @@ impl Turn<'_> {
             let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
             (session.grant, session.role, session.lingers_until) = (other, role, None);
             let session = session.clone();
-            self.note(What::SessionMoved, facts::session(&session));
+            self.note(AuditEvent::SessionMoved, facts::session(&session));
             self.then(Effect::Survey(Survey::Opened(Box::new(session.clone()))));
             self.put(Change::Session(session));
             self.then(Effect::Prolong { session: id, until });
@@ -192,7 +192,7 @@ impl Turn<'_> {
             let closing = Closing {
                 state: GrantState::Unused { at: now.wall },
                 why: EndedBy::Released,
-                event: What::GrantUnused,
+                event: AuditEvent::GrantUnused,
             };
             self.close_grants(&[id], &closing, |facts| facts);
         }
@@ -233,7 +233,7 @@ impl Turn<'_> {
                 .collect();
             let span = seconds(left.saturating_add(Duration::from_millis(500)));
             let left = spoken(Duration::from_secs(span));
-            self.note(What::GrantWarned, Facts { seconds: Some(span), ..facts::grant(&grant) });
+            self.note(AuditEvent::GrantWarned, Facts { seconds: Some(span), ..facts::grant(&grant) });
             if !terminals.is_empty() {
                 self.then(Effect::Tell {
                     holder: grant.holder.uid,

@@ -26,7 +26,7 @@ use lookup::Lookup;
 use silent::Silent;
 
 use crate::clock::Clock;
-use crate::core::event::{Event, GroupAsked, Knock, Named, Process, Reply, Stage, Verdict};
+use crate::core::event::{GroupAsked, Input, Knock, Named, Process, Reply, Stage, Verdict};
 use crate::core::group_option::{self, Asked};
 use crate::core::ledger::MainProcess;
 use crate::engine::Handle;
@@ -106,7 +106,7 @@ impl Behind {
         };
         let main = knock.process.main;
         let pidfd = matches!(stage, Stage::Enter { .. }).then_some(pidfd);
-        let answer = self.engine.ask(Event::Knock(Box::new(knock)), pidfd).await;
+        let answer = self.engine.ask(Input::Knock(Box::new(knock)), pidfd).await;
         match answer {
             Ok(Reply::Gate(Verdict::Allowed)) => {
                 if !matches!(stage, Stage::Enter { .. }) {
@@ -131,7 +131,7 @@ impl Behind {
                 folder.filter(|_| process::start_of(main.pid).is_ok_and(|start| start == main.start))
             {
                 // An engine that has ended writes nothing down any more.
-                let _ = engine.tell(Event::LogFound(main, folder)).await;
+                let _ = engine.tell(Input::LogFound(main, folder)).await;
             }
         });
     }

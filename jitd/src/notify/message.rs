@@ -130,10 +130,10 @@ fn cut(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jit_proto::record::{Event, Facts};
+    use jit_proto::record::{AuditEvent, Facts};
     use proptest::prelude::*;
 
-    fn message(kind: Kind, event: Event, facts: Facts) -> Message {
+    fn message(kind: Kind, event: AuditEvent, facts: Facts) -> Message {
         let record = Record {
             v: 1,
             seq: 42,
@@ -162,7 +162,7 @@ mod tests {
             reason: Some("the disk of web1 is full".into()),
             ..Facts::default()
         };
-        let message = message(Kind::Request, Event::RequestMade, facts);
+        let message = message(Kind::Request, AuditEvent::RequestMade, facts);
         let mail = message.mail(&["ops@example.org".into()], "jit-notify");
         assert!(mail.contains("\nSubject: [jitd] web1: request 17: alice asks for web-admin\n"), "{mail}");
         assert!(mail.contains("\napprovers: @leads, bob\n"), "{mail}");
@@ -184,7 +184,7 @@ mod tests {
                 user: own(), actor: own(), role: own(), reason: own(), ticket: own(), detail: own(), alert: own(),
                 left_behind: Some(vec![text.clone(); 3]), ..Facts::default()
             };
-            let message = Message { host: text.clone(), ..message(kind, Event::AlertRaised, facts) };
+            let message = Message { host: text.clone(), ..message(kind, AuditEvent::AlertRaised, facts) };
             let mail = message.mail(&["ops@example.org".into()], "jit-notify");
             let (head, body) = mail.split_once("\n\n").unwrap();
             prop_assert_eq!(head.lines().count(), 8, "{}", head);

@@ -22,13 +22,13 @@ use std::thread;
 use std::time::Duration;
 
 use jit_proto::identity::{RoleName, UserId};
-use jit_proto::record::{Event as What, Record};
+use jit_proto::record::{AuditEvent, Record};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use crate::bus;
 use crate::clock::Clock;
-use crate::core::event::Event;
+use crate::core::event::Input;
 use crate::core::notices::{Notices, audience};
 use crate::core::policy::{Policy, Role};
 use crate::engine::Handle;
@@ -244,7 +244,7 @@ impl Notifier {
         let kind = notices.tell(record.event, &record.facts).filter(|_| notices.reach_somebody());
         let at_terminals = happens_now && audience(record.event, &record.facts).is_some();
         let now = self.clock.now().boot;
-        if record.event == What::RequestMade && (kind.is_some() || at_terminals) {
+        if record.event == AuditEvent::RequestMade && (kind.is_some() || at_terminals) {
             self.requests.retain(|_, limit| !limit.is_idle(now));
             let uid = UserId(record.facts.uid.unwrap_or_default());
             let limit = self.requests.entry(uid);
@@ -353,7 +353,7 @@ impl Notifier {
         let now = self.clock.now().boot;
         let limit = self.failures.entry(what).or_insert_with(|| Limit::of(1, FAILURE_WITHIN, now));
         let Some(suppressed) = limit.pass(now) else { return };
-        let event = Event::NotTold { about, suppressed, detail: format!("{what}: {why}") };
+        let event = Input::NotTold { about, suppressed, detail: format!("{what}: {why}") };
         if self.engine.tell(event).await.is_err() {
             error!("the engine has ended; nobody records that somebody was not told");
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jit_proto::escape::cut;
 use jit_proto::identity::UserId;
 use jit_proto::moment::spoken;
-use jit_proto::record::{Event as What, Facts, Record};
+use jit_proto::record::{AuditEvent, Facts, Record};
 
 use crate::core::notices::{Audience, audience};
 use crate::core::people::People;
@@ -70,7 +70,7 @@ fn lines(record: &Record) -> Vec<String> {
     let span = seconds.map(|seconds| format!(" for {}", spoken(Duration::from_secs(seconds))));
     let span = span.unwrap_or_default();
     match record.event {
-        What::RequestMade => {
+        AuditEvent::RequestMade => {
             let ticket = ticket.as_ref().map(|_| format!(", {}", text(ticket))).unwrap_or_default();
             vec![
                 format!("jit: {user} asks for {role}{span} (request {id}{ticket}): {}", text(reason)),
@@ -79,15 +79,17 @@ fn lines(record: &Record) -> Vec<String> {
                 ),
             ]
         }
-        What::RequestDenied => {
+        AuditEvent::RequestDenied => {
             vec![format!("jit: request {id} ({role}) is denied by {actor}: {}", text(detail))]
         }
-        What::RequestExpired => {
+        AuditEvent::RequestExpired => {
             vec![format!(
                 "jit: request {id} ({role}) has lapsed: nobody decided in time. Ask anew if it is still needed."
             )]
         }
-        What::RequestApproved => vec![format!("jit: request {id} ({role}) has an approval by {actor}.")],
+        AuditEvent::RequestApproved => {
+            vec![format!("jit: request {id} ({role}) has an approval by {actor}.")]
+        }
         _ => {
             let end = until.as_ref().map(|_| format!(", until {}", text(until))).unwrap_or_default();
             vec![format!("jit: request {id} ({role}) is approved{end}.")]
@@ -99,7 +101,7 @@ fn lines(record: &Record) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn said(event: What, text: &str) -> Vec<String> {
+    fn said(event: AuditEvent, text: &str) -> Vec<String> {
         let own = || Some(text.to_owned());
         let facts = Facts {
             user: own(),
@@ -125,15 +127,23 @@ mod tests {
 
     #[test]
     fn a_request_names_who_what_for_how_long_and_how_to_decide() {
-        let lines = said(What::RequestMade, "alice");
+        let lines = said(AuditEvent::RequestMade, "alice");
         assert_eq!(lines[0], "jit: alice asks for web-admin for 30m (request 7): alice");
         assert!(lines[1].contains("jitctl approve 7"), "{lines:?}");
-        assert_eq!(said(What::RequestDenied, "bob"), ["jit: request 7 (web-admin) is denied by bob: bob"]);
+        assert_eq!(
+            said(AuditEvent::RequestDenied, "bob"),
+            ["jit: request 7 (web-admin) is denied by bob: bob"]
+        );
     }
 
     #[test]
     fn no_text_of_a_person_fills_or_steers_a_terminal() {
-        for event in [What::RequestMade, What::RequestDenied, What::RequestExpired, What::GrantStarted] {
+        for event in [
+            AuditEvent::RequestMade,
+            AuditEvent::RequestDenied,
+            AuditEvent::RequestExpired,
+            AuditEvent::GrantStarted,
+        ] {
             for line in said(event, &"\u{1b}[2Jx\n".repeat(500)) {
                 assert!(line.len() < 600 && !line.contains(['\u{1b}', '\n']), "{line}");
             }

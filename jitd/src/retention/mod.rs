@@ -18,7 +18,7 @@ use jit_proto::chain::{Broken, Head};
 use jit_proto::moment::WallTime;
 use tracing::{error, info};
 
-use crate::core::event::{Event, Reply};
+use crate::core::event::{Input, Reply};
 use crate::core::retention::{Course, Retention, Stock, due};
 use crate::engine::{Handle, Stopped};
 use crate::store::disk::shorten_if_long;
@@ -144,7 +144,7 @@ impl Keeper {
         let Some(course) = course(&reader, &settings, &behind, handed, now)? else { return Ok(nothing) };
         let Some(segment) = segment::take(&reader, &course, &settings, &behind)? else { return Ok(nothing) };
         let (from, to, kept_in) = (segment.from, segment.to, segment.kept_in.clone());
-        match self.engine.ask_from_thread(Event::Prune(Box::new(segment))) {
+        match self.engine.ask_from_thread(Input::Prune(Box::new(segment))) {
             Ok(Reply::Pruned) => {}
             // Not recorded, for a reason that was told where it was found: it is tried again.
             Ok(_) | Err(Stopped) => return Ok(Looked::Nothing),

@@ -7,7 +7,7 @@ use tokio_stream::StreamExt;
 use tracing::{debug, warn};
 use zbus::{Connection, MatchRule, MessageStream};
 
-use crate::core::event::Event;
+use crate::core::event::Input;
 use crate::engine::Handle;
 
 const LOGIND: &str = "org.freedesktop.login1";
@@ -39,7 +39,7 @@ pub async fn watch(bus: Connection, engine: Handle) -> zbus::Result<()> {
                 warn!("logind told of the end of a login in a form that is not known");
                 continue;
             };
-            if engine.tell(Event::LoginGone(login)).await.is_err() {
+            if engine.tell(Input::LoginGone(login)).await.is_err() {
                 return;
             }
         }
@@ -57,7 +57,7 @@ async fn catch_up(bus: &Connection, engine: &Handle) -> zbus::Result<()> {
     let there: Vec<(String, u32, String, String, zbus::OwnedObjectPath)> = body.deserialize()?;
     let there: BTreeSet<String> = there.into_iter().map(|(id, ..)| id).collect();
     for gone in known.difference(&there) {
-        if engine.tell(Event::LoginGone(gone.clone())).await.is_err() {
+        if engine.tell(Input::LoginGone(gone.clone())).await.is_err() {
             break;
         }
     }

@@ -34,7 +34,7 @@ use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, warn};
 
 use crate::clock::pause_as_said;
-use crate::core::event::{Event, Reply};
+use crate::core::event::{Input, Reply};
 use crate::core::ledger::{MainProcess, Session};
 use crate::core::reaping::Manner;
 use crate::engine::Handle;
@@ -251,7 +251,7 @@ impl Tasks {
         if !changes.is_empty() {
             let open: Vec<String> = open.iter().take(MAX_NAMED).map(ToString::to_string).collect();
             let found = format!("while sessions {} were open: {}", open.join(", "), changes.join(", "));
-            let event = Event::ScopeTampered { session: None, found, ends: false };
+            let event = Input::ScopeTampered { session: None, found, ends: false };
             if self.engine.tell(event).await.is_err() {
                 tracing::debug!("the engine has ended");
             }

@@ -21,7 +21,7 @@ use super::limit::{self, Deviations, Wanted};
 use super::systemd::{ScopeError, Systemd};
 use super::tree::Tree;
 use crate::clock::{boot_now, monotonic_now, pause};
-use crate::core::event::{EndReport, Event, Reply, Verdict};
+use crate::core::event::{EndReport, Input, Reply, Verdict};
 use crate::core::idle::Verdict as Idle;
 use crate::core::ledger::Session;
 use crate::core::reaping::{Manner, Reaping};
@@ -400,7 +400,7 @@ impl Watch {
             }
         }
         error!("session {}: {text}", self.session.id);
-        let event = Event::ScopeTampered { session: Some(self.session.id), found: text, ends };
+        let event = Input::ScopeTampered { session: Some(self.session.id), found: text, ends };
         if self.engine.tell(event).await.is_err() {
             debug!("the engine has ended before session {}", self.session.id);
         }
@@ -445,7 +445,7 @@ impl Watch {
             Ok(None) => {}
             Ok(Some(found)) => {
                 self.groups = None;
-                if self.engine.tell(Event::GroupExceeded(self.session.id, found)).await.is_err() {
+                if self.engine.tell(Input::GroupExceeded(self.session.id, found)).await.is_err() {
                     debug!("the engine has ended before session {}", self.session.id);
                 }
             }
@@ -492,12 +492,12 @@ impl Watch {
                     "jit: nothing has happened in this session for a while; it ends in {left} unless something does."
                 );
                 terminal::tell(self.session.holder.uid, &self.session.tty, &[line]);
-                self.engine.tell(Event::SessionIdle(id)).await
+                self.engine.tell(Input::SessionIdle(id)).await
             }
             Idle::End => {
                 // The order to end it comes back from the engine.
                 self.activity = None;
-                self.engine.tell(Event::SessionIdledOut(id)).await
+                self.engine.tell(Input::SessionIdledOut(id)).await
             }
         };
         if told.is_err() {
@@ -536,7 +536,7 @@ impl Watch {
                     "session {} is not proven empty at try {tries}; {} left; trying again",
                     self.session.id, report.left
                 );
-                if self.engine.tell(Event::SessionStuck(self.session.id, report)).await.is_err() {
+                if self.engine.tell(Input::SessionStuck(self.session.id, report)).await.is_err() {
                     return;
                 }
             }
@@ -548,7 +548,7 @@ impl Watch {
     async fn report(&self, report: EndReport) {
         let invocations = self.invocations.values().cloned().collect();
         let report = EndReport { contained: self.contained, invocations, ..report };
-        if self.engine.tell(Event::SessionGone(self.session.id, report)).await.is_err() {
+        if self.engine.tell(Input::SessionGone(self.session.id, report)).await.is_err() {
             debug!("the engine has ended before session {}", self.session.id);
         }
         if !self.tree.scope.known().is_empty() {

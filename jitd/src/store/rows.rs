@@ -4,7 +4,7 @@
 //! a window. So each has a digest, and a row that does not agree with it is not used. The digest finds damage; whoever
 //! writes to the store as root can make it anew.
 
-use jit_proto::record::{Draft, Event};
+use jit_proto::record::{AuditEvent, Draft};
 use rusqlite::{Connection, Transaction, params};
 use sha2::{Digest, Sha256};
 
@@ -72,7 +72,10 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 
 /// What a record says is wrong with the record itself, if it is one that does.
 pub(super) fn break_of(draft: &Draft) -> Option<String> {
-    let says = matches!(draft.event, Event::AuditBroken | Event::AuditRolledBack | Event::AuditRecovered);
+    let says = matches!(
+        draft.event,
+        AuditEvent::AuditBroken | AuditEvent::AuditRolledBack | AuditEvent::AuditRecovered
+    );
     says.then(|| draft.facts.detail.clone().unwrap_or_default())
 }
 
@@ -131,7 +134,7 @@ mod tests {
 
     fn draft(n: u64) -> Draft {
         let (wall, boot, boot_id) = (WallTime(n), BootTime(n), BootId("b".into()));
-        Draft { event: Event::AccessDenied, wall, boot, boot_id, facts: Facts::default() }
+        Draft { event: AuditEvent::AccessDenied, wall, boot, boot_id, facts: Facts::default() }
     }
 
     fn commit(store: &mut Store, drafts: Vec<Draft>) {
@@ -200,7 +203,7 @@ mod tests {
         let path = folder.path().join("jit.db");
         let mut store = Store::open(&path).unwrap();
         let facts = Facts { detail: Some("it was emptied".into()), ..Facts::default() };
-        commit(&mut store, vec![draft(1), Draft { event: Event::AuditRolledBack, facts, ..draft(2) }]);
+        commit(&mut store, vec![draft(1), Draft { event: AuditEvent::AuditRolledBack, facts, ..draft(2) }]);
         assert_eq!(store.problems(), ["record 2 says: it was emptied"]);
         drop(store);
         assert_eq!(Store::open(&path).unwrap().problems(), ["record 2 says: it was emptied"]);

@@ -271,12 +271,12 @@ mod tests {
     use super::*;
     use crate::core::event::Commit;
     use jit_proto::moment::{BootId, BootTime};
-    use jit_proto::record::{Draft, Event, Facts};
+    use jit_proto::record::{AuditEvent, Draft, Facts};
     use proptest::prelude::*;
 
     const DAY: u64 = 86_400_000_000;
 
-    fn draft(n: u64, user: &str, actor: Option<&str>, event: Event, day: u64) -> Draft {
+    fn draft(n: u64, user: &str, actor: Option<&str>, event: AuditEvent, day: u64) -> Draft {
         let facts = Facts {
             user: Some(user.to_owned()),
             actor: actor.map(str::to_owned),
@@ -310,10 +310,10 @@ mod tests {
 
     #[test]
     fn what_was_written_since_is_found_too() {
-        let (_folder, mut store) = store_with(vec![draft(1, "alice", None, Event::AccessAllowed, 1)]);
+        let (_folder, mut store) = store_with(vec![draft(1, "alice", None, AuditEvent::AccessAllowed, 1)]);
         let mut index = Index::open(store.path()).unwrap();
         assert_eq!(index.catch_up().unwrap(), 1);
-        write(&mut store, vec![draft(2, "bob", Some("alice"), Event::RequestApproved, 1)]);
+        write(&mut store, vec![draft(2, "bob", Some("alice"), AuditEvent::RequestApproved, 1)]);
         assert_eq!(index.catch_up().unwrap(), 2);
         assert_eq!(found(&index, &of("alice"), 1, 10), [1, 2]);
         assert_eq!(found(&index, &of("alice"), 0, 1), [2], "the last one");
@@ -322,12 +322,12 @@ mod tests {
 
     #[test]
     fn what_was_pruned_leaves_the_index() {
-        let drafts = (0..5000).map(|n| draft(n, "alice", None, Event::AccessAllowed, 1)).collect();
+        let drafts = (0..5000).map(|n| draft(n, "alice", None, AuditEvent::AccessAllowed, 1)).collect();
         let (_folder, mut store) = store_with(drafts);
         let mut index = Index::open(store.path()).unwrap();
         index.catch_up().unwrap();
         store.connection.execute("DELETE FROM records WHERE seq <= 4990", []).unwrap();
-        write(&mut store, vec![draft(1, "bob", None, Event::AccessDenied, 2)]);
+        write(&mut store, vec![draft(1, "bob", None, AuditEvent::AccessDenied, 2)]);
         assert_eq!(index.catch_up().unwrap(), 5001);
         let left: u64 =
             index.connection.query_row("SELECT count(*) FROM facts", [], |row| row.get(0)).unwrap();
@@ -337,14 +337,14 @@ mod tests {
 
     #[test]
     fn an_index_of_another_record_is_made_anew() {
-        let (folder, store) = store_with(vec![draft(1, "alice", None, Event::AccessAllowed, 1)]);
+        let (folder, store) = store_with(vec![draft(1, "alice", None, AuditEvent::AccessAllowed, 1)]);
         assert_eq!(catch_up(store.path()).unwrap(), 1);
         drop(store);
         for end in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(folder.path().join(format!("jit.db{end}")));
         }
         let mut store = Store::open(&folder.path().join("jit.db")).unwrap();
-        write(&mut store, vec![draft(1, "carol", None, Event::AccessAllowed, 2)]);
+        write(&mut store, vec![draft(1, "carol", None, AuditEvent::AccessAllowed, 2)]);
         let mut index = Index::open(store.path()).unwrap();
         index.catch_up().unwrap();
         assert_eq!(found(&index, &of("carol"), 1, 10), [1]);
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_broken_index_is_made_anew() {
-        let (folder, store) = store_with(vec![draft(1, "alice", None, Event::AccessAllowed, 1)]);
+        let (folder, store) = store_with(vec![draft(1, "alice", None, AuditEvent::AccessAllowed, 1)]);
         catch_up(store.path()).unwrap();
         for end in ["-wal", "-shm"] {
             let _ = std::fs::remove_file(folder.path().join(format!("search.db{end}")));
@@ -371,8 +371,8 @@ mod tests {
     #[test]
     fn what_the_record_does_not_say_is_not_shown() {
         let (_folder, store) = store_with(vec![
-            draft(1, "alice", None, Event::AccessAllowed, 1),
-            draft(2, "alice", None, Event::AccessAllowed, 1),
+            draft(1, "alice", None, AuditEvent::AccessAllowed, 1),
+            draft(2, "alice", None, AuditEvent::AccessAllowed, 1),
         ]);
         let mut index = Index::open(store.path()).unwrap();
         index.catch_up().unwrap();
@@ -411,7 +411,7 @@ mod tests {
         ) {
             let people = ["alice", "bob", "carol"];
             let drafts = made.iter().enumerate().map(|(n, (user, actor, allowed, day))| {
-                let event = if *allowed { Event::AccessAllowed } else { Event::AccessDenied };
+                let event = if *allowed { AuditEvent::AccessAllowed } else { AuditEvent::AccessDenied };
                 draft(n as u64 + 1, people[*user], actor.map(|actor| people[actor]), event, *day)
             });
             let (_folder, store) = store_with(drafts.collect());

@@ -1,13 +1,13 @@
 use jit_proto::chain::{Broken, Verifier, Whole};
 use jit_proto::moment::{BootId, BootTime};
-use jit_proto::record::{Draft, Event, Facts};
+use jit_proto::record::{AuditEvent, Draft, Facts};
 use jit_proto::seal::{Cover, FirstKey, SealKey};
 
 use super::*;
 
 fn draft(n: u64) -> Draft {
     Draft {
-        event: Event::AccessDenied,
+        event: AuditEvent::AccessDenied,
         wall: WallTime(n),
         boot: BootTime(n),
         boot_id: BootId("b".into()),
@@ -37,7 +37,7 @@ fn verify(store: &Store, keys: &[&FirstKey]) -> Result<Whole, (u64, Broken)> {
 /// Begins a seal behind one record that says so.
 fn seal(store: &mut Store, seed: u8) -> FirstKey {
     let key = SealKey::taking(&mut [seed; 32]);
-    let event = if store.seal_first() > 0 { Event::AuditResealed } else { Event::AuditSealed };
+    let event = if store.seal_first() > 0 { AuditEvent::AuditResealed } else { AuditEvent::AuditSealed };
     let said = Draft { event, facts: Facts { seal_key: Some(key.id()), ..Facts::default() }, ..draft(0) };
     let commit = Commit { seal: Some(key.clone()), ..durable(vec![said]) };
     store.commit(vec![commit], kept(0)).unwrap().key.unwrap();
@@ -61,7 +61,7 @@ fn reopened(store: Store) -> Store {
 /// What the daemon does first when the seal is lost.
 fn say_so(store: &mut Store) -> String {
     let why = store.seal_lost().unwrap().to_owned();
-    let said = Draft { event: Event::AuditUnsealed, ..draft(0) };
+    let said = Draft { event: AuditEvent::AuditUnsealed, ..draft(0) };
     store.commit(vec![durable(vec![said])], kept(0)).unwrap();
     why
 }

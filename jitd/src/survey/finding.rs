@@ -4,7 +4,7 @@ use jit_proto::escape::{Escaped, word};
 
 use super::accounts::{AccountFile, changes};
 use super::reader::is_of_content;
-use super::snapshot::{Entry, Map, What};
+use super::snapshot::{Entry, EntryKind, Map};
 use crate::core::kinds::Kind;
 
 /// One difference.
@@ -62,11 +62,11 @@ pub(super) fn difference(path: &str, then: Option<&Entry>, now: Option<&Entry>, 
     let (verb, tail) = match (then, now) {
         (None, None) => return None,
         (Some(then), Some(now)) if then.is_like(now) => return None,
-        (_, Some(Entry { what: What::Unseen { why }, .. })) => {
+        (_, Some(Entry { what: EntryKind::Unseen { why }, .. })) => {
             ("could not look at ".to_owned(), format!(": {}", Escaped(why)))
         }
         (None, Some(now)) if !privileged && now.is_ancestor() => return None,
-        (None | Some(Entry { what: What::Unseen { .. }, .. }), Some(now)) => {
+        (None | Some(Entry { what: EntryKind::Unseen { .. }, .. }), Some(now)) => {
             (format!("{} {}", now.came(privileged), now.noun()), now.description(privileged))
         }
         (Some(then), None) => {
@@ -84,7 +84,7 @@ pub(super) fn difference(path: &str, then: Option<&Entry>, now: Option<&Entry>, 
 }
 
 fn kind_of(then: Option<&Entry>, now: Option<&Entry>, entry: &Entry, privileged: bool) -> Kind {
-    if matches!(entry.what, What::Unseen { .. }) {
+    if matches!(entry.what, EntryKind::Unseen { .. }) {
         return Kind::Unseen;
     }
     // The owner before counts as well: a file that root gives away, or takes, is no user's doing.
@@ -108,21 +108,21 @@ fn kind_of(then: Option<&Entry>, now: Option<&Entry>, entry: &Entry, privileged:
 impl Entry {
     /// A folder that stands above a place and is taken down for who may write it. That it came is told by what is in it.
     fn is_ancestor(&self) -> bool {
-        self.kind == Kind::Rights && self.what == What::Folder
+        self.kind == Kind::Rights && self.what == EntryKind::Folder
     }
 
     /// Whether a path is taken down only because somebody who is not root may write it.
     fn is_write_permission(&self, privileged: bool) -> bool {
-        let gives = self.mode & 0o6000 != 0 && matches!(self.what, What::File { .. });
+        let gives = self.mode & 0o6000 != 0 && matches!(self.what, EntryKind::File { .. });
         privileged
             && !gives
             && self.capabilities == 0
-            && matches!(self.what, What::File { .. } | What::Folder)
+            && matches!(self.what, EntryKind::File { .. } | EntryKind::Folder)
     }
 
     fn came(&self, privileged: bool) -> &'static str {
         match self.what {
-            What::Mount { .. } => "mounted",
+            EntryKind::Mount { .. } => "mounted",
             _ if self.is_write_permission(privileged) => "writable by others than root:",
             _ => "added",
         }
@@ -130,37 +130,40 @@ impl Entry {
 
     fn noun(&self) -> String {
         let mut words = String::new();
-        if self.mode & 0o4000 != 0 && matches!(self.what, What::File { .. }) {
+        if self.mode & 0o4000 != 0 && matches!(self.what, EntryKind::File { .. }) {
             words.push_str("setuid ");
         }
-        if self.mode & 0o2000 != 0 && matches!(self.what, What::File { .. }) {
+        if self.mode & 0o2000 != 0 && matches!(self.what, EntryKind::File { .. }) {
             words.push_str("setgid ");
         }
         match &self.what {
-            What::Folder => words.push_str("folder "),
-            What::Link { .. } => words.push_str("link "),
-            What::Special => words.push_str("special file "),
-            What::Device { which } => words.push_str(&format!("{} device ", Escaped(which))),
-            What::File { .. } if self.capabilities != 0 && words.is_empty() => {
+            EntryKind::Folder => words.push_str("folder "),
+            EntryKind::Link { .. } => words.push_str("link "),
+            EntryKind::Special => words.push_str("special file "),
+            EntryKind::Device { which } => words.push_str(&format!("{} device ", Escaped(which))),
+            EntryKind::File { .. } if self.capabilities != 0 && words.is_empty() => {
                 words.push_str("file with capabilities ");
             }
-            What::File { .. } | What::Accounts { .. } | What::Unseen { .. } | What::Mount { .. } => {}
+            EntryKind::File { .. }
+            | EntryKind::Accounts { .. }
+            | EntryKind::Unseen { .. }
+            | EntryKind::Mount { .. } => {}
         }
         words
     }
 
     fn description(&self, privileged: bool) -> String {
         let mut words = String::new();
-        if let What::Link { target } = &self.what {
+        if let EntryKind::Link { target } = &self.what {
             words.push_str(&format!(" to {}", Escaped(&word(target))));
         }
-        if let What::Mount { of } = &self.what {
+        if let EntryKind::Mount { of } = &self.what {
             words.push_str(&format!(" from {}", Escaped(of)));
         }
         if privileged || self.uid != 0 {
             words.push_str(&format!(", owned by {}", owner(self.uid)));
         }
-        if matches!(self.what, What::Device { .. }) || self.is_write_permission(privileged) {
+        if matches!(self.what, EntryKind::Device { .. }) || self.is_write_permission(privileged) {
             words.push_str(&format!(", mode {:04o}", self.mode));
         }
         if privileged && self.mode & 0o2000 != 0 || self.is_write_permission(privileged) {
@@ -179,7 +182,7 @@ impl Entry {
     fn changes_since(&self, then: &Self, path: &str) -> String {
         let mut phrases = Vec::new();
         match (&then.what, &self.what) {
-            (What::Accounts { lines: before, .. }, What::Accounts { lines: after, .. }) => {
+            (EntryKind::Accounts { lines: before, .. }, EntryKind::Accounts { lines: after, .. }) => {
                 if let Some(file) = AccountFile::named(path) {
                     let changed = changes(file, before, after);
                     phrases.extend(changed.iter().map(|phrase| Escaped(phrase).to_string()));
@@ -189,14 +192,18 @@ impl Entry {
                 }
             }
             (before, after) if before == after => {}
-            (What::File { print: before }, What::File { print: after }) => {
+            (EntryKind::File { print: before }, EntryKind::File { print: after }) => {
                 phrases.push(what_of_a_file(before, after).to_owned());
             }
-            (What::Mount { .. }, What::Mount { of }) => phrases.push(format!("it is {} now", Escaped(of))),
-            (_, What::Link { target }) => phrases.push(format!("it links to {} now", Escaped(&word(target)))),
+            (EntryKind::Mount { .. }, EntryKind::Mount { of }) => {
+                phrases.push(format!("it is {} now", Escaped(of)))
+            }
+            (_, EntryKind::Link { target }) => {
+                phrases.push(format!("it links to {} now", Escaped(&word(target))))
+            }
             _ => phrases.push("it is of another kind now".to_owned()),
         }
-        if then.mode != self.mode && !matches!(self.what, What::Link { .. }) {
+        if then.mode != self.mode && !matches!(self.what, EntryKind::Link { .. }) {
             phrases.push(format!("mode {:04o} became {:04o}", then.mode, self.mode));
         }
         if then.uid != self.uid {

@@ -43,13 +43,13 @@ use jit_proto::moment::BootTime;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::{Clock, CpuTime, Stopwatch};
-use crate::core::event::{Event, Survey};
+use crate::core::event::{Input, Survey};
 use crate::core::findings::Found;
 use crate::core::ledger::Session;
 use crate::engine::{Handle, NOTIFY_DELAY};
 use course::{Course, Do, Findings};
 use kept::Kept;
-use snapshot::{Snapshot, What};
+use snapshot::{EntryKind, Snapshot};
 use walk::Amount;
 
 /// A survey that takes longer than this is complained about; something it looks at does not answer.
@@ -210,7 +210,7 @@ impl Surveyor {
                 Do::Tell(held, findings) => {
                     if self
                         .engine
-                        .tell_from_thread(Event::LeftBehind { held, found: found(findings) })
+                        .tell_from_thread(Input::LeftBehind { held, found: found(findings) })
                         .is_err()
                     {
                         return false;
@@ -219,7 +219,7 @@ impl Surveyor {
                 Do::TellHost(last, findings) => {
                     if self
                         .engine
-                        .tell_from_thread(Event::HostChanged { last, found: found(findings) })
+                        .tell_from_thread(Input::HostChanged { last, found: found(findings) })
                         .is_err()
                     {
                         return false;
@@ -300,7 +300,7 @@ fn tell_unseen(snapshot: &Snapshot) {
     let all = snapshot.places.iter().chain(&snapshot.privileged);
     let unseen: Vec<String> = all
         .filter_map(|(path, entry)| match &entry.what {
-            What::Unseen { why } => Some(format!("{path} ({why})")),
+            EntryKind::Unseen { why } => Some(format!("{path} ({why})")),
             _ => None,
         })
         .collect();

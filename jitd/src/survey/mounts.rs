@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::snapshot::{Entry, What};
+use super::snapshot::{Entry, EntryKind};
 use super::text::text_of;
 use crate::core::kinds::Kind;
 
@@ -150,7 +150,7 @@ impl Mounts {
         told.map(|mount| {
             let Mount { kind, source, of, options, .. } = mount;
             let of = format!("{kind} {source} {} {options}", text_of(of.as_os_str().as_encoded_bytes()));
-            let (what, acl) = (What::Mount { of }, String::new());
+            let (what, acl) = (EntryKind::Mount { of }, String::new());
             let kind = Kind::Mounts;
             let entry = Entry { what, mode: 0, uid: 0, gid: 0, capabilities: 0, changed_at: 0, acl, kind };
             (text_of(mount.at.as_os_str().as_encoded_bytes()), entry)

@@ -19,7 +19,7 @@ use super::mounts::Mounts;
 use super::reader::{
     acl, below, capabilities, enter, entry, others_may_write, print, print_by_times, special,
 };
-use super::snapshot::{Entry, What};
+use super::snapshot::{Entry, EntryKind};
 use super::text::text_of;
 use crate::core::kinds::Kind;
 
@@ -202,7 +202,7 @@ impl Search {
             let acl = acl(&folder, c".", true).unwrap_or_default();
             if others_may_write(&stat, &acl) || !acl.is_empty() {
                 guarded_below = false;
-                let found = entry(Kind::Rights, What::Folder, &stat, 0, acl);
+                let found = entry(Kind::Rights, EntryKind::Folder, &stat, 0, acl);
                 self.found.insert(self.path.clone(), found);
             }
         }
@@ -293,7 +293,7 @@ impl Search {
             if guarded && (stat.st_uid != 0 || stat.st_mode & 0o022 != 0) {
                 let acl = acl(folder, name, false).unwrap_or_default();
                 if others_may_write(stat, &acl) {
-                    let found = entry(Kind::Rights, What::File { print: String::new() }, stat, 0, acl);
+                    let found = entry(Kind::Rights, EntryKind::File { print: String::new() }, stat, 0, acl);
                     self.found.insert(below(&self.path, name), found);
                 }
             }
@@ -310,7 +310,7 @@ impl Search {
             Err(error) => return self.unseen(&below(&self.path.clone(), name), error, stat.st_uid),
         };
         let acl = acl(folder, name, false).unwrap_or_default();
-        let found = entry(Kind::SetUid, What::File { print }, stat, capabilities, acl);
+        let found = entry(Kind::SetUid, EntryKind::File { print }, stat, capabilities, acl);
         self.found.insert(below(&self.path, name), found);
     }
 

@@ -13,7 +13,7 @@ use jit_proto::render::words;
 use serde::{Deserialize, Serialize};
 
 use super::finding::Finding;
-use super::snapshot::{Map, Snapshot, What};
+use super::snapshot::{EntryKind, Map, Snapshot};
 use crate::core::kinds::Kind;
 use crate::core::time::Now;
 use crate::process::{cgroup_of, exe_of, session_in};
@@ -409,7 +409,7 @@ fn read(path: &Path) -> String {
 pub(super) fn without_logins(snapshot: &mut Snapshot, logins: &Logins) {
     snapshot.places.retain(|path, entry| {
         let known = super::places::login_of_scope(path).is_some_and(|login| logins.contains_key(login));
-        !(known && matches!(entry.what, What::File { .. }))
+        !(known && matches!(entry.what, EntryKind::File { .. }))
     });
 }
 

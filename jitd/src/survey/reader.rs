@@ -14,7 +14,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, lgetxattr, major, minor, o
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::snapshot::{Entry, What};
+use super::snapshot::{Entry, EntryKind};
 use super::text::text_of;
 use crate::core::kinds::Kind;
 
@@ -91,17 +91,17 @@ pub(super) fn errno(error: &std::io::Error) -> Errno {
 }
 
 /// A FIFO, a socket or a device.
-pub(super) fn special(stat: &Stat) -> What {
+pub(super) fn special(stat: &Stat) -> EntryKind {
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::BlockDevice => "block",
         FileType::CharacterDevice => "character",
-        _ => return What::Special,
+        _ => return EntryKind::Special,
     };
-    What::Device { which: format!("{kind} {}:{}", major(stat.st_rdev), minor(stat.st_rdev)) }
+    EntryKind::Device { which: format!("{kind} {}:{}", major(stat.st_rdev), minor(stat.st_rdev)) }
 }
 
 /// What is taken down of an inode.
-pub(super) fn entry(kind: Kind, what: What, stat: &Stat, capabilities: u64, acl: String) -> Entry {
+pub(super) fn entry(kind: Kind, what: EntryKind, stat: &Stat, capabilities: u64, acl: String) -> Entry {
     let micros = i64::try_from(stat.st_ctime_nsec / 1000).unwrap_or(0);
     Entry {
         what,

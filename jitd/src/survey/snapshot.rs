@@ -45,7 +45,7 @@ pub(super) struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     /// What it is.
-    pub(super) what: What,
+    pub(super) what: EntryKind,
     /// Permission bits, those of set-uid and set-gid included.
     pub(super) mode: u32,
     /// Whose.
@@ -67,7 +67,7 @@ pub(super) struct Entry {
 /// What a path leads to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "lowercase")]
-pub(super) enum What {
+pub(super) enum EntryKind {
     /// A plain file.
     File {
         /// Stands for its content.
@@ -110,7 +110,16 @@ impl Entry {
     /// Something that could not be looked at.
     pub(super) fn unseen(why: String, uid: u32) -> Self {
         let (acl, kind) = (String::new(), Kind::Unseen);
-        Self { what: What::Unseen { why }, mode: 0, uid, gid: 0, capabilities: 0, changed_at: 0, acl, kind }
+        Self {
+            what: EntryKind::Unseen { why },
+            mode: 0,
+            uid,
+            gid: 0,
+            capabilities: 0,
+            changed_at: 0,
+            acl,
+            kind,
+        }
     }
 
     /// Whether it differs in nothing but when it changed.
@@ -241,7 +250,7 @@ pub(super) fn rebased(before: &Snapshot, fresh: Snapshot, began: Option<i64>) ->
         }
         let now = base.map(finding.map).and_then(|map| map.get(&finding.path));
         let touched = match now {
-            Some(Entry { what: What::Unseen { .. }, .. }) => false,
+            Some(Entry { what: EntryKind::Unseen { .. }, .. }) => false,
             // When something was mounted is not known.
             _ if finding.map == Map::Mounts => began != i64::MAX,
             Some(now) => now.changed_at >= began,

@@ -21,7 +21,7 @@ use super::notice::{keeps_no_privilege, may_be_a_notice};
 use super::places::{IN_LIBRARIES, PLACES, Place, is_our_scope, list, may_be_our_scope};
 use super::privileged;
 use super::reader::{acl, below, enter, entry, errno, open_plain, print, print_by_times, special};
-use super::snapshot::{Entry, Snapshot, What};
+use super::snapshot::{Entry, EntryKind, Snapshot};
 use super::text::text_of;
 use crate::core::kinds::Kind;
 
@@ -147,7 +147,7 @@ impl Walk<'_> {
         self.read = place.read;
         self.look(&above, &name, place.path, place.depth, &mut bound);
         let is_link =
-            matches!(self.snapshot.places.get(place.path), Some(Entry { what: What::Link { .. }, .. }));
+            matches!(self.snapshot.places.get(place.path), Some(Entry { what: EntryKind::Link { .. }, .. }));
         if is_link && let Ok(target) = std::fs::canonicalize(self.outside(place.path)) {
             match self.folder(&target) {
                 Ok(Some(folder)) => {
@@ -186,7 +186,7 @@ impl Walk<'_> {
             let taken = fstat(&opened).and_then(|stat| Ok((stat, acl(&opened, c".", true)?)));
             match taken {
                 Ok((stat, acl)) => {
-                    let entry = entry(Kind::Rights, What::Folder, &stat, 0, acl);
+                    let entry = entry(Kind::Rights, EntryKind::Folder, &stat, 0, acl);
                     self.snapshot.places.entry(name).or_insert(entry);
                 }
                 Err(error) => self.unseen(&name, error, 0),
@@ -261,17 +261,17 @@ impl Walk<'_> {
                 Err(Errno::NOENT) => return,
                 Err(error) => return self.unseen(path, error, stat.st_uid),
             },
-            FileType::Directory => What::Folder,
+            FileType::Directory => EntryKind::Folder,
             FileType::Symlink => match readlinkat(above, name, Vec::new()) {
-                Ok(target) => What::Link { target: text_of(target.as_bytes()) },
+                Ok(target) => EntryKind::Link { target: text_of(target.as_bytes()) },
                 Err(Errno::NOENT) => return,
                 Err(error) => return self.unseen(path, error, stat.st_uid),
             },
             _ => special(&stat),
         };
-        let is_folder = what == What::Folder;
+        let is_folder = what == EntryKind::Folder;
         let acl = match &what {
-            What::Link { .. } => Ok(String::new()),
+            EntryKind::Link { .. } => Ok(String::new()),
             _ => acl(above, name, is_folder),
         };
         let acl = match acl {
@@ -332,21 +332,21 @@ impl Walk<'_> {
         path: &str,
         stat: &Stat,
         bound: &mut Bound,
-    ) -> Result<What, Errno> {
+    ) -> Result<EntryKind, Errno> {
         if !self.read {
-            return Ok(What::File { print: print_by_times(stat) });
+            return Ok(EntryKind::File { print: print_by_times(stat) });
         }
         let Some(file) = AccountFile::named(path) else {
             let print = print(above, name, stat, MAX_READ, &mut bound.bytes, &mut self.buffer)?;
-            return Ok(What::File { print });
+            return Ok(EntryKind::File { print });
         };
         if u64::try_from(stat.st_size).is_ok_and(|size| size > MAX_READ_OF_ACCOUNTS) {
-            return Ok(What::File { print: print_by_times(stat) });
+            return Ok(EntryKind::File { print: print_by_times(stat) });
         }
         let mut content = Vec::new();
         let read = open_plain(above, name)?.take(MAX_READ_OF_ACCOUNTS).read_to_end(&mut content);
         read.map_err(|error| errno(&error))?;
-        Ok(What::Accounts { print: print_of(&content), lines: file.lines(&content) })
+        Ok(EntryKind::Accounts { print: print_of(&content), lines: file.lines(&content) })
     }
 }
 

@@ -29,10 +29,10 @@ fn shipped(path: &str) -> String {
 }
 
 fn is_known(event: &str) -> bool {
-    Event::ALL.iter().any(|known| known.name() == event) || NO_EVENTS.contains(&event)
+    AuditEvent::ALL.iter().any(|known| known.name() == event) || NO_EVENTS.contains(&event)
 }
 
-fn sealed(event: Event, facts: Facts) -> Sealed {
+fn sealed(event: AuditEvent, facts: Facts) -> Sealed {
     let draft = Draft {
         event,
         wall: WallTime(1_795_328_475_854_724),
@@ -44,7 +44,7 @@ fn sealed(event: Event, facts: Facts) -> Sealed {
 }
 
 /// A record's message, and its facts as the message has them.
-fn messages(event: Event, facts: &Facts) -> (String, String, BTreeMap<String, String>) {
+fn messages(event: AuditEvent, facts: &Facts) -> (String, String, BTreeMap<String, String>) {
     let sealed = sealed(event, facts.clone());
     let record: Record = serde_json::from_str(&sealed.line).unwrap();
     let bytes = Rfc5424::new(32473).line(Severity::Warning, &sealed, Some(&record)).unwrap();
@@ -144,7 +144,7 @@ fn setting(file: &str, stanza: &str, key: &str) -> String {
 
 proptest! {
     #[test]
-    fn wazuh_finds_every_fact_and_no_forged_one(text in a_text(), event in prop::sample::select(Event::ALL)) {
+    fn wazuh_finds_every_fact_and_no_forged_one(text in a_text(), event in prop::sample::select(AuditEvent::ALL)) {
         let prematch = &elements(&shipped("siem/wazuh/jitd_decoders.xml"), "prematch")[0].1;
         let prematch = Regex::new(prematch).unwrap();
         let (message, text, facts) = messages(event, &facts_of(&text));
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn splunk_finds_every_fact_and_no_forged_one(text in a_text(), event in prop::sample::select(Event::ALL)) {
+    fn splunk_finds_every_fact_and_no_forged_one(text in a_text(), event in prop::sample::select(AuditEvent::ALL)) {
         // Splunk writes a group's name as PCRE does without the P.
         let head = Regex::new(&setting("props.conf", "jitd:syslog", "EXTRACT-jitd_head").replace("(?<", "(?P<")).unwrap();
         let each = Regex::new(&setting("transforms.conf", "jitd_facts", "REGEX")).unwrap();
@@ -204,7 +204,7 @@ fn rules() -> Vec<(u32, u32, Regex)> {
 #[test]
 fn wazuh_has_a_rule_for_every_event_as_severe_as_the_event() {
     let rules = rules();
-    for event in Event::ALL {
+    for event in AuditEvent::ALL {
         let found: Vec<_> = rules.iter().filter(|(_, _, pattern)| pattern.is_match(event.name())).collect();
         let [(id, level, _)] = found[..] else { panic!("{} rules for {}", found.len(), event.name()) };
         let fits = match event.severity() {
@@ -255,7 +255,7 @@ fn every_event_and_every_fact_is_in_the_manual_page() {
         .filter(|line| line.starts_with(".B ") || line.starts_with(".BR "))
         .flat_map(|line| line.split([' ', '"', ',']))
         .collect();
-    for event in Event::ALL.iter().map(|event| event.name()).chain(NO_EVENTS) {
+    for event in AuditEvent::ALL.iter().map(|event| event.name()).chain(NO_EVENTS) {
         assert!(words.contains(event), "jit-audit(5) does not tell of {event}");
     }
     let facts = names_of_facts();
@@ -279,7 +279,7 @@ fn the_manual_page_says_how_severe_each_event_is() {
         let told = told.split(".TP").next().unwrap_or_default();
         let told: BTreeSet<&str> = told.split([',', ' ', '\n']).filter(|name| !name.is_empty()).collect();
         let told: Vec<&str> = told.into_iter().filter(|name| !NO_EVENTS.contains(name)).collect();
-        let mut are: Vec<&str> = Event::ALL
+        let mut are: Vec<&str> = AuditEvent::ALL
             .iter()
             .filter(|event| event.severity() == severity)
             .map(|event| event.name())
@@ -365,7 +365,7 @@ fn elastics_pipeline_says_of_every_event_what_the_export_says() {
     let processors = pipeline["processors"].as_array().unwrap();
     let script = processors.iter().find(|processor| processor.get("script").is_some()).unwrap();
     let table = &script["script"]["params"]["events"];
-    for event in Event::ALL {
+    for event in AuditEvent::ALL {
         let sealed = sealed(*event, Facts::default());
         let record: Record = serde_json::from_str(&sealed.line).unwrap();
         let line = ecs::line(&record, &Origin { host: "web1", hash: &sealed.hash });

@@ -8,7 +8,7 @@ const MINUTE: u64 = 60 * 1_000_000;
 const DAY: u64 = 24 * 60 * MINUTE;
 
 /// A record of this person at this minute.
-fn record(event: What, uid: u32, minute: u64) -> Draft {
+fn record(event: AuditEvent, uid: u32, minute: u64) -> Draft {
     let facts = Facts {
         user: Some(format!("user{uid}")),
         uid: Some(uid),
@@ -50,7 +50,7 @@ fn only(rule: Rule) -> AlertRules {
 
 #[test]
 fn five_refusals_in_ten_minutes_raise_one_alert_about_the_last() {
-    let refusals: Vec<Draft> = (0..5).map(|minute| record(What::AccessDenied, 7, minute)).collect();
+    let refusals: Vec<Draft> = (0..5).map(|minute| record(AuditEvent::AccessDenied, 7, minute)).collect();
     assert!(raised(&AlertRules::default(), &refusals[..4]).is_empty());
     let alerts = raised(&AlertRules::default(), &refusals);
     assert_eq!(named(&alerts), ["denials"]);
@@ -61,15 +61,15 @@ fn five_refusals_in_ten_minutes_raise_one_alert_about_the_last() {
 
 #[test]
 fn refusals_of_several_people_or_far_apart_are_none() {
-    let of_several: Vec<Draft> = (0..20).map(|n| record(What::AccessDenied, n, 0)).collect();
+    let of_several: Vec<Draft> = (0..20).map(|n| record(AuditEvent::AccessDenied, n, 0)).collect();
     assert!(raised(&AlertRules::default(), &of_several).is_empty());
-    let far_apart: Vec<Draft> = (0..20).map(|n| record(What::AccessDenied, 7, n * 3)).collect();
+    let far_apart: Vec<Draft> = (0..20).map(|n| record(AuditEvent::AccessDenied, 7, n * 3)).collect();
     assert!(raised(&AlertRules::default(), &far_apart).is_empty());
 }
 
 #[test]
 fn who_is_refused_on_the_bus_is_who_asked() {
-    let mut refused = record(What::CommandRefused, 7, 0);
+    let mut refused = record(AuditEvent::CommandRefused, 7, 0);
     (refused.facts.uid, refused.facts.actor_uid) = (None, Some(8));
     let alerts = raised(&AlertRules::default(), &vec![refused; 5]);
     assert_eq!((named(&alerts), alerts[0].facts.actor_uid), (vec!["denials"], Some(8)));
@@ -77,10 +77,11 @@ fn who_is_refused_on_the_bus_is_who_asked() {
 
 #[test]
 fn the_first_use_of_each_role_is_told_once() {
-    let first = record(What::AccessAllowed, 7, 0);
-    let mut other = record(What::AccessAllowed, 7, 1);
+    let first = record(AuditEvent::AccessAllowed, 7, 0);
+    let mut other = record(AuditEvent::AccessAllowed, 7, 1);
     other.facts.role = Some("ops".into());
-    let records = [first.clone(), first.clone(), other.clone(), other, record(What::AccessAllowed, 8, 2)];
+    let records =
+        [first.clone(), first.clone(), other.clone(), other, record(AuditEvent::AccessAllowed, 8, 2)];
     let (watch, alerts) = fold(Watch::default(), &only(Rule::FirstUse), &records);
     assert_eq!(named(&alerts), ["first-use"; 3]);
     let habit = watch.known[&Some(UserId(7))].habit.clone();
@@ -96,7 +97,7 @@ fn what_changes_a_habit_is_written_down_with_it() {
     let mut watch = Watch::default();
     let mut written = 0;
     for n in 0..1000 {
-        let (next, seen) = watch.look(&AlertRules::default(), n, &record(What::AccessAllowed, 7, 0));
+        let (next, seen) = watch.look(&AlertRules::default(), n, &record(AuditEvent::AccessAllowed, 7, 0));
         watch = next;
         written += usize::from(seen.habit.is_some());
     }
@@ -113,7 +114,7 @@ fn person_with(busiest: &[u32]) -> Watch {
 
 #[test]
 fn a_spike_is_far_above_the_persons_own_usual() {
-    let burst = |count: usize| vec![record(What::AccessAllowed, 7, 1); count];
+    let burst = |count: usize| vec![record(AuditEvent::AccessAllowed, 7, 1); count];
     let rules = only(Rule::Spike);
     let often = |watch: Watch, count| named(&fold(watch, &rules, &burst(count)).1).len();
     assert_eq!(often(person_with(&[10; 20]), 30), 0, "three times as much is not more than that");
@@ -127,7 +128,7 @@ fn a_spike_is_far_above_the_persons_own_usual() {
 
 #[test]
 fn a_grant_without_a_request_is_an_emergency() {
-    let mut given = record(What::GrantStarted, 7, 0);
+    let mut given = record(AuditEvent::GrantStarted, 7, 0);
     given.facts.actor = Some("oscar".into());
     let mut asked = given.clone();
     asked.facts.request = Some(3);
@@ -147,43 +148,48 @@ fn hours_are_of_the_zone_and_the_day() {
         ..only(Rule::OutsideHours)
     };
     // 1 January 1970 is a Thursday, and so day 20,000 a Friday.
-    let at = |days: u64, minute: u64| raised(&rules, &[record(What::GrantStarted, 7, days * 1440 + minute)]);
+    let at =
+        |days: u64, minute: u64| raised(&rules, &[record(AuditEvent::GrantStarted, 7, days * 1440 + minute)]);
     for (days, minute, outside) in [(0, 6 * 60, false), (0, 6 * 60 - 1, true), (0, 16 * 60 - 1, false)] {
         assert_eq!(!at(days, minute).is_empty(), outside, "day {days}, minute {minute} UTC");
     }
     assert!(at(0, 16 * 60)[0].facts.detail.as_deref().is_some_and(|text| text.ends_with("on fri 18:00")));
     assert!(!at(1, 12 * 60).is_empty(), "a Saturday");
     let always = AlertRules { hours: None, ..rules.clone() };
-    assert!(raised(&always, &[record(What::GrantStarted, 7, 0)]).is_empty(), "off unless hours are said");
+    assert!(
+        raised(&always, &[record(AuditEvent::GrantStarted, 7, 0)]).is_empty(),
+        "off unless hours are said"
+    );
 }
 
 #[test]
 fn some_records_are_alerts_by_themselves() {
     for (event, rule) in [
-        (What::AuditUnsealed, "chain"),
-        (What::AuditResealed, "chain"),
-        (What::ClockStepped, "clock"),
-        (What::GrantLeftBehind, "left-behind"),
-        (What::SessionStuck, "session-stuck"),
-        (What::SessionGroup, "group"),
-        (What::ScopeTampered, "scope-tampered"),
+        (AuditEvent::AuditUnsealed, "chain"),
+        (AuditEvent::AuditResealed, "chain"),
+        (AuditEvent::ClockStepped, "clock"),
+        (AuditEvent::GrantLeftBehind, "left-behind"),
+        (AuditEvent::SessionStuck, "session-stuck"),
+        (AuditEvent::SessionGroup, "group"),
+        (AuditEvent::ScopeTampered, "scope-tampered"),
     ] {
         assert_eq!(named(&raised(&AlertRules::default(), &[record(event, 7, 0)])), [rule]);
     }
-    assert!(raised(&AlertRules::default(), &[record(What::AlertRaised, 7, 0)]).is_empty());
-    assert!(raised(&AlertRules::default(), &[record(What::NotifyFailed, 7, 0)]).is_empty());
+    assert!(raised(&AlertRules::default(), &[record(AuditEvent::AlertRaised, 7, 0)]).is_empty());
+    assert!(raised(&AlertRules::default(), &[record(AuditEvent::NotifyFailed, 7, 0)]).is_empty());
 }
 
 #[test]
 fn a_rule_that_is_off_raises_nothing() {
     let off = AlertRules { off: Rule::ALL.iter().copied().collect(), ..AlertRules::default() };
-    let records: Vec<Draft> = What::ALL.iter().flat_map(|event| vec![record(*event, 7, 0); 9]).collect();
+    let records: Vec<Draft> =
+        AuditEvent::ALL.iter().flat_map(|event| vec![record(*event, 7, 0); 9]).collect();
     assert!(raised(&off, &records).is_empty());
 }
 
 /// Records of few people, in any order and at any distance.
 fn records() -> impl Strategy<Value = Vec<Draft>> {
-    let one = (prop::sample::select(What::ALL), 0u32..3, 0u64..20);
+    let one = (prop::sample::select(AuditEvent::ALL), 0u32..3, 0u64..20);
     prop::collection::vec(one, 1..200).prop_map(|steps| {
         let mut minute = 0;
         steps
@@ -219,7 +225,7 @@ proptest! {
         let mut minute = 0;
         let steps: Vec<Draft> = times.iter().map(|step| {
             minute += step;
-            record(What::ClockStepped, 7, minute)
+            record(AuditEvent::ClockStepped, 7, minute)
         }).collect();
         let (watch, alerts) = fold(Watch::default(), &AlertRules::default(), &steps);
         let said: u64 = alerts.iter().map(|alert| 1 + alert.facts.suppressed.unwrap_or(0)).sum();
@@ -250,12 +256,12 @@ proptest! {
 #[test]
 fn the_span_is_the_rules() {
     let rules = AlertRules { repeat_after: Duration::from_secs(60), ..AlertRules::default() };
-    let steps: Vec<Draft> = (0..10).map(|minute| record(What::ClockStepped, 7, minute)).collect();
+    let steps: Vec<Draft> = (0..10).map(|minute| record(AuditEvent::ClockStepped, 7, minute)).collect();
     assert_eq!(raised(&rules, &steps).len(), 10);
 }
 
 /// What was done by `actor` in a call of the login `loginuid`.
-fn done_by(event: What, actor: u32, loginuid: Option<u32>) -> Draft {
+fn done_by(event: AuditEvent, actor: u32, loginuid: Option<u32>) -> Draft {
     let mut record = record(event, 7, 0);
     record.facts.actor = Some(format!("user{actor}"));
     (record.facts.actor_uid, record.facts.loginuid) = (Some(actor), loginuid);
@@ -267,26 +273,29 @@ fn done_by(event: What, actor: u32, loginuid: Option<u32>) -> Draft {
 fn who_decides_under_another_account_or_without_a_login_is_told() {
     let rules = only(Rule::LoginMismatch);
     for event in [
-        What::RequestApproved,
-        What::RequestDenied,
-        What::GrantStarted,
-        What::GrantExtended,
-        What::GrantRevoked,
-        What::AuditSealed,
-        What::AuditResealed,
+        AuditEvent::RequestApproved,
+        AuditEvent::RequestDenied,
+        AuditEvent::GrantStarted,
+        AuditEvent::GrantExtended,
+        AuditEvent::GrantRevoked,
+        AuditEvent::AuditSealed,
+        AuditEvent::AuditResealed,
     ] {
         assert!(raised(&rules, &[done_by(event, 8, Some(8))]).is_empty(), "{event:?}");
         assert_eq!(named(&raised(&rules, &[done_by(event, 8, Some(7))])), ["login-mismatch"], "{event:?}");
         assert_eq!(named(&raised(&rules, &[done_by(event, 8, None)])), ["login-mismatch"], "{event:?}");
     }
-    assert_eq!(named(&raised(&rules, &[done_by(What::CommandRefused, 8, Some(7))])), ["login-mismatch"]);
-    assert!(raised(&rules, &[done_by(What::RequestMade, 8, Some(7))]).is_empty());
+    assert_eq!(
+        named(&raised(&rules, &[done_by(AuditEvent::CommandRefused, 8, Some(7))])),
+        ["login-mismatch"]
+    );
+    assert!(raised(&rules, &[done_by(AuditEvent::RequestMade, 8, Some(7))]).is_empty());
 }
 
 #[test]
 fn who_uses_the_window_of_somebody_else_is_told() {
     let rules = only(Rule::LoginMismatch);
-    let mut used = record(What::AccessAllowed, 7, 0);
+    let mut used = record(AuditEvent::AccessAllowed, 7, 0);
     used.facts.loginuid = Some(7);
     assert!(raised(&rules, std::slice::from_ref(&used)).is_empty());
     used.facts.loginuid = Some(9);
@@ -299,11 +308,11 @@ fn who_uses_the_window_of_somebody_else_is_told() {
 fn a_stack_that_is_broken_restored_and_broken_again_raises_two_alerts_that_name_the_service() {
     let stack = |event, service: &str, minute| {
         let mut draft = record(event, 0, minute);
-        let detail = (event == What::StackBroken).then(|| "/etc/pam.d/x:3: it does not ask".to_owned());
+        let detail = (event == AuditEvent::StackBroken).then(|| "/etc/pam.d/x:3: it does not ask".to_owned());
         draft.facts = Facts { service: Some(service.into()), detail, ..Facts::default() };
         draft
     };
-    let (broken, restored) = (What::StackBroken, What::StackRestored);
+    let (broken, restored) = (AuditEvent::StackBroken, AuditEvent::StackRestored);
     let records = [
         stack(broken, "sudo-i", 0),
         stack(broken, "sudo", 1),
@@ -326,7 +335,7 @@ fn a_stack_that_is_broken_restored_and_broken_again_raises_two_alerts_that_name_
 #[test]
 fn one_finding_does_not_silence_another() {
     let found = |kind: &str, line: &str, minute: u64| {
-        let mut record = record(What::GrantLeftBehind, 7, minute);
+        let mut record = record(AuditEvent::GrantLeftBehind, 7, minute);
         record.facts.finding = Some(kind.to_owned());
         record.facts.left_behind = Some(vec![line.to_owned()]);
         record.facts.detail = Some(format!("{line}; changed between then and now"));
@@ -363,7 +372,7 @@ fn one_finding_does_not_silence_another() {
 #[test]
 fn a_change_of_the_host_raises_an_alert_where_it_is_grave() {
     let changed = |kind: &str| {
-        let mut record = record(What::HostChanged, 7, 0);
+        let mut record = record(AuditEvent::HostChanged, 7, 0);
         record.facts.finding = Some(kind.to_owned());
         raised(&AlertRules::default(), &[record]).len()
     };

@@ -3,10 +3,10 @@ use std::time::Duration;
 
 use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, SessionId, UserId};
 use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::Event as What;
+use jit_proto::record::AuditEvent;
 
 use super::*;
-use crate::core::event::{Command, Done, Effect, Event, GroupAsked, Reply, Which};
+use crate::core::event::{Command, Done, Effect, GroupAsked, Input, Reply, Which};
 use crate::core::ledger::{MainProcess, RequestState, Session, SessionState};
 use crate::core::people::People;
 use crate::core::policy::{OnExpiry, Role, RunAs, RunAsGroups, Settings, TicketRule};
@@ -106,7 +106,7 @@ impl World {
     }
 
     fn ask(&mut self, caller: &Caller, command: Command) -> Result<Done, Refusal> {
-        let event = Event::Command(Box::new(caller.clone()), command);
+        let event = Input::Command(Box::new(caller.clone()), command);
         let (ledger, effects) = step(std::mem::take(&mut self.ledger), Some(&self.policy), event, &now());
         self.ledger = ledger;
         let mut answer = None;
@@ -161,7 +161,7 @@ impl World {
         (self, grant)
     }
 
-    fn last(&self, event: What) -> &jit_proto::record::Facts {
+    fn last(&self, event: AuditEvent) -> &jit_proto::record::Facts {
         &self.records.iter().rev().find(|record| record.event == event).unwrap().facts
     }
 }
@@ -239,7 +239,7 @@ fn decisions_count_only_from_a_login_of_the_very_account_unless_settings_say_so(
         let mut world = World::new(1, settings.clone());
         let id = world.request(&at_login(REQ, REQ));
         assert_eq!(world.approve(&caller, id).is_ok(), may, "{caller:?}");
-        let event = if may { What::RequestApproved } else { What::CommandRefused };
+        let event = if may { AuditEvent::RequestApproved } else { AuditEvent::CommandRefused };
         let facts = world.last(event);
         assert_eq!(facts.origin.as_deref(), Some(caller.origin(&world.ledger).word()));
         assert_eq!(facts.loginuid, caller.loginuid.map(|uid| uid.0));
@@ -312,7 +312,7 @@ fn from_a_window_nobody_decides_and_the_holder_has_what_is_theirs() {
             ] {
                 let what = format!("{uid} {command:?}");
                 assert!(world.ask(&caller, command).is_err(), "{what}");
-                let facts = world.last(What::CommandRefused);
+                let facts = world.last(AuditEvent::CommandRefused);
                 assert_eq!(facts.session, Some(1), "{what}");
                 assert!(facts.origin.as_deref().unwrap().starts_with("window"), "{what}");
                 assert_eq!(facts.actor_uid, Some(uid), "{what}");
@@ -336,7 +336,7 @@ fn from_a_window_nobody_decides_and_the_holder_has_what_is_theirs() {
         }
         let root = Caller { person: person(0), ..inside.clone() };
         assert_eq!(world.ask(&root, Command::Release(None)), Ok(Done::Grant(grant)));
-        assert_eq!(world.last(What::GrantReleased).session, Some(1));
+        assert_eq!(world.last(AuditEvent::GrantReleased).session, Some(1));
     }
 }
 
@@ -386,7 +386,7 @@ fn what_the_table_refuses_does_not_fill_the_record_either() {
     let mut refuse = |uid, suppressed| {
         let refusal = Refusal::NotAuthorized("not for you".into());
         let caller = Box::new(at_login(uid, uid));
-        let event = Event::Refused { caller, kind: CommandKind::RevokeAll, refusal, suppressed };
+        let event = Input::Refused { caller, kind: CommandKind::RevokeAll, refusal, suppressed };
         let (ledger, effects) = step(std::mem::take(&mut world.ledger), Some(&world.policy), event, &now());
         world.ledger = ledger;
         let answer = effects.iter().any(|it| matches!(it, Effect::Reply(Reply::Command(Err(_)))));
@@ -404,9 +404,9 @@ fn what_the_table_refuses_does_not_fill_the_record_either() {
         let is = |it: &&jit_proto::record::Draft| it.event == event && it.facts.actor_uid == Some(uid);
         world.records.iter().filter(is).count()
     };
-    assert_eq!(of(What::CommandRefused, REQ), 300);
-    assert_eq!(of(What::CommandRefused, 0), 1000, "root's are recorded always");
-    assert_eq!(world.records.iter().filter(|it| it.event == What::LimitReached).count(), 1);
+    assert_eq!(of(AuditEvent::CommandRefused, REQ), 300);
+    assert_eq!(of(AuditEvent::CommandRefused, 0), 1000, "root's are recorded always");
+    assert_eq!(world.records.iter().filter(|it| it.event == AuditEvent::LimitReached).count(), 1);
     // The first was told at once; the others are: 699, the last one, and the seven that it told of.
     let held_back = world.ledger.reached.take_all(now().boot).iter().map(|due| due.count).sum::<u64>();
     assert_eq!(held_back, 707);

@@ -7,13 +7,13 @@ use std::time::Duration;
 use jit_proto::chain::{Head, Sealed, append};
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, UserId};
 use jit_proto::moment::{BootId, BootTime, WallTime, micros};
-use jit_proto::record::Event as What;
+use jit_proto::record::AuditEvent;
 use proptest::prelude::*;
 
 use crate::core::caller::{Caller, Place};
 use crate::core::clock_offset::ClockOffset;
 use crate::core::event::{
-    Change, Command, Commit, Effect, EndReport, Event, GroupAsked, Knock, Named, Process, Reply, Stage,
+    Change, Command, Commit, Effect, EndReport, GroupAsked, Input, Knock, Named, Process, Reply, Stage,
     Verdict, Which,
 };
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
@@ -261,12 +261,12 @@ impl World {
                     (holder.uid, Some(Person { account: holder, groups, locked: false }))
                 });
                 let people: BTreeMap<_, _> = people.collect();
-                self.event(Event::PolicyLoaded(Arc::new(self.policy.clone()), people));
+                self.event(Input::PolicyLoaded(Arc::new(self.policy.clone()), people));
             }
-            Happening::Logout => self.event(Event::LoginGone("c1".into())),
+            Happening::Logout => self.event(Input::LoginGone("c1".into())),
             Happening::Gone { nth } => {
                 if let Some(id) = self.ledger.sessions.keys().nth(nth.into()).copied() {
-                    self.event(Event::SessionGone(id, EndReport::default()));
+                    self.event(Input::SessionGone(id, EndReport::default()));
                 }
             }
             Happening::Pass { seconds } => self.pass(Duration::from_secs(seconds)),
@@ -274,7 +274,7 @@ impl World {
                 self.wall += micros;
                 self.offset += micros;
                 let shift = self.clock_offset.set_to(self.offset);
-                self.event(shift.map_or(Event::Tick, |by| Event::ClockSet { by }));
+                self.event(shift.map_or(Input::Tick, |by| Input::ClockSet { by }));
             }
             Happening::Crash { after } => self.crash_after = Some(after),
             Happening::Reboot { wall } => {
@@ -294,7 +294,7 @@ impl World {
             next_deadline(&self.ledger, Some(&self.policy), &self.now()).filter(|due| due.0 <= end)
         {
             self.advance(due.0.saturating_sub(self.boot).max(1));
-            self.event(Event::Tick);
+            self.event(Input::Tick);
         }
         self.advance(end.saturating_sub(self.boot));
     }
@@ -323,7 +323,7 @@ impl World {
             exe: None,
             holder: None,
         };
-        self.event(Event::Command(Box::new(caller), command));
+        self.event(Input::Command(Box::new(caller), command));
     }
 
     fn knock(&mut self, stage: Stage, who: u8, process: Process, user: Named) {
@@ -339,7 +339,7 @@ impl World {
             unforwarded: None,
             tty: String::new(),
         };
-        self.event(Event::Knock(Box::new(knock)));
+        self.event(Input::Knock(Box::new(knock)));
     }
 
     fn process(&self, who: u8, tag: Option<u32>, scope: Option<SessionId>) -> Process {
@@ -357,7 +357,7 @@ impl World {
         }
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, event: Input) {
         let now = self.now();
         let ledger = std::mem::take(&mut self.ledger);
         let (ledger, effects) = step(ledger, Some(&self.policy), event, &now);
@@ -381,7 +381,7 @@ impl World {
         let (ledger, effects) = reconcile(self.store.ledger.clone(), &BTreeSet::new(), &now);
         self.ledger = ledger;
         effects.iter().for_each(|effect| self.perform(effect));
-        self.event(Event::Started { version: "test" });
+        self.event(Input::Started { version: "test" });
     }
 
     fn perform(&mut self, effect: &Effect) {
@@ -429,7 +429,7 @@ impl World {
                     if commit
                         .drafts
                         .iter()
-                        .any(|d| d.event == What::GrantExtended && d.facts.grant == Some(g.id.0))
+                        .any(|d| d.event == AuditEvent::GrantExtended && d.facts.grant == Some(g.id.0))
                     {
                         *self.extended.entry(g.id).or_default() += MORE;
                     }

@@ -7,7 +7,7 @@ use jit_proto::escape::{Escaped, is_unsafe, word};
 use proptest::prelude::*;
 
 pub(in crate::survey) fn file(print: &str, mode: u32, uid: u32, changed_at: i64) -> Entry {
-    let (what, acl) = (What::File { print: print.into() }, String::new());
+    let (what, acl) = (EntryKind::File { print: print.into() }, String::new());
     Entry { what, mode, uid, gid: 0, capabilities: 0, changed_at, acl, kind: Kind::Other }
 }
 
@@ -99,7 +99,7 @@ fn another_list_of_paths_is_no_change_of_files() {
 /// A plant of a session's first milliseconds is in the fresh snapshot already.
 #[test]
 fn what_a_session_did_before_the_fresh_look_is_found_at_its_end() {
-    let folder = |at| Entry { what: What::Folder, kind: Kind::Schedules, ..file("", 0o755, 0, at) };
+    let folder = |at| Entry { what: EntryKind::Folder, kind: Kind::Schedules, ..file("", 0o755, 0, at) };
     let before = snapshot(
         &[
             ("/etc/cron.d", folder(1)),
@@ -146,12 +146,12 @@ fn a_longer_list_of_places_is_no_change_and_hides_none() {
 
 fn entry() -> impl Strategy<Value = Entry> {
     let what = prop_oneof![
-        "[a-c]".prop_map(|print| What::File { print }),
-        "\\PC{0,4}|[\\x00-\\x20\\u{202e}]{0,3}".prop_map(|target| What::Link { target }),
-        Just(What::Folder),
-        Just(What::Special),
-        "[ab\\n]".prop_map(|why| What::Unseen { why }),
-        "[ab:\\n\\x1b]{0,9}".prop_map(|text| What::Accounts {
+        "[a-c]".prop_map(|print| EntryKind::File { print }),
+        "\\PC{0,4}|[\\x00-\\x20\\u{202e}]{0,3}".prop_map(|target| EntryKind::Link { target }),
+        Just(EntryKind::Folder),
+        Just(EntryKind::Special),
+        "[ab\\n]".prop_map(|why| EntryKind::Unseen { why }),
+        "[ab:\\n\\x1b]{0,9}".prop_map(|text| EntryKind::Accounts {
             print: super::super::accounts::print_of(text.as_bytes()),
             lines: AccountFile::Passwd.lines(text.as_bytes()),
         }),
@@ -237,7 +237,7 @@ proptest! {
 #[test]
 fn the_right_to_change_is_told_as_that() {
     let folder = |mode, acl: &str| Entry {
-        what: What::Folder,
+        what: EntryKind::Folder,
         acl: acl.into(),
         ..of(Kind::Rights, file("", mode, 0, 1))
     };
@@ -312,7 +312,10 @@ fn noise_pushes_nothing_out() {
 fn an_account_is_one_line_whichever_files_it_is_in() {
     let accounts = |file: AccountFile, text: &str| {
         let (print, lines) = (super::super::accounts::print_of(text.as_bytes()), file.lines(text.as_bytes()));
-        Entry { what: What::Accounts { print, lines }, ..of(Kind::Accounts, self::file("", 0o644, 0, 5)) }
+        Entry {
+            what: EntryKind::Accounts { print, lines },
+            ..of(Kind::Accounts, self::file("", 0o644, 0, 5))
+        }
     };
     let before = snapshot(
         &[

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::super::places::{IN_HOMES, IN_ROOTS_HOMES, Place};
 use super::super::reader::{acl, enter, entry};
-use super::super::snapshot::What;
+use super::super::snapshot::EntryKind;
 use super::super::text::text_of;
 use super::{Bound, MAX_READ_OF_ACCOUNTS, Walk};
 use crate::core::kinds::Kind;
@@ -87,7 +87,7 @@ impl Walk<'_> {
                 Ok(next) => {
                     let taken = fstat(&next).and_then(|stat| Ok((stat, acl(&next, c".", true)?)));
                     if let Ok((stat, acl)) = taken {
-                        self.put(&path, entry(Kind::Rights, What::Folder, &stat, 0, acl));
+                        self.put(&path, entry(Kind::Rights, EntryKind::Folder, &stat, 0, acl));
                     }
                     above = Some(next);
                 }
