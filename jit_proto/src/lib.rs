@@ -1,38 +1,12 @@
 //! The formats that cross a process or outlive one.
 //!
 //! Knows no socket, no runtime, no file and no clock: it turns values into bytes and back.
+
 #![forbid(unsafe_code)]
 
-pub mod names;
-
-pub mod identity;
-
-pub mod moment;
-
+pub mod audit;
+pub mod bus;
 pub mod escape;
-
-pub mod gate;
-
-pub mod view;
-
-#[cfg(feature = "dict")]
-pub mod dict;
-
-pub mod record;
-
-pub mod seal;
-
-pub mod pruned;
-
-pub mod chain;
-
-pub mod known_head;
-pub mod message;
-
-pub mod sighting;
-
-pub mod search;
-
-pub mod message_id;
-
-pub mod render;
+pub mod identity;
+pub mod pam_protocol;
+pub mod time;

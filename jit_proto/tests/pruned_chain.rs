@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use jit_proto::chain::{Broken, Head, Sealed, Verifier, Whole, append, hash_from_hex};
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{AuditEvent, Draft, Facts};
-use jit_proto::seal::{FirstKey, SealKey, Sealer};
+use jit_proto::audit::chain::{Broken, Head, Sealed, Verifier, Whole, append, hash_from_hex};
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::seal::{FirstKey, SealKey, Sealer};
+use jit_proto::time::{BootId, BootTime, WallTime};
 use proptest::prelude::*;
 
 const DAY: u64 = 86_400_000_000;

@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
-use jit_proto::chain::{Broken, Head, Sealed, Verifier, Whole, append, hash_from_hex};
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{AuditEvent, Draft, Facts};
-use jit_proto::seal::{Cover, FirstKey, SealKey, Sealer, Span};
+use jit_proto::audit::chain::{Broken, Head, Sealed, Verifier, Whole, append, hash_from_hex};
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::seal::{Cover, FirstKey, SealKey, Sealer, Span};
+use jit_proto::time::{BootId, BootTime, WallTime};
 use proptest::prelude::*;
 
 /// A chain, and what a daemon would have in hand behind it.

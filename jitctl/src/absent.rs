@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use jit_proto::moment::WallTime;
-use jit_proto::names::error;
-use jit_proto::record::Record;
-use jit_proto::search::Filter;
+use jit_proto::audit::filter::Filter;
+use jit_proto::audit::record::Record;
+use jit_proto::bus::names::error;
+use jit_proto::time::WallTime;
 
 use crate::call::{Daemon, MAX_RECORDS};
 use crate::failure::{Exit, Failure, tame};

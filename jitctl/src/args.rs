@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use jit_proto::chain::hash_from_hex;
+use jit_proto::audit::chain::hash_from_hex;
+use jit_proto::audit::filter::Filter;
+use jit_proto::audit::record::AuditEvent;
 use jit_proto::identity::{Reason, RoleName, Ticket};
-use jit_proto::moment::{WallTime, parse_span};
-use jit_proto::record::AuditEvent;
-use jit_proto::search::Filter;
+use jit_proto::time::{WallTime, parse_span};
 
 use crate::clock::moment;
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal};
 
-use jit_proto::names::error;
+use jit_proto::bus::names::error;
 
 use crate::failure::{Exit, Failure};
 use crate::output::Output;

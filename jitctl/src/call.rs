@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use jit_proto::chain::Head;
-use jit_proto::dict::{Dict, from_dict, to_dict};
-use jit_proto::moment::micros;
-use jit_proto::names::{
+use jit_proto::audit::chain::Head;
+use jit_proto::audit::filter::Filter;
+use jit_proto::bus::dict::{Dict, from_dict, to_dict};
+use jit_proto::bus::names::{
     AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, OPERATOR_SOCKET, SYSTEM_BUS_ADDRESS,
 };
-use jit_proto::search::Filter;
-use jit_proto::view::{
+use jit_proto::bus::view::{
     GrantView, ProblemView, RecordView, RequestView, RoleView, SealView, SessionView, StatusView, VerifyView,
 };
+use jit_proto::time::micros;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;

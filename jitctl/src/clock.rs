@@ -1,6 +1,6 @@
 //! The one place of jitctl that reads the wall clock: for moments that people count back from now.
 
-use jit_proto::moment::{WallTime, micros, parse_moment};
+use jit_proto::time::{WallTime, micros, parse_moment};
 
 /// Now.
 #[allow(clippy::disallowed_methods, reason = "the clock is read here and nowhere else")]

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use jit_proto::bus::names::error;
 use jit_proto::escape::is_unsafe;
-use jit_proto::names::error;
 use zbus::DBusError;
 
 /// What clap says has at most so many lines, and each at most so many characters: it quotes what was typed.
@@ -127,7 +127,7 @@ pub(crate) fn no_answer() -> Failure {
 
 /// The system bus itself does not answer.
 pub(crate) fn no_bus(why: &dyn std::fmt::Display) -> Failure {
-    let address = jit_proto::names::SYSTEM_BUS_ADDRESS;
+    let address = jit_proto::bus::names::SYSTEM_BUS_ADDRESS;
     Failure::new(
         Exit::Unreachable,
         "org.freedesktop.DBus.Error.NoServer",

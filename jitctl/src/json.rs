@@ -1,11 +1,11 @@
 //! Views as JSON for scripts: moments become RFC 3339, and no character gets through raw that a terminal could be
 //! fooled with.
 
-use jit_proto::chain::Stored;
+use jit_proto::audit::chain::Stored;
+use jit_proto::audit::copies::exported;
+use jit_proto::bus::view::RecordView;
 use jit_proto::escape::spelled_out_json as spelled_out;
-use jit_proto::moment::WallTime;
-use jit_proto::sighting::exported;
-use jit_proto::view::RecordView;
+use jit_proto::time::WallTime;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -55,8 +55,8 @@ fn tell_times(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jit_proto::audit::copies::Line;
     use jit_proto::escape::is_unsafe;
-    use jit_proto::sighting::Line;
     use proptest::prelude::*;
 
     #[test]
@@ -78,7 +78,9 @@ mod tests {
         assert_eq!(record(&view, false), format!(r#"{{"seq":3,"hash":"ab","record":{line}}}"#));
         let view = RecordView { seal: "cd".into(), ..view };
         assert_eq!(record(&view, false), format!(r#"{{"seq":3,"hash":"ab","seal":"cd","record":{line}}}"#));
-        let Line::Record(read) = jit_proto::sighting::read(&record(&view, false)) else { panic!("{line}") };
+        let Line::Record(read) = jit_proto::audit::copies::read(&record(&view, false)) else {
+            panic!("{line}")
+        };
         assert_eq!((read.line.as_str(), read.seal.as_deref()), (line, Some("cd")));
     }
 

@@ -4,7 +4,7 @@ use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
-use jit_proto::names::error;
+use jit_proto::bus::names::error;
 
 use crate::args::Cli;
 use crate::failure::{Exit, Failure};

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use jit_proto::view::{GrantView, RequestView, RoleView};
+use jit_proto::bus::view::{GrantView, RequestView, RoleView};
 
 use crate::call::Daemon;
 use crate::failure::Failure;

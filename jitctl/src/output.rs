@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};
 
-use jit_proto::names::error;
-use jit_proto::view::RecordView;
+use jit_proto::bus::names::error;
+use jit_proto::bus::view::RecordView;
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure};

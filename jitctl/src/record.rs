@@ -5,12 +5,12 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use jit_proto::moment::WallTime;
-use jit_proto::names::error;
-use jit_proto::record::Record;
-use jit_proto::render::{Origin, cef, csv, ecs, ocsf};
-use jit_proto::search::Filter;
-use jit_proto::view::RecordView;
+use jit_proto::audit::filter::Filter;
+use jit_proto::audit::record::Record;
+use jit_proto::audit::render::{Origin, cef, csv, ecs, ocsf};
+use jit_proto::bus::names::error;
+use jit_proto::bus::view::RecordView;
+use jit_proto::time::WallTime;
 
 use crate::args::{ExportArgs, ExportFormat, FollowArgs, SearchArgs};
 use crate::call::{Daemon, MAX_RECORDS};

@@ -25,9 +25,9 @@ pub(crate) use tests::a_role;
 
 use std::time::Duration;
 
+use jit_proto::bus::view::GrantView;
 use jit_proto::escape::Escaped;
-use jit_proto::moment::{WallTime, spoken};
-use jit_proto::view::GrantView;
+use jit_proto::time::{WallTime, spoken};
 
 /// `name   value` below a headline; an empty value leaves the line out.
 fn detail(name: &str, value: &str) -> String {
@@ -75,11 +75,11 @@ fn counted(count: u64, one: &str, many: &str) -> String {
 pub(crate) mod tests {
     use super::*;
     use crate::call::{PolicyView, ShowView};
-    use jit_proto::escape::is_unsafe;
-    use jit_proto::view::{
+    use jit_proto::bus::view::{
         ApprovalView, ProblemView, RecordView, RequestView, RoleView, SealsView, SessionView, Severity,
         StackView, StatusView, VerifyView,
     };
+    use jit_proto::escape::is_unsafe;
     use proptest::prelude::*;
 
     /// 2026-11-22 06:21:15 UTC; which hour that is locally depends on where the test runs.

@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 
 use fast_qr::QRBuilder;
 use fast_qr::qr::QRCodeError;
-use jit_proto::names::error;
-use jit_proto::seal::{FirstKey, SealKey};
+use jit_proto::audit::seal::{FirstKey, SealKey};
+use jit_proto::bus::names::error;
 use serde_json::json;
 use zbus::Fd;
 use zeroize::Zeroizing;

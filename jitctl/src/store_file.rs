@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use jit_proto::chain::{Broken, Head, Stored, hash_from_hex};
-use jit_proto::known_head::{self, Remembered};
+use jit_proto::audit::chain::{Broken, Head, Stored, hash_from_hex};
+use jit_proto::audit::known_head::{self, Remembered};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
@@ -176,9 +176,9 @@ fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
 mod tests {
     use std::os::unix::fs::FileExt;
 
-    use jit_proto::chain::{Verifier, append};
-    use jit_proto::moment::{BootId, BootTime, WallTime};
-    use jit_proto::record::{AuditEvent, Draft, Facts};
+    use jit_proto::audit::chain::{Verifier, append};
+    use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+    use jit_proto::time::{BootId, BootTime, WallTime};
 
     use super::*;
 

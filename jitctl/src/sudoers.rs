@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jit_proto::view::{ProblemView, RoleView, Severity};
+use jit_proto::bus::view::{ProblemView, RoleView, Severity};
 
 use crate::report::standing::{SudoRule, members_of_group, sudo_rules};
 

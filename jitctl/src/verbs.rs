@@ -3,11 +3,11 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use jit_proto::bus::names::error;
+use jit_proto::bus::view::{ProblemView, RequestView, RoleView, Severity};
 use jit_proto::escape::Escaped;
 use jit_proto::identity::{Reason, Ticket};
-use jit_proto::moment::spoken;
-use jit_proto::names::error;
-use jit_proto::view::{ProblemView, RequestView, RoleView, Severity};
+use jit_proto::time::spoken;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 

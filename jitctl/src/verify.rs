@@ -8,14 +8,14 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use jit_proto::chain::{Broken, Head, Sealed, Stored, Verifier, hash_from_hex};
+use jit_proto::audit::chain::{Broken, Head, Sealed, Stored, Verifier, hash_from_hex};
+use jit_proto::audit::copies::{Followed, Line, Trail, read};
+use jit_proto::audit::record::Record;
+use jit_proto::audit::seal::FirstKey;
+use jit_proto::bus::names::error;
+use jit_proto::bus::view::{SealsView, VerifyView};
 use jit_proto::escape::Escaped;
-use jit_proto::moment::WallTime;
-use jit_proto::names::error;
-use jit_proto::record::Record;
-use jit_proto::seal::FirstKey;
-use jit_proto::sighting::{Followed, Line, Trail, read};
-use jit_proto::view::{SealsView, VerifyView};
+use jit_proto::time::WallTime;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -618,11 +618,11 @@ fn usage(why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jit_proto::chain::append;
-    use jit_proto::message;
-    use jit_proto::moment::{BootId, BootTime};
-    use jit_proto::record::{AuditEvent, Draft, Facts};
-    use jit_proto::view::RecordView;
+    use jit_proto::audit::chain::append;
+    use jit_proto::audit::message;
+    use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+    use jit_proto::bus::view::RecordView;
+    use jit_proto::time::{BootId, BootTime};
 
     /// Records as an export has them, and their messages as rsyslog writes them.
     fn record_of(user: &str, count: u64) -> (Vec<String>, Vec<String>) {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use jit_proto::names::{AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, error};
-use jit_proto::view::RequestView;
+use jit_proto::bus::names::{AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, error};
+use jit_proto::bus::view::RequestView;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use zbus::{MatchRule, MessageStream, message};

@@ -10,13 +10,13 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use jit_proto::chain::{Sealed, Verifier};
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{AuditEvent, Draft, Facts};
-use jit_proto::seal::{FirstKey, SealKey};
-use jit_proto::sighting::{Line, read};
-use jitd::clock::Stopwatch;
+use jit_proto::audit::chain::{Sealed, Verifier};
+use jit_proto::audit::copies::{Line, read};
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::seal::{FirstKey, SealKey};
+use jit_proto::time::{BootId, BootTime, WallTime};
 use jitd::core::event::{Commit, Durability};
+use jitd::host::clock::Stopwatch;
 use jitd::store::{Kept, Reader, Sent, Store};
 
 const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };

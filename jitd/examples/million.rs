@@ -13,11 +13,11 @@
 
 use std::time::{Duration, Instant};
 
-use jit_proto::chain::Head;
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{AuditEvent, Draft, Facts};
-use jit_proto::seal::{SealKey, Sealer};
-use jit_proto::search::Filter;
+use jit_proto::audit::chain::Head;
+use jit_proto::audit::filter::Filter;
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::seal::{SealKey, Sealer};
+use jit_proto::time::{BootId, BootTime, WallTime};
 use jitd::core::event::{Commit, Durability};
 use jitd::core::retention::{Pruned, Retention};
 use jitd::retention::{course, segment};

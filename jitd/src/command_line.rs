@@ -4,13 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use jit_proto::known_head;
-use jit_proto::moment::WallTime;
+use jit_proto::audit::known_head;
+use jit_proto::time::WallTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::clock::Clock;
-use crate::people::Nss;
+use crate::host::accounts::Nss;
+use crate::host::clock::Clock;
 use crate::{bus, daemon, policy, recovery};
 
 const USAGE: &str = "usage: jitd [--check [DIRECTORY] | --recover [--force] | --version | --help]";

@@ -5,31 +5,33 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use jit_proto::known_head;
+use jit_proto::audit::known_head;
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::alerting::Alerting;
 use crate::audit::{Cursors, Sinks};
 use crate::bus::Front;
-use crate::clock::Clock;
 use crate::core::event::Input;
 use crate::core::policy::Settings;
 use crate::core::reconcile;
+use crate::drift::ToSurveyor;
+use crate::engine::alerting::Alerting;
+use crate::engine::timer;
 use crate::engine::{Engine, Handle, Later};
 use crate::gate::Behind;
+use crate::host::clock::Clock;
+use crate::host::sockets;
+use crate::host::sockets::Sockets;
 use crate::limits::Counter;
 use crate::opening::{self, Opened};
-use crate::rules::Rules;
+use crate::policy::reload::Rules;
 use crate::sessions::systemd::Systemd;
-use crate::sockets::Sockets;
 use crate::store::disk::Disk;
 use crate::store::{self, KnownHead};
-use crate::survey::ToSurveyor;
-use crate::{alarm, audit, bus, gate, notify, retention, sessions, sockets, stacks, survey, verification};
+use crate::{audit, bus, drift, gate, notify, retention, sessions, stacks, verification};
 
 /// Where the policy is.
 pub(crate) const POLICY: &str = "/etc/jitd";
@@ -105,7 +107,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let disk = Disk::under(&store);
     let retention = retention::start(path.to_owned(), engine.clone()).context("the retention's thread")?;
     let folder = path.parent().unwrap_or(path);
-    let surveyor = survey::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
+    let surveyor = drift::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the surveyor")?;
     let alerting = Alerting::remembering(habits);
     let notifier =
@@ -143,7 +145,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     sessions::logins::watch(connection.clone(), engine.clone()).await.context("logind on the system bus")?;
     let (alarm_engine, alarm_clock) = (engine.clone(), clock.clone());
     tokio::spawn(async move {
-        if let Err(problem) = alarm::run(deadlines, alarm_clock, alarm_engine).await {
+        if let Err(problem) = timer::run(deadlines, alarm_clock, alarm_engine).await {
             error!("there is no timer for the deadlines: {problem}");
             // Without deadlines there is no promise to keep; PID 1 starts the daemon again.
             std::process::exit(1);

@@ -8,11 +8,11 @@ use std::time::Duration;
 use jit_proto::identity::UserId;
 use tokio::sync::Notify;
 
-use crate::clock::pause;
 use crate::core::event::{Input, Reached};
 use crate::core::limits::Door;
 use crate::engine::Handle;
-use crate::people::Nss;
+use crate::host::accounts::Nss;
+use crate::host::clock::pause;
 
 /// Counts are gathered for this long.
 const GATHER: Duration = Duration::from_secs(1);

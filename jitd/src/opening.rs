@@ -12,9 +12,9 @@ use rustix::fs::{FlockOperation, flock};
 use sd_notify::NotifyState;
 use tracing::error;
 
-use crate::clock::pause;
 use crate::core::alerts::Habit;
 use crate::core::ledger::Ledger;
+use crate::host::clock::pause;
 use crate::store::{Sent, Store, StoreError};
 
 /// A store that cannot be opened is tried again this much later: a full disk may have room by then, and a damaged one may

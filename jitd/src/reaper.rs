@@ -4,15 +4,15 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use jit_proto::moment::BootTime;
+use jit_proto::time::BootTime;
 use rustix::process::Signal;
 use tracing::warn;
 
-use crate::clock::boot_now;
 use crate::core::event::EndReport;
 use crate::core::ledger::MainProcess;
 use crate::core::reaping::{Act, Found, MAX_NAMED, Reaping, Seen, Sent};
-use crate::process;
+use crate::host::clock::boot_now;
+use crate::host::process;
 use crate::sessions::cgroup::Scope;
 
 /// A tree that does not freeze within this is dealt with as it is.

@@ -9,15 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use jit_proto::chain::Head;
-use jit_proto::known_head::Remembered;
-use jit_proto::moment::WallTime;
-use jit_proto::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::chain::Head;
+use jit_proto::audit::known_head::Remembered;
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::time::WallTime;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::alerting::Alerting;
-use crate::clock::Clock;
 use crate::core::event::{Commit, Durability};
+use crate::engine::alerting::Alerting;
+use crate::host::clock::Clock;
 use crate::opening;
 use crate::store::{Kept, KnownHead, Reader, Sent, Store, StoreError};
 

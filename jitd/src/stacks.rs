@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::clock::pause_as_said;
 use crate::core::event::Input;
 use crate::core::policy::Policy;
 use crate::engine::Handle;
+use crate::host::clock::pause_as_said;
 
 /// The stacks of the administrator, and those that packages bring (pam.conf(5)).
 const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];

@@ -10,15 +10,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use jit_proto::chain::{Broken, Head, Verifier};
-use jit_proto::moment::WallTime;
+use jit_proto::audit::chain::{Broken, Head, Verifier};
+use jit_proto::time::WallTime;
 use tracing::{info, warn};
 
-use crate::clock::Stopwatch;
 use crate::core::event::Input;
+use crate::drift::be_nice;
 use crate::engine::{Handle, Stopped};
+use crate::host::clock::Stopwatch;
 use crate::store::{Reader, StoreError};
-use crate::survey::be_nice;
 
 /// What is new is looked at so often.
 const EVERY: Duration = Duration::from_secs(600);
@@ -223,8 +223,8 @@ impl Verified {
 
 #[cfg(test)]
 mod tests {
-    use jit_proto::moment::{BootId, BootTime};
-    use jit_proto::record::{AuditEvent, Draft, Facts};
+    use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+    use jit_proto::time::{BootId, BootTime};
     use rusqlite::Connection;
 
     use super::*;

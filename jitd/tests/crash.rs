@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use jit_proto::chain::Verifier;
+use jit_proto::audit::chain::Verifier;
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::seal::{FirstKey, SealKey};
 use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{AuditEvent, Draft, Facts};
-use jit_proto::seal::{FirstKey, SealKey};
+use jit_proto::time::{BootId, BootTime, WallTime};
 use jitd::core::event::{Change, Commit, Durability};
 use jitd::core::ledger::{Grant, GrantState};
 use jitd::core::people::Account;

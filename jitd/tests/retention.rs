@@ -8,12 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jit_proto::chain::{Broken, Verifier, Whole};
+use jit_proto::audit::chain::{Broken, Verifier, Whole};
+use jit_proto::audit::copies::{Line, read};
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::seal::{FirstKey, SealKey};
 use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{AuditEvent, Draft, Facts};
-use jit_proto::seal::{FirstKey, SealKey};
-use jit_proto::sighting::{Line, read};
+use jit_proto::time::{BootId, BootTime, WallTime};
 use jitd::core::event::{Change, Commit, Durability, Effect, Input, Reply};
 use jitd::core::ledger::{Grant, GrantState};
 use jitd::core::people::Account;

@@ -6,7 +6,8 @@
 
 use crate::direct::{self, Deadline};
 use crate::options::Bus;
-use jit_proto::{gate, names};
+use jit_proto::bus::names;
+use jit_proto::pam_protocol;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
 use std::collections::HashMap;
@@ -35,9 +36,9 @@ pub(crate) enum Method {
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Enter { .. } => gate::METHOD_ENTER,
-            Self::Recheck => gate::METHOD_RECHECK,
-            Self::Track => gate::METHOD_TRACK,
+            Self::Enter { .. } => pam_protocol::METHOD_ENTER,
+            Self::Recheck => pam_protocol::METHOD_RECHECK,
+            Self::Track => pam_protocol::METHOD_TRACK,
         })
     }
 }
@@ -55,7 +56,7 @@ pub(crate) struct Question<'a> {
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Exactly [`gate::OUTCOME_ALLOWED`].
+    /// Exactly [`pam_protocol::OUTCOME_ALLOWED`].
     Allowed,
     /// Any other outcome, with the lines to show.
     Refused(Vec<String>),
@@ -123,7 +124,7 @@ pub(crate) fn ask(way: &Way, question: &Question<'_>) -> Result<Answer, Unanswer
     let process = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| Unanswered::Means(e.into()))?;
     let mut options: HashMap<&str, Variant<'_>> = HashMap::new();
     if let Method::Enter { tagged } = question.method {
-        options.insert(gate::OPTION_TAGGED, Variant::from(tagged));
+        options.insert(pam_protocol::OPTION_TAGGED, Variant::from(tagged));
     }
     let body =
         (Fd::from(process.as_fd()), question.service, question.user, question.ruser, question.tty, options);
@@ -179,7 +180,7 @@ fn read(reply: &Message) -> Result<Answer, Unanswered> {
     }
     let (outcome, text, _more): (String, Vec<String>, HashMap<String, OwnedVariant>) =
         body.deserialize().map_err(|e| Unanswered::Nonsense(e.to_string()))?;
-    Ok(if outcome == gate::OUTCOME_ALLOWED { Answer::Allowed } else { Answer::Refused(text) })
+    Ok(if outcome == pam_protocol::OUTCOME_ALLOWED { Answer::Allowed } else { Answer::Refused(text) })
 }
 
 fn unanswered(error: zbus::Error) -> Unanswered {
@@ -207,7 +208,7 @@ mod tests {
     use super::*;
 
     fn reply<B: zbus::export::serde::Serialize + zbus::DynamicType>(body: &B) -> Message {
-        let call = Message::method_call(names::OBJECT_PATH, gate::METHOD_ENTER).build(&()).unwrap();
+        let call = Message::method_call(names::OBJECT_PATH, pam_protocol::METHOD_ENTER).build(&()).unwrap();
         Message::method_return(&call.header()).build(body).unwrap()
     }
 

@@ -7,8 +7,8 @@
 #![allow(unsafe_code)]
 
 use crate::call::Unanswered;
-use jit_proto::gate::{HANDSHAKE, TAKEN, TAKEN_ID, message_length};
-use jit_proto::names;
+use jit_proto::bus::names;
+use jit_proto::pam_protocol::{HANDSHAKE, TAKEN, TAKEN_ID, message_length};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{

@@ -78,7 +78,7 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
     hook.ask(way, Method::Enter { tagged }, || caller.is_root())
 }
 
-/// Session: `gate` checks again now that the target is known, `track` commits and re-attaches.
+/// Session: `pam_protocol` checks again now that the target is known, `track` commits and re-attaches.
 pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict {
     let hook = match Hook::read(pamh, Stage::Session, arguments) {
         Ok(hook) => hook,

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// What a line of the module is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Duty {
-    /// `gate`: decide in account, check again first thing in session.
+    /// `pam_protocol`: decide in account, check again first thing in session.
     Gate,
     /// `track`: last thing in session, commit and re-attach.
     Track,
@@ -26,7 +26,7 @@ pub(crate) enum Bus {
 /// A line's options, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// `gate` or `track`; one of them must be there.
+    /// `pam_protocol` or `track`; one of them must be there.
     pub(crate) duty: Duty,
     /// `timeout=`: the most that a whole hook may take.
     pub(crate) timeout: Duration,
@@ -53,7 +53,7 @@ pub(crate) enum BadOption {
     /// Not one of ours.
     #[error("there is no option `{0}`")]
     Unknown(String),
-    /// The same option twice, or `gate` and `track` on one line.
+    /// The same option twice, or `pam_protocol` and `track` on one line.
     #[error("`{0}` is one too many")]
     Repeated(String),
     /// A value outside what the option takes.
@@ -64,8 +64,8 @@ pub(crate) enum BadOption {
         /// What it takes instead.
         why: &'static str,
     },
-    /// Neither `gate` nor `track`.
-    #[error("`gate` or `track` is missing")]
+    /// Neither `pam_protocol` nor `track`.
+    #[error("`pam_protocol` or `track` is missing")]
     NoDuty,
 }
 
@@ -164,9 +164,9 @@ mod tests {
 
     #[test]
     fn a_bare_duty_gets_the_defaults() {
-        let gate = parse(&[c"gate"]).unwrap();
+        let pam_protocol = parse(&[c"gate"]).unwrap();
         assert_eq!(
-            gate,
+            pam_protocol,
             Options {
                 duty: Duty::Gate,
                 timeout: Duration::from_secs(2),
@@ -205,11 +205,11 @@ mod tests {
             (&[c"gate", c"debug=1"], "there is no option `debug=1`"),
             (&[c"gate", c""], "there is no option ``"),
             (&[c"gate", c"track"], "`track` is one too many"),
-            (&[c"gate", c"gate"], "`gate` is one too many"),
+            (&[c"gate", c"gate"], "`pam_protocol` is one too many"),
             (&[c"gate", c"bus=direct", c"bus=system"], "`bus=system` is one too many"),
             (&[c"gate", c"tag=off"], "`tag=off` is not accepted: `yes` or `no` is needed"),
-            (&[c"debug"], "`gate` or `track` is missing"),
-            (&[], "`gate` or `track` is missing"),
+            (&[c"debug"], "`pam_protocol` or `track` is missing"),
+            (&[], "`pam_protocol` or `track` is missing"),
             (&[c"gate", c"bus=session"], "`bus=session` is not accepted: `direct` or `system` is needed"),
         ] {
             assert_eq!(parse(line).unwrap_err().to_string(), text);

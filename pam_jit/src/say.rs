@@ -4,7 +4,7 @@
 
 use crate::hook::Stage;
 use jit_proto::escape::cut;
-use jit_proto::gate;
+use jit_proto::pam_protocol;
 use pam::constants::PAM_ERROR_MSG;
 use pam::conv::Conv;
 use pam::module::PamHandle;
@@ -33,7 +33,7 @@ pub(crate) enum Severity {
 /// by itself ("a password is required") misleads.
 pub(crate) fn show<L: AsRef<str>>(pamh: &PamHandle, lines: &[L]) {
     let Ok(Some(conversation)) = pamh.get_item::<Conv<'_>>() else { return };
-    for line in lines.iter().take(gate::MAX_LINES) {
+    for line in lines.iter().take(pam_protocol::MAX_LINES) {
         if conversation.send(PAM_ERROR_MSG, &cut(line.as_ref(), MAX_LINE_BYTES)).is_err() {
             return;
         }

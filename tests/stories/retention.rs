@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use jit_proto::chain::{Head, append};
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::chain::{Head, append};
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::time::{BootId, BootTime, WallTime};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{COMMAND_LIMIT, Host, play};
 use jit_tests::output::Output;

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jit_proto::audit::render::told;
 use jit_proto::escape::{Escaped, is_unsafe};
-use jit_proto::render::told;
 use jit_tests::clock::wait_until;
 use jit_tests::host::{Host, play};
 use jit_tests::login::Login;

@@ -1,8 +1,8 @@
 //! The audit record: its lines, and whether they are whole.
 
+use jit_proto::bus::view::{RecordView, SealsView, VerifyView};
 use jit_proto::escape::Escaped;
-use jit_proto::moment::WallTime;
-use jit_proto::view::{RecordView, SealsView, VerifyView};
+use jit_proto::time::WallTime;
 use serde_json::{Map, Value};
 
 use super::{counted, grants::command, or_dash};

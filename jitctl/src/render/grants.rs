@@ -1,8 +1,8 @@
 //! Grants, the sessions under them, and the state of the whole.
 
+use jit_proto::audit::render::words;
+use jit_proto::bus::view::{GrantView, SessionView, StackView, StatusView};
 use jit_proto::escape::Escaped;
-use jit_proto::render::words;
-use jit_proto::view::{GrantView, SessionView, StackView, StatusView};
 
 use super::layout::{Column, Sheet, table, times};
 use super::{counted, detail, left, list, local, or_dash, requests::request_line, until};

@@ -2,7 +2,7 @@
 
 use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use jiff::tz::TimeZone;
-use jit_proto::moment::WallTime;
+use jit_proto::time::WallTime;
 
 /// Free text is cut to no less than this before a column is left out.
 const MIN_TEXT: u16 = 14;

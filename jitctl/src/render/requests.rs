@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use jit_proto::bus::view::{GrantView, RequestView};
 use jit_proto::escape::Escaped;
-use jit_proto::view::{GrantView, RequestView};
 
 use super::{counted, detail, grants, left, list, local, or_dash, span, until};
 use crate::call::ShowView;

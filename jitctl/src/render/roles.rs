@@ -1,7 +1,7 @@
 //! The policy: its roles, its settings, and what is wrong with it.
 
+use jit_proto::bus::view::{ProblemView, RoleView, Severity};
 use jit_proto::escape::Escaped;
-use jit_proto::view::{ProblemView, RoleView, Severity};
 
 use super::layout::{Column, Sheet, table};
 use super::{detail, list, local, or_dash, span};

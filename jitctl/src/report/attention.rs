@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
-use jit_proto::record::AuditEvent;
+use jit_proto::audit::record::AuditEvent;
 use serde::{Serialize, Serializer};
 
 use super::{Report, counted};

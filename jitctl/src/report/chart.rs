@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use jit_proto::moment::WallTime;
+use jit_proto::time::WallTime;
 
 use super::Moment;
 use super::html::safe;

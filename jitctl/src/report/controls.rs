@@ -3,7 +3,7 @@
 //! The sentences on what a control asks are ours, short, and no substitute for its text (45 CFR 164.312; Sarbanes-Oxley
 //! section 404; PCI DSS 4.0.1).
 
-use jit_proto::record::AuditEvent;
+use jit_proto::audit::record::AuditEvent;
 use serde::Serialize;
 
 use super::{Report, counted, removed};

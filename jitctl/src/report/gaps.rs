@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jit_proto::record::{AuditEvent, Record};
+use jit_proto::audit::record::{AuditEvent, Record};
 
 /// A span in which a service let people become root without a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +91,7 @@ impl Gap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jit_proto::record::Facts;
+    use jit_proto::audit::record::Facts;
 
     fn record(seq: u64, event: AuditEvent, service: &str) -> Record {
         let facts = Facts {

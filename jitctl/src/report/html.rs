@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use jit_proto::audit::record::AuditEvent;
 use jit_proto::escape::Escaped;
-use jit_proto::moment::spoken;
-use jit_proto::record::AuditEvent;
+use jit_proto::time::spoken;
 
 use super::chart::{bars, by_hour, columns, over_time};
 use super::{Denial, Report, Run, Window, command, counted, removed};

@@ -25,11 +25,11 @@ mod samples;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jit_proto::moment::WallTime;
-use jit_proto::record::{AuditEvent, Record};
-use jit_proto::render::words;
-use jit_proto::search::Filter;
-use jit_proto::view::{RecordView, VerifyView};
+use jit_proto::audit::filter::Filter;
+use jit_proto::audit::record::{AuditEvent, Record};
+use jit_proto::audit::render::words;
+use jit_proto::bus::view::{RecordView, VerifyView};
+use jit_proto::time::WallTime;
 use serde::Serialize;
 
 use crate::args::{ReportArgs, ReportFormat};
@@ -692,7 +692,7 @@ fn command(argv: &[String]) -> String {
 mod tests {
     use super::samples::{a_report, stored};
     use super::*;
-    use jit_proto::record::Facts;
+    use jit_proto::audit::record::Facts;
 
     #[test]
     fn who_had_what_and_why_and_how_it_ended() {

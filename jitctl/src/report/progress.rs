@@ -1,6 +1,6 @@
 //! How far a report is, on a terminal's stderr; nothing elsewhere.
 
-use jit_proto::view::RecordView;
+use jit_proto::bus::view::RecordView;
 
 use crate::output::Output;
 

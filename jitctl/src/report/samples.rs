@@ -1,8 +1,8 @@
 //! A small record to make reports of.
 
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{AuditEvent, Facts, Record};
-use jit_proto::view::{RecordView, VerifyView};
+use jit_proto::audit::record::{AuditEvent, Facts, Record};
+use jit_proto::bus::view::{RecordView, VerifyView};
+use jit_proto::time::{BootId, BootTime, WallTime};
 
 use super::standing::{Gate, Standing, SudoRule};
 use super::{About, Report, compute};

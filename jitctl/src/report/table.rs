@@ -1,6 +1,6 @@
 //! The report as CSV: what happened to whom, a line each, for people with a spreadsheet.
 
-use jit_proto::render::csv::row;
+use jit_proto::audit::render::csv::row;
 
 use super::{Report, command, removed};
 

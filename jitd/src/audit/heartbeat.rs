@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jit_proto::moment::WallTime;
+use jit_proto::time::WallTime;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tracing::warn;
 
 use super::ToSink;
-use crate::clock::pause_as_said;
 use crate::engine::{Handle, Inside};
+use crate::host::clock::pause_as_said;
 
 /// What a sign of life says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,10 +6,10 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use jit_proto::chain::Sealed;
-use jit_proto::message;
-use jit_proto::message_id;
-use jit_proto::record::Record;
+use jit_proto::audit::chain::Sealed;
+use jit_proto::audit::message;
+use jit_proto::audit::message_id;
+use jit_proto::audit::record::Record;
 use serde_json::Value;
 
 use super::in_flight::Receiver;
@@ -102,7 +102,7 @@ impl Carrier for Journal {
             Some((enterprise, _)) => syslog_line::heartbeat_text(enterprise, heartbeat),
             None => heartbeat.text(),
         };
-        fields.common(&text, "6", jit_proto::names::HEARTBEAT);
+        fields.common(&text, "6", jit_proto::bus::names::HEARTBEAT);
         for (name, value) in heartbeat.facts() {
             fields.put(&format!("JIT_{}", name.to_uppercase()), &value);
         }
@@ -192,9 +192,9 @@ impl Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jit_proto::chain::{Head, append};
-    use jit_proto::moment::{BootId, BootTime, WallTime};
-    use jit_proto::record::{AuditEvent, Draft, Facts};
+    use jit_proto::audit::chain::{Head, append};
+    use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+    use jit_proto::time::{BootId, BootTime, WallTime};
     use std::collections::BTreeMap;
 
     /// Reads a message as journald does.

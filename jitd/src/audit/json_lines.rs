@@ -9,8 +9,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use jit_proto::chain::Sealed;
-use jit_proto::sighting::{Line, exported, read as read_line};
+use jit_proto::audit::chain::Sealed;
+use jit_proto::audit::copies::{Line, exported, read as read_line};
 use tracing::debug;
 
 use super::outbox::{Carrier, Stopped};

@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use jit_proto::chain::Sealed;
-use jit_proto::record::{AuditEvent, Record};
+use jit_proto::audit::chain::Sealed;
+use jit_proto::audit::record::{AuditEvent, Record};
 use rustix::net::netlink::{AUDIT, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
@@ -213,7 +213,7 @@ fn error_for(number: u32, answer: &[u8]) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jit_proto::record::Facts;
+    use jit_proto::audit::record::Facts;
     use proptest::prelude::*;
 
     fn a_record(event: AuditEvent, facts: Facts) -> Record {

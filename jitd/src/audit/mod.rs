@@ -25,7 +25,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use jit_proto::chain::Sealed;
+use jit_proto::audit::chain::Sealed;
 use tokio::sync::oneshot;
 use tracing::{error, warn};
 
@@ -34,8 +34,8 @@ pub use crate::core::policy::SinkSettings;
 pub use heartbeat::{Heartbeat, beat};
 pub use outbox::Reached;
 
-use crate::clock::{Clock, boot_now};
 use crate::engine::Handle;
+use crate::host::clock::{Clock, boot_now};
 use crate::store::Sent;
 use outbox::Carrier;
 

@@ -10,15 +10,15 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use jit_proto::chain::Sealed;
-use jit_proto::moment::BootTime;
-use jit_proto::record::{AuditEvent, Record};
+use jit_proto::audit::chain::Sealed;
+use jit_proto::audit::record::{AuditEvent, Record};
+use jit_proto::time::BootTime;
 use tracing::{info, warn};
 
 use super::{Heartbeat, SinkName, SinkSettings, ToSink};
-use crate::clock::{Clock, boot_now};
 use crate::core::event::{Input, SinkChange};
 use crate::engine::Handle;
+use crate::host::clock::{Clock, boot_now};
 use crate::store::Reader;
 use crate::store::disk::sync;
 
@@ -434,8 +434,8 @@ mod tests {
     use std::collections::VecDeque;
     use std::sync::{Mutex, PoisonError};
 
-    use jit_proto::moment::{BootId, WallTime};
-    use jit_proto::record::{Draft, Facts};
+    use jit_proto::audit::record::{Draft, Facts};
+    use jit_proto::time::{BootId, WallTime};
     use tokio::sync::mpsc::Receiver;
 
     use crate::core::event::Commit;
@@ -686,7 +686,7 @@ mod tests {
                 let said = inbox.try_recv().is_ok_and(|message| {
                     let back =
                         |event: &Input| matches!(event, Input::Sink(SinkName::Syslog, SinkChange::Back));
-                    matches!(message, Message::Event(incoming) if back(&incoming.event))
+                    matches!(message, Message::Input(incoming) if back(&incoming.event))
                 });
                 assert_eq!(said, is_back, "{events:?}");
                 sink.go_on();

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jit_proto::chain::Sealed;
+use jit_proto::audit::chain::Sealed;
 use syslog::{Logger, LoggerBackend};
 
 use super::in_flight::Receiver;

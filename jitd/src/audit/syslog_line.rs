@@ -3,12 +3,12 @@
 use std::convert::Infallible;
 use std::io::Write;
 
-use jit_proto::chain::Sealed;
+use jit_proto::audit::chain::Sealed;
+use jit_proto::audit::message;
+use jit_proto::audit::record::{self, AuditEvent, Record};
+use jit_proto::audit::render::sentence;
+use jit_proto::bus::names::HEARTBEAT;
 use jit_proto::escape::cut;
-use jit_proto::message;
-use jit_proto::names::HEARTBEAT;
-use jit_proto::record::{self, AuditEvent, Record};
-use jit_proto::render::sentence;
 use syslog::{LogFormat, Logger, LoggerBackend};
 use syslog_fmt::v5424::{Config, Formatter, Timestamp};
 use syslog_fmt::{Facility, Severity};
@@ -181,9 +181,9 @@ mod siem;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jit_proto::chain::{Head, append};
-    use jit_proto::moment::{BootId, BootTime, WallTime};
-    use jit_proto::record::{Draft, Facts};
+    use jit_proto::audit::chain::{Head, append};
+    use jit_proto::audit::record::{Draft, Facts};
+    use jit_proto::time::{BootId, BootTime, WallTime};
     use proptest::prelude::*;
 
     fn line_of(facts: Facts) -> String {

@@ -6,8 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use jit_proto::bus::names::session_of_scope;
 use jit_proto::identity::UserId;
-use jit_proto::names::session_of_scope;
 use zbus::message::Header;
 use zbus::{Connection, fdo};
 
@@ -15,8 +15,8 @@ use super::Failure;
 use crate::core::caller::{Caller, Place};
 use crate::core::ledger::MainProcess;
 use crate::core::people::{Account, Person};
-use crate::people::Nss;
-use crate::process::{self, LoginUid};
+use crate::host::accounts::Nss;
+use crate::host::process::{self, LoginUid};
 
 /// Where logind keeps what it knows of a session (sd_session_get_uid(3) reads it there).
 const LOGIND_SESSIONS: &str = "/run/systemd/sessions";

@@ -1,8 +1,8 @@
 //! The D-Bus errors, each with a name of its own and a sentence that is safe to show.
 
-use jit_proto::dict::DictError;
+use jit_proto::bus::dict::DictError;
+use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::escape::Escaped;
-use jit_proto::view::{ProblemView, Severity};
 
 use crate::core::event::Refusal;
 use crate::engine::Stopped;

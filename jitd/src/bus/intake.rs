@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jit_proto::bus::names::{AUDIT_INTERFACE, GATE_INTERFACE, MANAGER_INTERFACE, error};
 use jit_proto::identity::UserId;
-use jit_proto::moment::BootTime;
-use jit_proto::names::{AUDIT_INTERFACE, GATE_INTERFACE, MANAGER_INTERFACE, error};
+use jit_proto::time::BootTime;
 use tokio::sync::{Notify, mpsc};
 use zbus::message::{Flags, Type};
 use zbus::wire::Endian;
@@ -14,8 +14,8 @@ use zbus::wire::serialized::{Context, Data};
 use zbus::{Connection, Message, fdo};
 
 use super::stream::Peer;
-use crate::clock::boot_now;
 use crate::core::limits::{Admission, Bounds, Door, Limiter, Over, Rate};
+use crate::host::clock::boot_now;
 use crate::limits::Counter;
 
 /// The bus itself, as a sender.

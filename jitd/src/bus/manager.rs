@@ -3,10 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use jit_proto::dict::{Dict, to_dict, to_dicts};
+use jit_proto::bus::dict::{Dict, to_dict, to_dicts};
+use jit_proto::bus::names::scope_name;
+use jit_proto::bus::view::{RequestView, SessionView, StackView, StatusView};
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
-use jit_proto::names::scope_name;
-use jit_proto::view::{RequestView, SessionView, StackView, StatusView};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
 use zbus::{Connection, OwnedVariant, interface};
@@ -20,8 +20,8 @@ use crate::core::people::Account;
 use crate::core::show::Look;
 use crate::core::time::seconds;
 use crate::engine::{Handle, Inside};
-use crate::people::{Directory, Nss};
-use crate::rules::Rules;
+use crate::host::accounts::{Directory, Nss};
+use crate::policy::reload::Rules;
 use crate::sessions::cgroup::Scope;
 use crate::stacks::{self, Fault};
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use jit_proto::names::{BUS_NAME, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
+use jit_proto::bus::names::{BUS_NAME, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
@@ -37,7 +37,7 @@ use crate::core::event::Changed;
 use crate::engine::Handle;
 use crate::gate::{Behind, Gate};
 use crate::limits::Counter;
-use crate::rules::Rules;
+use crate::policy::reload::Rules;
 use intake::{Beside, End, Intake};
 use operators::Operators;
 use stream::Limited;

@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jit_proto::bus::names::{OBJECT_PATH, OPERATOR_SOCKET};
 use jit_proto::identity::UserId;
-use jit_proto::names::{OBJECT_PATH, OPERATOR_SOCKET};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
@@ -22,8 +22,8 @@ use super::stream::{Limited, Peer};
 use super::{signals, wait_for_end};
 use crate::core::event::Changed;
 use crate::core::limits::Door;
+use crate::host::process;
 use crate::limits::Counter;
-use crate::process;
 
 /// Connections of all operators together, root's aside.
 const MAX_CONNECTIONS: usize = 32;

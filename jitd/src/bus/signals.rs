@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jit_proto::names::{AUDIT_INTERFACE, MANAGER_INTERFACE, OBJECT_PATH};
+use jit_proto::bus::names::{AUDIT_INTERFACE, MANAGER_INTERFACE, OBJECT_PATH};
 use tokio::sync::{broadcast, watch};
 use tracing::debug;
 use zbus::Connection;

@@ -4,24 +4,24 @@
 //! back as it was if that fails. What it knows of a person's last minutes is in memory only and begins anew with the
 //! daemon; what it knows of their habits is in the store ([`Habit`]).
 
-mod habit;
+mod baseline;
 
-mod lately;
+mod recent;
 
 mod rules;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::identity::UserId;
-use jit_proto::moment::{BootTime, spoken};
-use jit_proto::record::{AuditEvent, Draft, Facts};
+use jit_proto::time::{BootTime, spoken};
 
-pub use habit::Habit;
+pub use baseline::Habit;
 pub use rules::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
 
 use super::kinds::{self, Kind};
-use lately::Lately;
+use recent::Lately;
 
 /// What the fold carries from record to record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What the terminals of a session are told as it is ended: that it is over, why, and how to go on.
 
-use jit_proto::moment::spoken;
+use jit_proto::time::spoken;
 
 use super::ledger::{EndedBy, Grant, GrantState, Session};
 use super::policy::Role;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, GroupId, RequestId, RoleName};
-use jit_proto::moment::spoken;
+use jit_proto::time::spoken;
 
 use super::event::GroupAsked;
 use super::ledger::{Grant, Ledger};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, RoleName, SessionId};
-use jit_proto::record::{AuditEvent, Facts};
 
 use super::decide::{Access, Decision, decide};
 use super::event::{Change, Effect, EndReport, Knock, Named, Process, Survey, Verdict};

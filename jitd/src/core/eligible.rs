@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, UserId};
-use jit_proto::record::{AuditEvent, Facts};
 
 use super::decide::{Access, covers};
 use super::elevation::{holder_of, mind_groups};

@@ -5,10 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jit_proto::audit::record::Draft;
+use jit_proto::audit::seal::SealKey;
 use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
-use jit_proto::moment::BootTime;
-use jit_proto::record::Draft;
-use jit_proto::seal::SealKey;
+use jit_proto::time::BootTime;
 use serde::{Deserialize, Serialize};
 
 use super::alerts::Habit;

@@ -1,6 +1,6 @@
 //! What a record says about an object.
 
-use jit_proto::record::Facts;
+use jit_proto::audit::record::Facts;
 
 use super::caller::{Caller, Place};
 use super::event::{EndReport, Knock};
@@ -166,7 +166,7 @@ pub(super) fn reached(due: &Due) -> Facts {
 }
 
 pub(super) fn clock(by: i64) -> Facts {
-    let span = jit_proto::moment::spoken(std::time::Duration::from_micros(by.unsigned_abs()));
+    let span = jit_proto::time::spoken(std::time::Duration::from_micros(by.unsigned_abs()));
     detail(format!("set {span} {}", if by < 0 { "back" } else { "forward" }))
 }
 

@@ -1,7 +1,7 @@
 //! What a survey found goes into the record, with what is known of when, and under whose root.
 
-use jit_proto::moment::WallTime;
-use jit_proto::record::{AuditEvent, Facts};
+use jit_proto::audit::record::{AuditEvent, Facts};
+use jit_proto::time::WallTime;
 
 use super::event::{Changed, Effect, Held, Survey};
 use super::kinds::Kind;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jit_proto::moment::BootTime;
+use jit_proto::time::BootTime;
 
 /// Less processor time than this between two looks is the noise of a prompt that waits.
 const NOISE: Duration = Duration::from_millis(20);

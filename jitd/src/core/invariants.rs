@@ -85,7 +85,9 @@ fn memory_is_what_the_store_says(world: &World) -> Result<(), String> {
 
 fn the_chain_is_whole(world: &World) -> Result<(), String> {
     let known = &world.store.head;
-    jit_proto::chain::verify(&world.store.records, Some(known)).map(drop).map_err(|broken| broken.to_string())
+    jit_proto::audit::chain::verify(&world.store.records, Some(known))
+        .map(drop)
+        .map_err(|broken| broken.to_string())
 }
 
 fn nobody_passes_without_a_record(world: &World) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
-use jit_proto::moment::{BootId, BootTime, WallTime};
+use jit_proto::time::{BootId, BootTime, WallTime};
 use serde::{Deserialize, Serialize};
 
 use super::event::GroupAsked;

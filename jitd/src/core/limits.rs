@@ -8,7 +8,7 @@ mod reports;
 use std::collections::{BTreeMap, VecDeque};
 
 use jit_proto::identity::UserId;
-use jit_proto::moment::BootTime;
+use jit_proto::time::BootTime;
 
 pub use allowance::{Allowance, Rate};
 pub use reports::{Door, Due, Reports};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jit_proto::record::{AuditEvent, Facts};
+use jit_proto::audit::record::{AuditEvent, Facts};
 
 use super::alerts::Rule;
 

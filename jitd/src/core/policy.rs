@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jit_proto::identity::{GroupId, Reason, RoleName, Ticket, UserId};
-use jit_proto::moment::{WallTime, spoken};
+use jit_proto::time::{WallTime, spoken};
 
 use super::alerts::AlertRules;
 use super::notices::Notices;

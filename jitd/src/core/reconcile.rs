@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::identity::SessionId;
-use jit_proto::record::{AuditEvent, Draft, Facts};
 
 use super::event::{Change, Commit, Durability, Effect};
 use super::facts;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jit_proto::audit::record::{AuditEvent, Facts};
+use jit_proto::audit::seal::SealKey;
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
-use jit_proto::record::{AuditEvent, Facts};
-use jit_proto::seal::SealKey;
 
 use super::authority::{self, CommandKind, is_operator, is_same_person};
 use super::caller::Caller;
@@ -509,7 +509,7 @@ mod tests {
     use crate::core::step::step;
     use crate::core::time::Now;
     use jit_proto::identity::{SessionId, UserId};
-    use jit_proto::moment::{BootId, BootTime, WallTime};
+    use jit_proto::time::{BootId, BootTime, WallTime};
 
     /// Whether a seal begins, with which record.
     fn seal_by(ledger: Ledger, uid: u32, inside: bool, again: bool) -> (Ledger, Option<AuditEvent>) {

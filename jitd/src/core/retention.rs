@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jit_proto::chain::Head;
-use jit_proto::moment::{WallTime, in_days};
-use jit_proto::pruned::{Limit, MIN_AGE, is_over};
-use jit_proto::record::Facts;
+use jit_proto::audit::chain::Head;
+use jit_proto::audit::record::Facts;
+use jit_proto::audit::retention::{Limit, MIN_AGE, is_over};
+use jit_proto::time::{WallTime, in_days};
 
 /// No more records go at once: what is written about them, and the file that keeps them, has an end.
 pub const MAX_BATCH: u64 = 50_000;
@@ -18,7 +18,7 @@ const MAX_SLACK: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long the record is kept in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
-    /// What is older goes; `None` keeps it for ever. At least [`jit_proto::pruned::MIN_RETENTION`].
+    /// What is older goes; `None` keeps it for ever. At least [`jit_proto::audit::retention::MIN_RETENTION`].
     pub age: Option<Duration>,
     /// When the store has more bytes in use, the oldest go, as long as they are older than [`MIN_AGE`].
     pub size: Option<u64>,

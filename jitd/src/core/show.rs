@@ -1,8 +1,8 @@
 //! What of the state is shown to whom: a party to a thing sees it, for everybody else it does not exist.
 
-use jit_proto::moment::WallTime;
-use jit_proto::names::scope_name;
-use jit_proto::view::{ApprovalView, GrantView, RequestView, RoleView, SessionView};
+use jit_proto::bus::names::scope_name;
+use jit_proto::bus::view::{ApprovalView, GrantView, RequestView, RoleView, SessionView};
+use jit_proto::time::WallTime;
 
 use super::caller::Caller;
 use super::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};

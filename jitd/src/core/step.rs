@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jit_proto::chain::Head;
+use jit_proto::audit::chain::Head;
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::seal::SealKey;
 use jit_proto::identity::{RequestId, SessionId, UserId};
-use jit_proto::moment::BootTime;
-use jit_proto::record::{AuditEvent, Draft, Facts};
-use jit_proto::seal::SealKey;
+use jit_proto::time::BootTime;
 
 use super::event::{Change, Changed, Commit, Durability, Effect, Input, Reply, SinkChange, SinkName, Stage};
 use super::facts;

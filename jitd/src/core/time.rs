@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jit_proto::moment::{BootId, BootTime, WallTime, micros};
+use jit_proto::time::{BootId, BootTime, WallTime, micros};
 use serde::{Deserialize, Serialize};
 
 /// The time at which an event is looked at, on both clocks.

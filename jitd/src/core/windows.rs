@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, SessionId};
-use jit_proto::moment::{BootTime, spoken};
-use jit_proto::record::{AuditEvent, Facts};
+use jit_proto::time::{BootTime, spoken};
 
 use super::decide::{Access, Decision, decide};
 use super::elevation::{holder_of, mind_groups};

@@ -9,10 +9,10 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd as StdFd;
 
-use jit_proto::gate::{
+use jit_proto::bus::names::{GATE_INTERFACE, OBJECT_PATH};
+use jit_proto::pam_protocol::{
     HANDSHAKE, METHOD_ENTER, METHOD_RECHECK, METHOD_TRACK, TAKEN, TAKEN_ID, message_length,
 };
-use jit_proto::names::{GATE_INTERFACE, OBJECT_PATH};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recv, recvmsg};
 use tokio::io::{AsyncWriteExt, Interest};

@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jit_proto::identity::{GroupId, UserId};
-use jit_proto::moment::BootTime;
+use jit_proto::time::BootTime;
 
-use crate::clock::Clock;
 use crate::core::event::Named;
 use crate::core::people::{Account, Person};
-use crate::people::{Directory, Nss};
+use crate::host::accounts::{Directory, Nss};
+use crate::host::clock::Clock;
 
 /// NSS itself remembers longer (nscd.conf(5), sssd.conf(5)); a change of groups counts after this at the latest.
 const TTL: Duration = Duration::from_secs(2);

@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, OwnedFd as StdFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jit_proto::gate::{OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
-use jit_proto::names::GATE_SOCKET;
+use jit_proto::bus::names::GATE_SOCKET;
+use jit_proto::pam_protocol::{OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,13 +25,13 @@ pub use door::Gate;
 use lookup::Lookup;
 use silent::Silent;
 
-use crate::clock::Clock;
 use crate::core::event::{GroupAsked, Input, Knock, Named, Process, Reply, Stage, Verdict};
 use crate::core::group_option::{self, Asked};
 use crate::core::ledger::MainProcess;
 use crate::engine::Handle;
+use crate::host::clock::Clock;
+use crate::host::process::{self, Detail};
 use crate::limits::Counter;
-use crate::process::{self, Detail};
 
 /// A call takes no longer; the module itself gives up after 2 s. How long it may take to ask is in `silent`.
 const CALL_LIMIT: Duration = Duration::from_secs(30);

@@ -12,8 +12,8 @@ use jit_proto::identity::UserId;
 use tokio::sync::oneshot;
 
 use crate::core::limits::Door;
+use crate::host::process;
 use crate::limits::Counter;
-use crate::process;
 
 /// From the connection to the whole question. The module sends it with its next system call.
 pub(super) const ASK_WITHIN: Duration = Duration::from_millis(500);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jit_proto::moment::BootTime;
+use jit_proto::time::BootTime;
 
 /// Lets so many through within each span.
 #[derive(Debug, Clone)]

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use jit_proto::audit::record::Record;
+use jit_proto::audit::render::sentence;
 use jit_proto::escape::{Escaped, spelled_out_json};
-use jit_proto::record::Record;
-use jit_proto::render::sentence;
 use serde_json::{Map, Value, json};
 
 use crate::core::notices::Kind;
@@ -130,7 +130,7 @@ fn cut(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jit_proto::record::{AuditEvent, Facts};
+    use jit_proto::audit::record::{AuditEvent, Facts};
     use proptest::prelude::*;
 
     fn message(kind: Kind, event: AuditEvent, facts: Facts) -> Message {

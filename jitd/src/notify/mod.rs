@@ -21,18 +21,18 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use jit_proto::audit::record::{AuditEvent, Record};
 use jit_proto::identity::{RoleName, UserId};
-use jit_proto::record::{AuditEvent, Record};
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use crate::bus;
-use crate::clock::Clock;
 use crate::core::event::Input;
 use crate::core::notices::{Notices, audience};
 use crate::core::policy::{Policy, Role};
 use crate::engine::Handle;
-use crate::people::{Directory, Nss};
+use crate::host::accounts::{Directory, Nss};
+use crate::host::clock::Clock;
 use crate::sessions::systemd::Systemd;
 use crate::store::Reader;
 use cursor::Cursor;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use jit_proto::moment::BootTime;
+use jit_proto::time::BootTime;
 
 /// So many wait at most, of each of the two sorts.
 const MAX_WAITING: usize = 64;

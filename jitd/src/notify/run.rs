@@ -7,7 +7,7 @@ use std::io::{self, PipeReader, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use jit_proto::moment::micros;
+use jit_proto::time::micros;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use zbus::{Fd, Variant};
 
@@ -80,7 +80,7 @@ async fn why(systemd: &Systemd, run: &Run<'_>, job: &str) -> Outcome {
         "exit-code" if status == TRY_AGAIN => Outcome::Later("it asked to be run again later".to_owned()),
         "exit-code" => Outcome::Failed(format!("it ended with status {status}")),
         "timeout" => {
-            let limit = jit_proto::moment::spoken(run.limit);
+            let limit = jit_proto::time::spoken(run.limit);
             Outcome::Failed(format!("it was killed, because it took longer than {limit}"))
         }
         "signal" | "core-dump" => Outcome::Failed(format!("it was ended by signal {status}")),

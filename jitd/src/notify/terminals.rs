@@ -8,15 +8,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
+use jit_proto::audit::record::{AuditEvent, Facts, Record};
 use jit_proto::escape::cut;
 use jit_proto::identity::UserId;
-use jit_proto::moment::spoken;
-use jit_proto::record::{AuditEvent, Facts, Record};
+use jit_proto::time::spoken;
 
 use crate::core::notices::{Audience, audience};
 use crate::core::people::People;
-use crate::people::Nss;
-use crate::terminal;
+use crate::host::accounts::Nss;
+use crate::host::terminal;
 
 /// Of one person's terminals, those used last are told.
 const MAX_TERMINALS: usize = 4;

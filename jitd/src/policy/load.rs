@@ -14,10 +14,10 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jit_proto::audit::retention::MIN_RETENTION;
+use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::identity::{RoleName, UserId};
-use jit_proto::moment::{WallTime, in_days, parse_keeping, parse_size, parse_span, spoken};
-use jit_proto::pruned::MIN_RETENTION;
-use jit_proto::view::{ProblemView, Severity};
+use jit_proto::time::{WallTime, in_days, parse_keeping, parse_size, parse_span, spoken};
 use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -31,7 +31,7 @@ use super::form;
 use crate::core::people::People;
 use crate::core::policy::{OnExpiry, Policy, Role, RunAs, RunAsGroups, Settings, SinkSettings, TicketRule};
 use crate::core::retention::Retention;
-use crate::people::Directory;
+use crate::host::accounts::Directory;
 
 /// No policy file is larger.
 const MAX_BYTES: u64 = 1 << 20;

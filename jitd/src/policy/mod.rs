@@ -1,6 +1,7 @@
 //! Reads `/etc/jitd` into a policy, all of it or nothing, and says exactly what is wrong with it.
 
 mod file;
+pub mod reload;
 
 mod form;
 

@@ -3,13 +3,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::identity::{GroupId, RoleName, UserId};
-use jit_proto::moment::WallTime;
-use jit_proto::view::{ProblemView, Severity};
+use jit_proto::time::WallTime;
 
 use super::load;
 use crate::core::policy::Policy;
-use crate::people::Directory;
+use crate::host::accounts::Directory;
 
 struct Few;
 

@@ -14,16 +14,16 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use jit_proto::chain::{Broken, Head};
-use jit_proto::moment::WallTime;
+use jit_proto::audit::chain::{Broken, Head};
+use jit_proto::time::WallTime;
 use tracing::{error, info};
 
 use crate::core::event::{Input, Reply};
 use crate::core::retention::{Course, Retention, Stock, due};
+use crate::drift::be_nice;
 use crate::engine::{Handle, Stopped};
 use crate::store::disk::shorten_if_long;
 use crate::store::{Reader, StoreError};
-use crate::survey::be_nice;
 
 /// Looked at so often, and when the settings were read.
 const OFTEN: Duration = Duration::from_secs(3600);

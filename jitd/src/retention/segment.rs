@@ -9,9 +9,9 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use jit_proto::chain::{Head, Verifier, hash_from_hex};
-use jit_proto::moment::WallTime;
-use jit_proto::sighting::exported;
+use jit_proto::audit::chain::{Head, Verifier, hash_from_hex};
+use jit_proto::audit::copies::exported;
+use jit_proto::time::WallTime;
 use serde::Deserialize;
 
 use super::RetentionError;

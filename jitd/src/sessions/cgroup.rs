@@ -10,14 +10,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jit_proto::bus::names::{SLICE, scope_name, session_of_scope};
 use jit_proto::identity::SessionId;
-use jit_proto::names::{SLICE, scope_name, session_of_scope};
 use rustix::fs::OFlags;
 use tokio::io::Interest;
 
 use super::hierarchy::{self, is_gone};
-use crate::clock::Stopwatch;
-use crate::readiness::watched;
+use crate::host::clock::Stopwatch;
+use crate::host::fd::watched;
 
 /// cgroup.kill empties 5,000 processes in well under a second; after this much something is wrong.
 const KILL_LIMIT: Duration = Duration::from_secs(3);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use jit_proto::identity::{GroupId, UserId};
 
-use crate::people::Nss;
-use crate::process::{self, Ids};
+use crate::host::accounts::Nss;
+use crate::host::process::{self, Ids};
 
 /// From the opening of the session to the first look, and then twice as long each time,
 const FIRST: Duration = Duration::from_millis(2);

@@ -15,7 +15,7 @@ use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, StatxFlags, fstat, fstatfs, open as open_path, openat, statx,
 };
 
-use crate::process;
+use crate::host::process;
 
 /// Where the unified hierarchy is mounted.
 const ROOT: &str = "/sys/fs/cgroup";

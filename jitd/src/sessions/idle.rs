@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::clock::boot_now;
 use crate::core::idle::{Idleness, Look, Verdict};
-use crate::terminal;
+use crate::host::clock::boot_now;
+use crate::host::terminal;
 
 /// One session's activity.
 #[derive(Debug)]

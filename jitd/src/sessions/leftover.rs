@@ -7,13 +7,13 @@
 
 use std::time::Duration;
 
+use jit_proto::bus::names::scope_name;
 use jit_proto::identity::SessionId;
-use jit_proto::names::scope_name;
 use tracing::{debug, warn};
 
 use super::cgroup::Scope;
 use super::systemd::Systemd;
-use crate::clock::pause;
+use crate::host::clock::pause;
 
 /// PID 1 usually collects an empty scope within a few milliseconds; it is asked so much later, and twice as late again,
 const FIRST: Duration = Duration::from_millis(250);

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jit_proto::moment::{micros, spoken};
+use jit_proto::time::{micros, spoken};
 
 /// From PID 1's own SIGTERM to its SIGKILL, when it has to end a scope itself: the grace is over by then.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(1);
@@ -104,7 +104,7 @@ pub(super) fn compare(held: &Held, wanted: &Wanted<'_>) -> Deviations {
     );
     lifted(!held.send_sigkill, "SendSIGKILL is no".to_owned());
     lifted(
-        held.control_group != format!("/{}/{}", jit_proto::names::SLICE, wanted.scope),
+        held.control_group != format!("/{}/{}", jit_proto::bus::names::SLICE, wanted.scope),
         format!("its control group is {:?}", held.control_group),
     );
     let fragment = format!("/run/systemd/transient/{}", wanted.scope);

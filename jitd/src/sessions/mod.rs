@@ -29,15 +29,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jit_proto::identity::{GroupId, SessionId, UserId};
-use jit_proto::moment::BootTime;
+use jit_proto::time::BootTime;
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, warn};
 
-use crate::clock::pause_as_said;
 use crate::core::event::{Input, Reply};
 use crate::core::ledger::{MainProcess, Session};
 use crate::core::reaping::Manner;
 use crate::engine::Handle;
+use crate::host::clock::pause_as_said;
 use systemd::Systemd;
 
 /// Sessions named where files that reach all of them have changed.

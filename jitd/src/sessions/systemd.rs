@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jit_proto::bus::names::{SLICE, scope_name, session_of_scope};
 use jit_proto::identity::SessionId;
-use jit_proto::moment::micros;
-use jit_proto::names::{SLICE, scope_name, session_of_scope};
+use jit_proto::time::micros;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, Variant};

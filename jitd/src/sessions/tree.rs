@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::cgroup::{self, Scope};
 use crate::core::ledger::{MainProcess, Session};
-use crate::process;
+use crate::host::process;
 
 /// More passes than this mean that something forks faster than it can be moved; the reaper deals with that.
 const MAX_PASSES: usize = 32;

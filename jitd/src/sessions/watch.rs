@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use jit_proto::bus::names::scope_name;
 use jit_proto::identity::SessionId;
-use jit_proto::moment::{BootTime, micros, spoken};
-use jit_proto::names::scope_name;
+use jit_proto::time::{BootTime, micros, spoken};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
@@ -20,16 +20,16 @@ use super::leftover;
 use super::limit::{self, Deviations, Wanted};
 use super::systemd::{ScopeError, Systemd};
 use super::tree::Tree;
-use crate::clock::{boot_now, monotonic_now, pause};
 use crate::core::event::{EndReport, Input, Reply, Verdict};
 use crate::core::idle::Verdict as Idle;
 use crate::core::ledger::Session;
 use crate::core::reaping::{Manner, Reaping};
 use crate::engine::Handle;
-use crate::process;
-use crate::readiness::watched;
+use crate::host::clock::{boot_now, monotonic_now, pause};
+use crate::host::fd::watched;
+use crate::host::process;
+use crate::host::terminal;
 use crate::reaper::{self, Doomed};
-use crate::terminal;
 
 /// Most calls of sudo are over before this; only what lives longer is worth a scope, and until then the tag holds it.
 const CONTAIN_DELAY: Duration = Duration::from_millis(50);

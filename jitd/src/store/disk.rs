@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use jit_proto::seal::Sealer;
+use jit_proto::audit::seal::Sealer;
 use rusqlite::Connection;
 use tokio::task::JoinHandle;
 use tracing::warn;

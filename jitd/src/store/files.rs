@@ -87,7 +87,7 @@ impl Files {
 
 #[cfg(test)]
 mod tests {
-    use jit_proto::moment::WallTime;
+    use jit_proto::time::WallTime;
 
     use crate::core::event::Commit;
     use crate::store::{Kept, Sent, Store, StoreError};

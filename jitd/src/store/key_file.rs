@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jit_proto::seal::{SealKey, Sealer};
+use jit_proto::audit::seal::{SealKey, Sealer};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 

@@ -10,9 +10,9 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use jit_proto::chain::Head;
-use jit_proto::known_head::Remembered;
-use jit_proto::moment::WallTime;
+use jit_proto::audit::chain::Head;
+use jit_proto::audit::known_head::Remembered;
+use jit_proto::time::WallTime;
 
 use super::{Reader, Store, StoreError};
 

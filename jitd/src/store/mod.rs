@@ -20,10 +20,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jit_proto::chain::{Head, Sealed, append, hash_from_hex};
+use jit_proto::audit::chain::{Head, Sealed, append, hash_from_hex};
+use jit_proto::audit::seal::Sealer;
 use jit_proto::identity::UserId;
-use jit_proto::moment::WallTime;
-use jit_proto::seal::Sealer;
+use jit_proto::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

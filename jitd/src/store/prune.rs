@@ -3,8 +3,8 @@
 //! What was said and what is gone are told apart: a transaction writes the record and takes the first few, and others
 //! take the rest. Wherever that ends, the record says what is missing, and taking the rest can go on.
 
-use jit_proto::chain::Head;
-use jit_proto::moment::WallTime;
+use jit_proto::audit::chain::Head;
+use jit_proto::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::Value;
 

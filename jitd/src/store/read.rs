@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use std::borrow::Cow;
 
-use jit_proto::chain::{Broken, Head, Sealed, Stored, Verifier, Whole};
-use jit_proto::search::Filter;
+use jit_proto::audit::chain::{Broken, Head, Sealed, Stored, Verifier, Whole};
+use jit_proto::audit::filter::Filter;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::StoreError;

@@ -4,7 +4,7 @@
 //! a window. So each has a digest, and a row that does not agree with it is not used. The digest finds damage; whoever
 //! writes to the store as root can make it anew.
 
-use jit_proto::record::{AuditEvent, Draft};
+use jit_proto::audit::record::{AuditEvent, Draft};
 use rusqlite::{Connection, Transaction, params};
 use sha2::{Digest, Sha256};
 
@@ -93,9 +93,9 @@ pub(super) fn breaks(connection: &Connection) -> rusqlite::Result<Vec<(u64, Stri
 
 #[cfg(test)]
 mod tests {
-    use jit_proto::chain::{Head, append};
-    use jit_proto::moment::{BootId, BootTime, WallTime};
-    use jit_proto::record::Facts;
+    use jit_proto::audit::chain::{Head, append};
+    use jit_proto::audit::record::Facts;
+    use jit_proto::time::{BootId, BootTime, WallTime};
 
     use super::*;
     use crate::core::event::{Commit, Durability};

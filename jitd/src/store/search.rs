@@ -8,9 +8,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jit_proto::chain::Sealed;
-use jit_proto::moment::WallTime;
-use jit_proto::search::Filter;
+use jit_proto::audit::chain::Sealed;
+use jit_proto::audit::filter::Filter;
+use jit_proto::time::WallTime;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params, params_from_iter};
 use serde::Deserialize;
@@ -270,8 +270,8 @@ mod tests {
     use super::super::{Kept, Sent, Store};
     use super::*;
     use crate::core::event::Commit;
-    use jit_proto::moment::{BootId, BootTime};
-    use jit_proto::record::{AuditEvent, Draft, Facts};
+    use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+    use jit_proto::time::{BootId, BootTime};
     use proptest::prelude::*;
 
     const DAY: u64 = 86_400_000_000;

@@ -1,7 +1,7 @@
-use jit_proto::chain::{Broken, Verifier, Whole};
-use jit_proto::moment::{BootId, BootTime};
-use jit_proto::record::{AuditEvent, Draft, Facts};
-use jit_proto::seal::{Cover, FirstKey, SealKey};
+use jit_proto::audit::chain::{Broken, Verifier, Whole};
+use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::seal::{Cover, FirstKey, SealKey};
+use jit_proto::time::{BootId, BootTime};
 
 use super::*;
 
@@ -314,7 +314,7 @@ fn a_key_with_a_right_check_that_does_not_continue_the_seal_is_told() {
 
 #[test]
 fn a_store_that_ends_before_a_known_head_is_told() {
-    use jit_proto::known_head::Remembered;
+    use jit_proto::audit::known_head::Remembered;
     let (folder, store) = store_with(5);
     let known = Remembered { head: store.head().clone(), at: WallTime(1) };
     assert_eq!(rolled_back(&store, &known).unwrap(), None);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::os::fd::AsFd;
 
 use anyhow::{Context, Result};
-use jit_proto::names::{BUS_NAME, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
+use jit_proto::bus::names::{BUS_NAME, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
 use serde::Serialize;
 use zbus::connection::Builder;
 use zbus::zvariant::DynamicType;

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use jit_proto::names::{
+use jit_proto::bus::names::{
     AUDIT_INTERFACE, BUS_NAME, GATE_SOCKET, MANAGER_INTERFACE, OBJECT_PATH, SYSTEM_BUS_ADDRESS,
 };
 use jit_tests::clock::{Deadline, rest};

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use jit_proto::names::{BUS_NAME, GATE_INTERFACE, GATE_SOCKET, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
+use jit_proto::bus::names::{BUS_NAME, GATE_INTERFACE, GATE_SOCKET, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
 use jit_tests::clock::rest;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use zbus::connection::Builder;

@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use jit_proto::gate::{METHOD_ENTER, OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
-use jit_proto::names::{GATE_INTERFACE, GATE_SOCKET, OBJECT_PATH};
+use jit_proto::bus::names::{GATE_INTERFACE, GATE_SOCKET, OBJECT_PATH};
+use jit_proto::pam_protocol::{METHOD_ENTER, OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
 use jit_tests::clock::{Deadline, now};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, getpid, getuid, pidfd_open};

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use jit_proto::chain::{Head, append};
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::{Draft, Facts};
-use jit_proto::render::{Origin, ecs};
+use jit_proto::audit::chain::{Head, append};
+use jit_proto::audit::record::{Draft, Facts};
+use jit_proto::audit::render::{Origin, ecs};
+use jit_proto::time::{BootId, BootTime, WallTime};
 use proptest::prelude::*;
 use regex_lite::Regex;
 use serde_json::Value;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
-use jit_proto::moment::WallTime;
+use jit_proto::time::WallTime;
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {

@@ -1,7 +1,7 @@
 use super::*;
 use std::time::Duration;
 
-use jit_proto::moment::{BootId, WallTime};
+use jit_proto::time::{BootId, WallTime};
 use proptest::prelude::*;
 
 const MINUTE: u64 = 60 * 1_000_000;

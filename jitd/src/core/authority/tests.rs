@@ -1,9 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jit_proto::audit::record::AuditEvent;
 use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, SessionId, UserId};
-use jit_proto::moment::{BootId, BootTime, WallTime};
-use jit_proto::record::AuditEvent;
+use jit_proto::time::{BootId, BootTime, WallTime};
 
 use super::*;
 use crate::core::event::{Command, Done, Effect, GroupAsked, Input, Reply, Which};
@@ -97,7 +97,7 @@ fn policy(approvals: u32, settings: Settings) -> Policy {
 struct World {
     ledger: Ledger,
     policy: Policy,
-    records: Vec<jit_proto::record::Draft>,
+    records: Vec<jit_proto::audit::record::Draft>,
 }
 
 impl World {
@@ -161,7 +161,7 @@ impl World {
         (self, grant)
     }
 
-    fn last(&self, event: AuditEvent) -> &jit_proto::record::Facts {
+    fn last(&self, event: AuditEvent) -> &jit_proto::audit::record::Facts {
         &self.records.iter().rev().find(|record| record.event == event).unwrap().facts
     }
 }
@@ -401,7 +401,7 @@ fn what_the_table_refuses_does_not_fill_the_record_either() {
     refuse(REQ, 7);
     (0..1000).for_each(|_| refuse(UserId::ROOT.0, 0));
     let of = |event, uid| {
-        let is = |it: &&jit_proto::record::Draft| it.event == event && it.facts.actor_uid == Some(uid);
+        let is = |it: &&jit_proto::audit::record::Draft| it.event == event && it.facts.actor_uid == Some(uid);
         world.records.iter().filter(is).count()
     };
     assert_eq!(of(AuditEvent::CommandRefused, REQ), 300);

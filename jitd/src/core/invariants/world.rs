@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jit_proto::chain::{Head, Sealed, append};
+use jit_proto::audit::chain::{Head, Sealed, append};
+use jit_proto::audit::record::AuditEvent;
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, UserId};
-use jit_proto::moment::{BootId, BootTime, WallTime, micros};
-use jit_proto::record::AuditEvent;
+use jit_proto::time::{BootId, BootTime, WallTime, micros};
 use proptest::prelude::*;
 
 use crate::core::caller::{Caller, Place};

@@ -1,6 +1,6 @@
 //! How often somebody may do a thing: a store of so many, which fills again with time.
 
-use jit_proto::moment::{BootTime, micros};
+use jit_proto::time::{BootTime, micros};
 
 /// How often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jit_proto::identity::UserId;
-use jit_proto::moment::BootTime;
+use jit_proto::time::BootTime;
 
 /// One record for one user and door in this time.
 const REPEAT_AFTER: Duration = Duration::from_secs(15 * 60);

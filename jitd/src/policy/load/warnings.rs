@@ -5,8 +5,8 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
+use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::identity::RoleName;
-use jit_proto::view::{ProblemView, Severity};
 use toml::Spanned;
 
 use super::{Loader, Source};

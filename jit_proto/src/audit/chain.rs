@@ -1,0 +1,423 @@
+//! The hash chain over the audit records: append, verify.
+//!
+//! `hash = SHA-256("jitd-audit-record-v1" NUL line)`, in lower-case hex, where `line` is the record's JSON as stored,
+//! without a newline. The line itself holds its number and the previous record's hash, so a changed byte, a missing,
+//! a repeated or a swapped record all break it. To check one record by hand:
+//! `{ printf 'jitd-audit-record-v1\0'; printf %s "$line"; } | sha256sum`.
+//!
+//! The seal over the hash is in [`crate::audit::seal`]; the walk here takes both along.
+
+use std::collections::BTreeMap;
+
+use serde::de::IgnoredAny;
+use sha2::{Digest, Sha256};
+
+use crate::audit::record::{Draft, Record};
+use crate::audit::retention::{Removal, RemovalWalk};
+use crate::audit::seal::{FirstKey, SealWalk, Span, event_of};
+use crate::escape::spelled_out_json;
+
+/// Keeps these hashes apart from any other SHA-256 over the same bytes.
+const DOMAIN: &[u8] = b"jitd-audit-record-v1\0";
+
+/// What the first record names as its predecessor.
+pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// The end of a chain: what the next record builds on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Number of the last record; 0 for an empty chain.
+    pub seq: u64,
+    /// Its hash, in hex.
+    pub hash: String,
+}
+
+impl Default for Head {
+    fn default() -> Self {
+        Self { seq: 0, hash: GENESIS.to_owned() }
+    }
+}
+
+/// A record with its place in the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Its number.
+    pub seq: u64,
+    /// Its hash, in hex.
+    pub hash: String,
+    /// Its seal, in hex, where it has one.
+    pub seal: Option<String>,
+    /// Its line.
+    pub line: String,
+}
+
+impl Sealed {
+    /// The same, borrowed.
+    #[must_use]
+    pub fn as_stored(&self) -> Stored<'_> {
+        Stored { seq: self.seq, hash: &self.hash, seal: self.seal.as_deref(), line: &self.line }
+    }
+}
+
+/// A record as it was found somewhere, not to be believed yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored<'a> {
+    /// The number it was found under.
+    pub seq: u64,
+    /// The hash it was found with.
+    pub hash: &'a str,
+    /// The seal it was found with.
+    pub seal: Option<&'a str>,
+    /// Its line.
+    pub line: &'a str,
+}
+
+/// The first thing that is wrong with a chain.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("record {seq}: {problem}")]
+pub struct Broken {
+    /// Number of the first bad record.
+    pub seq: u64,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// Numbers a draft, links it to the head, hashes it, and moves the head on. It is not sealed yet.
+///
+/// # Errors
+/// When the draft cannot be written as JSON, which no draft of this crate can.
+pub fn append(head: &mut Head, draft: Draft) -> Result<Sealed, serde_json::Error> {
+    let seq = head.seq + 1;
+    let record = Record {
+        v: 1,
+        seq,
+        prev: head.hash.clone(),
+        time: draft.wall.to_rfc3339(),
+        boot_us: draft.boot.0,
+        boot_id: draft.boot_id.0,
+        event: draft.event,
+        facts: draft.facts,
+    };
+    let line = line_of(&record)?;
+    let hash = hex::encode(hash_of(&line));
+    *head = Head { seq, hash: hash.clone() };
+    Ok(Sealed { seq, hash, seal: None, line })
+}
+
+/// The line that a record is, as it is hashed.
+pub(crate) fn line_of(record: &Record) -> Result<String, serde_json::Error> {
+    // Whoever looks at the line in a file, with whatever program, is not fooled by it either.
+    Ok(spelled_out_json(&serde_json::to_string(record)?).into_owned())
+}
+
+/// A hash from its text; `None` if that is not 64 hexadecimal digits in lower case.
+#[must_use]
+pub fn hash_from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    let lower = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    (lower && hex::decode_to_slice(text, &mut hash).is_ok()).then_some(hash)
+}
+
+/// Walks a chain from its first record, or from a later one if the chain itself says that those before it were removed.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    head: Head,
+    /// Number of the first record, as soon as there was one.
+    first: Option<u64>,
+    anywhere: bool,
+    known: BTreeMap<u64, [u8; 32]>,
+    seals: SealWalk,
+    removals: RemovalWalk,
+}
+
+impl Verifier {
+    /// Lets the walk begin with whatever record comes first, as in an export of a part.
+    #[must_use]
+    pub fn from_anywhere(mut self) -> Self {
+        self.anywhere = true;
+        self
+    }
+
+    /// Checks seals with the keys that began them.
+    #[must_use]
+    pub fn with_keys(mut self, keys: Vec<FirstKey>) -> Self {
+        self.seals = SealWalk::with(keys);
+        self
+    }
+
+    /// What comes behind the end of this walk is walked elsewhere, as the store behind its archive.
+    #[must_use]
+    pub fn going_on(mut self) -> Self {
+        self.seals.go_on();
+        self
+    }
+
+    /// Compares with records that were seen elsewhere: number and hash.
+    #[must_use]
+    pub fn knowing(mut self, known: BTreeMap<u64, [u8; 32]>) -> Self {
+        self.known = known;
+        self
+    }
+
+    /// Takes the next record, as stored.
+    ///
+    /// # Errors
+    /// The first thing wrong with it. The verifier stays where it was.
+    pub fn feed(&mut self, stored: Stored<'_>) -> Result<(), Broken> {
+        let Stored { seq, hash, seal, line } = stored;
+        let broken = |seq, problem: &str| Err(Broken { seq, problem: problem.to_owned() });
+        // Whether something explains a beginning with another record than the first shows when the walk is over.
+        let begins = self.first.is_none() && seq > 1;
+        let expected = if begins { seq } else { self.head.seq + 1 };
+        if seq > expected {
+            return broken(expected, &format!("missing; the next one there is record {seq}"));
+        }
+        if seq < expected {
+            let last = self.head.seq;
+            return broken(
+                seq,
+                &match seq == last {
+                    true => "repeated: it is there twice".to_owned(),
+                    false => format!("out of order: found after record {last}"),
+                },
+            );
+        }
+        let digest = hash_of(line);
+        let mut digits = [0; 64];
+        if hex::encode_to_slice(digest, &mut digits).is_err() || hash.as_bytes() != digits {
+            return broken(seq, "its content does not match its hash");
+        }
+        // What the line has to begin with; only where it does not is it read as JSON, to say why.
+        let fits = line.strip_prefix("{\"v\":1,\"seq\":").and_then(|rest| {
+            let rest = rest.strip_prefix(itoa(&mut [0; 20], seq))?.strip_prefix(",\"prev\":\"")?;
+            let (prev, rest) = rest.split_at_checked(64)?;
+            (rest.starts_with("\",") && (begins || prev == self.head.hash)).then_some(())
+        });
+        if fits.is_none() {
+            return broken(seq, &self.misfit(seq, begins, line));
+        }
+        if let Err(error) = serde_json::from_str::<IgnoredAny>(line) {
+            return broken(seq, &format!("it is no audit record: {error}"));
+        }
+        if self.known.get(&seq).is_some_and(|known| *known != digest) {
+            return broken(seq, "another record was seen elsewhere: this one was written later in its place");
+        }
+        if begins {
+            let prev = prev_of(line);
+            if let Some(known) = self.known.get(&(seq - 1))
+                && prev != Some(*known)
+            {
+                return broken(seq, "it does not follow the record before it, which was seen elsewhere");
+            }
+            self.removals.begin_behind(prev);
+        }
+        self.seals.step(seq, &digest, seal, Some(line)).map_err(|problem| Broken { seq, problem })?;
+        let event = event_of(line).unwrap_or_default();
+        self.removals.step(event, line).map_err(|problem| Broken { seq, problem })?;
+        self.head.seq = seq;
+        self.head.hash.clear();
+        self.head.hash.push_str(hash);
+        self.first.get_or_insert(seq);
+        Ok(())
+    }
+
+    /// Says what is wrong with a line that does not begin as it should.
+    fn misfit(&self, seq: u64, begins: bool, line: &str) -> String {
+        let record: Record = match serde_json::from_str(line) {
+            Ok(record) => record,
+            Err(error) => return format!("it is no audit record: {error}"),
+        };
+        if record.v != 1 {
+            return format!("format version {} is not known here", record.v);
+        }
+        if record.seq != seq {
+            return format!("another record, {}, stands in its place", record.seq);
+        }
+        if !begins && record.prev != self.head.hash {
+            return "it does not follow the record before it".to_owned();
+        }
+        "its keys are not in the order of the format".to_owned()
+    }
+
+    /// Ends the walk and compares with a head known from elsewhere.
+    ///
+    /// # Errors
+    /// When the chain is shorter than that head, or ends differently; when a seal that should be there is not; when
+    /// nothing in the chain says why its beginning is not there.
+    pub fn finish(mut self, known: Option<&Head>) -> Result<Whole, Broken> {
+        let last = self.head.seq;
+        let seen = self.known.last_key_value().map_or(0, |(seq, _)| *seq);
+        let reached = known.map_or(0, |known| known.seq).max(seen);
+        if last < reached {
+            let problem = format!("missing: the chain ends at {last}, but reached {reached}");
+            return Err(Broken { seq: last + 1, problem });
+        }
+        if known.is_some_and(|known| known.seq == last && known.hash != self.head.hash) {
+            let problem = "the chain ends in another record than the one that was written".to_owned();
+            return Err(Broken { seq: last, problem });
+        }
+        let first = self.first.unwrap_or(0);
+        let broken = |(seq, problem)| Broken { seq, problem };
+        let (pruned, doubts) = self.removals.finish(first, self.anywhere).map_err(broken)?;
+        let seals = self.seals.finish(last).map_err(broken)?;
+        Ok(Whole { first, head: self.head, seals, pruned, doubts })
+    }
+
+    /// How far the chain is whole.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The first record of the walk; 0 before there was one.
+    #[must_use]
+    pub fn first(&self) -> u64 {
+        self.first.unwrap_or(0)
+    }
+}
+
+/// A chain without a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    /// Its first record; 0 for an empty chain.
+    pub first: u64,
+    /// Its end.
+    pub head: Head,
+    /// How its records are sealed.
+    pub seals: Vec<Span>,
+    /// What says that those before the first record were removed, where it is not the chain's very first.
+    pub pruned: Option<Removal>,
+    /// What there is to doubt about removals: sentences for people.
+    pub doubts: Vec<String>,
+}
+
+/// Walks all of them; a shorthand for tests and small exports.
+///
+/// # Errors
+/// See [`Verifier`].
+pub fn verify<'a>(
+    records: impl IntoIterator<Item = &'a Sealed>,
+    known: Option<&Head>,
+) -> Result<Head, Broken> {
+    let mut verifier = Verifier::default();
+    for record in records {
+        verifier.feed(record.as_stored())?;
+    }
+    verifier.finish(known).map(|whole| whole.head)
+}
+
+/// What a line that begins as it should names as the hash of the record before it.
+fn prev_of(line: &str) -> Option<[u8; 32]> {
+    let (_, rest) = line.split_once(",\"prev\":\"")?;
+    hash_from_hex(rest.get(..64)?)
+}
+
+pub(crate) fn hash_of(line: &str) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(DOMAIN);
+    hasher.update(line.as_bytes());
+    hasher.finalize().into()
+}
+
+/// A number as text, without an allocation.
+fn itoa(digits: &mut [u8; 20], mut number: u64) -> &str {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        if let Some(digit) = digits.get_mut(at) {
+            *digit = b'0' + (number % 10) as u8;
+        }
+        number /= 10;
+        if number == 0 || at == 0 {
+            return digits.get(at..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::record::{AuditEvent, Facts};
+    use crate::time::{BootId, BootTime, WallTime};
+    use proptest::prelude::*;
+
+    fn chain_of(count: u64) -> (Vec<Sealed>, Head) {
+        let mut head = Head::default();
+        let records = (0..count)
+            .map(|n| {
+                let facts = Facts {
+                    user: Some(format!("user{n}")),
+                    argv: Some(vec!["sudo".into(), "a\nb\u{1b}\"".into()]),
+                    ..Facts::default()
+                };
+                let draft = Draft {
+                    event: AuditEvent::AccessAllowed,
+                    wall: WallTime(n),
+                    boot: BootTime(n),
+                    boot_id: BootId("b".into()),
+                    facts,
+                };
+                append(&mut head, draft).unwrap()
+            })
+            .collect();
+        (records, head)
+    }
+
+    #[test]
+    fn a_whole_chain_verifies() {
+        let (records, head) = chain_of(20);
+        assert_eq!(verify(&records, Some(&head)), Ok(head));
+        assert_eq!(verify(&[], None), Ok(Head::default()));
+    }
+
+    #[test]
+    fn the_hash_can_be_checked_with_sha256sum() {
+        // printf 'jitd-audit-record-v1\0hello' | sha256sum
+        assert_eq!(
+            hex::encode(hash_of("hello")),
+            hex::encode(Sha256::digest(b"jitd-audit-record-v1\0hello"))
+        );
+    }
+
+    #[test]
+    fn a_cut_tail_shows_against_a_known_head() {
+        let (mut records, head) = chain_of(5);
+        records.pop();
+        assert_eq!(verify(&records, Some(&head)).unwrap_err().seq, 5);
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_byte_is_found_at_its_record(count in 1u64..12, at in any::<prop::sample::Index>(),
+                byte in any::<prop::sample::Index>(), bit in 0u8..7) {
+            let (mut records, head) = chain_of(count);
+            let index = at.index(records.len());
+            let mut bytes = records[index].line.clone().into_bytes();
+            let place = byte.index(bytes.len());
+            bytes[place] ^= 1 << bit;
+            if let Ok(line) = String::from_utf8(bytes) {
+                records[index].line = line;
+                prop_assert_eq!(verify(&records, Some(&head)).unwrap_err().seq, index as u64 + 1);
+            }
+        }
+
+        #[test]
+        fn a_removed_record_is_named(count in 1u64..12, at in any::<prop::sample::Index>()) {
+            let (mut records, head) = chain_of(count);
+            let index = at.index(records.len());
+            records.remove(index);
+            prop_assert_eq!(verify(&records, Some(&head)).unwrap_err().seq, index as u64 + 1);
+        }
+
+        #[test]
+        fn two_swapped_records_are_found(count in 2u64..12, at in any::<prop::sample::Index>()) {
+            let (mut records, head) = chain_of(count);
+            let index = at.index(records.len() - 1);
+            let (left, right) = (records[index].clone(), records[index + 1].clone());
+            // Swapped as rows: the numbers stay, the contents change places.
+            records[index] = Sealed { seq: left.seq, ..right.clone() };
+            records[index + 1] = Sealed { seq: right.seq, ..left };
+            prop_assert_eq!(verify(&records, Some(&head)).unwrap_err().seq, index as u64 + 1);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The audit log: its records, their chain and seals, and their copies in other systems.
+
+pub mod chain;
+pub mod copies;
+pub mod filter;
+pub mod known_head;
+pub mod message;
+pub mod message_id;
+pub mod record;
+pub mod render;
+pub mod retention;
+pub mod seal;

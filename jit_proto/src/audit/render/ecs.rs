@@ -1,0 +1,227 @@
+//! Elastic Common Schema, field names of 9.x: one JSON object a record.
+//!
+//! What the schema has no field for is under `jit`, which it leaves to us.
+
+use serde_json::{Value, json};
+
+use super::{Origin, Outcome, PRODUCT, Somebody, VERSION, doer, known, other, sentence};
+use crate::audit::record::{AuditEvent, Record};
+use crate::escape::spelled_out_json;
+
+/// Version of the schema whose allowed values the table keeps to.
+const ECS_VERSION: &str = "9.0.0";
+
+/// What an event is there.
+struct Entry {
+    kind: &'static str,
+    category: &'static [&'static str],
+    types: &'static [&'static str],
+    outcome: Outcome,
+}
+
+/// The categories with the types that the schema expects in each.
+fn entry(event: AuditEvent) -> Entry {
+    use Outcome::{Failure, Success};
+    let of = |kind, category, types, outcome| Entry { kind, category, types, outcome };
+    match event {
+        AuditEvent::DaemonStarted => of("event", &["process"], &["start"], Success),
+        AuditEvent::DaemonStopped => of("event", &["process"], &["end"], Success),
+        AuditEvent::PolicyLoaded => of("event", &["configuration"], &["change"], Success),
+        AuditEvent::PolicyRefused => of("event", &["configuration"], &["change"], Failure),
+        AuditEvent::ClockStepped | AuditEvent::AuditSealed | AuditEvent::AuditResealed => {
+            of("event", &["configuration"], &["change"], Success)
+        }
+        AuditEvent::AuditUnsealed | AuditEvent::AuditBroken | AuditEvent::AuditRolledBack => {
+            of("alert", &["configuration"], &["change"], Failure)
+        }
+        AuditEvent::AuditRecovered => of("alert", &["configuration"], &["change"], Success),
+        AuditEvent::StackBroken => of("alert", &["configuration"], &["change"], Failure),
+        AuditEvent::StackRestored => of("event", &["configuration"], &["change"], Success),
+        AuditEvent::LimitReached => of("alert", &["iam"], &["info"], Failure),
+        AuditEvent::SinkDown => of("event", &["configuration"], &["info"], Failure),
+        AuditEvent::SinkBack => of("event", &["configuration"], &["info"], Success),
+        AuditEvent::AuditPruned => of("event", &["configuration"], &["deletion"], Success),
+        AuditEvent::AlertRaised => of("alert", &["iam"], &["info"], Success),
+        AuditEvent::NotifyFailed => of("event", &["process"], &["info"], Failure),
+        AuditEvent::RequestMade => of("event", &["iam"], &["user", "info"], Success),
+        AuditEvent::RequestApproved => of("event", &["iam"], &["admin", "info"], Success),
+        AuditEvent::RequestDenied => of("event", &["iam"], &["admin", "info"], Success),
+        AuditEvent::RequestCancelled | AuditEvent::RequestExpired => {
+            of("event", &["iam"], &["user", "info"], Success)
+        }
+        AuditEvent::GrantStarted => of("event", &["iam"], &["user", "change"], Success),
+        AuditEvent::GrantExtended | AuditEvent::GrantShortened => {
+            of("event", &["iam"], &["user", "change"], Success)
+        }
+        AuditEvent::GrantWarned => of("event", &["iam"], &["user", "info"], Success),
+        AuditEvent::GrantExpired | AuditEvent::GrantReleased | AuditEvent::GrantUnused => {
+            of("event", &["iam"], &["user", "change"], Success)
+        }
+        AuditEvent::GrantRevoked | AuditEvent::GrantWithdrawn => {
+            of("event", &["iam"], &["admin", "change"], Success)
+        }
+        AuditEvent::HostChanged => of("event", &["configuration"], &["change"], Success),
+        AuditEvent::GrantLeftBehind => of("alert", &["configuration", "iam"], &["change"], Success),
+        AuditEvent::CommandRefused => of("event", &["iam"], &["admin", "info"], Failure),
+        AuditEvent::AccessAllowed => of("event", &["authentication"], &["start"], Success),
+        AuditEvent::AccessDenied => of("event", &["authentication"], &["start"], Failure),
+        AuditEvent::AccessRoot => of("event", &["authentication"], &["start"], Success),
+        AuditEvent::SessionOpened => of("event", &["session"], &["start"], Success),
+        AuditEvent::SessionMoved | AuditEvent::SessionWarned => of("event", &["session"], &["info"], Success),
+        AuditEvent::SessionEnded => of("event", &["session"], &["end"], Success),
+        AuditEvent::SessionGroup => of("alert", &["session"], &["info"], Failure),
+        AuditEvent::ScopeTampered => of("alert", &["configuration"], &["change"], Failure),
+        AuditEvent::SessionStuck => of("alert", &["session"], &["info"], Failure),
+    }
+}
+
+/// A record as one line of JSON, without a newline.
+#[must_use]
+pub fn line(record: &Record, origin: &Origin<'_>) -> String {
+    let Entry { kind, category, types, outcome } = entry(record.event);
+    let facts = &record.facts;
+    let user = |somebody: Somebody<'_>| {
+        let mut user = json!({ "name": somebody.name });
+        if let Some(uid) = somebody.uid {
+            user["id"] = Value::from(uid.to_string());
+        }
+        user
+    };
+    let mut own = known(facts);
+    own.insert("prev".into(), Value::from(record.prev.as_str()));
+    own.insert("boot_id".into(), Value::from(record.boot_id.as_str()));
+    own.insert("boot_us".into(), Value::from(record.boot_us));
+    let mut document = json!({
+        "@timestamp": record.time,
+        "ecs": { "version": ECS_VERSION },
+        "message": sentence(record),
+        "event": {
+            "kind": kind,
+            "category": category,
+            "type": types,
+            "action": record.event.name(),
+            "outcome": if outcome == Outcome::Failure { "failure" } else { "success" },
+            "severity": record.event.severity() as u8,
+            "module": PRODUCT,
+            "dataset": "jitd.audit",
+            "provider": PRODUCT,
+            "sequence": record.seq,
+            "id": format!("{}-{}", origin.host, record.seq),
+            "hash": origin.hash,
+        },
+        "service": { "name": PRODUCT, "type": PRODUCT, "version": VERSION },
+        "host": { "name": origin.host, "hostname": origin.host },
+        "related": { "hosts": [origin.host] },
+        "jit": own,
+    });
+    if let Some(doer) = doer(facts) {
+        document["user"] = user(doer);
+        if let Some(other) = other(facts) {
+            document["user"]["target"] = user(other);
+        }
+        if let Some(run_as) = &facts.run_as {
+            document["user"]["effective"] = json!({ "name": run_as });
+        }
+        document["related"]["user"] = Value::from(everybody(record));
+    }
+    if let Some(role) = &facts.role {
+        document["rule"] = json!({ "name": role, "ruleset": "jitd roles" });
+    }
+    if let Some(reason) = facts.reason.as_ref().or(facts.detail.as_ref()) {
+        document["event"]["reason"] = Value::from(reason.as_str());
+    }
+    if let Some(ticket) = &facts.ticket {
+        document["event"]["reference"] = Value::from(ticket.as_str());
+    }
+    if let Some(until) = &facts.until {
+        document["event"]["end"] = Value::from(until.as_str());
+    }
+    if facts.argv.is_some() || facts.pid.is_some() || facts.exe.is_some() {
+        let mut process = json!({});
+        if let Some(pid) = facts.pid {
+            process["pid"] = Value::from(pid);
+        }
+        if let Some(exe) = &facts.exe {
+            process["executable"] = Value::from(exe.as_str());
+        }
+        if let Some(argv) = &facts.argv {
+            process["args"] = json!(argv);
+            process["args_count"] = Value::from(argv.len());
+            process["command_line"] = Value::from(argv.join(" "));
+        }
+        document["process"] = process;
+    }
+    spelled_out_json(&document.to_string()).into_owned()
+}
+
+/// Everybody who is named, each once.
+fn everybody(record: &Record) -> Vec<String> {
+    let facts = &record.facts;
+    let mut names: Vec<String> =
+        [&facts.user, &facts.actor, &facts.run_as].into_iter().flatten().cloned().collect();
+    names.extend(facts.approvers.iter().flatten().cloned());
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ORIGIN, a_record, a_text, an_event, facts_of};
+    use super::*;
+    use crate::audit::record::Facts;
+    use proptest::prelude::*;
+
+    /// What the schema allows (event.category and the event.type expected in each).
+    const EXPECTED: [(&str, &[&str]); 5] = [
+        ("authentication", &["start", "end", "info"]),
+        ("configuration", &["access", "change", "creation", "deletion", "info"]),
+        ("iam", &["admin", "change", "creation", "deletion", "group", "info", "user"]),
+        ("process", &["access", "change", "end", "info", "start"]),
+        ("session", &["start", "end", "info"]),
+    ];
+
+    #[test]
+    fn every_event_keeps_to_the_allowed_values() {
+        for event in AuditEvent::ALL {
+            let entry = entry(*event);
+            for category in entry.category {
+                let (_, types) = EXPECTED.iter().find(|(name, _)| name == category).unwrap();
+                assert!(entry.types.iter().all(|kind| types.contains(kind)), "{event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_did_what_to_whom() {
+        let facts = Facts {
+            user: Some("alice".into()),
+            uid: Some(1000),
+            actor: Some("bob".into()),
+            actor_uid: Some(1001),
+            role: Some("web-admin".into()),
+            ticket: Some("INC-42".into()),
+            ..Facts::default()
+        };
+        let line = line(&a_record(AuditEvent::RequestApproved, facts), &ORIGIN);
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["user"]["name"], "bob");
+        assert_eq!(read["user"]["target"]["id"], "1000");
+        assert_eq!(read["event"]["sequence"], 42);
+        assert_eq!(read["rule"]["name"], "web-admin");
+        assert_eq!(read["related"]["user"], json!(["alice", "bob"]));
+        assert_eq!(read["@timestamp"], "2026-11-22T06:21:15.854724Z");
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_one_line_and_says_what_was_said(text in a_text(), event in an_event()) {
+            let line = line(&a_record(event, facts_of(&text)), &ORIGIN);
+            prop_assert!(!line.chars().any(crate::escape::is_unsafe), "{line:?}");
+            let read: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(read["jit"]["ticket"].as_str(), Some(text.as_str()));
+            prop_assert_eq!(read["event"]["action"].as_str(), Some(event.name()));
+            prop_assert_eq!(read["event"]["id"].as_str(), Some("web1-42"));
+        }
+    }
+}

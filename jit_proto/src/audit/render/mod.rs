@@ -1,0 +1,209 @@
+//! Audit records in the languages of others: a pure function for each, with one table of what an event is there.
+//!
+//! The tables name every event, so that a new one does not compile before it has its place in each of them. Facts that
+//! a language has no word for are handed over under their own names; none is left out.
+
+pub mod cef;
+
+pub mod ecs;
+
+pub mod ocsf;
+
+pub mod csv;
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use crate::audit::record::{Facts, Record};
+use crate::escape::word;
+use crate::time::WallTime;
+
+/// The product, its vendor and version, as the languages ask for them.
+const PRODUCT: &str = "jitd";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a record does not say about itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The host whose record it is.
+    pub host: &'a str,
+    /// The record's hash ([`crate::audit::chain`]), by which it is known.
+    pub hash: &'a str,
+}
+
+/// How an event went, for languages that know no more than two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Success,
+    Failure,
+}
+
+/// Somebody, by name and uid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Somebody<'a> {
+    name: &'a str,
+    uid: Option<u32>,
+}
+
+/// Who did it.
+fn doer(facts: &Facts) -> Option<Somebody<'_>> {
+    match (&facts.actor, &facts.user) {
+        (Some(name), _) => Some(Somebody { name, uid: facts.actor_uid }),
+        (None, Some(name)) => Some(Somebody { name, uid: facts.uid }),
+        (None, None) => None,
+    }
+}
+
+/// To whom it was done, where that is somebody else than who did it.
+fn other(facts: &Facts) -> Option<Somebody<'_>> {
+    let name = facts.actor.as_ref().and(facts.user.as_ref())?;
+    Some(Somebody { name, uid: facts.uid })
+}
+
+/// Milliseconds since the epoch; 0 for a time that cannot be read.
+fn milliseconds(time: &str) -> u64 {
+    WallTime::from_rfc3339(time).map_or(0, |at| at.0 / 1000)
+}
+
+/// Everything that is known, under its own name.
+fn known(facts: &Facts) -> Map<String, Value> {
+    match serde_json::to_value(facts) {
+        Ok(Value::Object(known)) => known,
+        // Facts are texts, numbers and lists of texts, which JSON holds.
+        _ => Map::new(),
+    }
+}
+
+/// One fact as a text, not escaped yet. Of a list each item can still be told from the next one: words are quoted as for a
+/// shell where they need it, and longer items, whose own words are, have a semicolon between them.
+#[must_use]
+pub fn told(fact: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items = items.iter().filter_map(Value::as_str);
+            match fact {
+                fact if is_of_lines(fact) => items.collect::<Vec<_>>().join("; "),
+                // A person has one name: the backslash behind a domain asks for no quotes here.
+                "approvers" => items.map(name).collect::<Vec<_>>().join(" "),
+                _ => words(items),
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Whether the items of a fact are lines of several words each.
+pub(crate) fn is_of_lines(fact: &str) -> bool {
+    matches!(fact, "left_behind" | "processes")
+}
+
+/// Words, a command line for one, as one text that is not escaped yet.
+pub fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// A name among others: in quotes only where it could be taken for two.
+fn name(name: &str) -> Cow<'_, str> {
+    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\'') {
+        word(name)
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+/// A sentence for people: the event, whom it is about, and why.
+#[must_use]
+pub fn sentence(record: &Record) -> String {
+    let facts = &record.facts;
+    let mut text = record.event.name().to_owned();
+    for (word, value) in
+        [("user", &facts.user), ("role", &facts.role), ("by", &facts.actor), ("as", &facts.run_as)]
+    {
+        if let Some(value) = value {
+            text.push_str(&format!(" {word} {value}"));
+        }
+    }
+    if let Some(detail) = &facts.detail {
+        text.push_str(&format!(": {detail}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::record::AuditEvent;
+    use proptest::prelude::*;
+
+    pub(super) const ORIGIN: Origin<'_> = Origin { host: "web1", hash: "abcdef" };
+
+    pub(super) fn a_record(event: AuditEvent, facts: Facts) -> Record {
+        Record {
+            v: 1,
+            seq: 42,
+            prev: "00".into(),
+            time: "2026-11-22T06:21:15.854724Z".into(),
+            boot_us: 7,
+            boot_id: "b".into(),
+            event,
+            facts,
+        }
+    }
+
+    /// Everything that a person can put a text into.
+    pub(super) fn facts_of(text: &str) -> Facts {
+        let own = || Some(text.to_owned());
+        let list = || Some(vec![text.to_owned(), "x".to_owned()]);
+        Facts {
+            outcome: own(),
+            user: own(),
+            uid: Some(1000),
+            actor: own(),
+            actor_uid: Some(1001),
+            approvers: list(),
+            role: own(),
+            grant: Some(7),
+            session: Some(8),
+            service: own(),
+            run_as: own(),
+            run_as_group: own(),
+            tty: own(),
+            argv: list(),
+            reason: own(),
+            ticket: own(),
+            until: own(),
+            processes: list(),
+            left_behind: list(),
+            detail: own(),
+            ..Facts::default()
+        }
+    }
+
+    /// Texts that somebody would try.
+    pub(super) fn a_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "\\PC{0,30}",
+            "[\\x00-\\x7f]{0,30}",
+            "[=+@|\\\\\"',;\\]\\[{}\r\n\t -]{0,20}",
+            "[\\u{80}-\\u{a0}\\u{2028}\\u{2029}\\u{202e}\\u{feff}]{0,8}",
+            Just("x|CEF:0|a|b|c|d|e|10|act=forged\nCEF:0|".to_owned()),
+            Just("=HYPERLINK(\"http://evil\",\"x\")\r\n43,forged".to_owned()),
+        ]
+    }
+
+    pub(super) fn an_event() -> impl Strategy<Value = AuditEvent> {
+        prop::sample::select(AuditEvent::ALL)
+    }
+
+    #[test]
+    fn who_did_it_and_to_whom() {
+        let own = Facts { user: Some("alice".into()), uid: Some(1), ..Facts::default() };
+        assert_eq!((doer(&own).map(|d| d.name), other(&own)), (Some("alice"), None));
+        let by_bob = Facts { actor: Some("bob".into()), actor_uid: Some(2), ..own };
+        assert_eq!(doer(&by_bob), Some(Somebody { name: "bob", uid: Some(2) }));
+        assert_eq!(other(&by_bob), Some(Somebody { name: "alice", uid: Some(1) }));
+        assert_eq!(doer(&Facts::default()), None);
+    }
+}

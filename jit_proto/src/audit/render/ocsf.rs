@@ -1,0 +1,344 @@
+//! Open Cybersecurity Schema Framework, 1.8.0: one JSON object a record.
+//!
+//! What the schema has no attribute for is under `unmapped`, as it wants it.
+
+use serde_json::{Value, json};
+
+use super::{Origin, Outcome, PRODUCT, Somebody, VERSION, doer, known, milliseconds, sentence};
+use crate::audit::record::{AuditEvent, Facts, Record, Severity};
+use crate::escape::spelled_out_json;
+
+const OCSF_VERSION: &str = "1.8.0";
+
+/// A class of the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// For what has no class of its own.
+    Base,
+    DetectionFinding,
+    Authentication,
+    AuthorizeSession,
+    EntityManagement,
+    UserAccess,
+    ApplicationLifecycle,
+}
+
+impl Class {
+    /// Uid and name of the category, uid and name of the class.
+    fn ids(self) -> (u32, &'static str, u32, &'static str) {
+        match self {
+            Self::Base => (0, "Uncategorized", 0, "Base AuditEvent"),
+            Self::DetectionFinding => (2, "Findings", 2004, "Detection Finding"),
+            Self::Authentication => (3, "Identity & Access Management", 3002, "Authentication"),
+            Self::AuthorizeSession => (3, "Identity & Access Management", 3003, "Authorize Session"),
+            Self::EntityManagement => (3, "Identity & Access Management", 3004, "Entity Management"),
+            Self::UserAccess => (3, "Identity & Access Management", 3005, "User Access Management"),
+            Self::ApplicationLifecycle => (6, "Application Activity", 6002, "Application Lifecycle"),
+        }
+    }
+}
+
+/// An activity without a number of its own; its name says what it is.
+const OTHER: u32 = 99;
+
+/// Class and activity of each event, and how it went.
+fn entry(event: AuditEvent) -> (Class, u32, &'static str, Outcome) {
+    use Class::{
+        ApplicationLifecycle, Authentication, AuthorizeSession, Base, DetectionFinding, EntityManagement,
+        UserAccess,
+    };
+    use Outcome::{Failure, Success};
+    match event {
+        AuditEvent::DaemonStarted => (ApplicationLifecycle, 3, "Start", Success),
+        AuditEvent::DaemonStopped => (ApplicationLifecycle, 4, "Stop", Success),
+        AuditEvent::PolicyLoaded => (EntityManagement, 3, "Update", Success),
+        AuditEvent::PolicyRefused => (EntityManagement, 3, "Update", Failure),
+        AuditEvent::ClockStepped => (Base, OTHER, "Clock Stepped", Success),
+        AuditEvent::AuditSealed | AuditEvent::AuditResealed => (EntityManagement, 3, "Update", Success),
+        AuditEvent::AuditUnsealed
+        | AuditEvent::AuditBroken
+        | AuditEvent::AuditRolledBack
+        | AuditEvent::AuditRecovered => (DetectionFinding, 1, "Create", Failure),
+        AuditEvent::StackBroken => (DetectionFinding, 1, "Create", Failure),
+        AuditEvent::StackRestored => (DetectionFinding, 3, "Close", Success),
+        AuditEvent::LimitReached => (DetectionFinding, 1, "Create", Failure),
+        AuditEvent::SinkDown => (ApplicationLifecycle, OTHER, "Forwarding Stopped", Failure),
+        AuditEvent::SinkBack => (ApplicationLifecycle, OTHER, "Forwarding Resumed", Success),
+        AuditEvent::AuditPruned => (EntityManagement, 4, "Delete", Success),
+        AuditEvent::AlertRaised => (DetectionFinding, 1, "Create", Success),
+        AuditEvent::NotifyFailed => (Base, OTHER, "Not Told", Failure),
+        AuditEvent::RequestMade => (EntityManagement, 1, "Create", Success),
+        AuditEvent::RequestApproved => (EntityManagement, 3, "Update", Success),
+        AuditEvent::RequestDenied => (EntityManagement, OTHER, "Deny", Success),
+        AuditEvent::RequestCancelled => (EntityManagement, 4, "Delete", Success),
+        AuditEvent::RequestExpired => (EntityManagement, OTHER, "Expire", Success),
+        AuditEvent::GrantStarted => (UserAccess, 3, "Assign Role", Success),
+        AuditEvent::GrantExtended => (UserAccess, OTHER, "Extend", Success),
+        AuditEvent::GrantShortened => (UserAccess, OTHER, "Shorten", Success),
+        AuditEvent::GrantWarned => (UserAccess, OTHER, "Warn", Success),
+        AuditEvent::GrantExpired
+        | AuditEvent::GrantReleased
+        | AuditEvent::GrantUnused
+        | AuditEvent::GrantRevoked
+        | AuditEvent::GrantWithdrawn => (UserAccess, 4, "Remove Role", Success),
+        AuditEvent::GrantLeftBehind | AuditEvent::HostChanged => (DetectionFinding, 1, "Create", Success),
+        AuditEvent::CommandRefused => (EntityManagement, OTHER, "Refuse", Failure),
+        AuditEvent::AccessAllowed => (AuthorizeSession, 1, "Assign Privileges", Success),
+        AuditEvent::AccessDenied => (AuthorizeSession, 1, "Assign Privileges", Failure),
+        AuditEvent::AccessRoot => (AuthorizeSession, 1, "Assign Privileges", Success),
+        AuditEvent::SessionOpened => (Authentication, 7, "Account Switch", Success),
+        AuditEvent::SessionMoved => (Authentication, OTHER, "Move", Success),
+        AuditEvent::SessionWarned => (Authentication, OTHER, "Warn", Success),
+        AuditEvent::SessionEnded => (Authentication, 2, "Logoff", Success),
+        AuditEvent::SessionGroup | AuditEvent::ScopeTampered => (DetectionFinding, 1, "Create", Failure),
+        AuditEvent::SessionStuck => (DetectionFinding, 1, "Create", Failure),
+    }
+}
+
+fn severity(event: AuditEvent) -> (u32, &'static str) {
+    match event.severity() {
+        Severity::Info => (1, "Informational"),
+        Severity::Notice => (2, "Low"),
+        Severity::Warning => (3, "Medium"),
+        Severity::Error => (4, "High"),
+        Severity::Alert => (5, "Critical"),
+    }
+}
+
+/// A record as one line of JSON, without a newline.
+#[must_use]
+pub fn line(record: &Record, origin: &Origin<'_>) -> String {
+    let (class, activity, activity_name, outcome) = entry(record.event);
+    let (category_uid, category_name, class_uid, class_name) = class.ids();
+    let (severity_id, severity) = severity(record.event);
+    let facts = &record.facts;
+    let failed = outcome == Outcome::Failure;
+    let mut document = json!({
+        "activity_id": activity,
+        "activity_name": activity_name,
+        "category_uid": category_uid,
+        "category_name": category_name,
+        "class_uid": class_uid,
+        "class_name": class_name,
+        "type_uid": class_uid * 100 + activity,
+        "type_name": format!("{class_name}: {activity_name}"),
+        "severity_id": severity_id,
+        "severity": severity,
+        "status_id": if failed { 2 } else { 1 },
+        "status": if failed { "Failure" } else { "Success" },
+        "time": milliseconds(&record.time),
+        "message": sentence(record),
+        "metadata": {
+            "version": OCSF_VERSION,
+            "product": { "name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION },
+            "profiles": ["host"],
+            "uid": origin.hash,
+            "sequence": record.seq,
+            "event_code": record.event.name(),
+            "log_name": "jitd audit",
+            "original_time": record.time,
+        },
+        "device": { "hostname": origin.host, "name": origin.host, "type_id": 0, "type": "Unknown" },
+        "unmapped": known(facts),
+    });
+    if let Some(doer) = doer(facts) {
+        document["actor"] = json!({ "user": user(doer) });
+        if let Some(session) = session(facts) {
+            document["actor"]["session"] = session;
+        }
+    }
+    if let Some(detail) = &facts.detail {
+        document["status_detail"] = Value::from(detail.as_str());
+    }
+    // What each class requires, and where its constraints are met.
+    match class {
+        Class::Base => {}
+        Class::DetectionFinding => {
+            document["finding_info"] = json!({
+                "uid": format!("{}-{}", origin.host, record.seq),
+                "title": match record.event {
+                    AuditEvent::SessionStuck => "An elevated session could not be proven empty",
+                    AuditEvent::SessionGroup => "An elevated session had a group that its role does not give",
+                    AuditEvent::ScopeTampered => "The limit of an elevated session was tampered with",
+                    AuditEvent::AlertRaised => "A rule over the audit record was met",
+                    AuditEvent::AuditUnsealed => "The audit record is not sealed any more",
+                    AuditEvent::AuditBroken => "The audit record is not what was written",
+                    AuditEvent::AuditRolledBack => "The audit record ends before a record that was written",
+                    AuditEvent::AuditRecovered => "A damaged audit record was set aside",
+                    _ => "Privilege left behind by an elevated session",
+                },
+            });
+        }
+        Class::Authentication => {
+            document["user"] = holder(facts);
+            document["service"] = json!({ "name": facts.service.as_deref().unwrap_or(PRODUCT) });
+            if let Some(session) = session(facts) {
+                document["session"] = session;
+            }
+        }
+        Class::AuthorizeSession => {
+            document["user"] = holder(facts);
+            document["privileges"] = json!([privilege(facts)]);
+            if let Some(session) = session(facts) {
+                document["session"] = session;
+            }
+        }
+        Class::EntityManagement => {
+            document["entity"] = entity(record);
+            if let Some(reason) = &facts.reason {
+                document["comment"] = Value::from(reason.as_str());
+            }
+        }
+        Class::UserAccess => {
+            document["user"] = holder(facts);
+            document["privileges"] = json!([privilege(facts)]);
+        }
+        Class::ApplicationLifecycle => {
+            document["app"] = json!({ "name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION });
+        }
+    }
+    spelled_out_json(&document.to_string()).into_owned()
+}
+
+fn user(somebody: Somebody<'_>) -> Value {
+    let mut user = json!({ "name": somebody.name, "type_id": 1, "type": "User" });
+    if let Some(uid) = somebody.uid {
+        user["uid"] = Value::from(uid.to_string());
+        if uid == 0 {
+            user["type_id"] = Value::from(2);
+            user["type"] = Value::from("Admin");
+        }
+    }
+    user
+}
+
+/// Whom it is about; a call of root's own names nobody.
+fn holder(facts: &Facts) -> Value {
+    let name = facts.user.as_deref().unwrap_or(if facts.uid == Some(0) { "root" } else { "unknown" });
+    user(Somebody { name, uid: facts.uid })
+}
+
+fn privilege(facts: &Facts) -> String {
+    match (&facts.role, &facts.run_as) {
+        (Some(role), _) => format!("role {role}"),
+        (None, Some(run_as)) => format!("run as {run_as}"),
+        (None, None) => facts.service.as_deref().unwrap_or("elevation").to_owned(),
+    }
+}
+
+fn session(facts: &Facts) -> Option<Value> {
+    let mut session = json!({ "uid": facts.session?.to_string(), "issuer": PRODUCT });
+    if let Some(tty) = &facts.tty {
+        session["terminal"] = Value::from(tty.as_str());
+    }
+    if let Some(audit_session) = facts.audit_session {
+        session["uid_alt"] = Value::from(audit_session.to_string());
+    }
+    if let Some(ended_by) = &facts.ended_by {
+        session["expiration_reason"] = Value::from(ended_by.as_str());
+    }
+    Some(session)
+}
+
+fn entity(record: &Record) -> Value {
+    let facts = &record.facts;
+    match record.event {
+        AuditEvent::PolicyLoaded | AuditEvent::PolicyRefused => {
+            let mut entity = json!({ "name": "policy", "type": "policy" });
+            if let Some(digest) = &facts.policy {
+                entity["uid"] = Value::from(digest.as_str());
+            }
+            entity
+        }
+        AuditEvent::AuditPruned => {
+            let [from, to] = [facts.pruned_from, facts.pruned_to].map(Option::unwrap_or_default);
+            json!({ "name": format!("audit records {from} to {to}"), "type": "audit records" })
+        }
+        _ => match facts.request.or(facts.grant) {
+            Some(id) => json!({
+                "uid": id.to_string(),
+                "name": facts.role.as_deref().unwrap_or("request"),
+                "type": "privilege request",
+            }),
+            None => json!({ "name": "command", "type": "command" }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{ORIGIN, a_record, a_text, an_event, facts_of};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(event: AuditEvent, facts: Facts) -> Value {
+        serde_json::from_str(&line(&a_record(event, facts), &ORIGIN)).unwrap()
+    }
+
+    #[test]
+    fn every_event_has_what_its_class_requires() {
+        for event in AuditEvent::ALL {
+            for facts in [Facts::default(), facts_of("x")] {
+                let read = read(*event, facts);
+                for key in [
+                    "activity_id",
+                    "category_uid",
+                    "class_uid",
+                    "type_uid",
+                    "severity_id",
+                    "time",
+                    "metadata",
+                ] {
+                    assert!(!read[key].is_null(), "{event:?}: {key}");
+                }
+                for key in ["product", "version"] {
+                    assert!(!read["metadata"][key].is_null(), "{event:?}: {key}");
+                }
+                let class = read["class_uid"].as_u64().unwrap();
+                assert_eq!(read["category_uid"].as_u64().unwrap(), class / 1000);
+                assert_eq!(
+                    read["type_uid"].as_u64().unwrap(),
+                    class * 100 + read["activity_id"].as_u64().unwrap()
+                );
+                let required: &[&str] = match class {
+                    2004 => &["finding_info"],
+                    3002 => &["user", "service"],
+                    3003 | 3005 => &["user", "privileges"],
+                    3004 => &["entity"],
+                    6002 => &["app"],
+                    _ => &[],
+                };
+                assert!(required.iter().all(|key| !read[*key].is_null()), "{event:?}: {read}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_grant_assigns_a_role() {
+        let facts = Facts {
+            user: Some("alice".into()),
+            uid: Some(1000),
+            role: Some("web-admin".into()),
+            actor: Some("oscar".into()),
+            actor_uid: Some(1005),
+            ..Facts::default()
+        };
+        let read = read(AuditEvent::GrantStarted, facts);
+        assert_eq!(read["type_uid"], 300_503);
+        assert_eq!(read["user"]["name"], "alice");
+        assert_eq!(read["actor"]["user"]["uid"], "1005");
+        assert_eq!(read["privileges"][0], "role web-admin");
+        assert_eq!(read["metadata"]["version"], "1.8.0");
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_one_line_and_says_what_was_said(text in a_text(), event in an_event()) {
+            let line = line(&a_record(event, facts_of(&text)), &ORIGIN);
+            prop_assert!(!line.chars().any(crate::escape::is_unsafe), "{line:?}");
+            let read: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(read["unmapped"]["ticket"].as_str(), Some(text.as_str()));
+            prop_assert_eq!(read["metadata"]["sequence"].as_u64(), Some(42));
+        }
+    }
+}

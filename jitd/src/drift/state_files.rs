@@ -1,0 +1,107 @@
+//! Keeps what the next survey is compared with, and whose sessions it is about, over restarts of the daemon.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::warn;
+
+use super::schedule::Open;
+use super::snapshot::Snapshot;
+
+/// Two files beside the store.
+#[derive(Debug, Clone)]
+pub(super) struct Kept {
+    folder: PathBuf,
+}
+
+impl Kept {
+    /// Files in this folder, which is the daemon's own.
+    pub(super) fn in_(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    fn baseline_path(&self) -> PathBuf {
+        self.folder.join("survey.json")
+    }
+
+    fn open_path(&self) -> PathBuf {
+        self.folder.join("survey-open.json")
+    }
+
+    /// What the last survey found, if there was one.
+    pub(super) fn baseline(&self) -> Option<Snapshot> {
+        read(&self.baseline_path())
+    }
+
+    /// Whose sessions have not been surveyed yet.
+    pub(super) fn open(&self) -> Open {
+        read(&self.open_path()).unwrap_or_default()
+    }
+
+    /// Writes what was found.
+    ///
+    /// # Errors
+    /// Whatever the file system says; then the old one is still there.
+    pub(super) fn keep_baseline(&self, baseline: &Snapshot) -> io::Result<()> {
+        write(&self.baseline_path(), baseline)
+    }
+
+    /// Writes whose sessions are to be surveyed.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn keep_open(&self, open: &Open) -> io::Result<()> {
+        write(&self.open_path(), open)
+    }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            warn!("{} cannot be read and counts as absent: {error}", path.display());
+            return None;
+        }
+    };
+    match serde_json::from_slice(&text) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            warn!("{} holds something else and counts as absent: {error}", path.display());
+            None
+        }
+    }
+}
+
+/// Replaces a file as a whole: a crash leaves the old one or the new one.
+fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    let mut buffered = BufWriter::new(file);
+    serde_json::to_writer(&mut buffered, value)?;
+    buffered.flush()?;
+    buffered.get_ref().sync_data()?;
+    fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_read_back_and_garbage_counts_as_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept::in_(folder.path());
+        assert_eq!((kept.baseline(), kept.open()), (None, Open::default()));
+        let (snapshot, _) =
+            super::super::walk::survey(folder.path(), jit_proto::time::BootId("a".into()), &[]);
+        kept.keep_baseline(&snapshot).unwrap();
+        assert_eq!(kept.baseline(), Some(snapshot));
+        fs::write(kept.baseline_path(), "{").unwrap();
+        assert_eq!(kept.baseline(), None);
+    }
+}

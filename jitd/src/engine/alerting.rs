@@ -1,0 +1,172 @@
+//! Lets the rules look at what is about to be written, and has their alerts written with it.
+
+use std::collections::BTreeMap;
+
+use jit_proto::audit::record::{AuditEvent, Draft};
+use jit_proto::identity::UserId;
+
+use crate::core::alerts::{AlertRules, Habit, Seen, Undo, Watch};
+use crate::core::event::Commit;
+use crate::core::notices::{audience, kind_of};
+
+/// The fold over the records, and what it has seen of a transaction that is under way.
+#[derive(Debug)]
+pub struct Alerting {
+    watch: Watch,
+    rules: AlertRules,
+    undo: Vec<Undo>,
+    news: News,
+}
+
+/// Of what others have to be told when a transaction is written: numbers of records.
+#[derive(Debug, Default)]
+pub struct News {
+    /// Records that may be something to people.
+    pub to_tell: Vec<u64>,
+    /// Alerts.
+    pub alerts: Vec<u64>,
+}
+
+impl News {
+    /// Adds other news behind these.
+    pub fn extend(&mut self, other: Self) {
+        self.to_tell.extend(other.to_tell);
+        self.alerts.extend(other.alerts);
+    }
+}
+
+impl Alerting {
+    /// Begins with what was remembered of people. Until there is a policy the rules are the usual ones.
+    #[must_use]
+    pub fn remembering(habits: BTreeMap<UserId, Habit>) -> Self {
+        let (rules, undo) = (AlertRules::default(), Vec::new());
+        Self { watch: Watch::remembering(habits), rules, undo, news: News::default() }
+    }
+
+    /// From now on, these are the rules.
+    pub fn go_by(&mut self, rules: &AlertRules) {
+        self.rules = rules.clone();
+    }
+
+    /// Puts the alerts into what is about to be written behind the record `head`, each behind its cause. A seal begins
+    /// right behind the record that says so, so alerts to that record come in a commit of their own.
+    pub fn take_along(&mut self, commits: &mut Vec<Commit>, head: u64) {
+        let mut seq = head;
+        for mut commit in std::mem::take(commits) {
+            let mut behind = Vec::new();
+            for record in std::mem::take(&mut commit.drafts) {
+                seq += 1;
+                let (watch, seen) = std::mem::take(&mut self.watch).look(&self.rules, seq, &record);
+                self.watch = watch;
+                let Seen { alerts, habit, undo } = seen;
+                self.undo.push(undo);
+                commit.habits.extend(habit);
+                self.note(seq, &record);
+                commit.drafts.push(record);
+                if commit.seal.is_some() {
+                    behind.extend(alerts);
+                    continue;
+                }
+                for alert in alerts {
+                    seq += 1;
+                    self.note(seq, &alert);
+                    commit.drafts.push(alert);
+                }
+            }
+            let durability = commit.durability;
+            commits.push(commit);
+            if !behind.is_empty() {
+                for alert in &behind {
+                    seq += 1;
+                    self.note(seq, alert);
+                }
+                commits.push(Commit { durability, drafts: behind, ..Commit::default() });
+            }
+        }
+    }
+
+    fn note(&mut self, seq: u64, record: &Draft) {
+        if kind_of(record.event, &record.facts).is_some() || audience(record.event, &record.facts).is_some() {
+            self.news.to_tell.push(seq);
+        }
+        if record.event == AuditEvent::AlertRaised {
+            self.news.alerts.push(seq);
+        }
+    }
+
+    /// It was written.
+    pub fn written(&mut self) -> News {
+        self.undo.clear();
+        std::mem::take(&mut self.news)
+    }
+
+    /// It was not: none of it has happened.
+    pub fn not_written(&mut self) {
+        self.news = News::default();
+        for undo in std::mem::take(&mut self.undo).into_iter().rev() {
+            self.watch = std::mem::take(&mut self.watch).forget(undo);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_proto::audit::record::Facts;
+    use jit_proto::time::{BootId, BootTime, WallTime};
+
+    fn refusal() -> Draft {
+        Draft {
+            event: AuditEvent::AccessDenied,
+            wall: WallTime(1),
+            boot: BootTime(1),
+            boot_id: BootId("b".into()),
+            facts: Facts { uid: Some(7), ..Facts::default() },
+        }
+    }
+
+    fn commit(count: usize) -> Vec<Commit> {
+        vec![Commit { drafts: vec![refusal(); count], ..Commit::default() }]
+    }
+
+    #[test]
+    fn an_alert_stands_behind_its_cause_in_the_same_transaction() {
+        let mut alerting = Alerting::remembering(BTreeMap::new());
+        let mut commits = commit(6);
+        alerting.take_along(&mut commits, 10);
+        let events: Vec<AuditEvent> = commits[0].drafts.iter().map(|draft| draft.event).collect();
+        assert_eq!(
+            events[4..],
+            [AuditEvent::AccessDenied, AuditEvent::AlertRaised, AuditEvent::AccessDenied]
+        );
+        assert_eq!(commits[0].drafts[5].facts.about, Some(15));
+        assert_eq!(alerting.written().alerts, [16]);
+    }
+
+    #[test]
+    fn a_seal_begins_right_behind_its_record() {
+        let mut alerting = Alerting::remembering(BTreeMap::new());
+        let sealed = Draft { event: AuditEvent::AuditResealed, ..refusal() };
+        let key = jit_proto::audit::seal::SealKey::taking(&mut [7; 32]);
+        let mut commits = vec![Commit { drafts: vec![sealed], seal: Some(key), ..Commit::default() }];
+        alerting.take_along(&mut commits, 10);
+        assert_eq!((commits.len(), commits[0].drafts.len(), commits[1].drafts.len()), (2, 1, 1));
+        assert_eq!((commits[1].drafts[0].facts.about, alerting.written().alerts), (Some(11), vec![12]));
+    }
+
+    #[test]
+    fn what_was_not_written_has_not_been_seen() {
+        let mut alerting = Alerting::remembering(BTreeMap::new());
+        for _ in 0..10 {
+            alerting.take_along(&mut commit(4), 10);
+            alerting.not_written();
+        }
+        let mut commits = commit(4);
+        alerting.take_along(&mut commits, 10);
+        assert_eq!(commits[0].drafts.len(), 4, "four refusals were written, and no more");
+        assert!(alerting.written().alerts.is_empty());
+        let mut commits = commit(1);
+        alerting.take_along(&mut commits, 14);
+        assert_eq!(commits[0].drafts.len(), 2, "the fifth");
+    }
+}

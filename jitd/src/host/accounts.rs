@@ -1,0 +1,91 @@
+//! Looks people up in NSS: ids to names, names to ids, and who is in which group.
+
+use std::collections::BTreeSet;
+use std::ffi::CString;
+
+use jit_proto::identity::{GroupId, UserId};
+use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
+
+use crate::core::people::{Account, Person};
+use crate::host::shadow;
+
+/// Where names are looked up.
+pub trait Directory {
+    /// The uid of a login name; `None` if there is no such user.
+    ///
+    /// # Errors
+    /// When NSS could not tell.
+    fn user(&self, name: &str) -> Result<Option<UserId>, String>;
+
+    /// The gid of a group name; `None` if there is no such group.
+    ///
+    /// # Errors
+    /// When NSS could not tell.
+    fn group(&self, name: &str) -> Result<Option<GroupId>, String>;
+
+    /// The login names that a group lists (group(5)), and the local ones whose primary group it is; `None` where that is not
+    /// known.
+    fn listed_in(&self, group: &str) -> Option<Vec<String>> {
+        let _ = group;
+        None
+    }
+}
+
+/// The host's own NSS (nsswitch.conf(5)). Calls may block on a directory service.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Nss;
+
+impl Directory for Nss {
+    fn user(&self, name: &str) -> Result<Option<UserId>, String> {
+        let user = User::from_name(name).map_err(|error| error.to_string())?;
+        Ok(user.map(|user| UserId(user.uid.as_raw())))
+    }
+
+    fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
+        let group = Group::from_name(name).map_err(|error| error.to_string())?;
+        Ok(group.map(|group| GroupId(group.gid.as_raw())))
+    }
+
+    fn listed_in(&self, group: &str) -> Option<Vec<String>> {
+        let group = Group::from_name(group).ok().flatten()?;
+        let mut names: BTreeSet<String> = group.mem.into_iter().collect();
+        // Those whose primary group it is, as far as they are local: a directory would have to list everybody.
+        let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+        let gid = group.gid.to_string();
+        names.extend(passwd.lines().filter_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(2)? == gid).then(|| name.to_owned())
+        }));
+        Some(names.into_iter().collect())
+    }
+}
+
+impl Nss {
+    /// Somebody with their groups as they are at this moment; `None` if the uid has no account.
+    ///
+    /// # Errors
+    /// When NSS could not tell.
+    pub fn person(self, uid: UserId) -> Result<Option<Person>, String> {
+        let user = User::from_uid(Uid::from_raw(uid.0)).map_err(|error| error.to_string())?;
+        let Some(user) = user else { return Ok(None) };
+        let groups = groups_of(&user.name, user.gid)?;
+        let locked = shadow::is_locked(&user.name);
+        Ok(Some(Person { account: Account { uid, name: user.name }, groups, locked }))
+    }
+
+    /// The account of a login name; `None` if there is none.
+    ///
+    /// # Errors
+    /// When NSS could not tell.
+    pub fn account(self, name: &str) -> Result<Option<Account>, String> {
+        let user = User::from_name(name).map_err(|error| error.to_string())?;
+        Ok(user.map(|user| Account { uid: UserId(user.uid.as_raw()), name: user.name }))
+    }
+}
+
+fn groups_of(name: &str, primary: Gid) -> Result<BTreeSet<GroupId>, String> {
+    let name = CString::new(name).map_err(|error| error.to_string())?;
+    let groups = getgrouplist(&name, primary).map_err(|error| error.to_string())?;
+    Ok(groups.into_iter().map(|gid| GroupId(gid.as_raw())).collect())
+}

@@ -1,0 +1,506 @@
+//! What `/proc` says about a process, read through a pidfd so that it is still the same one (proc(5), pidfd_open(2)).
+
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use jit_proto::audit::render::words;
+use jit_proto::bus::names::session_of_scope;
+use jit_proto::escape::word;
+use jit_proto::identity::{GroupId, SessionId, UserId};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::core::event::Process;
+use crate::core::ledger::MainProcess;
+
+/// What an id of the kernel's audit says when it is not set.
+const UNSET: u32 = u32::MAX;
+/// More of a command line is not kept.
+const MAX_ARGV_BYTES: u64 = 4096;
+
+/// As much of a command line is named in a list of processes, in characters.
+const MAX_NAMED_ARGV: usize = 160;
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// All of it.
+    Whole,
+    /// Without what was read when the process was registered: its login uid, and where it came from.
+    Known,
+}
+
+/// Reads everything the gate wants to know about a caller.
+///
+/// # Errors
+/// When the process is gone, or is not the one behind the pidfd any more.
+pub fn read(pidfd: BorrowedFd<'_>, detail: Detail) -> io::Result<Process> {
+    let pid = pid_of(pidfd)?;
+    let status = slurp(format!("/proc/{pid}/status"))?;
+    let ids = |key: &str| -> io::Result<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or_else(|| odd("status"))?;
+        line.split_whitespace().map(|word| word.parse().map_err(|_| odd("status"))).collect()
+    };
+    let real_uid = *ids("Uid:")?.first().ok_or_else(|| odd("status"))?;
+    let parent = *ids("PPid:")?.first().ok_or_else(|| odd("status"))?;
+    let (argv, argv_cut) = argv_of(pid)?;
+    let parent_audit_session = match detail {
+        Detail::Whole => audit_id(parent, "sessionid").unwrap_or(None),
+        Detail::Known => None,
+    };
+    let loginuid = match detail {
+        Detail::Whole => audit_id(pid, "loginuid")?.map(UserId),
+        Detail::Known => None,
+    };
+    let cgroup = cgroup_of(pid)?;
+    let process = Process {
+        main: MainProcess { pid, start: start_of(pid)? },
+        real_uid: UserId(real_uid),
+        loginuid,
+        audit_session: audit_id(pid, "sessionid")?,
+        parent_audit_session,
+        scope: cgroup.as_deref().and_then(session_in),
+        login: cgroup.as_deref().and_then(login_in),
+        argv,
+        argv_cut,
+        exe: exe_of(pid),
+    };
+    // What was read belongs to the process behind the pidfd only if that has not ended meanwhile.
+    if has_ended(pidfd)? {
+        Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended"))
+    } else {
+        Ok(process)
+    }
+}
+
+/// The pid behind a pidfd, as this pid namespace counts.
+///
+/// # Errors
+/// When the descriptor is no pidfd, or its process has been reaped or lives outside this pid namespace.
+pub fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<u32> {
+    let info = slurp(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    let line = info.lines().find_map(|line| line.strip_prefix("Pid:"));
+    let line = line.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no pidfd"))?;
+    let pid: i64 = line.trim().parse().map_err(|_| odd("fdinfo"))?;
+    u32::try_from(pid).ok().filter(|pid| *pid > 0).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Opens a pidfd on a process, if it is still the one that started at that time.
+///
+/// # Errors
+/// When it is gone.
+pub fn open(main: MainProcess) -> io::Result<OwnedFd> {
+    let pidfd = open_pid(main.pid)?;
+    if start_of(main.pid)? == main.start { Ok(pidfd) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
+/// Opens a pidfd on whatever process has this pid now.
+///
+/// # Errors
+/// When there is none.
+pub fn open_pid(pid: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// Sends a signal.
+///
+/// # Errors
+/// When the process has ended.
+pub fn signal(pidfd: impl AsFd, signal: Signal) -> io::Result<()> {
+    Ok(pidfd_send_signal(pidfd, signal)?)
+}
+
+/// Whether the process behind the pidfd has ended.
+///
+/// # Errors
+/// When the descriptor cannot be polled.
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut polled = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    Ok(poll(&mut polled, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
+}
+
+/// Waits for a process to end.
+///
+/// # Errors
+/// When the descriptor cannot be polled.
+pub fn wait_for_end(pidfd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+    let limit = rustix::time::Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    let mut polled = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    Ok(poll(&mut polled, Some(&limit))? > 0)
+}
+
+/// The real uid of a process.
+///
+/// # Errors
+/// When the process is gone.
+pub fn real_uid(pid: u32) -> io::Result<UserId> {
+    let status = slurp(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    let uid = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    uid.map(UserId).ok_or_else(|| odd("status"))
+}
+
+/// The audit session of a process, where it is set.
+///
+/// # Errors
+/// When the process is gone.
+pub fn audit_session(pid: u32) -> io::Result<Option<u32>> {
+    audit_id(pid, "sessionid")
+}
+
+/// What the kernel says of who logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginUid {
+    /// This uid.
+    Set(UserId),
+    /// Nobody: it was never set, or set back.
+    Unset,
+    /// The kernel has no audit, and so keeps none for any process.
+    NoAudit,
+}
+
+/// The login uid of a process (`/proc/PID/loginuid`).
+///
+/// # Errors
+/// When the process is gone, or the file is there and cannot be read.
+pub fn login_uid(pid: u32) -> io::Result<LoginUid> {
+    Ok(match audit_id(pid, "loginuid")? {
+        Some(uid) => LoginUid::Set(UserId(uid)),
+        None if fs::exists(format!("/proc/{pid}/loginuid"))? => LoginUid::Unset,
+        // Its own file tells whether that is so for all, or the process has just gone.
+        None if fs::exists("/proc/self/loginuid")? => return Err(io::ErrorKind::NotFound.into()),
+        None => LoginUid::NoAudit,
+    })
+}
+
+/// The path of a process in the unified hierarchy (cgroups(7), "/proc/PID/cgroup"); `None` where there is none.
+///
+/// # Errors
+/// When the process is gone.
+pub fn cgroup_of(pid: u32) -> io::Result<Option<String>> {
+    let text = slurp(format!("/proc/{pid}/cgroup"))?;
+    Ok(text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
+}
+
+/// The session in whose scope a cgroup path lies.
+#[must_use]
+pub fn session_in(cgroup: &str) -> Option<SessionId> {
+    let below = cgroup.strip_prefix("/jit.slice/")?;
+    let (unit, _) = below.split_once('/').unwrap_or((below, ""));
+    session_of_scope(unit).map(|(session, _)| session)
+}
+
+/// The logind session in whose scope a cgroup path lies (systemd.special(7), `session-ID.scope` below `user-UID.slice`).
+#[must_use]
+pub fn login_in(cgroup: &str) -> Option<String> {
+    let mut parts = cgroup.strip_prefix("/user.slice/user-")?.split('/').skip(1);
+    let id = parts.next()?.strip_prefix("session-")?.strip_suffix(".scope")?;
+    Some(id.to_owned())
+}
+
+/// All pids there are.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn all_pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(pids)
+}
+
+/// Whether a process is in this audit session. One that has ended is in none.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn has_tag(pid: u32, tag: u32) -> io::Result<bool> {
+    match audit_session(pid) {
+        Err(error) if has_gone(&error) => Ok(false),
+        other => Ok(other? == Some(tag)),
+    }
+}
+
+/// Those of these processes that are in an audit session.
+///
+/// # Errors
+/// When one of them is there and cannot be read.
+pub fn tagged(pids: impl IntoIterator<Item = u32>, tag: u32) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for pid in pids {
+        if has_tag(pid, tag)? {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// The process that a thread belongs to (proc_pid_status(5), `Tgid`); `None` where the thread has ended.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn leader_of(thread: u32) -> io::Result<Option<u32>> {
+    let status = match slurp(format!("/proc/{thread}/status")) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let leader = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    leader.map(Some).ok_or_else(|| odd("status"))
+}
+
+/// Whether a process is there still, and is the one that started at that time.
+///
+/// # Errors
+/// When that cannot be told.
+pub fn is_there(main: MainProcess) -> io::Result<bool> {
+    match start_of(main.pid) {
+        Err(error) if has_gone(&error) => Ok(false),
+        other => Ok(other? == main.start),
+    }
+}
+
+/// The ids of a process, as far as its groups go (proc_pid_status(5), `Uid`, `Gid`, `Groups`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ids {
+    /// Its real uid.
+    pub uid: UserId,
+    /// Its real gid.
+    pub gid: GroupId,
+    /// Its effective, saved and file system gid.
+    pub others: [GroupId; 3],
+    /// Its supplementary groups.
+    pub supplementary: Vec<GroupId>,
+}
+
+/// The ids of a process; `None` where it has ended.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn ids_of(pid: u32) -> io::Result<Option<Ids>> {
+    let status = match slurp(format!("/proc/{pid}/status")) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let ids = |key: &str| -> io::Result<Vec<u32>> {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).ok_or_else(|| odd("status"))?;
+        line.split_whitespace().map(|word| word.parse().map_err(|_| odd("status"))).collect()
+    };
+    let uid = UserId(*ids("Uid:")?.first().ok_or_else(|| odd("status"))?);
+    let [gid, others @ ..]: [u32; 4] = ids("Gid:")?.try_into().map_err(|_| odd("status"))?;
+    let supplementary = ids("Groups:")?.into_iter().map(GroupId).collect();
+    Ok(Some(Ids { uid, gid: GroupId(gid), others: others.map(GroupId), supplementary }))
+}
+
+/// Whether an error of `/proc` says that the process has ended: its folder is not there, or ended while it was read.
+#[must_use]
+pub fn has_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+        || error.kind() == io::ErrorKind::NotFound
+}
+
+/// The pid that was given out last in this pid namespace (proc_loadavg(5), field 5).
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub fn newest_pid() -> io::Result<u32> {
+    let text = slurp("/proc/loadavg")?;
+    text.split_whitespace().last().and_then(|word| word.parse().ok()).ok_or_else(|| odd("loadavg"))
+}
+
+/// A process for a record: pid, start, uid, cgroup, executable, command line, each word quoted where it could be taken for
+/// several. What cannot be read any more is a question mark.
+#[must_use]
+pub fn describe(main: MainProcess) -> String {
+    let pid = main.pid;
+    let uid = slurp(format!("/proc/{pid}/status")).ok().and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+        line.split_whitespace().nth(1).map(str::to_owned)
+    });
+    let unknown = || "?".to_owned();
+    let cgroup = cgroup_of(pid).ok().flatten().unwrap_or_else(unknown);
+    let exe = exe_of(pid).unwrap_or_else(unknown);
+    let argv = argv_of(pid).map_or_else(|_| unknown(), |(argv, _)| words(first_of(&argv, MAX_NAMED_ARGV)));
+    let (cgroup, exe) = (word(&cgroup), word(&exe));
+    format!("{pid} {} {} {cgroup} {exe} {argv}", main.start, uid.unwrap_or_else(unknown))
+}
+
+/// The words of a command line as far as so many characters go.
+fn first_of(argv: &[String], most: usize) -> impl Iterator<Item = &str> {
+    let mut left = most;
+    argv.iter().map_while(move |word| {
+        let room = left;
+        left = left.saturating_sub(word.chars().count() + 1);
+        let end = word.char_indices().nth(room).map_or(word.len(), |(at, _)| at);
+        (room > 0).then_some(&word[..end])
+    })
+}
+
+/// The executable of a process.
+#[must_use]
+pub fn exe_of(pid: u32) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(path.to_string_lossy().into_owned())
+}
+
+/// The folder of the I/O log that a sudo has open, known by the file of timings in it (sudo, lib/iolog/iolog_openat.c).
+///
+/// A sudo may have been started with open files by whoever typed it, so it has to be one that only root can have opened:
+/// root's, for writing, and writable for nobody else.
+#[must_use]
+pub fn io_log(pid: u32) -> Option<String> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    open.filter_map(Result::ok).find_map(|entry| {
+        let path = fs::read_link(entry.path()).ok()?;
+        if !path.is_absolute() || path.file_name()? != "timing" {
+            return None;
+        }
+        let meta = fs::metadata(entry.path()).ok()?;
+        let is_roots = meta.is_file() && meta.uid() == 0 && meta.mode() & 0o022 == 0;
+        let is_written = is_opened_for_writing(pid, entry.file_name().to_str()?);
+        (is_roots && is_written).then(|| Some(path.parent()?.to_string_lossy().into_owned()))?
+    })
+}
+
+/// By the flags of open(2) that it was opened with (proc_pid_fdinfo(5)).
+fn is_opened_for_writing(pid: u32, descriptor: &str) -> bool {
+    let info = slurp(format!("/proc/{pid}/fdinfo/{descriptor}")).unwrap_or_default();
+    let flags =
+        info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
+/// The state letter of a process (proc_pid_stat(5), field 3); `None` where it has ended and been reaped.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn state_of(pid: u32) -> io::Result<Option<char>> {
+    let stat = match slurp(format!("/proc/{pid}/stat")) {
+        Err(error) if has_gone(&error) => return Ok(None),
+        other => other?,
+    };
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.map(Some).ok_or_else(|| odd("stat"))
+}
+
+/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+///
+/// # Errors
+/// When it is gone.
+pub fn start_of(pid: u32) -> io::Result<u64> {
+    let stat = slurp(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything; what follows the last one is fields 3 and on.
+    let (_, rest) = stat.rsplit_once(')').ok_or_else(|| odd("stat"))?;
+    rest.split_whitespace().nth(19).and_then(|word| word.parse().ok()).ok_or_else(|| odd("stat"))
+}
+
+fn argv_of(pid: u32) -> io::Result<(Vec<String>, bool)> {
+    let mut bytes = Vec::with_capacity(512);
+    fs::File::open(format!("/proc/{pid}/cmdline"))?.take(MAX_ARGV_BYTES + 1).read_to_end(&mut bytes)?;
+    let cut = bytes.len() as u64 > MAX_ARGV_BYTES;
+    bytes.truncate(usize::try_from(MAX_ARGV_BYTES).unwrap_or(usize::MAX));
+    if bytes.last() == Some(&0) {
+        bytes.pop();
+    }
+    let argv =
+        bytes.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    Ok((argv, cut))
+}
+
+fn audit_id(pid: u32, file: &str) -> io::Result<Option<u32>> {
+    match slurp(format!("/proc/{pid}/{file}")) {
+        Ok(text) => {
+            let id: u32 = text.trim().parse().map_err(|_| odd(file))?;
+            Ok((id != UNSET).then_some(id))
+        }
+        // A kernel without audit has no such file, for any process.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists(format!("/proc/{pid}"))? => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a small file of `/proc` whole: such a file gives all it has to the first read that has room for it
+/// (Linux, fs/seq_file.c, `seq_read_iter`), so only a full buffer makes a second one necessary.
+fn slurp(path: impl AsRef<Path>) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut text = Vec::new();
+    let mut part = [0_u8; 4096];
+    loop {
+        let length = file.read(&mut part)?;
+        text.extend_from_slice(&part[..length]);
+        if length < part.len() {
+            break;
+        }
+    }
+    String::from_utf8(text).or_else(|error| Ok(String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+fn odd(file: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("/proc/PID/{file} does not look as proc(5) says"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_known_by_its_path() {
+        assert_eq!(session_in("/jit.slice/jit-17.scope"), Some(SessionId(17)));
+        assert_eq!(session_in("/jit.slice/jit-17.scope/inner"), Some(SessionId(17)));
+        assert_eq!(session_in("/jit.slice/jit-17-2.scope"), Some(SessionId(17)));
+        assert_eq!(session_in("/user.slice/jit-17.scope"), None);
+        assert_eq!(session_in("/jit.slice/jit-x.scope"), None);
+    }
+
+    #[test]
+    fn a_login_is_known_by_its_scope() {
+        assert_eq!(login_in("/user.slice/user-1000.slice/session-c3.scope"), Some("c3".to_owned()));
+        assert_eq!(login_in("/user.slice/user-1000.slice/user@1000.service/app.slice"), None);
+        assert_eq!(login_in("/system.slice/session-3.scope"), None);
+    }
+
+    #[test]
+    fn no_command_line_looks_like_another_process() {
+        let argv = ["sh".to_owned(), "x; 1 1 0 /init.scope".to_owned(), "y".repeat(200), "z".to_owned()];
+        let shown = words(first_of(&argv, MAX_NAMED_ARGV));
+        assert!(shown.starts_with("sh 'x; 1 1 0 /init.scope' yyy"), "{shown}");
+        assert_eq!(shown.len(), MAX_NAMED_ARGV + 2);
+    }
+
+    #[test]
+    fn a_log_counts_that_root_alone_can_have_opened() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("timing");
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        fs::write(&path, "").unwrap();
+        mode(0o600);
+        let reading = fs::File::open(&path).unwrap();
+        assert_eq!(io_log(std::process::id()), None);
+        drop(reading);
+        let _writing = fs::OpenOptions::new().append(true).open(&path).unwrap();
+        let expected = nix::unistd::geteuid().is_root().then(|| folder.path().display().to_string());
+        assert_eq!(io_log(std::process::id()), expected);
+        mode(0o622);
+        assert_eq!(io_log(std::process::id()), None);
+    }
+
+    #[test]
+    fn one_reads_oneself() {
+        let pidfd = open_pid(std::process::id()).unwrap();
+        let process = read(pidfd.as_fd(), Detail::Whole).unwrap();
+        assert_eq!(process.main.pid, std::process::id());
+        assert!(!process.argv.is_empty());
+        assert!(open(process.main).is_ok());
+        assert!(open(MainProcess { start: process.main.start + 1, ..process.main }).is_err());
+    }
+}

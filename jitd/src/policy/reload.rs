@@ -1,0 +1,112 @@
+//! Brings a policy into force, or keeps the one that is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jit_proto::bus::view::{ProblemView, Severity};
+use jit_proto::identity::UserId;
+use tracing::{error, info, warn};
+
+use crate::bus::problem_lines;
+use crate::core::event::Input;
+use crate::core::people::Person;
+use crate::core::policy::{Policy, SinkSettings};
+use crate::engine::{Handle, Stopped};
+use crate::host::accounts::Nss;
+use crate::host::clock::Clock;
+use crate::policy;
+
+/// Where the policy is.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    root: PathBuf,
+    clock: Clock,
+}
+
+impl Rules {
+    /// The policy under this folder.
+    #[must_use]
+    pub fn under(root: &Path, clock: Clock) -> Self {
+        Self { root: root.to_owned(), clock }
+    }
+
+    /// Reads it afresh and changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn read(&self) -> Result<Policy, Vec<ProblemView>> {
+        let (root, now) = (self.root.clone(), self.clock.now().wall);
+        let read = tokio::task::spawn_blocking(move || policy::load(&root, &Nss, now));
+        read.await.unwrap_or_else(|error| {
+            let file = self.root.display().to_string();
+            let severity = Severity::Error;
+            Err(vec![ProblemView { file, line: 0, key: String::new(), message: error.to_string(), severity }])
+        })
+    }
+
+    /// Everything that is wrong with it, and what in it cannot work although it is accepted: also stacks that do not ask,
+    /// and that it is not the one in force, whose digest is given.
+    pub async fn check(&self, in_force: Option<String>) -> Vec<ProblemView> {
+        let (root, now) = (self.root.clone(), self.clock.now().wall);
+        let checked = tokio::task::spawn_blocking(move || {
+            let (policy, mut problems) = policy::check(&root, &Nss, now);
+            if let Some(policy) = &policy {
+                problems.extend(policy::warnings_outside(&root, policy, in_force.as_deref()));
+            }
+            problems
+        });
+        let file = self.root.display().to_string();
+        checked.await.unwrap_or_else(|error| {
+            let severity = Severity::Error;
+            vec![ProblemView { file, line: 0, key: String::new(), message: error.to_string(), severity }]
+        })
+    }
+
+    /// Where the records go, if the settings at least can be read.
+    pub async fn sinks(&self) -> Option<SinkSettings> {
+        let root = self.root.clone();
+        tokio::task::spawn_blocking(move || policy::sinks(&root, &Nss)).await.ok().flatten()
+    }
+
+    /// Reads it and brings it into force. Either way that is recorded.
+    ///
+    /// # Errors
+    /// The outer one when the engine has ended; the inner one is what is wrong with the policy.
+    pub async fn reload(&self, engine: &Handle) -> Result<Result<(), Vec<ProblemView>>, Stopped> {
+        match self.read().await {
+            Ok(policy) => {
+                info!("policy {} with {} roles is in force", &policy.digest[..12], policy.roles.len());
+                let holders = holders(engine).await?;
+                engine.tell(Input::PolicyLoaded(Arc::new(policy), holders)).await?;
+                Ok(Ok(()))
+            }
+            Err(problems) => {
+                let text = problem_lines(&problems);
+                error!("the policy is not accepted, the running one stays");
+                // A message of its own each: what passes the log on may take a line for a message.
+                text.lines().for_each(|line| error!("{line}"));
+                engine.tell(Input::PolicyRefused { problems: text }).await?;
+                Ok(Err(problems))
+            }
+        }
+    }
+}
+
+/// The holders of live grants, as the user directory has them now. Who cannot be looked up is left out, and looked at
+/// with the next call.
+async fn holders(engine: &Handle) -> Result<BTreeMap<UserId, Option<Person>>, Stopped> {
+    let uids: BTreeSet<UserId> =
+        engine.look(|inside| inside.ledger.grants.values().map(|grant| grant.holder.uid).collect()).await?;
+    let look_up = move || {
+        let person = |uid: UserId| match Nss.person(uid) {
+            Ok(person) => Some((uid, person)),
+            Err(problem) => {
+                warn!("the holder of a grant, uid {uid}, cannot be looked up: {problem}");
+                None
+            }
+        };
+        uids.into_iter().filter_map(person).collect()
+    };
+    Ok(tokio::task::spawn_blocking(look_up).await.unwrap_or_default())
+}
