@@ -98,7 +98,7 @@ impl BootTime {
 
 /// A span as people write it: `30m`, `2h`, `1h 30m`, `90s`.
 #[must_use]
-pub fn spoken(span: Duration) -> String {
+pub fn format_duration(span: Duration) -> String {
     let total = span.as_secs();
     let (hours, minutes, seconds) = (total / 3600, total / 60 % 60, total % 60);
     let parts: Vec<String> = [(hours, "h"), (minutes, "m"), (seconds, "s")]
@@ -191,7 +191,7 @@ pub fn parse_keeping(text: &str) -> Result<Duration, String> {
 #[must_use]
 pub fn in_days(span: Duration) -> String {
     match span.as_secs() / (24 * 3600) {
-        0 => spoken(span),
+        0 => format_duration(span),
         1 => "1 day".to_owned(),
         days => format!("{days} days"),
     }
@@ -347,8 +347,8 @@ mod tests {
         let bare = parse_span("30").unwrap_err();
         assert!(bare.contains("\"30m\"") && bare.contains("\"30h\""), "{bare}");
         assert!(parse_span("1w").unwrap_err().contains("24h"));
-        assert_eq!(spoken(Duration::from_secs(5400)), "1h 30m");
-        assert_eq!(spoken(Duration::ZERO), "0s");
+        assert_eq!(format_duration(Duration::from_secs(5400)), "1h 30m");
+        assert_eq!(format_duration(Duration::ZERO), "0s");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use jit_proto::bus::view::GrantView;
 use jit_proto::escape::Escaped;
-use jit_proto::time::{WallTime, spoken};
+use jit_proto::time::{WallTime, format_duration};
 
 /// `name   value` below a headline; an empty value leaves the line out.
 fn detail(name: &str, value: &str) -> String {
@@ -44,7 +44,7 @@ fn list(texts: &[String]) -> String {
 }
 
 pub(crate) fn span(seconds: u64) -> String {
-    spoken(Duration::from_secs(seconds))
+    format_duration(Duration::from_secs(seconds))
 }
 
 /// What is left of a window: whole minutes once it is longer than ten of them.

@@ -7,7 +7,7 @@ use jit_proto::bus::names::error;
 use jit_proto::bus::view::{ProblemView, RequestView, RoleView, Severity};
 use jit_proto::escape::Escaped;
 use jit_proto::identity::{Reason, Ticket};
-use jit_proto::time::spoken;
+use jit_proto::time::format_duration;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -351,7 +351,8 @@ async fn approve(
         let shown = daemon.show(id).await.ok().and_then(|shown| shown.request);
         if let Some(request) = shown.filter(|request| request.state == "pending" && request.may_approve) {
             output.talk(render::pending(&[RequestView { may_approve: false, ..request }]).trim_end());
-            let instead = duration.map(|span| format!(" for {} only", spoken(span))).unwrap_or_default();
+            let instead =
+                duration.map(|span| format!(" for {} only", format_duration(span))).unwrap_or_default();
             if !ask::yes(&format!("Approve it{instead}?"), output)? {
                 let message = format!("request {id} is left as it is: there was no yes");
                 return Err(Failure::new(Exit::Failed, error::FAILED, &message));

@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use jit_proto::audit::chain::{Broken, Head, Sealed, Stored, Verifier, hash_from_hex};
-use jit_proto::audit::copies::{Followed, Line, Trail, read};
+use jit_proto::audit::copies::{Followed, ForwardedChain, Line, read};
 use jit_proto::audit::record::Record;
 use jit_proto::audit::seal::FirstKey;
 use jit_proto::bus::names::error;
@@ -326,7 +326,7 @@ fn numbers(all: &[u64]) -> (String, String) {
 struct Inputs {
     hosts: BTreeSet<String>,
     asked: Vec<String>,
-    trail: Trail,
+    trail: ForwardedChain,
     chain: Verifier,
     exported: Heads,
     known: Heads,
@@ -342,7 +342,7 @@ impl Inputs {
         Self {
             hosts: BTreeSet::new(),
             asked,
-            trail: Trail::with_keys(keys.to_vec()),
+            trail: ForwardedChain::with_keys(keys.to_vec()),
             chain: Verifier::default().from_anywhere().with_keys(keys.to_vec()).knowing(known.clone()),
             exported: Heads::new(),
             known: known.clone(),
@@ -399,7 +399,7 @@ impl Inputs {
                     }
                 }
             }
-            Line::Sighting(sighting) => {
+            Line::ForwardedRecord(sighting) => {
                 if !self.is_of_the_host(&sighting.host)? {
                     return Ok(());
                 }

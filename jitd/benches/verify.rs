@@ -17,9 +17,9 @@ use jit_proto::audit::seal::{FirstKey, SealKey};
 use jit_proto::time::{BootId, BootTime, WallTime};
 use jitd::core::event::{Commit, Durability};
 use jitd::host::clock::Stopwatch;
-use jitd::store::{Kept, Reader, Sent, Store};
+use jitd::store::{CommitMeta, Reader, Sent, Store};
 
-const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
+const KEPT: CommitMeta = CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
 const COMMITS: usize = 500;
 const ROUNDS: usize = 3;
 

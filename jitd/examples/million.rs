@@ -22,7 +22,7 @@ use jitd::core::event::{Commit, Durability};
 use jitd::core::retention::{Pruned, Retention};
 use jitd::retention::{course, segment};
 use jitd::store::disk::shorten_if_long;
-use jitd::store::{Index, Kept, Reader, Sent, Store, catch_up};
+use jitd::store::{CommitMeta, Index, Reader, Sent, Store, catch_up};
 
 /// 2026-01-01 in UTC.
 const BEGIN: u64 = 1_767_225_600_000_000;
@@ -141,7 +141,7 @@ fn remove(store: &mut Store, records: u64) {
     let drafts = vec![draft(0, records)];
     let begun = Instant::now();
     let commit_of_it = Commit { durability: Durability::AtOnce, drafts, prune, ..Commit::default() };
-    let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
+    let kept = CommitMeta { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
     store.commit(vec![commit_of_it], kept).unwrap();
     println!("the record that says so, with the first of them:      {:?}", begun.elapsed());
     let (mut waits, mut meanwhile) = (Vec::new(), Vec::new());
@@ -217,7 +217,7 @@ fn draft(n: u64, records: u64) -> Draft {
 }
 
 fn commit(store: &mut Store, drafts: Vec<Draft>, durable: bool) {
-    let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
+    let kept = CommitMeta { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
     let durability = if durable { Durability::AtOnce } else { Durability::WithTheNext };
     store.commit(vec![Commit { durability, drafts, ..Commit::default() }], kept).unwrap();
 }

@@ -13,21 +13,21 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::audit::{Cursors, Sinks};
-use crate::bus::Front;
+use crate::bus::BusContext;
 use crate::core::event::Input;
 use crate::core::policy::Settings;
 use crate::core::reconcile;
 use crate::drift::ToSurveyor;
 use crate::engine::alerting::Alerting;
 use crate::engine::timer;
-use crate::engine::{Engine, Handle, Later};
-use crate::gate::Behind;
+use crate::engine::{Deferred, Engine, Handle};
+use crate::gate::GateService;
 use crate::host::clock::Clock;
 use crate::host::sockets;
 use crate::host::sockets::Sockets;
 use crate::limits::Counter;
 use crate::opening::{self, Opened};
-use crate::policy::reload::Rules;
+use crate::policy::reload::PolicyLoader;
 use crate::sessions::systemd::Systemd;
 use crate::store::disk::Disk;
 use crate::store::{self, KnownHead};
@@ -132,7 +132,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         failing: false,
         distrusted: false,
         started_at,
-        later: Later::default(),
+        later: Deferred::default(),
     };
     let (ended, mut engine_ended) = mpsc::channel::<()>(1);
     tokio::spawn(async move {
@@ -154,8 +154,8 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
 
     let counter = Counter::default();
     tokio::spawn(counter.clone().run(engine.clone()));
-    let behind = Behind::new(engine.clone(), clock.clone());
-    let rules = Rules::under(Path::new(POLICY), clock);
+    let behind = GateService::new(engine.clone(), clock.clone());
+    let rules = PolicyLoader::under(Path::new(POLICY), clock);
     engine.tell(Input::Started { version: env!("CARGO_PKG_VERSION") }).await?;
     if rules.reload(&engine).await?.is_err() {
         warn!("without a valid policy nobody but root is let through");
@@ -173,7 +173,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         warn!("PID 1 holds no operators' socket (jitd-operator.socket); jitctl has the system bus alone");
     }
     let (engine_of_bus, rules_of_bus) = (engine.clone(), rules.clone());
-    let front = Front {
+    let front = BusContext {
         engine: engine_of_bus,
         rules: rules_of_bus,
         behind,

@@ -25,7 +25,7 @@ const INLINE_LIMIT: usize = 8;
 
 /// What is to end.
 #[derive(Debug, Clone)]
-pub struct Doomed {
+pub struct Target {
     /// Its scopes.
     pub scope: Scope,
     /// The audit session id that its processes carry, wherever they went.
@@ -38,7 +38,7 @@ pub struct Doomed {
 
 /// Ends it. Where it cannot be proven to have ended, the report says that something is left; then this is called again,
 /// after [`Reaping::again`]. `first_signal` is set when the first signal goes out.
-pub async fn end(doomed: &Doomed, reaping: &mut Reaping, first_signal: &mut Option<Duration>) -> EndReport {
+pub async fn end(doomed: &Target, reaping: &mut Reaping, first_signal: &mut Option<Duration>) -> EndReport {
     let mut kill = None;
     let populated = doomed.scope.is_populated().unwrap_or_else(|error| {
         warn!("it cannot be told whether a session's cgroup is empty: {error}");
@@ -114,7 +114,7 @@ fn thaw(scope: &Scope) {
 }
 
 /// What is in the scopes; `None` where that cannot be told.
-async fn listed(doomed: &Doomed) -> Option<Vec<Found>> {
+async fn listed(doomed: &Target) -> Option<Vec<Found>> {
     let look_at_all = |pids: Vec<u32>| -> io::Result<Vec<Found>> {
         let found = pids.into_iter().enumerate().map(|(nth, pid)| look_at(pid, nth < MAX_NAMED));
         found.filter_map(Result::transpose).collect()
@@ -128,8 +128,8 @@ async fn listed(doomed: &Doomed) -> Option<Vec<Found>> {
 }
 
 /// Whatever carries the tag or lives in the scopes still, and the process that knocked where it does.
-async fn swept(doomed: &Doomed) -> Option<Vec<Found>> {
-    let Doomed { scope, tag, main, .. } = doomed.clone();
+async fn swept(doomed: &Target) -> Option<Vec<Found>> {
+    let Target { scope, tag, main, .. } = doomed.clone();
     let found = blocking(move || -> io::Result<(Vec<Found>, Option<io::Error>)> {
         // What can be found is ended, although something else cannot be read.
         let (mut pids, unknown) = match scope.all_pids() {

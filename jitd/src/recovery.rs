@@ -19,7 +19,7 @@ use crate::core::event::{Commit, Durability};
 use crate::engine::alerting::Alerting;
 use crate::host::clock::Clock;
 use crate::opening;
-use crate::store::{Kept, KnownHead, Reader, Sent, Store, StoreError};
+use crate::store::{CommitMeta, KnownHead, Reader, Sent, Store, StoreError};
 
 /// The daemon holds the lock for a moment with each attempt to open a store that it cannot open.
 const LOCK_ATTEMPTS: u32 = 30;
@@ -89,11 +89,11 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
     };
     let commit = Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() };
     let mut commits = vec![commit];
-    Alerting::remembering(BTreeMap::new()).take_along(&mut commits, 0);
+    Alerting::remembering(BTreeMap::new()).append_alerts(&mut commits, 0);
     // Numbers of sessions go on, so that no scope of an old one is taken for one of a new one.
     let next_session = old.as_ref().map_or(1, |old| old.next_session);
     let highest_wall = old.map_or(now.wall, |old| old.wall.max(now.wall));
-    let kept = Kept { highest_wall, next_session, sent: Sent::NOTHING };
+    let kept = CommitMeta { highest_wall, next_session, sent: Sent::NOTHING };
     store.commit(commits, kept).map_err(|error| RecoveryError::Anew(aside.clone(), error))?;
     let mut said = vec![detail];
     if let Err(problem) = known_head.keep(store.head(), now.wall) {
@@ -219,7 +219,7 @@ mod tests {
             })
             .collect();
         let commit = Commit { durability: Durability::AtOnce, drafts, ..Commit::default() };
-        let kept = Kept { highest_wall: now.wall, next_session: 9, sent: Sent::NOTHING };
+        let kept = CommitMeta { highest_wall: now.wall, next_session: 9, sent: Sent::NOTHING };
         store.commit(vec![commit], kept).unwrap();
         path
     }

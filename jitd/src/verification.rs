@@ -15,7 +15,7 @@ use jit_proto::time::WallTime;
 use tracing::{info, warn};
 
 use crate::core::event::Input;
-use crate::drift::be_nice;
+use crate::drift::lower_priority;
 use crate::engine::{Handle, Stopped};
 use crate::host::clock::Stopwatch;
 use crate::store::{Reader, StoreError};
@@ -48,7 +48,7 @@ struct Verified {
 /// When no thread can be started.
 pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<()> {
     thread::Builder::new().name("verification".into()).spawn(move || {
-        be_nice(NICE);
+        lower_priority(NICE);
         // Nobody sends: these are waits that end by themselves.
         let (_keep, rest) = mpsc::channel();
         let verified = Verified::beside(&store);
@@ -229,7 +229,7 @@ mod tests {
 
     use super::*;
     use crate::core::event::{Commit, Durability};
-    use crate::store::{Kept, Sent, Store};
+    use crate::store::{CommitMeta, Sent, Store};
 
     fn store(records: u64) -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
@@ -249,7 +249,7 @@ mod tests {
             })
             .collect();
         let commit = Commit { durability: Durability::AtOnce, drafts, ..Commit::default() };
-        let kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
+        let kept = CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
         store.commit(vec![commit], kept).unwrap();
     }
 

@@ -24,7 +24,7 @@ use jitd::core::event::{Change, Commit, Durability};
 use jitd::core::ledger::{Grant, GrantState};
 use jitd::core::people::Account;
 use jitd::core::time::{Deadline, Now};
-use jitd::store::{Kept, Reader, Sent, Store};
+use jitd::store::{CommitMeta, Reader, Sent, Store};
 
 const NAME: &str = "what_was_acknowledged_outlives_kill_9";
 
@@ -217,7 +217,7 @@ fn commit_until_killed(folder: &Path) {
     }
 }
 
-const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
+const KEPT: CommitMeta = CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
 
 fn draft(event: AuditEvent, facts: Facts) -> Draft {
     Draft { event, wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()), facts }

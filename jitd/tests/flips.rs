@@ -21,11 +21,11 @@ use jitd::core::event::{Change, Commit, Durability};
 use jitd::core::ledger::{Grant, GrantState};
 use jitd::core::people::Account;
 use jitd::core::time::{Deadline, Now};
-use jitd::store::{Index, Kept, Reader, Sent, Store, rolled_back};
+use jitd::store::{CommitMeta, Index, Reader, Sent, Store, rolled_back};
 
 const NAME: &str = "every_flipped_bit_is_harmless_or_told";
 const FILES: [&str; 5] = ["jit.db", "jit.db-wal", "seal.key", "search.db", "notified"];
-const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
+const KEPT: CommitMeta = CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();

@@ -22,12 +22,12 @@ use jitd::core::retention::{Retention, Segment};
 use jitd::core::step::step;
 use jitd::core::time::{Deadline, Now};
 use jitd::retention::{RetentionError, course, segment};
-use jitd::store::{Kept, Reader, Sent, Store};
+use jitd::store::{CommitMeta, Reader, Sent, Store};
 use proptest::prelude::*;
 
 /// One record each half day, in microseconds.
 const HALF_DAY: u64 = 12 * 3600 * 1_000_000;
-const KEPT: Kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
+const KEPT: CommitMeta = CommitMeta { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
 
 /// Where the daemon ends.
 #[derive(Debug, Clone, Copy)]

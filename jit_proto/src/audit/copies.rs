@@ -23,7 +23,7 @@ pub enum Line {
     /// A whole record, as `jitctl --json audit show` prints it.
     Record(Sealed),
     /// What a syslog message keeps of one.
-    Sighting(Sighting),
+    ForwardedRecord(ForwardedRecord),
     /// A head that a sign of life names: this record was the last one then.
     Head {
         /// The host that the message names; empty if none.
@@ -41,7 +41,7 @@ pub enum Line {
 
 /// What a syslog message keeps of a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
+pub struct ForwardedRecord {
     /// The host that the message names; empty if none.
     pub host: String,
     /// Number.
@@ -184,8 +184,8 @@ fn from_element(rest: &str, host: &str, event: &str) -> Option<Line> {
 fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
     match json {
         Value::String(text) => from_text(text).or_else(|| from_message(text)).map(|line| match line {
-            Line::Sighting(sighting) if sighting.host.is_empty() => {
-                Line::Sighting(Sighting { host: host.to_owned(), ..sighting })
+            Line::ForwardedRecord(sighting) if sighting.host.is_empty() => {
+                Line::ForwardedRecord(ForwardedRecord { host: host.to_owned(), ..sighting })
             }
             Line::Head { host: none, seq, hash, due } if none.is_empty() => {
                 Line::Head { host: host.to_owned(), seq, hash, due }
@@ -229,7 +229,7 @@ const MESSAGES: [&str; 5] = ["message", "msg", "rawmsg", "_raw", "log"];
 
 fn is_of_one_record(one: &Line, other: &Line) -> bool {
     match (one, other) {
-        (Line::Sighting(one), Line::Sighting(other)) => {
+        (Line::ForwardedRecord(one), Line::ForwardedRecord(other)) => {
             (one.seq, one.hash, one.prev) == (other.seq, other.hash, other.prev)
         }
         (Line::Head { seq: one, hash, .. }, Line::Head { seq, hash: other, .. }) => {
@@ -263,13 +263,22 @@ impl Found {
         let prev = hash_from_hex(self.of("prev")?)?;
         let seal = self.of("seal").map(str::to_owned);
         let content = content(event, &self.0, seq, &hash);
-        Some(Line::Sighting(Sighting { host, seq, hash, prev, seal, event: event.to_owned(), time, content }))
+        Some(Line::ForwardedRecord(ForwardedRecord {
+            host,
+            seq,
+            hash,
+            prev,
+            seal,
+            event: event.to_owned(),
+            time,
+            content,
+        }))
     }
 }
 
 /// The links between sightings, in the order in which they were kept.
 #[derive(Debug, Default)]
-pub struct Trail {
+pub struct ForwardedChain {
     seen: BTreeMap<u64, [u8; 32]>,
     last: u64,
     repeated: u64,
@@ -278,7 +287,7 @@ pub struct Trail {
     seals: SealWalk,
 }
 
-impl Trail {
+impl ForwardedChain {
     /// A trail whose seals are checked with these keys.
     #[must_use]
     pub fn with_keys(keys: Vec<FirstKey>) -> Self {
@@ -296,8 +305,8 @@ impl Trail {
     ///
     /// # Errors
     /// The first thing wrong with it.
-    pub fn feed(&mut self, sighting: &Sighting) -> Result<(), Broken> {
-        let Sighting { seq, hash, prev, .. } = sighting;
+    pub fn feed(&mut self, sighting: &ForwardedRecord) -> Result<(), Broken> {
+        let ForwardedRecord { seq, hash, prev, .. } = sighting;
         let broken = |seq: u64, problem: String| Err(Broken { seq, problem });
         if sighting.content == Content::Differs {
             return broken(*seq, "its message does not fit its hash: it was changed in this copy".to_owned());
@@ -332,7 +341,7 @@ impl Trail {
     }
 
     /// Keeps in mind what could not be checked, also where a message comes again.
-    fn mind(&mut self, sighting: &Sighting) {
+    fn mind(&mut self, sighting: &ForwardedRecord) {
         match sighting.content {
             Content::Cut => self.cut.insert(sighting.seq),
             Content::Unknown => self.unknown.insert(sighting.seq),
@@ -411,7 +420,7 @@ mod tests {
             "structured-data": { "jit@32473": { "seq": "7", "hash": HASH, "prev": PREV, "seal": PREV } } });
         let journal = serde_json::json!({ "_HOSTNAME": "web1", "JIT_EVENT": "access.denied", "JIT_SEQ": "7",
             "JIT_HASH": HASH, "JIT_PREV": PREV, "JIT_SEAL": PREV });
-        let expected = Sighting {
+        let expected = ForwardedRecord {
             host: "web1".into(),
             seq: 7,
             hash: hash_from_hex(HASH).unwrap(),
@@ -429,7 +438,7 @@ mod tests {
             parsed.to_string(),
             journal.to_string(),
         ] {
-            assert_eq!(read(&dress), Line::Sighting(expected.clone()), "{dress}");
+            assert_eq!(read(&dress), Line::ForwardedRecord(expected.clone()), "{dress}");
         }
     }
 
@@ -438,16 +447,16 @@ mod tests {
         let forged = message(9).replace("web1 jitd", "jitd");
         let entry = serde_json::json!({ "MESSAGE": format!("access.denied: {forged}"), "JIT_REASON": forged,
             "JIT_EVENT": "access.denied", "JIT_SEQ": "7", "JIT_HASH": HASH, "JIT_PREV": PREV });
-        let Line::Sighting(found) = read(&entry.to_string()) else { panic!("no message") };
+        let Line::ForwardedRecord(found) = read(&entry.to_string()) else { panic!("no message") };
         assert_eq!(found.seq, 7);
     }
 
     #[test]
     fn a_second_message_that_was_cut_is_named_too() {
-        let mut trail = Trail::default();
+        let mut trail = ForwardedChain::default();
         trail.feed(&sighting(4)).unwrap();
-        trail.feed(&Sighting { content: Content::Cut, ..sighting(4) }).unwrap();
-        assert!(trail.feed(&Sighting { content: Content::Differs, ..sighting(4) }).is_err());
+        trail.feed(&ForwardedRecord { content: Content::Cut, ..sighting(4) }).unwrap();
+        assert!(trail.feed(&ForwardedRecord { content: Content::Differs, ..sighting(4) }).is_err());
         assert_eq!(trail.finish(&BTreeMap::new()).unwrap().cut, [4]);
     }
 
@@ -476,7 +485,7 @@ mod tests {
                 "{head}jitd[50]: access.denied user m [jit@32473 seq=\"3\" hash=\"{H}\" prev=\"{H}\"]"
             );
             match read(&line) {
-                Line::Sighting(sighting) => sighting.host,
+                Line::ForwardedRecord(sighting) => sighting.host,
                 other => format!("{other:?}"),
             }
         };
@@ -489,10 +498,10 @@ mod tests {
 
     const H: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
 
-    fn sighting(seq: u64) -> Sighting {
+    fn sighting(seq: u64) -> ForwardedRecord {
         let hash = |seq: u64| [u8::try_from(seq).unwrap(); 32];
         let event = "access.denied".to_owned();
-        Sighting {
+        ForwardedRecord {
             host: String::new(),
             seq,
             hash: hash(seq),
@@ -505,7 +514,7 @@ mod tests {
     }
 
     fn follow(seqs: &[u64]) -> Result<Followed, Broken> {
-        let mut trail = Trail::default();
+        let mut trail = ForwardedChain::default();
         for seq in seqs {
             trail.feed(&sighting(*seq))?;
         }
@@ -519,11 +528,11 @@ mod tests {
         assert_eq!(follow(&[4, 5, 7]).unwrap_err().seq, 6);
         let late = follow(&[5, 6, 4]).unwrap_err();
         assert_eq!((late.seq, late.problem.contains("out of order")), (4, true));
-        let mut trail = Trail::default();
+        let mut trail = ForwardedChain::default();
         trail.feed(&sighting(4)).unwrap();
-        let other = Sighting { prev: [9; 32], ..sighting(5) };
+        let other = ForwardedRecord { prev: [9; 32], ..sighting(5) };
         assert!(trail.feed(&other).unwrap_err().problem.contains("does not follow"));
-        let twice = Sighting { hash: [9; 32], ..sighting(4) };
+        let twice = ForwardedRecord { hash: [9; 32], ..sighting(4) };
         assert!(trail.feed(&twice).unwrap_err().problem.contains("two different"));
     }
 }

@@ -244,7 +244,7 @@ mod tests {
 
     fn contents(line: &str) -> Option<Content> {
         match read_line(line) {
-            Line::Sighting(sighting) => Some(sighting.content),
+            Line::ForwardedRecord(sighting) => Some(sighting.content),
             _ => None,
         }
     }

@@ -195,7 +195,7 @@ pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) ->
             svg,
             "<g><title>{}: {}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             safe(label),
-            spoken(counts, kinds),
+            format_duration(counts, kinds),
             NAMES - 10.0,
             y + 14.0,
             safe(&shown)
@@ -239,7 +239,7 @@ fn told(counts: &[u64; 2], kinds: [&str; 2]) -> String {
     if kinds[1].is_empty() { counts[0].to_string() } else { format!("{} / {}", counts[0], counts[1]) }
 }
 
-fn spoken(counts: &[u64; 2], kinds: [&str; 2]) -> String {
+fn format_duration(counts: &[u64; 2], kinds: [&str; 2]) -> String {
     if kinds[1].is_empty() {
         format!("{} {}", counts[0], kinds[0])
     } else {

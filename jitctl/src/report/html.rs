@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jit_proto::audit::record::AuditEvent;
 use jit_proto::escape::Escaped;
-use jit_proto::time::spoken;
+use jit_proto::time::format_duration;
 
 use super::chart::{bars, by_hour, columns, over_time};
 use super::{Denial, Report, Run, Window, command, counted, removed};
@@ -268,7 +268,10 @@ fn window(page: &mut Page, window: &Window, open: bool) {
     };
     let held = match (window.started_us, window.ended_us) {
         (Some(from), Some(to)) => {
-            format!(", {}", spoken(std::time::Duration::from_secs(to.saturating_sub(from) / 1_000_000)))
+            format!(
+                ", {}",
+                format_duration(std::time::Duration::from_secs(to.saturating_sub(from) / 1_000_000))
+            )
         }
         _ => String::new(),
     };

@@ -440,7 +440,7 @@ mod tests {
 
     use crate::core::event::Commit;
     use crate::engine::Message;
-    use crate::store::{Kept, Sent, Store};
+    use crate::store::{CommitMeta, Sent, Store};
 
     /// A receiver that misbehaves.
     #[derive(Default)]
@@ -531,7 +531,7 @@ mod tests {
             facts: Facts { sink: sink.map(|sink| sink.to_string()), ..Facts::default() },
         };
         let drafts = (1..).zip(events).map(draft).collect();
-        let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
+        let kept = CommitMeta { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
         store.commit(vec![Commit { drafts, ..Commit::default() }], kept).unwrap();
         let (engine, mut inbox) = Handle::new();
         let fake = Fake::default();

@@ -21,7 +21,7 @@ use crate::core::show::Look;
 use crate::core::time::seconds;
 use crate::engine::{Handle, Inside};
 use crate::host::accounts::{Directory, Nss};
-use crate::policy::reload::Rules;
+use crate::policy::reload::PolicyLoader;
 use crate::sessions::cgroup::Scope;
 use crate::stacks::{self, Fault};
 
@@ -36,12 +36,12 @@ const MAX_PEOPLE_SHOWN: usize = 8;
 #[derive(Clone)]
 pub(super) struct Manager {
     engine: Handle,
-    rules: Rules,
+    rules: PolicyLoader,
     admission: Admission,
 }
 
 impl Manager {
-    pub(super) fn new(engine: Handle, rules: Rules, admission: Admission) -> Self {
+    pub(super) fn new(engine: Handle, rules: PolicyLoader, admission: Admission) -> Self {
         Self { engine, rules, admission }
     }
 

@@ -35,9 +35,9 @@ pub use failure::{Failure, problem_lines};
 
 use crate::core::event::Changed;
 use crate::engine::Handle;
-use crate::gate::{Behind, Gate};
+use crate::gate::{Gate, GateService};
 use crate::limits::Counter;
-use crate::policy::reload::Rules;
+use crate::policy::reload::PolicyLoader;
 use intake::{Beside, End, Intake};
 use operators::Operators;
 use stream::Limited;
@@ -67,13 +67,13 @@ async fn open(counter: Counter, end: End) -> zbus::Result<(Connection, Arc<Intak
 }
 
 /// What the bus is served with.
-pub struct Front {
+pub struct BusContext {
     /// The way to the engine.
     pub engine: Handle,
     /// The policy.
-    pub rules: Rules,
+    pub rules: PolicyLoader,
     /// The gate.
-    pub behind: Behind,
+    pub behind: GateService,
     /// What changed.
     pub changes: broadcast::Receiver<Changed>,
     /// The last record's number.
@@ -90,7 +90,7 @@ pub struct Front {
 /// # Errors
 /// When no thread can be started.
 pub fn start(
-    front: Front,
+    front: BusContext,
     ready: oneshot::Sender<zbus::Result<()>>,
     lost: mpsc::Sender<()>,
 ) -> std::io::Result<()> {
@@ -117,8 +117,8 @@ pub fn start(
 }
 
 /// Puts the interfaces up and takes the name.
-async fn serve(front: Front) -> zbus::Result<Connection> {
-    let Front { engine, rules, behind, changes, heads, counter, operators } = front;
+async fn serve(front: BusContext) -> zbus::Result<Connection> {
+    let BusContext { engine, rules, behind, changes, heads, counter, operators } = front;
     let admission = admission::Admission::new(engine.clone());
     let manager = manager::Manager::new(engine.clone(), rules, admission.clone());
     let audit = audit::Audit::new(engine.clone(), admission);

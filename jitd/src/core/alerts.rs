@@ -15,13 +15,13 @@ use std::sync::Arc;
 
 use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::identity::UserId;
-use jit_proto::time::{BootTime, spoken};
+use jit_proto::time::{BootTime, format_duration};
 
 pub use baseline::Habit;
 pub use rules::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
 
 use super::kinds::{self, Kind};
-use recent::Lately;
+use recent::RecentTimes;
 
 /// What the fold carries from record to record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Watch {
 struct Known {
     /// Their last refusals, at most as many as make an alert.
     refused: VecDeque<BootTime>,
-    elevated: Lately,
+    elevated: RecentTimes,
     habit: Habit,
     raised: BTreeMap<(Rule, Option<String>), Raised>,
 }
@@ -243,7 +243,7 @@ impl Known {
             return None;
         }
         self.refused.clear();
-        Some((Rule::Denials, format!("refused {count} times within {}", spoken(within))))
+        Some((Rule::Denials, format!("refused {count} times within {}", format_duration(within))))
     }
 
     /// Whether an alert by this rule may be raised now, and how many were held back before it. First uses are as few as

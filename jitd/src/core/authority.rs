@@ -67,7 +67,7 @@ pub enum Rule {
     /// It may be asked.
     Allowed,
     /// What is the session's holder's own, by a process of that session that runs as them, as the user it became, or as root.
-    Own,
+    CallOwner,
     /// Only where `approve_without_login` is set, and then only by somebody who logged in as who they are.
     LoginRequired,
     /// Only where `approve_as_another_account` is set.
@@ -116,8 +116,8 @@ const READ: Row = Row {
     root_login: Rule::Allowed,
     other_account: Rule::Allowed,
     rewritten: REWRITTEN,
-    window: Rule::Own,
-    window_audit: Rule::Own,
+    window: Rule::CallOwner,
+    window_audit: Rule::CallOwner,
     job: Rule::Allowed,
     user_unit: Rule::Allowed,
     service: Rule::Allowed,
@@ -354,7 +354,9 @@ pub fn admit<'a>(
     let refuse = |why: String| Err(Refusal::NotAuthorized(why));
     let person = match kind.rule(origin) {
         Rule::Allowed => &caller.person,
-        Rule::Own => own(ledger, caller).map_err(|why| Refusal::NotAuthorized(format!("{word}: {why}")))?,
+        Rule::CallOwner => {
+            own(ledger, caller).map_err(|why| Refusal::NotAuthorized(format!("{word}: {why}")))?
+        }
         Rule::LoginRequired if !settings.is_some_and(|settings| settings.approve_without_login) => {
             return refuse(format!(
                 "{word}: this counts only from a login session, and the call comes from {} (origin {}); log in over ssh or \

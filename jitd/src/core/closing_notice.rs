@@ -1,6 +1,6 @@
 //! What the terminals of a session are told as it is ended: that it is over, why, and how to go on.
 
-use jit_proto::time::spoken;
+use jit_proto::time::format_duration;
 
 use super::ledger::{EndedBy, Grant, GrantState, Session};
 use super::policy::Role;
@@ -33,7 +33,7 @@ pub(super) fn lines(
             _ => "it was withdrawn".to_owned(),
         },
         EndedBy::Idle => {
-            let after = role.and_then(|role| role.idle_timeout).map(spoken);
+            let after = role.and_then(|role| role.idle_timeout).map(format_duration);
             let after = after.map_or(String::new(), |after| format!(" for {after}"));
             return vec![
                 format!("jit: this session of {who} for {name} ends now: nothing happened in it{after}."),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, GroupId, RequestId, RoleName};
-use jit_proto::time::spoken;
+use jit_proto::time::format_duration;
 
 use super::event::GroupAsked;
 use super::ledger::{Grant, Ledger};
@@ -164,7 +164,7 @@ impl Denial {
             Self::OtherGroup(group) => format!("no open window gives {group}"),
             Self::OtherTarget(name) => format!("no open window lets this person become {name}"),
             Self::NotForwarded(waits) => {
-                format!("the audit record has not been forwarded for {}", spoken(*waits))
+                format!("the audit record has not been forwarded for {}", format_duration(*waits))
             }
         }
     }
@@ -183,7 +183,7 @@ impl Denial {
             Self::NotForwarded(waits) => {
                 lines.push(format!(
                     "jit: {service} is refused: the audit record of this host has not been forwarded for {}.",
-                    spoken(*waits)
+                    format_duration(*waits)
                 ));
                 lines.push(
                     "jit: no audit, no sudo; the administrator can see why with: jitctl status".to_owned(),

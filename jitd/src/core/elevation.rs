@@ -6,47 +6,47 @@ use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, RoleName, SessionId};
 
 use super::decide::{Access, Decision, decide};
-use super::event::{Change, Effect, EndReport, Knock, Named, Process, Survey, Verdict};
+use super::event::{AccessQuery, Change, Effect, EndReport, Named, Process, Survey, Verdict};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, MainProcess, Session, SessionState};
 use super::people::{Account, Person};
 use super::step::Turn;
 
 /// Account stage: decide, register.
-pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict {
-    if knock.process.real_uid.is_root() {
-        let inside = session_of(&turn.ledger, &knock.process).map(|session| (session.id, session.grant));
+pub(super) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: bool) -> Verdict {
+    if query.process.real_uid.is_root() {
+        let inside = session_of(&turn.ledger, &query.process).map(|session| (session.id, session.grant));
         let facts = Facts {
             outcome: Some("allowed".to_owned()),
             session: inside.map(|(session, _)| session.0),
             grant: inside.map(|(_, grant)| grant.0),
-            ..facts::knock(knock)
+            ..facts::query(query)
         };
         turn.note(AuditEvent::AccessRoot, facts);
         return Verdict::Allowed;
     }
-    let person = match caller_of(knock) {
+    let person = match caller_of(query) {
         Ok(person) => person,
-        Err(why) => return refuse(turn, knock, &why, Vec::new()),
+        Err(why) => return refuse(turn, query, &why, Vec::new()),
     };
-    turn.look_at_holder(person);
-    let unforwarded = knock.unforwarded;
+    turn.revalidate_holder(person);
+    let unforwarded = query.unforwarded;
     let access = Access {
         person,
-        service: &knock.service,
+        service: &query.service,
         target: None,
-        group: (&knock.group, &knock.own_groups),
+        group: (&query.group, &query.own_groups),
         unforwarded,
     };
     let grant = match decide(&turn.ledger, turn.policy, &access, turn.now) {
         Decision::Allowed(grant) => grant,
         Decision::Denied(denial) => {
             let lines = denial.lines(turn.policy, &access);
-            return refuse(turn, knock, &denial.short(), lines);
+            return refuse(turn, query, &denial.short(), lines);
         }
     };
     let Some(grant) = turn.ledger.grants.get(&grant).cloned() else {
-        return refuse(turn, knock, "the grant is gone", Vec::new());
+        return refuse(turn, query, "the grant is gone", Vec::new());
     };
     let id = SessionId(turn.ledger.next_session);
     turn.ledger.next_session += 1;
@@ -55,19 +55,19 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
         grant: grant.id,
         role: grant.role.clone(),
         holder: person.account.clone(),
-        parent: parent_of(&turn.ledger, &knock.process),
-        tag: own_tag(&turn.ledger, &knock.process, tagged),
-        loginuid: knock.process.loginuid,
-        main: knock.process.main,
-        service: knock.service.clone(),
-        tty: knock.tty.clone(),
-        argv: knock.process.argv.clone(),
+        parent: parent_of(&turn.ledger, &query.process),
+        tag: own_tag(&turn.ledger, &query.process, tagged),
+        loginuid: query.process.loginuid,
+        main: query.process.main,
+        service: query.service.clone(),
+        tty: query.tty.clone(),
+        argv: query.process.argv.clone(),
         started_at: turn.now.wall,
         started: turn.now.boot,
         boot_id: turn.now.boot_id.clone(),
-        login: knock.process.login.clone(),
+        login: query.process.login.clone(),
         io_log: None,
-        group: knock.group.clone(),
+        group: query.group.clone(),
         own_groups: BTreeSet::new(),
         lingers_until: None,
         state: SessionState::Registered,
@@ -76,13 +76,13 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
         outcome: Some("allowed".to_owned()),
         session: Some(id.0),
         parent_session: session.parent.map(|parent| parent.0),
-        ..facts::under(&grant, facts::knock(knock))
+        ..facts::under(&grant, facts::query(query))
     };
     turn.note(AuditEvent::AccessAllowed, facts);
     turn.put(Change::Session(session.clone()));
     turn.ledger.sessions.insert(id, session.clone());
     turn.is_used(grant.id);
-    let until = turn.switch_at(&grant.ends);
+    let until = turn.scope_deadline(&grant.ends);
     let idle = turn.policy.and_then(|policy| policy.roles.get(&grant.role)?.idle_timeout);
     let first = session.tag.is_none();
     turn.then(Effect::Survey(Survey::Opened(Box::new(session.clone()))));
@@ -91,50 +91,50 @@ pub(super) fn enter(turn: &mut Turn<'_>, knock: &Knock, tagged: bool) -> Verdict
 }
 
 /// First session line: the target is known now, so it is decided again, and the session is open.
-pub(super) fn recheck(turn: &mut Turn<'_>, knock: &Knock) -> Verdict {
-    let session = match own_session(turn, knock) {
-        Own::Session(session) => session,
-        Own::Root => return Verdict::Allowed,
-        Own::Refused(why) => return refuse(turn, knock, &why, Vec::new()),
+pub(super) fn recheck(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
+    let session = match own_session(turn, query) {
+        CallOwner::Session(session) => session,
+        CallOwner::Root => return Verdict::Allowed,
+        CallOwner::Refused(why) => return refuse(turn, query, &why, Vec::new()),
     };
-    let Named::Account(target) = &knock.user else {
-        return refuse(turn, knock, "the target user is not known on this host", Vec::new());
+    let Named::Account(target) = &query.user else {
+        return refuse(turn, query, "the target user is not known on this host", Vec::new());
     };
-    let Some(person) = knock.person.as_ref().filter(|person| person.account.uid == session.holder.uid) else {
+    let Some(person) = query.person.as_ref().filter(|person| person.account.uid == session.holder.uid) else {
         // sudoedit runs its session stage with real uid 0, so the person has to be taken from the account stage.
-        return recheck_as(turn, knock, &session, target, &holder_of(&session));
+        return recheck_as(turn, query, &session, target, &holder_of(&session));
     };
-    recheck_as(turn, knock, &session, target, person)
+    recheck_as(turn, query, &session, target, person)
 }
 
 fn recheck_as(
     turn: &mut Turn<'_>,
-    knock: &Knock,
+    query: &AccessQuery,
     session: &Session,
     target: &Account,
     person: &Person,
 ) -> Verdict {
-    let unforwarded = knock.unforwarded;
+    let unforwarded = query.unforwarded;
     let access = Access {
         person,
         service: &session.service,
         target: Some(target),
-        group: (&knock.group, &knock.own_groups),
+        group: (&query.group, &query.own_groups),
         unforwarded,
     };
     match decide(&turn.ledger, turn.policy, &access, turn.now) {
         Decision::Denied(denial) => {
             let lines = denial.lines(turn.policy, &access);
-            refuse(turn, knock, &denial.short(), lines)
+            refuse(turn, query, &denial.short(), lines)
         }
         Decision::Allowed(grant) => {
             let under = turn.ledger.grants.get(&grant).map(|it| (it.role.clone(), it.ends.clone()));
             if let Some((_, ends)) = under.as_ref().filter(|_| grant != session.grant) {
-                let until = turn.switch_at(ends);
+                let until = turn.scope_deadline(ends);
                 turn.is_used(grant);
-                turn.then(Effect::Prolong { session: session.id, until });
+                turn.then(Effect::SetDeadline { session: session.id, until });
             }
-            open(turn, knock, session, under.map(|(role, _)| (grant, role)), target)
+            open(turn, query, session, under.map(|(role, _)| (grant, role)), target)
         }
     }
 }
@@ -142,7 +142,7 @@ fn recheck_as(
 /// Writes down that a session is open, and under which grant.
 fn open(
     turn: &mut Turn<'_>,
-    knock: &Knock,
+    query: &AccessQuery,
     session: &Session,
     grant: Option<(GrantId, RoleName)>,
     target: &Account,
@@ -155,8 +155,8 @@ fn open(
         opened.grant = grant;
         opened.role = role;
     }
-    opened.group = knock.group.clone();
-    opened.own_groups = knock.own_groups.clone();
+    opened.group = query.group.clone();
+    opened.own_groups = query.own_groups.clone();
     opened.state = SessionState::Open { run_as: target.clone() };
     let opened = opened.clone();
     if turn.ledger.sealed {
@@ -182,28 +182,28 @@ pub(super) fn mind_groups(turn: &mut Turn<'_>, session: &Session) {
 }
 
 /// Last session line: what another module moved away comes back. A stack without our first session line opens here.
-pub(super) fn track(turn: &mut Turn<'_>, knock: &Knock) -> Verdict {
-    let session = match own_session(turn, knock) {
-        Own::Session(session) => session,
-        Own::Root => {
+pub(super) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
+    let session = match own_session(turn, query) {
+        CallOwner::Session(session) => session,
+        CallOwner::Root => {
             // A nested sudo or su: pam_systemd may have moved it out of the scope.
-            if let Some(outer) = session_of(&turn.ledger, &knock.process) {
-                let effect = Effect::Gather { session: outer.id, process: knock.process.main };
+            if let Some(outer) = session_of(&turn.ledger, &query.process) {
+                let effect = Effect::Reattach { session: outer.id, process: query.process.main };
                 turn.then(effect);
             }
             return Verdict::Allowed;
         }
-        Own::Refused(why) => return refuse(turn, knock, &why, Vec::new()),
+        CallOwner::Refused(why) => return refuse(turn, query, &why, Vec::new()),
     };
-    let Named::Account(target) = &knock.user else {
-        return refuse(turn, knock, "the target user is not known on this host", Vec::new());
+    let Named::Account(target) = &query.user else {
+        return refuse(turn, query, "the target user is not known on this host", Vec::new());
     };
-    turn.then(Effect::Gather { session: session.id, process: knock.process.main });
+    turn.then(Effect::Reattach { session: session.id, process: query.process.main });
     if session.run_as().is_some_and(|opened| opened == target) {
         return Verdict::Allowed;
     }
     let person = holder_of(&session);
-    recheck_as(turn, knock, &session, target, &person)
+    recheck_as(turn, query, &session, target, &person)
 }
 
 /// Nothing is left of a session.
@@ -300,7 +300,7 @@ pub(super) fn session_of<'a>(ledger: &'a Ledger, process: &Process) -> Option<&'
 }
 
 /// What the session stage of a call belongs to.
-enum Own {
+enum CallOwner {
     /// The session that its account stage registered.
     Session(Box<Session>),
     /// Root itself, or root inside somebody's session.
@@ -309,29 +309,29 @@ enum Own {
     Refused(String),
 }
 
-fn own_session(turn: &Turn<'_>, knock: &Knock) -> Own {
-    let session = session_of(&turn.ledger, &knock.process);
+fn own_session(turn: &Turn<'_>, query: &AccessQuery) -> CallOwner {
+    let session = session_of(&turn.ledger, &query.process);
     if let Some(why) = session.and_then(why_it_ends)
-        && (!knock.is_roots_own() || session.is_some_and(|session| session.main == knock.process.main))
+        && (!query.is_roots_own() || session.is_some_and(|session| session.main == query.process.main))
     {
-        return Own::Refused(why);
+        return CallOwner::Refused(why);
     }
-    if knock.is_roots_own() {
-        let own = session.filter(|session| session.main == knock.process.main);
-        return own.map_or(Own::Root, |session| Own::Session(Box::new(session.clone())));
+    if query.is_roots_own() {
+        let own = session.filter(|session| session.main == query.process.main);
+        return own.map_or(CallOwner::Root, |session| CallOwner::Session(Box::new(session.clone())));
     }
     let Some(session) = session else {
-        return Own::Refused("the account stage of this call did not run".to_owned());
+        return CallOwner::Refused("the account stage of this call did not run".to_owned());
     };
-    let same = match &knock.ruser {
-        Named::Unset => session.holder.uid == knock.process.real_uid,
+    let same = match &query.ruser {
+        Named::Unset => session.holder.uid == query.process.real_uid,
         Named::Account(account) => account.uid == session.holder.uid,
         Named::Unknown(_) => false,
     };
     if !same {
-        return Own::Refused("this call is not the one that its account stage let pass".to_owned());
+        return CallOwner::Refused("this call is not the one that its account stage let pass".to_owned());
     }
-    Own::Session(Box::new(session.clone()))
+    CallOwner::Session(Box::new(session.clone()))
 }
 
 /// Why a session that is being ended is.
@@ -345,10 +345,10 @@ fn why_it_ends(session: &Session) -> Option<String> {
 }
 
 /// The person who knocks, or why they are nobody.
-fn caller_of(knock: &Knock) -> Result<&Person, String> {
-    let uid = knock.process.real_uid;
-    let person = knock.person.as_ref().ok_or_else(|| format!("uid {uid} has no account on this host"))?;
-    match &knock.ruser {
+fn caller_of(query: &AccessQuery) -> Result<&Person, String> {
+    let uid = query.process.real_uid;
+    let person = query.person.as_ref().ok_or_else(|| format!("uid {uid} has no account on this host"))?;
+    match &query.ruser {
         Named::Unset => {}
         Named::Account(account) if account.uid == uid => {}
         Named::Account(account) => {
@@ -359,7 +359,7 @@ fn caller_of(knock: &Knock) -> Result<&Person, String> {
         }
         Named::Unknown(name) => return Err(unknown(name, "the caller")),
     }
-    if let Named::Unknown(name) = &knock.user {
+    if let Named::Unknown(name) = &query.user {
         return Err(unknown(name, "the user"));
     }
     Ok(person)
@@ -394,21 +394,21 @@ fn own_tag(ledger: &Ledger, process: &Process, tagged: bool) -> Option<u32> {
     own.then_some(tag)
 }
 
-fn refuse(turn: &mut Turn<'_>, knock: &Knock, why: &str, lines: Vec<String>) -> Verdict {
-    let inside = session_of(&turn.ledger, &knock.process).map(|session| session.id.0);
+fn refuse(turn: &mut Turn<'_>, query: &AccessQuery, why: &str, lines: Vec<String>) -> Verdict {
+    let inside = session_of(&turn.ledger, &query.process).map(|session| session.id.0);
     let facts = Facts {
         outcome: Some("denied".to_owned()),
         session: inside,
         detail: Some(why.to_owned()),
-        ..facts::knock(knock)
+        ..facts::query(query)
     };
-    let name = knock.person.as_ref().map_or("", |person| person.account.name.as_str());
-    if turn.records_refusal(knock.process.real_uid, name) {
+    let name = query.person.as_ref().map_or("", |person| person.account.name.as_str());
+    if turn.records_refusal(query.process.real_uid, name) {
         turn.note(AuditEvent::AccessDenied, facts);
         turn.soon();
     }
     let lines =
-        if lines.is_empty() { vec![format!("jit: {} is refused: {why}.", knock.service)] } else { lines };
+        if lines.is_empty() { vec![format!("jit: {} is refused: {why}.", query.service)] } else { lines };
     Verdict::Denied(lines)
 }
 

@@ -37,7 +37,7 @@ fn unfit(policy: Option<&Policy>, grant: &Grant, holder: Option<&Person>) -> Opt
 
 impl Turn<'_> {
     /// Withdraws what this person cannot hold any more.
-    pub(super) fn look_at_holder(&mut self, person: &Person) {
+    pub(super) fn revalidate_holder(&mut self, person: &Person) {
         let grants = self.ledger.held_by(person.account.uid);
         let unfit: Vec<(GrantId, String)> =
             grants.filter_map(|grant| Some((grant.id, unfit(self.policy, grant, Some(person))?))).collect();
@@ -47,7 +47,7 @@ impl Turn<'_> {
     }
 
     /// Withdraws what cannot be held any more under the policy in force, and ends sessions that it does not cover.
-    pub(super) fn look_at_everybody(&mut self, people: &BTreeMap<UserId, Option<Person>>) {
+    pub(super) fn revalidate_all(&mut self, people: &BTreeMap<UserId, Option<Person>>) {
         let unfit: Vec<(GrantId, String)> = self
             .ledger
             .grants
@@ -109,7 +109,7 @@ impl Turn<'_> {
             })
             .collect();
         for (session, idle) in minded {
-            self.then(Effect::MindIdleness { session, idle });
+            self.then(Effect::SetIdleTimeout { session, idle });
         }
     }
 

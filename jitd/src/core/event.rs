@@ -48,7 +48,7 @@ pub enum Input {
         problems: String,
     },
     /// PAM asks.
-    Knock(Box<Knock>),
+    AccessQuery(Box<AccessQuery>),
     /// A person or a script wants something.
     Command(Box<Caller>, Command),
     /// Something that somebody asked for was refused at the door.
@@ -186,7 +186,7 @@ pub struct Held {
 
 /// One call of the PAM module, with what the daemon read about the caller itself.
 #[derive(Debug, Clone)]
-pub struct Knock {
+pub struct AccessQuery {
     /// Which hook.
     pub stage: Stage,
     /// The process that called.
@@ -209,7 +209,7 @@ pub struct Knock {
     pub unforwarded: Option<Duration>,
 }
 
-impl Knock {
+impl AccessQuery {
     /// Whether this is root's own call: not one that somebody's sudo makes with real uid 0, as sudoedit does.
     #[must_use]
     pub fn is_roots_own(&self) -> bool {
@@ -455,7 +455,7 @@ pub enum Effect {
         first: bool,
     },
     /// A session's window has another end now.
-    Prolong {
+    SetDeadline {
         /// The session.
         session: SessionId,
         /// As in `Watch`.
@@ -471,14 +471,14 @@ pub enum Effect {
         named: BTreeSet<GroupId>,
     },
     /// Look again for processes of this session outside its scope.
-    Gather {
+    Reattach {
         /// The session.
         session: SessionId,
         /// The process that called, which another module may have moved.
         process: MainProcess,
     },
     /// Nobody typing and nothing running in a session for this long ends it, from now on.
-    MindIdleness {
+    SetIdleTimeout {
         /// The session.
         session: SessionId,
         /// For how long; `None` for however long.

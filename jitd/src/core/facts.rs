@@ -3,7 +3,7 @@
 use jit_proto::audit::record::Facts;
 
 use super::caller::{Caller, Place};
-use super::event::{EndReport, Knock};
+use super::event::{AccessQuery, EndReport};
 use super::ledger::{Grant, Ledger, Request, Session};
 use super::limits::Due;
 use super::people::Account;
@@ -101,20 +101,20 @@ pub(super) fn refused(ledger: &Ledger, caller: &Caller, what: &str, why: &str) -
     from(ledger, caller, Facts { outcome: Some("denied".to_owned()), detail, ..Facts::default() })
 }
 
-pub(super) fn knock(knock: &Knock) -> Facts {
-    let process = &knock.process;
+pub(super) fn query(query: &AccessQuery) -> Facts {
+    let process = &query.process;
     Facts {
-        user: knock.person.as_ref().map(|person| person.account.name.clone()),
+        user: query.person.as_ref().map(|person| person.account.name.clone()),
         uid: Some(process.real_uid.0),
         loginuid: process.loginuid.map(|uid| uid.0),
         audit_session: process.audit_session,
-        service: Some(knock.service.clone()),
-        tty: (!knock.tty.is_empty()).then(|| knock.tty.clone()),
+        service: Some(query.service.clone()),
+        tty: (!query.tty.is_empty()).then(|| query.tty.clone()),
         pid: Some(process.main.pid),
         argv: Some(process.argv.clone()),
         argv_cut: process.argv_cut.then_some(true),
         exe: process.exe.clone(),
-        run_as_group: knock.group.name().map(str::to_owned),
+        run_as_group: query.group.name().map(str::to_owned),
         ..Facts::default()
     }
 }
@@ -166,7 +166,7 @@ pub(super) fn reached(due: &Due) -> Facts {
 }
 
 pub(super) fn clock(by: i64) -> Facts {
-    let span = jit_proto::time::spoken(std::time::Duration::from_micros(by.unsigned_abs()));
+    let span = jit_proto::time::format_duration(std::time::Duration::from_micros(by.unsigned_abs()));
     detail(format!("set {span} {}", if by < 0 { "back" } else { "forward" }))
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jit_proto::identity::{GroupId, Reason, RoleName, Ticket, UserId};
-use jit_proto::time::{WallTime, spoken};
+use jit_proto::time::{WallTime, format_duration};
 
 use super::alerts::AlertRules;
 use super::notices::Notices;
@@ -214,7 +214,7 @@ impl Role {
     pub fn duration(&self, asked: Option<Duration>) -> Result<Duration, String> {
         let duration = asked.unwrap_or(self.default_duration);
         if duration > self.max_duration {
-            let (asked, most) = (spoken(duration), spoken(self.max_duration));
+            let (asked, most) = (format_duration(duration), format_duration(self.max_duration));
             return Err(format!("role {} is given for {most} at most, not for {asked}", self.name));
         }
         Ok(duration)
@@ -253,7 +253,7 @@ impl Role {
     /// The line somebody types to ask for this role.
     #[must_use]
     pub fn request_line(&self) -> String {
-        let span = spoken(self.default_duration).replace(' ', "");
+        let span = format_duration(self.default_duration).replace(' ', "");
         let ticket = if self.ticket.required { " --ticket TICKET" } else { "" };
         format!("jitctl request {} --for {span} --reason \"...\"{ticket}", self.name)
     }

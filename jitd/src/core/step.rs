@@ -49,14 +49,14 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Input, now: &Now) ->
         Input::PolicyLoaded(policy, people) => {
             let facts = Facts { policy: Some(policy.digest.clone()), ..facts::roles(&policy) };
             turn.note(AuditEvent::PolicyLoaded, facts);
-            turn.look_at_everybody(&people);
+            turn.revalidate_all(&people);
         }
         Input::PolicyRefused { problems } => turn.note(AuditEvent::PolicyRefused, facts::detail(problems)),
-        Input::Knock(knock) => {
-            let verdict = match knock.stage {
-                Stage::Enter { tagged } => elevation::enter(&mut turn, &knock, tagged),
-                Stage::Recheck => elevation::recheck(&mut turn, &knock),
-                Stage::Track => elevation::track(&mut turn, &knock),
+        Input::AccessQuery(query) => {
+            let verdict = match query.stage {
+                Stage::Enter { tagged } => elevation::enter(&mut turn, &query, tagged),
+                Stage::Recheck => elevation::recheck(&mut turn, &query),
+                Stage::Track => elevation::track(&mut turn, &query),
             };
             turn.reply = Some(Reply::Gate(verdict));
         }
@@ -124,7 +124,7 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Input, now: &Now) ->
 /// How soon what an event comes to has to be on the disk, if nothing else comes of it.
 fn durability_of(event: &Input) -> Durability {
     match event {
-        Input::Knock(knock) => match knock.stage {
+        Input::AccessQuery(query) => match query.stage {
             Stage::Enter { .. } => Durability::BeforeTheSession,
             Stage::Recheck | Stage::Track => Durability::WithTheNext,
         },

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, SessionId};
-use jit_proto::time::{BootTime, spoken};
+use jit_proto::time::{BootTime, format_duration};
 
 use super::decide::{Access, Decision, decide};
 use super::elevation::{holder_of, mind_groups};
@@ -62,7 +62,10 @@ impl Turn<'_> {
         let before = grant.ends.remaining(now);
         let left = before.saturating_add(duration).min(most);
         if left <= before.saturating_add(MIN_EXTENSION) {
-            return Err(format!("grant {id} has {} left, which is all that its role allows", spoken(before)));
+            return Err(format!(
+                "grant {id} has {} left, which is all that its role allows",
+                format_duration(before)
+            ));
         }
         grant.ends = Deadline::in_(left, now);
         grant.warned = warned(left);
@@ -75,7 +78,7 @@ impl Turn<'_> {
         let extended = Facts { seconds: Some(seconds(left - before)), ..facts::grant(&grant) };
         self.note(AuditEvent::GrantExtended, facts(extended));
         self.put(Change::Grant(grant));
-        self.move_the_switch(id);
+        self.move_scope_deadline(id);
         Ok(())
     }
 
@@ -90,7 +93,7 @@ impl Turn<'_> {
         let grant = grant.clone();
         self.note(AuditEvent::GrantShortened, facts::grant(&grant));
         self.put(Change::Grant(grant));
-        self.move_the_switch(id);
+        self.move_scope_deadline(id);
     }
 
     /// Closes a window at its deadline.
@@ -139,14 +142,14 @@ impl Turn<'_> {
             if let Some(grant) = changed {
                 self.put(Change::Grant(grant));
             }
-            let until = self.switch_at(&ends);
+            let until = self.scope_deadline(&ends);
             let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
             (session.grant, session.role, session.lingers_until) = (other, role, None);
             let session = session.clone();
             self.note(AuditEvent::SessionMoved, facts::session(&session));
             self.then(Effect::Survey(Survey::Opened(Box::new(session.clone()))));
             self.put(Change::Session(session));
-            self.then(Effect::Prolong { session: id, until });
+            self.then(Effect::SetDeadline { session: id, until });
             if let Some(session) = self.ledger.sessions.get(&id).cloned() {
                 mind_groups(self, &session);
             }
@@ -158,12 +161,12 @@ impl Turn<'_> {
             _ if session.lingers_until.is_some() && why == EndedBy::Expired => {}
             Some(OnExpiry::DenyNew { at_most }) if why == EndedBy::Expired && session.run_as().is_some() => {
                 let until = Deadline::in_(at_most, self.now);
-                let switch = self.switch_at(&until);
+                let switch = self.scope_deadline(&until);
                 let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
                 session.lingers_until = Some(until);
                 let session = session.clone();
                 self.put(Change::Session(session));
-                self.then(Effect::Prolong { session: id, until: switch });
+                self.then(Effect::SetDeadline { session: id, until: switch });
             }
             _ => self.end_session(id, why, due),
         }
@@ -232,7 +235,7 @@ impl Turn<'_> {
                 .map(|session| session.tty.clone())
                 .collect();
             let span = seconds(left.saturating_add(Duration::from_millis(500)));
-            let left = spoken(Duration::from_secs(span));
+            let left = format_duration(Duration::from_secs(span));
             self.note(AuditEvent::GrantWarned, Facts { seconds: Some(span), ..facts::grant(&grant) });
             if !terminals.is_empty() {
                 self.then(Effect::Tell {
@@ -277,17 +280,17 @@ impl Turn<'_> {
     }
 
     /// When PID 1 ends a session of a window with this end: when its grace is over, too.
-    pub(super) fn switch_at(&self, ends: &Deadline) -> BootTime {
+    pub(super) fn scope_deadline(&self, ends: &Deadline) -> BootTime {
         self.now.boot.after(ends.remaining(self.now)).after(self.grace())
     }
 
-    fn move_the_switch(&mut self, id: GrantId) {
+    fn move_scope_deadline(&mut self, id: GrantId) {
         let Some(ends) = self.ledger.grants.get(&id).map(|grant| grant.ends.clone()) else { return };
-        let until = self.switch_at(&ends);
+        let until = self.scope_deadline(&ends);
         let sessions: Vec<SessionId> =
             self.ledger.under(id).filter(|session| !session.is_ending()).map(|session| session.id).collect();
         for session in sessions {
-            self.then(Effect::Prolong { session, until });
+            self.then(Effect::SetDeadline { session, until });
         }
     }
 }

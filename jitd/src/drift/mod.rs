@@ -47,9 +47,9 @@ use crate::core::findings::Found;
 use crate::core::ledger::Session;
 use crate::engine::{Handle, NOTIFY_DELAY};
 use crate::host::clock::{Clock, CpuTime, Stopwatch};
-use schedule::{Course, Do, Findings};
+use schedule::{Action, Findings, Schedule};
 use snapshot::{EntryKind, Snapshot};
-use state_files::Kept;
+use state_files::DriftState;
 use walk::Amount;
 
 /// A survey that takes longer than this is complained about; something it looks at does not answer.
@@ -92,11 +92,11 @@ pub fn start(
 ) -> std::io::Result<mpsc::Sender<ToSurveyor>> {
     let (sender, inbox) = mpsc::channel();
     let own = sender.clone();
-    let kept = Kept::in_(folder);
+    let kept = DriftState::in_(folder);
     thread::Builder::new().name("survey".into()).spawn(move || {
-        be_nice(NICE);
+        lower_priority(NICE);
         let now = clock.now();
-        let mut course = Course::new(kept.baseline(), kept.open(), &now);
+        let mut course = Schedule::new(kept.baseline(), kept.open(), &now);
         let mut todo = Vec::new();
         for session in &found {
             todo.extend(course.found(session, &now));
@@ -116,8 +116,8 @@ pub fn start(
 const SETTLE: Duration = NOTIFY_DELAY.saturating_mul(5);
 
 struct Surveyor {
-    course: Course,
-    kept: Kept,
+    course: Schedule,
+    kept: DriftState,
     clock: Clock,
     engine: Handle,
     sender: mpsc::Sender<ToSurveyor>,
@@ -170,7 +170,7 @@ impl Surveyor {
         }
     }
 
-    fn walked(&mut self, walked: Walked) -> Vec<Do> {
+    fn walked(&mut self, walked: Walked) -> Vec<Action> {
         let Walked { snapshot, amount, took, waited, cpu } = walked;
         info!(
             "surveyed: {} files in the places where privilege is kept, {} others looked through, {} ms, {} ms of them on the \
@@ -190,24 +190,24 @@ impl Surveyor {
     }
 
     /// Does what is to be done; false once the engine has ended.
-    fn perform(&mut self, todo: Vec<Do>) -> bool {
+    fn perform(&mut self, todo: Vec<Action>) -> bool {
         for what in todo {
             match what {
-                Do::Walk => self.walk(false),
-                Do::WalkAndCheck => self.walk(true),
-                Do::KeepOpen => {
+                Action::Walk => self.walk(false),
+                Action::WalkAndCheck => self.walk(true),
+                Action::KeepOpen => {
                     if let Err(problem) = self.kept.keep_open(self.course.open()) {
                         warn!("whose sessions are to be surveyed was not written down: {problem}");
                     }
                 }
-                Do::KeepBaseline => {
+                Action::KeepBaseline => {
                     if let Some(baseline) = self.course.baseline()
                         && let Err(problem) = self.kept.keep_baseline(baseline)
                     {
                         warn!("what was surveyed was not written down: {problem}");
                     }
                 }
-                Do::Tell(held, findings) => {
+                Action::Tell(held, findings) => {
                     if self
                         .engine
                         .tell_from_thread(Input::LeftBehind { held, found: found(findings) })
@@ -216,7 +216,7 @@ impl Surveyor {
                         return false;
                     }
                 }
-                Do::TellHost(last, findings) => {
+                Action::TellHost(last, findings) => {
                     if self
                         .engine
                         .tell_from_thread(Input::HostChanged { last, found: found(findings) })
@@ -265,7 +265,7 @@ impl Surveyor {
 const PASSING: Duration = Duration::from_secs(1);
 
 fn look(clock: &Clock, paths: &[PathBuf], check: bool) -> Walked {
-    be_nice(NICE_TO_ALL);
+    lower_priority(NICE_TO_ALL);
     let (stopwatch, cpu) = (Stopwatch::start(), CpuTime::of_this_thread());
     let first = processes::look(&clock.now(), &logins::known());
     let (mut snapshot, amount) = walk::survey(Path::new("/"), clock.now().boot_id, paths);
@@ -330,7 +330,7 @@ fn tell_checked(checked: &packages::Checked) {
 }
 
 /// Lowers the priority of this thread alone (setpriority(2), "C library/kernel differences").
-pub(crate) fn be_nice(nice: i32) {
+pub(crate) fn lower_priority(nice: i32) {
     if let Err(problem) = rustix::process::setpriority_process(None, nice) {
         debug!("a thread keeps the daemon's own priority: {problem}");
     }

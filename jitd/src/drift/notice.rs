@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_named_like_a_notice_has_to_be_one() {
-        let notice = "# This is a transient unit file, created programmatically via the systemd API. Do not edit.\n\
+        let notice = "# This is a transient unit file, created programmatically via the systemd API. Action not edit.\n\
             [Unit]\nDescription=Just-in-time sudo: tells somebody\n\n[Service]\nType=oneshot\n\
             ExecStart=@\"/usr/local/libexec/told\" \"/usr/local/libexec/told\"\nUser=jit-notify\nNice=10\n";
         assert!(keeps_no_privilege(notice));

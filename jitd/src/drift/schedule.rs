@@ -44,7 +44,7 @@ const CLOCK_DRIFT: Duration = Duration::from_millis(500);
 
 /// What is to be done, in this order.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Do {
+pub(super) enum Action {
     /// Look at the places.
     Walk,
     /// Look at the places, and compare programs with their packages.
@@ -99,7 +99,7 @@ enum Purpose {
 
 /// The state between surveys.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(super) struct Schedule {
     baseline: Option<Snapshot>,
     /// When it was taken; `None` for one of an earlier daemon.
     taken: Option<BootTime>,
@@ -130,7 +130,7 @@ pub(super) struct Course {
     check: BootTime,
 }
 
-impl Course {
+impl Schedule {
     /// Goes on from what an earlier daemon kept.
     pub(super) fn new(baseline: Option<Snapshot>, open: Open, now: &Now) -> Self {
         let lost = baseline.is_none() && !open.held.is_empty();
@@ -172,7 +172,7 @@ impl Course {
     }
 
     /// A session was open when the daemon started: what it did meanwhile is looked at now.
-    pub(super) fn found(&mut self, session: &Session, now: &Now) -> Vec<Do> {
+    pub(super) fn found(&mut self, session: &Session, now: &Now) -> Vec<Action> {
         self.lost = self.baseline.is_none();
         self.first_end = Some(now.boot);
         self.last_end = Some(now.boot);
@@ -180,7 +180,7 @@ impl Course {
     }
 
     /// A session has begun.
-    pub(super) fn opened(&mut self, session: &Session) -> Vec<Do> {
+    pub(super) fn opened(&mut self, session: &Session) -> Vec<Action> {
         let held = Held { grant: session.grant, role: session.role.clone(), holder: session.holder.clone() };
         if self.open.held.is_empty() {
             match self.walking {
@@ -197,7 +197,7 @@ impl Course {
         self.open.began.get_or_insert(began);
         let known = self.open.held.insert(held.grant, held.clone()).is_some();
         self.sessions.insert(session.id, held);
-        if known { Vec::new() } else { vec![Do::KeepOpen] }
+        if known { Vec::new() } else { vec![Action::KeepOpen] }
     }
 
     /// Nothing is left of a session.
@@ -237,7 +237,7 @@ impl Course {
     }
 
     /// Begins a survey if one is due.
-    pub(super) fn tick(&mut self, now: &Now) -> Vec<Do> {
+    pub(super) fn tick(&mut self, now: &Now) -> Vec<Action> {
         if self.due().is_none_or(|due| due > now.boot) {
             return Vec::new();
         }
@@ -252,14 +252,14 @@ impl Course {
         self.walking = Some((purpose, Began { wall: now.wall, boot: now.boot }));
         if is_round && self.open.held.is_empty() && self.check <= now.boot {
             self.check = now.boot.after(CHECK);
-            return vec![Do::WalkAndCheck];
+            return vec![Action::WalkAndCheck];
         }
-        vec![Do::Walk]
+        vec![Action::Walk]
     }
 
     /// A survey has come back.
     #[cfg(test)]
-    pub(super) fn walked(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Do> {
+    pub(super) fn walked(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Action> {
         self.walked_and_waited(snapshot, Duration::ZERO, now)
     }
 
@@ -269,7 +269,7 @@ impl Course {
         mut snapshot: Snapshot,
         waited: Duration,
         now: &Now,
-    ) -> Vec<Do> {
+    ) -> Vec<Action> {
         let Some((purpose, began)) = self.walking else { return Vec::new() };
         snapshot.taken = began.wall;
         if snapshot.checked.is_none() {
@@ -298,9 +298,9 @@ impl Course {
                 let findings = self.findings(findings, now);
                 self.told = Some(snapshot);
                 if self.open.held.is_empty() {
-                    return vec![Do::TellHost(self.open.last.clone(), findings)];
+                    return vec![Action::TellHost(self.open.last.clone(), findings)];
                 }
-                vec![Do::Tell(self.open.held.values().cloned().collect(), findings)]
+                vec![Action::Tell(self.open.held.values().cloned().collect(), findings)]
             }
         }
     }
@@ -341,7 +341,7 @@ impl Course {
     }
 
     /// The findings are in the record: only now they need not be found again.
-    pub(super) fn recorded(&mut self, now: &Now) -> Vec<Do> {
+    pub(super) fn recorded(&mut self, now: &Now) -> Vec<Action> {
         let Some(snapshot) = self.told.take() else { return Vec::new() };
         match self.walking {
             Some((Purpose::Baseline, _)) => self.take_as_baseline(snapshot, now),
@@ -349,7 +349,7 @@ impl Course {
         }
     }
 
-    fn compare_with(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Do> {
+    fn compare_with(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Action> {
         let mut todo = Vec::new();
         self.adopt(&snapshot);
         let nothing = Snapshot::nothing_like(&snapshot);
@@ -367,7 +367,7 @@ impl Course {
         if std::mem::take(&mut self.lost) {
             let held = self.open.held.values().cloned().collect();
             let (all, since) = (vec![Finding::baseline_is_gone()], None);
-            todo.push(Do::Tell(held, Findings { all, since, until: now.wall }));
+            todo.push(Action::Tell(held, Findings { all, since, until: now.wall }));
         }
         if self.baseline.is_none() || earlier.is_empty() {
             todo.extend(self.take_as_baseline(base, now));
@@ -375,7 +375,7 @@ impl Course {
         }
         let taken = self.baseline.as_ref().map(|before| before.taken).filter(|taken| taken.0 > 0);
         self.told = Some(base);
-        todo.push(Do::TellHost(
+        todo.push(Action::TellHost(
             self.open.last.clone(),
             Findings { all: earlier, since: taken, until: now.wall },
         ));
@@ -383,14 +383,14 @@ impl Course {
     }
 
     /// What is compared with from now on.
-    fn take_as_baseline(&mut self, base: Snapshot, now: &Now) -> Vec<Do> {
+    fn take_as_baseline(&mut self, base: Snapshot, now: &Now) -> Vec<Action> {
         let began = self.walking.take().map(|(_, began)| began.boot);
         self.since_walk.clear();
         self.baseline = Some(base);
         self.taken = began;
         self.pause = self.pause.saturating_mul(2).min(MAX_ROUND);
         self.round = now.boot.after(self.pause);
-        vec![Do::KeepBaseline]
+        vec![Action::KeepBaseline]
     }
 
     /// A baseline of an earlier daemon is brought up to the list of places that is surveyed now.
@@ -407,7 +407,7 @@ impl Course {
     }
 
     /// What was found is what the next survey is compared with; whoever still has a session open is in that one too.
-    fn settle(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Do> {
+    fn settle(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Action> {
         let began = self.walking.take().map(|(_, began)| began);
         self.baseline = Some(snapshot);
         self.taken = began.map(|began| began.boot);
@@ -429,7 +429,7 @@ impl Course {
         self.open = Open { began, held, last };
         self.pause = FIRST_ROUND;
         self.round = now.boot.after(self.pause);
-        vec![Do::KeepBaseline, Do::KeepOpen]
+        vec![Action::KeepBaseline, Action::KeepOpen]
     }
 }
 

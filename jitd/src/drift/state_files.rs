@@ -14,11 +14,11 @@ use super::snapshot::Snapshot;
 
 /// Two files beside the store.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
+pub(super) struct DriftState {
     folder: PathBuf,
 }
 
-impl Kept {
+impl DriftState {
     /// Files in this folder, which is the daemon's own.
     pub(super) fn in_(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn what_was_kept_is_read_back_and_garbage_counts_as_absent() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Kept::in_(folder.path());
+        let kept = DriftState::in_(folder.path());
         assert_eq!((kept.baseline(), kept.open()), (None, Open::default()));
         let (snapshot, _) =
             super::super::walk::survey(folder.path(), jit_proto::time::BootId("a".into()), &[]);

@@ -44,13 +44,13 @@ impl Alerting {
     }
 
     /// From now on, these are the rules.
-    pub fn go_by(&mut self, rules: &AlertRules) {
+    pub fn set_rules(&mut self, rules: &AlertRules) {
         self.rules = rules.clone();
     }
 
     /// Puts the alerts into what is about to be written behind the record `head`, each behind its cause. A seal begins
     /// right behind the record that says so, so alerts to that record come in a commit of their own.
-    pub fn take_along(&mut self, commits: &mut Vec<Commit>, head: u64) {
+    pub fn append_alerts(&mut self, commits: &mut Vec<Commit>, head: u64) {
         let mut seq = head;
         for mut commit in std::mem::take(commits) {
             let mut behind = Vec::new();
@@ -101,7 +101,7 @@ impl Alerting {
     }
 
     /// It was not: none of it has happened.
-    pub fn not_written(&mut self) {
+    pub fn rollback(&mut self) {
         self.news = News::default();
         for undo in std::mem::take(&mut self.undo).into_iter().rev() {
             self.watch = std::mem::take(&mut self.watch).forget(undo);
@@ -133,7 +133,7 @@ mod tests {
     fn an_alert_stands_behind_its_cause_in_the_same_transaction() {
         let mut alerting = Alerting::remembering(BTreeMap::new());
         let mut commits = commit(6);
-        alerting.take_along(&mut commits, 10);
+        alerting.append_alerts(&mut commits, 10);
         let events: Vec<AuditEvent> = commits[0].drafts.iter().map(|draft| draft.event).collect();
         assert_eq!(
             events[4..],
@@ -149,7 +149,7 @@ mod tests {
         let sealed = Draft { event: AuditEvent::AuditResealed, ..refusal() };
         let key = jit_proto::audit::seal::SealKey::taking(&mut [7; 32]);
         let mut commits = vec![Commit { drafts: vec![sealed], seal: Some(key), ..Commit::default() }];
-        alerting.take_along(&mut commits, 10);
+        alerting.append_alerts(&mut commits, 10);
         assert_eq!((commits.len(), commits[0].drafts.len(), commits[1].drafts.len()), (2, 1, 1));
         assert_eq!((commits[1].drafts[0].facts.about, alerting.written().alerts), (Some(11), vec![12]));
     }
@@ -158,15 +158,15 @@ mod tests {
     fn what_was_not_written_has_not_been_seen() {
         let mut alerting = Alerting::remembering(BTreeMap::new());
         for _ in 0..10 {
-            alerting.take_along(&mut commit(4), 10);
-            alerting.not_written();
+            alerting.append_alerts(&mut commit(4), 10);
+            alerting.rollback();
         }
         let mut commits = commit(4);
-        alerting.take_along(&mut commits, 10);
+        alerting.append_alerts(&mut commits, 10);
         assert_eq!(commits[0].drafts.len(), 4, "four refusals were written, and no more");
         assert!(alerting.written().alerts.is_empty());
         let mut commits = commit(1);
-        alerting.take_along(&mut commits, 14);
+        alerting.append_alerts(&mut commits, 14);
         assert_eq!(commits[0].drafts.len(), 2, "the fifth");
     }
 }

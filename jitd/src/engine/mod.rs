@@ -30,7 +30,7 @@ use crate::notify::ToNotifier;
 use crate::retention::ToRetention;
 use crate::sessions::Order;
 use crate::store::disk::Disk;
-use crate::store::{Kept, KeyFileError, KnownHead, Sent, Store, StoreError, Written};
+use crate::store::{CommitMeta, KeyFileError, KnownHead, Sent, Store, StoreError, Written};
 
 /// This many events at most share one transaction.
 const MAX_BATCH: usize = 128;
@@ -261,12 +261,12 @@ pub struct Engine {
     /// When the daemon started.
     pub started_at: WallTime,
     /// What is told when everybody who waits has an answer.
-    pub later: Later,
+    pub later: Deferred,
 }
 
 /// What is told when everybody who waits has an answer.
 #[derive(Debug, Default)]
-pub struct Later {
+pub struct Deferred {
     records: Vec<Sealed>,
     news: News,
     /// So many of them, the first ones, are on the disk.
@@ -297,11 +297,11 @@ struct Pending {
 /// about them. Their session is registered, and ends as one whose sudo has gone.
 fn hold_back(pending: &mut Pending, problem: &KeyFileError) {
     let lets_in = pending.effects.iter().any(|effect| matches!(effect, Effect::Watch { .. }));
-    if let Input::Knock(knock) = &pending.event
+    if let Input::AccessQuery(query) = &pending.event
         && lets_in
         && let Some(reply) = pending.reply.take()
     {
-        let line = format!("jit: {} is refused: the record could not be sealed ({problem}).", knock.service);
+        let line = format!("jit: {} is refused: the record could not be sealed ({problem}).", query.service);
         // A caller that has gone is refused all the same.
         let _ = reply.send(Reply::Gate(Verdict::Denied(vec![line])));
     }
@@ -338,13 +338,13 @@ impl Engine {
                             let settings = new.settings.retention.clone();
                             let _ = self.retention.send(ToRetention::Settings(settings));
                             let _ = self.notifier.send(ToNotifier::Policy(Arc::clone(new)));
-                            self.alerting.go_by(&new.settings.alerts);
+                            self.alerting.set_rules(&new.settings.alerts);
                             policy = Some(Arc::clone(new));
                         }
                         let Incoming { mut event, pidfd, reply } = *incoming;
-                        if let Input::Knock(knock) = &mut event {
+                        if let Input::AccessQuery(query) = &mut event {
                             let waits = self.sinks.cursors.syslog.waiting_since();
-                            knock.unforwarded = waits.map(|since| now.boot.since(since));
+                            query.unforwarded = waits.map(|since| now.boot.since(since));
                         }
                         let (next, effects) = step(ledger, policy.as_deref(), event.clone(), &now);
                         ledger = next;
@@ -451,7 +451,7 @@ impl Engine {
         });
         let mut commits: Vec<Commit> = commits.collect();
         commits.iter_mut().for_each(|commit| commit.durability = Durability::AtOnce);
-        self.alerting.take_along(&mut commits, self.store.head().seq);
+        self.alerting.append_alerts(&mut commits, self.store.head().seq);
         let written = self.store.commit(commits, self.kept(ledger))?;
         self.later.news.extend(self.alerting.written());
         self.later.records.extend(written.records);
@@ -547,7 +547,7 @@ impl Engine {
                 }
             }
         }
-        let Later { records, changes, surveys, .. } = &self.later;
+        let Deferred { records, changes, surveys, .. } = &self.later;
         let nothing = records.is_empty() && changes.is_empty() && surveys.is_empty();
         self.later.since = (!nothing).then(|| self.later.since.unwrap_or_else(Instant::now));
         if self.later.since.is_some_and(|since| since.elapsed() >= NOTIFY_DELAY) {
@@ -602,9 +602,9 @@ impl Engine {
             commits.iter_mut().for_each(|commit| commit.durability = Durability::AtOnce);
         }
         let durability = commits.iter().map(|commit| commit.durability).max().unwrap_or_default();
-        self.alerting.take_along(commits, self.store.head().seq);
+        self.alerting.append_alerts(commits, self.store.head().seq);
         let written = self.store.commit(std::mem::take(commits), self.kept(ledger));
-        let written = written.inspect_err(|_| self.alerting.not_written())?;
+        let written = written.inspect_err(|_| self.alerting.rollback())?;
         self.later.news.extend(self.alerting.written());
         if let Some(lost) = self.lost_files.take() {
             info!("the store's files are those that jitd has open again; before: {lost}");
@@ -636,7 +636,7 @@ impl Engine {
         let draft = Draft { event: AuditEvent::AuditBroken, wall, boot, boot_id, facts };
         let commit = Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() };
         let mut commits = vec![commit];
-        self.alerting.take_along(&mut commits, self.store.head().seq);
+        self.alerting.append_alerts(&mut commits, self.store.head().seq);
         match self.store.commit_unchecked(commits, self.kept(ledger)) {
             Ok(written) => {
                 let news = self.alerting.written();
@@ -653,14 +653,14 @@ impl Engine {
                 self.sinks.tell(&ToSink::LastWord(records.into()));
             }
             Err(problem) => {
-                self.alerting.not_written();
+                self.alerting.rollback();
                 error!("that the store's files are not as they were could not be recorded: {problem}");
             }
         }
     }
 
-    fn kept(&self, ledger: &Ledger) -> Kept {
-        Kept {
+    fn kept(&self, ledger: &Ledger) -> CommitMeta {
+        CommitMeta {
             highest_wall: ledger.highest_wall,
             next_session: ledger.next_session,
             sent: self.sinks.cursors.sent(),
@@ -683,10 +683,10 @@ impl Engine {
                 let then = if first { reply.take() } else { None };
                 self.order(Order::Watch { session, until, idle, pidfd: pidfd.take(), then });
             }
-            Effect::Gather { session, process } => {
+            Effect::Reattach { session, process } => {
                 // The module asks only where something was moved, so that no usual call waits for this.
                 let (done, gathered) = oneshot::channel();
-                self.order(Order::Gather { session, process, done });
+                self.order(Order::Reattach { session, process, done });
                 if let Some(waits) = reply.take() {
                     let (answer, answered) = oneshot::channel();
                     *reply = Some(answer);
@@ -703,8 +703,8 @@ impl Engine {
             Effect::MindGroups { session, target, named } => {
                 self.order(Order::MindGroups { session, target, named });
             }
-            Effect::Prolong { session, until } => self.order(Order::Prolong { session, until }),
-            Effect::MindIdleness { session, idle } => self.order(Order::MindIdleness { session, idle }),
+            Effect::SetDeadline { session, until } => self.order(Order::SetDeadline { session, until }),
+            Effect::SetIdleTimeout { session, idle } => self.order(Order::SetIdleTimeout { session, idle }),
             Effect::Terminate { session, manner, due } => {
                 self.order(Order::Terminate { session, manner, due });
             }
@@ -747,10 +747,10 @@ impl Engine {
         }
         let answer = match &event {
             // Root is not kept out of its own machine by a full disk.
-            Input::Knock(knock) if knock.is_roots_own() => Reply::Gate(Verdict::Allowed),
-            Input::Knock(knock) => Reply::Gate(Verdict::Denied(vec![format!(
+            Input::AccessQuery(query) if query.is_roots_own() => Reply::Gate(Verdict::Allowed),
+            Input::AccessQuery(query) => Reply::Gate(Verdict::Denied(vec![format!(
                 "jit: {} is refused: it could not be recorded ({problem}).",
-                knock.service
+                query.service
             )])),
             Input::Command(..) => Reply::Command(Err(Refusal::CannotRecord(format!(
                 "not done, because it could not be recorded: {problem}"

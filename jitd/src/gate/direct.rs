@@ -26,7 +26,7 @@ use zbus::{Connection, Message, MessageStream, OwnedFd, OwnedGuid, OwnedVariant}
 
 use super::door::too_long;
 use super::silent::{ASK_WITHIN, Silent};
-use super::{Answer, Behind, Said, denied, tagged};
+use super::{Answer, GateService, PamItems, denied, tagged};
 use crate::core::event::Stage;
 
 /// What every method takes.
@@ -38,7 +38,7 @@ const MAX_CALL_BYTES: usize = 16 * 1024;
 /// Serves one caller.
 pub(super) async fn talk(
     stream: UnixStream,
-    behind: &Behind,
+    behind: &GateService,
     silent: &Silent,
     guid: &OwnedGuid,
 ) -> zbus::Result<()> {
@@ -144,7 +144,7 @@ async fn one_call(stream: &UnixStream) -> zbus::Result<Message> {
 async fn answer_module(
     mut stream: UnixStream,
     call: &Message,
-    behind: &Behind,
+    behind: &GateService,
     pid: u32,
     guid: &OwnedGuid,
 ) -> zbus::Result<()> {
@@ -160,7 +160,7 @@ async fn answer_other(
     connection: Connection,
     mut messages: MessageStream,
     first: Message,
-    behind: &Behind,
+    behind: &GateService,
     pid: u32,
 ) -> zbus::Result<()> {
     connection.send(&reply_to(&first, behind, pid).await?).await?;
@@ -191,7 +191,7 @@ fn receive(stream: &UnixStream, come: &mut Vec<u8>, passed: &mut Vec<StdFd>) -> 
     Ok(received.bytes)
 }
 
-async fn reply_to(call: &Message, behind: &Behind, pid: u32) -> zbus::Result<Message> {
+async fn reply_to(call: &Message, behind: &GateService, pid: u32) -> zbus::Result<Message> {
     let header = call.header();
     let place = (header.path().map(|path| path.as_str()), header.interface().map(|name| name.as_str()));
     let known = call.message_type() == Type::MethodCall && place == (Some(OBJECT_PATH), Some(GATE_INTERFACE));
@@ -208,10 +208,10 @@ async fn reply_to(call: &Message, behind: &Behind, pid: u32) -> zbus::Result<Mes
         Some(METHOD_TRACK) => Stage::Track,
         _ => return refusal(call, "UnknownMethod", "the gate has no such method"),
     };
-    let said = Said { service, user, ruser, tty };
+    let said = PamItems { service, user, ruser, tty };
     let answer: Answer = match too_long(&said) {
         Some(line) => denied(vec![line]),
-        None => behind.knock(stage, pid, process.into(), said).await,
+        None => behind.query(stage, pid, process.into(), said).await,
     };
     Message::method_return(&header).build(&answer)
 }

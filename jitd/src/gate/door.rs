@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 
-use super::{Answer, Behind, Said, denied, tagged};
+use super::{Answer, GateService, PamItems, denied, tagged};
 use crate::bus;
 use crate::core::event::Stage;
 
@@ -14,29 +14,29 @@ const MAX_ITEM_BYTES: usize = 1024;
 
 /// The interface.
 pub struct Gate {
-    behind: Behind,
+    behind: GateService,
 }
 
 impl Gate {
     /// The gate as the system bus has it.
     #[must_use]
-    pub fn on_bus(behind: Behind) -> Self {
+    pub fn on_bus(behind: GateService) -> Self {
         Self { behind }
     }
 
-    async fn answer(&self, call: Call<'_>, stage: Stage, process: OwnedFd, said: Said) -> Answer {
+    async fn answer(&self, call: Call<'_>, stage: Stage, process: OwnedFd, said: PamItems) -> Answer {
         if let Some(line) = too_long(&said) {
             return denied(vec![line]);
         }
         match bus::root_pid(call.connection, &call.header).await {
-            Ok(pid) => self.behind.knock(stage, pid, process.into(), said).await,
+            Ok(pid) => self.behind.query(stage, pid, process.into(), said).await,
             Err(why) => denied(vec![format!("jit: {} is refused: {why}.", said.service)]),
         }
     }
 }
 
 /// What to say of a PAM item that nobody means seriously.
-pub(super) fn too_long(said: &Said) -> Option<String> {
+pub(super) fn too_long(said: &PamItems) -> Option<String> {
     let items = [&said.service, &said.user, &said.ruser, &said.tty];
     let long = items.iter().any(|item| item.len() > MAX_ITEM_BYTES);
     long.then(|| "jit: refused: a PAM item is too long.".to_owned())
@@ -63,7 +63,7 @@ impl Gate {
         options: HashMap<String, OwnedVariant>,
     ) -> (String, Vec<String>, HashMap<String, OwnedVariant>) {
         let tagged = tagged(&options);
-        let said = Said { service, user, ruser, tty };
+        let said = PamItems { service, user, ruser, tty };
         self.answer(Call { connection, header }, Stage::Enter { tagged }, process, said).await
     }
 
@@ -79,7 +79,7 @@ impl Gate {
         tty: String,
         _options: HashMap<String, OwnedVariant>,
     ) -> (String, Vec<String>, HashMap<String, OwnedVariant>) {
-        let said = Said { service, user, ruser, tty };
+        let said = PamItems { service, user, ruser, tty };
         self.answer(Call { connection, header }, Stage::Recheck, process, said).await
     }
 
@@ -95,7 +95,7 @@ impl Gate {
         tty: String,
         _options: HashMap<String, OwnedVariant>,
     ) -> (String, Vec<String>, HashMap<String, OwnedVariant>) {
-        let said = Said { service, user, ruser, tty };
+        let said = PamItems { service, user, ruser, tty };
         self.answer(Call { connection, header }, Stage::Track, process, said).await
     }
 }

@@ -25,7 +25,7 @@ pub use door::Gate;
 use lookup::Lookup;
 use silent::Silent;
 
-use crate::core::event::{GroupAsked, Input, Knock, Named, Process, Reply, Stage, Verdict};
+use crate::core::event::{AccessQuery, GroupAsked, Input, Named, Process, Reply, Stage, Verdict};
 use crate::core::group_option::{self, Asked};
 use crate::core::ledger::MainProcess;
 use crate::engine::Handle;
@@ -44,7 +44,7 @@ pub type Answer = (String, Vec<String>, HashMap<String, OwnedVariant>);
 /// Takes callers from the socket until told to stop, and then lets those inside finish.
 pub async fn serve(
     listener: UnixListener,
-    behind: Behind,
+    behind: GateService,
     counter: Counter,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -64,7 +64,7 @@ pub async fn serve(
     while callers.join_next().await.is_some() {}
 }
 
-async fn one(stream: UnixStream, behind: Behind, silent: Silent, guid: OwnedGuid) {
+async fn one(stream: UnixStream, behind: GateService, silent: Silent, guid: OwnedGuid) {
     let call = direct::talk(stream, &behind, &silent, &guid);
     if let Err(error) = tokio::time::timeout(CALL_LIMIT, call).await.unwrap_or(Ok(())) {
         debug!("a caller of the gate went away: {error}");
@@ -72,7 +72,7 @@ async fn one(stream: UnixStream, behind: Behind, silent: Silent, guid: OwnedGuid
 }
 
 /// What the module says of itself.
-struct Said {
+struct PamItems {
     service: String,
     user: String,
     ruser: String,
@@ -81,12 +81,12 @@ struct Said {
 
 /// What the gate's interface works with.
 #[derive(Clone)]
-pub struct Behind {
+pub struct GateService {
     engine: Handle,
     lookup: Arc<Lookup>,
 }
 
-impl Behind {
+impl GateService {
     /// The way to the engine, and to NSS.
     #[must_use]
     pub fn new(engine: Handle, clock: Clock) -> Self {
@@ -94,19 +94,19 @@ impl Behind {
     }
 
     /// Asks the engine. Whatever goes wrong on the way is a denial that says so.
-    async fn knock(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, said: Said) -> Answer {
+    async fn query(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, said: PamItems) -> Answer {
         let service = said.service.clone();
         let refused = |why: String| {
             warn!("a call of the gate is refused: {why}");
             denied(vec![format!("jit: {service} is refused: {why}.")])
         };
-        let knock = match self.look(stage, caller_pid, &pidfd, said).await {
-            Ok(knock) => knock,
+        let query = match self.look(stage, caller_pid, &pidfd, said).await {
+            Ok(query) => query,
             Err(why) => return refused(why),
         };
-        let main = knock.process.main;
+        let main = query.process.main;
         let pidfd = matches!(stage, Stage::Enter { .. }).then_some(pidfd);
-        let answer = self.engine.ask(Input::Knock(Box::new(knock)), pidfd).await;
+        let answer = self.engine.ask(Input::AccessQuery(Box::new(query)), pidfd).await;
         match answer {
             Ok(Reply::Gate(Verdict::Allowed)) => {
                 if !matches!(stage, Stage::Enter { .. }) {
@@ -136,7 +136,13 @@ impl Behind {
         });
     }
 
-    async fn look(&self, stage: Stage, caller_pid: u32, pidfd: &StdFd, said: Said) -> Result<Knock, String> {
+    async fn look(
+        &self,
+        stage: Stage,
+        caller_pid: u32,
+        pidfd: &StdFd,
+        said: PamItems,
+    ) -> Result<AccessQuery, String> {
         let entering = matches!(stage, Stage::Enter { .. });
         let detail = if entering { Detail::Whole } else { Detail::Known };
         let process = process::read(pidfd.as_fd(), detail)
@@ -152,7 +158,7 @@ impl Behind {
             }
             _ => BTreeSet::new(),
         };
-        Ok(Knock {
+        Ok(AccessQuery {
             stage,
             person: self.lookup.person(process.real_uid).await?,
             group,
@@ -167,7 +173,7 @@ impl Behind {
     }
 }
 
-impl Behind {
+impl GateService {
     /// The group that a caller's command line asks for.
     async fn group(&self, process: &Process) -> GroupAsked {
         // Without its program nobody knows how it reads its command line; sudo's way finds the most.

@@ -170,7 +170,7 @@ impl Notifier {
             }
             ToNotifier::Ended(Ended { way, seq, outcome }) => {
                 let now = self.clock.now().boot;
-                if let Outcome::Later(why) = &outcome {
+                if let Outcome::Deferred(why) = &outcome {
                     // It may take hours until it is given up, and meanwhile nobody is told.
                     self.failed(way.name(), Some(seq), &format!("{why}; it is tried again later")).await;
                 }
@@ -303,7 +303,7 @@ impl Notifier {
                 let systemd = match self.systemd().await {
                     Ok(systemd) => systemd,
                     Err(problem) => {
-                        let outcome = Outcome::Later(format!("PID 1 cannot be asked: {problem}"));
+                        let outcome = Outcome::Deferred(format!("PID 1 cannot be asked: {problem}"));
                         // Its receiver is this very task.
                         let _ = self.sender.send(ended(outcome));
                         continue;
@@ -411,7 +411,7 @@ async fn tell(systemd: &Systemd, way: Way, unit: String, notices: &Notices, what
     let run = Run { unit, program, arguments, user: &notices.user, limit: notices.timeout, confinement };
     match run::run(systemd, &run, &input).await {
         Outcome::Failed(why) => Outcome::Failed(format!("{}: {why}", program.named.display())),
-        Outcome::Later(why) => Outcome::Later(format!("{}: {why}", program.named.display())),
+        Outcome::Deferred(why) => Outcome::Deferred(format!("{}: {why}", program.named.display())),
         Outcome::Done => Outcome::Done,
     }
 }

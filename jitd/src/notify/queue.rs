@@ -35,7 +35,7 @@ pub(super) enum Outcome {
     /// Told.
     Done,
     /// It asks to be run again later.
-    Later(String),
+    Deferred(String),
     /// It failed.
     Failed(String),
 }
@@ -84,7 +84,7 @@ impl<T: Clone> Queue<T> {
         match outcome {
             Outcome::Done => None,
             Outcome::Failed(why) => Some(why),
-            Outcome::Later(why) => {
+            Outcome::Deferred(why) => {
                 let Some(after) = AGAIN_AFTER.get(it.tries) else {
                     return Some(format!("{why}; given up after {} tries", it.tries + 1));
                 };
@@ -151,13 +151,13 @@ mod tests {
         let mut now = NOW;
         for after in AGAIN_AFTER {
             assert!(queue.next(now).is_some());
-            assert_eq!(queue.ended(1, Outcome::Later("away".into()), now), None);
+            assert_eq!(queue.ended(1, Outcome::Deferred("away".into()), now), None);
             assert_eq!(queue.next(now), None, "not yet");
             now = now.after(after);
             assert_eq!(queue.due(), Some(now));
         }
         assert!(queue.next(now).is_some());
-        let why = queue.ended(1, Outcome::Later("away".into()), now).unwrap();
+        let why = queue.ended(1, Outcome::Deferred("away".into()), now).unwrap();
         assert_eq!(why, "away; given up after 7 tries");
         assert_eq!(queue.oldest(), None);
     }

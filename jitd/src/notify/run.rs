@@ -77,10 +77,10 @@ async fn why(systemd: &Systemd, run: &Run<'_>, job: &str) -> Outcome {
     let status = systemd.property(&run.unit, "Service", "ExecMainStatus").await;
     let status = status.ok().and_then(|status| i32::try_from(status).ok()).unwrap_or(-1);
     match result.as_str() {
-        "exit-code" if status == TRY_AGAIN => Outcome::Later("it asked to be run again later".to_owned()),
+        "exit-code" if status == TRY_AGAIN => Outcome::Deferred("it asked to be run again later".to_owned()),
         "exit-code" => Outcome::Failed(format!("it ended with status {status}")),
         "timeout" => {
-            let limit = jit_proto::time::spoken(run.limit);
+            let limit = jit_proto::time::format_duration(run.limit);
             Outcome::Failed(format!("it was killed, because it took longer than {limit}"))
         }
         "signal" | "core-dump" => Outcome::Failed(format!("it was ended by signal {status}")),

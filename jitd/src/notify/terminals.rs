@@ -11,7 +11,7 @@ use std::time::Duration;
 use jit_proto::audit::record::{AuditEvent, Facts, Record};
 use jit_proto::escape::cut;
 use jit_proto::identity::UserId;
-use jit_proto::time::spoken;
+use jit_proto::time::format_duration;
 
 use crate::core::notices::{Audience, audience};
 use crate::core::people::People;
@@ -67,7 +67,7 @@ fn lines(record: &Record) -> Vec<String> {
     let text = |text: &Option<String>| cut(text.as_deref().unwrap_or("?"), MAX_TEXT_BYTES);
     let (user, role, actor) = (text(user), text(role), text(actor));
     let id = request.map_or_else(|| "?".to_owned(), |id| id.to_string());
-    let span = seconds.map(|seconds| format!(" for {}", spoken(Duration::from_secs(seconds))));
+    let span = seconds.map(|seconds| format!(" for {}", format_duration(Duration::from_secs(seconds))));
     let span = span.unwrap_or_default();
     match record.event {
         AuditEvent::RequestMade => {

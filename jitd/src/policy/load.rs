@@ -17,7 +17,7 @@ use std::time::Duration;
 use jit_proto::audit::retention::MIN_RETENTION;
 use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::identity::{RoleName, UserId};
-use jit_proto::time::{WallTime, in_days, parse_keeping, parse_size, parse_span, spoken};
+use jit_proto::time::{WallTime, format_duration, in_days, parse_keeping, parse_size, parse_span};
 use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -356,7 +356,8 @@ impl Loader<'_> {
         }
         let heartbeat = self.span(source, "heartbeat", file.heartbeat.as_ref(), standard.heartbeat);
         if let Some(written) = file.heartbeat.as_ref().filter(|_| heartbeat < MIN_HEARTBEAT) {
-            let message = format!("{} is less than {}", spoken(heartbeat), spoken(MIN_HEARTBEAT));
+            let message =
+                format!("{} is less than {}", format_duration(heartbeat), format_duration(MIN_HEARTBEAT));
             self.problem(source, written.span(), "heartbeat", message);
         }
         let within = file.require_forwarding_within.as_ref();
@@ -420,8 +421,11 @@ impl Loader<'_> {
             self.span(source, &key("max_duration"), role.max_duration.as_ref(), ceiling.min(hours(2)));
         if max_duration > ceiling {
             let at = role.max_duration.as_ref().map_or(0..0, Spanned::span);
-            let message =
-                format!("{} is above the ceiling of {} in jitd.toml", spoken(max_duration), spoken(ceiling));
+            let message = format!(
+                "{} is above the ceiling of {} in jitd.toml",
+                format_duration(max_duration),
+                format_duration(ceiling)
+            );
             self.problem(source, at, &key("max_duration"), message);
         }
         let usual = max_duration.min(Duration::from_secs(1800));
@@ -429,8 +433,11 @@ impl Loader<'_> {
             self.span(source, &key("default_duration"), role.default_duration.as_ref(), usual);
         if default_duration > max_duration {
             let at = role.default_duration.as_ref().map_or(0..0, Spanned::span);
-            let message =
-                format!("{} is above max_duration, {}", spoken(default_duration), spoken(max_duration));
+            let message = format!(
+                "{} is above max_duration, {}",
+                format_duration(default_duration),
+                format_duration(max_duration)
+            );
             self.problem(source, at, &key("default_duration"), message);
         }
         let members = self.people(source, &key("members"), &role.members);
@@ -494,7 +501,7 @@ impl Loader<'_> {
                 let at_most = self.span(source, key, limit.as_ref(), hours(1).min(ceiling));
                 if at_most > ceiling {
                     let at = limit.as_ref().map_or(0..0, Spanned::span);
-                    let (most, ceiling) = (spoken(at_most), spoken(ceiling));
+                    let (most, ceiling) = (format_duration(at_most), format_duration(ceiling));
                     let message = format!("{most} is above the ceiling of {ceiling} in jitd.toml");
                     self.problem(source, at, key, message);
                 }

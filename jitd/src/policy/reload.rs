@@ -19,12 +19,12 @@ use crate::policy;
 
 /// Where the policy is.
 #[derive(Debug, Clone)]
-pub struct Rules {
+pub struct PolicyLoader {
     root: PathBuf,
     clock: Clock,
 }
 
-impl Rules {
+impl PolicyLoader {
     /// The policy under this folder.
     #[must_use]
     pub fn under(root: &Path, clock: Clock) -> Self {

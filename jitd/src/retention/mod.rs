@@ -20,7 +20,7 @@ use tracing::{error, info};
 
 use crate::core::event::{Input, Reply};
 use crate::core::retention::{Course, Retention, Stock, due};
-use crate::drift::be_nice;
+use crate::drift::lower_priority;
 use crate::engine::{Handle, Stopped};
 use crate::store::disk::shorten_if_long;
 use crate::store::{Reader, StoreError};
@@ -71,7 +71,7 @@ pub enum RetentionError {
 pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<mpsc::Sender<ToRetention>> {
     let (sender, inbox) = mpsc::channel();
     thread::Builder::new().name("retention".into()).spawn(move || {
-        be_nice(NICE);
+        lower_priority(NICE);
         Keeper { store, engine, inbox, settings: None, told: String::new() }.run();
     })?;
     Ok(sender)

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use jit_proto::time::{micros, spoken};
+use jit_proto::time::{format_duration, micros};
 
 /// From PID 1's own SIGTERM to its SIGKILL, when it has to end a scope itself: the grace is over by then.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(1);
@@ -117,7 +117,7 @@ pub(super) fn compare(held: &Held, wanted: &Wanted<'_>) -> Deviations {
 }
 
 fn time(span: u64) -> String {
-    if span == u64::MAX { "infinity".to_owned() } else { spoken(Duration::from_micros(span)) }
+    if span == u64::MAX { "infinity".to_owned() } else { format_duration(Duration::from_micros(span)) }
 }
 
 #[cfg(test)]

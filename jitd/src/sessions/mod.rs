@@ -59,7 +59,7 @@ pub enum Order {
         then: Option<oneshot::Sender<Reply>>,
     },
     /// Look again for its processes outside its scope.
-    Gather {
+    Reattach {
         /// The session.
         session: SessionId,
         /// A process that another module may have moved.
@@ -77,14 +77,14 @@ pub enum Order {
         named: BTreeSet<GroupId>,
     },
     /// Its window has another end.
-    Prolong {
+    SetDeadline {
         /// The session.
         session: SessionId,
         /// PID 1 ends it then.
         until: BootTime,
     },
     /// Nobody typing and nothing running for this long ends it, from now on.
-    MindIdleness {
+    SetIdleTimeout {
         /// The session.
         session: SessionId,
         /// For how long.
@@ -105,14 +105,14 @@ pub enum Order {
 
 /// What one session's own task is told.
 enum ToSession {
-    Gather(MainProcess, oneshot::Sender<()>),
+    Reattach(MainProcess, oneshot::Sender<()>),
     /// Its first process has entered again and belongs to the session of that call.
     EnteredAgain,
-    Prolong(BootTime),
+    SetDeadline(BootTime),
     MindGroups(UserId, BTreeSet<GroupId>),
     /// What PID 1 holds for its scope may have changed.
     Compare,
-    MindIdleness(Option<Duration>),
+    SetIdleTimeout(Option<Duration>),
     Terminate {
         manner: Manner,
         due: BootTime,
@@ -179,7 +179,7 @@ impl Tasks {
                 let (sender, inbox) = mpsc::unbounded_channel();
                 if idle.is_some() {
                     // The task reads it when it begins.
-                    let _ = sender.send(ToSession::MindIdleness(idle));
+                    let _ = sender.send(ToSession::SetIdleTimeout(idle));
                 }
                 self.sessions.insert(session.id, sender);
                 // A process that lives on and asks often would otherwise keep the sessions of all its calls.
@@ -197,14 +197,14 @@ impl Tasks {
             Order::MindGroups { session, target, named } => {
                 tell(&self.sessions, session, ToSession::MindGroups(target, named));
             }
-            Order::Gather { session, process, done } => {
-                tell(&self.sessions, session, ToSession::Gather(process, done));
+            Order::Reattach { session, process, done } => {
+                tell(&self.sessions, session, ToSession::Reattach(process, done));
             }
-            Order::Prolong { session, until } => {
-                tell(&self.sessions, session, ToSession::Prolong(until));
+            Order::SetDeadline { session, until } => {
+                tell(&self.sessions, session, ToSession::SetDeadline(until));
             }
-            Order::MindIdleness { session, idle } => {
-                tell(&self.sessions, session, ToSession::MindIdleness(idle));
+            Order::SetIdleTimeout { session, idle } => {
+                tell(&self.sessions, session, ToSession::SetIdleTimeout(idle));
             }
             Order::Terminate { session, manner, due } => {
                 let id = session.id;

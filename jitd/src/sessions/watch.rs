@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jit_proto::bus::names::scope_name;
 use jit_proto::identity::SessionId;
-use jit_proto::time::{BootTime, micros, spoken};
+use jit_proto::time::{BootTime, format_duration, micros};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
@@ -29,7 +29,7 @@ use crate::host::clock::{boot_now, monotonic_now, pause};
 use crate::host::fd::watched;
 use crate::host::process;
 use crate::host::terminal;
-use crate::reaper::{self, Doomed};
+use crate::reaper::{self, Target};
 
 /// Most calls of sudo are over before this; only what lives longer is worth a scope, and until then the tag holds it.
 const CONTAIN_DELAY: Duration = Duration::from_millis(50);
@@ -197,7 +197,7 @@ impl Watch {
                 Woken::Told(ToSession::Compare) => {
                     woken = unless_ended(&mut inbox, &mut queue, self.compare()).await.err();
                 }
-                Woken::Told(ToSession::Gather(process, done)) => {
+                Woken::Told(ToSession::Reattach(process, done)) => {
                     self.tree.saw(process.pid);
                     if let Some(generation) =
                         self.held.filter(|generation| self.tree.scope.holds(*generation))
@@ -215,10 +215,10 @@ impl Watch {
                         break self.report(EndReport::default()).await;
                     }
                 }
-                Woken::Told(ToSession::Prolong(until)) => {
+                Woken::Told(ToSession::SetDeadline(until)) => {
                     woken = unless_ended(&mut inbox, &mut queue, self.prolong(until)).await.err();
                 }
-                Woken::Told(ToSession::MindIdleness(idle)) => self.mind_idleness(idle),
+                Woken::Told(ToSession::SetIdleTimeout(idle)) => self.mind_idleness(idle),
                 Woken::Told(ToSession::Terminate { manner, due }) => break self.end(manner, due).await,
                 Woken::Closed => break,
             }
@@ -487,7 +487,7 @@ impl Watch {
         let told = match activity.look(cpu) {
             Idle::Go => Ok(()),
             Idle::Warn(left) => {
-                let left = spoken(Duration::from_secs(left.as_secs().max(1)));
+                let left = format_duration(Duration::from_secs(left.as_secs().max(1)));
                 let line = format!(
                     "jit: nothing has happened in this session for a while; it ends in {left} unless something does."
                 );
@@ -520,7 +520,7 @@ impl Watch {
             }
         }
         let scope = self.tree.scope.clone();
-        let doomed = Doomed { scope, tag: self.tree.tag, main: self.session.main, due };
+        let doomed = Target { scope, tag: self.tree.tag, main: self.session.main, due };
         let mut reaping = Reaping::new(manner);
         let mut first_signal = None;
         let mut tries = 0_u32;

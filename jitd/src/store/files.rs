@@ -90,9 +90,9 @@ mod tests {
     use jit_proto::time::WallTime;
 
     use crate::core::event::Commit;
-    use crate::store::{Kept, Sent, Store, StoreError};
+    use crate::store::{CommitMeta, Sent, Store, StoreError};
 
-    const KEPT: Kept = Kept { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
+    const KEPT: CommitMeta = CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
 
     /// Why a commit is refused; `None` if it is not.
     fn refused(store: &mut Store) -> Option<String> {

@@ -132,7 +132,7 @@ struct Chained {
 
 /// What is written with every commit, whatever it is about.
 #[derive(Debug, Clone, Copy)]
-pub struct Kept {
+pub struct CommitMeta {
     /// The highest wall time ever seen.
     pub highest_wall: WallTime,
     /// The next session's number.
@@ -314,7 +314,7 @@ impl Store {
     ///
     /// # Errors
     /// Disk full, read-only, I/O: whatever SQLite says.
-    pub fn commit(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<Written, StoreError> {
+    pub fn commit(&mut self, commits: Vec<Commit>, kept: CommitMeta) -> Result<Written, StoreError> {
         self.check_files()?;
         self.commit_unchecked(commits, kept)
     }
@@ -324,7 +324,11 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::commit`].
-    pub fn commit_unchecked(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<Written, StoreError> {
+    pub fn commit_unchecked(
+        &mut self,
+        commits: Vec<Commit>,
+        kept: CommitMeta,
+    ) -> Result<Written, StoreError> {
         let at_once = |commit: &Commit| commit.durability == Durability::AtOnce;
         let durable = commits.is_empty() || commits.iter().any(at_once);
         self.be_durable(durable)?;
@@ -416,7 +420,11 @@ impl Store {
         self.keeper.clone()
     }
 
-    fn write(&mut self, commits: Vec<Commit>, kept: Kept) -> Result<(Vec<Sealed>, Chained), StoreError> {
+    fn write(
+        &mut self,
+        commits: Vec<Commit>,
+        kept: CommitMeta,
+    ) -> Result<(Vec<Sealed>, Chained), StoreError> {
         let path = self.path.clone();
         let context = |error| StoreError::Sqlite { path: path.clone(), error };
         let Self { seal_first, .. } = *self;
@@ -469,7 +477,7 @@ impl Store {
                  sent_journal, sent_json_lines, seal_next) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )
             .and_then(|mut statement| {
-                let Kept { highest_wall, next_session, sent } = kept;
+                let CommitMeta { highest_wall, next_session, sent } = kept;
                 let Chained { head, seal_first, .. } = &state;
                 statement.execute(params![
                     head.seq,

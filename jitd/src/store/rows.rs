@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::core::event::{Commit, Durability};
-    use crate::store::{Kept, Reader, Sent, Store, StoreError};
+    use crate::store::{CommitMeta, Reader, Sent, Store, StoreError};
 
     /// Every layout that a jitd has written, oldest first: what `records` and `state` were.
     const LAYOUTS: [(&str, &str, &str); 3] = [
@@ -139,7 +139,7 @@ mod tests {
 
     fn commit(store: &mut Store, drafts: Vec<Draft>) {
         let commit = Commit { durability: Durability::AtOnce, drafts, ..Commit::default() };
-        let kept = Kept { highest_wall: WallTime(9), next_session: 7, sent: Sent::NOTHING };
+        let kept = CommitMeta { highest_wall: WallTime(9), next_session: 7, sent: Sent::NOTHING };
         store.commit(vec![commit], kept).unwrap();
     }
 

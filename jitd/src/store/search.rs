@@ -267,7 +267,7 @@ pub(super) fn signed(number: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kept, Sent, Store};
+    use super::super::{CommitMeta, Sent, Store};
     use super::*;
     use crate::core::event::Commit;
     use jit_proto::audit::record::{AuditEvent, Draft, Facts};
@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn write(store: &mut Store, drafts: Vec<Draft>) {
-        let kept = Kept { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
+        let kept = CommitMeta { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
         store.commit(vec![Commit { drafts, ..Commit::default() }], kept).unwrap();
     }
 

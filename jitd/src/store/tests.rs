@@ -15,8 +15,8 @@ fn draft(n: u64) -> Draft {
     }
 }
 
-fn kept(wall: u64) -> Kept {
-    Kept { highest_wall: WallTime(wall), next_session: 1, sent: Sent::NOTHING }
+fn kept(wall: u64) -> CommitMeta {
+    CommitMeta { highest_wall: WallTime(wall), next_session: 1, sent: Sent::NOTHING }
 }
 
 fn durable(drafts: Vec<Draft>) -> Commit {
@@ -288,7 +288,7 @@ fn a_store_that_knew_of_syslog_alone_is_taken_over_and_replays_nothing() {
     let mut store = Store::open(&path).unwrap();
     let sent = Sent { syslog: 2, ..Sent::NOTHING };
     let drafts = (1..=3).map(draft).collect();
-    store.commit(vec![Commit { drafts, ..Commit::default() }], Kept { sent, ..kept(1) }).unwrap();
+    store.commit(vec![Commit { drafts, ..Commit::default() }], CommitMeta { sent, ..kept(1) }).unwrap();
     for column in ["sent_journal", "sent_json_lines"] {
         store.connection.execute_batch(&format!("ALTER TABLE state DROP COLUMN {column}")).unwrap();
     }

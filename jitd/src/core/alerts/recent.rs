@@ -7,14 +7,14 @@ const SLOT_MICROS: u64 = 300 * 1_000_000;
 
 /// Counts by spans of five minutes, so that it takes no more memory when more happens.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Lately {
+pub(super) struct RecentTimes {
     /// The newest span, by its number since boot.
     newest: u64,
     /// How often, by the number of the span modulo their number.
     counts: [u32; SLOTS],
 }
 
-impl Lately {
+impl RecentTimes {
     /// Counts one more, and returns how many there were within the last hour, or up to five minutes less.
     pub(super) fn count(&mut self, at: BootTime) -> u32 {
         let slot = at.0 / SLOT_MICROS;
@@ -41,7 +41,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_count_is_of_the_last_hour(steps in prop::collection::vec(0u64..1_200, 1..60)) {
-            let mut lately = Lately::default();
+            let mut lately = RecentTimes::default();
             let mut times = Vec::new();
             let mut now = 0;
             for step in steps {

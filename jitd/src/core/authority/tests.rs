@@ -374,7 +374,7 @@ fn who_could_not_be_read_may_nothing() {
 fn no_command_that_opens_something_is_allowed_from_a_window() {
     for kind in CommandKind::ALL.into_iter().filter(|kind| kind.changes()) {
         for origin in Origin::ALL.into_iter().filter(|origin| origin.is_window()) {
-            assert!(matches!(kind.rule(origin), Rule::Own | Rule::Refused(_)), "{kind:?} {origin:?}");
+            assert!(matches!(kind.rule(origin), Rule::CallOwner | Rule::Refused(_)), "{kind:?} {origin:?}");
         }
     }
 }

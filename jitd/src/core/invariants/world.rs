@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use crate::core::caller::{Caller, Place};
 use crate::core::clock_offset::ClockOffset;
 use crate::core::event::{
-    Change, Command, Commit, Effect, EndReport, GroupAsked, Input, Knock, Named, Process, Reply, Stage,
+    AccessQuery, Change, Command, Commit, Effect, EndReport, GroupAsked, Input, Named, Process, Reply, Stage,
     Verdict, Which,
 };
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
@@ -227,7 +227,7 @@ impl World {
             Happening::Enter { who, tagged } => {
                 self.tags += 1;
                 let process = self.process(who, tagged.then_some(self.tags), None);
-                self.knock(Stage::Enter { tagged }, who, process, Named::Account(account(who)));
+                self.query(Stage::Enter { tagged }, who, process, Named::Account(account(who)));
             }
             Happening::Session { stage, nth, target } => {
                 let Some(session) = self.ledger.sessions.values().nth(nth.into()).cloned() else { return };
@@ -239,7 +239,7 @@ impl World {
                 } else {
                     account(target)
                 };
-                self.knock(stage, who, process, Named::Account(target));
+                self.query(stage, who, process, Named::Account(target));
             }
             Happening::Extend { who, id } => {
                 let more =
@@ -326,8 +326,8 @@ impl World {
         self.event(Input::Command(Box::new(caller), command));
     }
 
-    fn knock(&mut self, stage: Stage, who: u8, process: Process, user: Named) {
-        let knock = Knock {
+    fn query(&mut self, stage: Stage, who: u8, process: Process, user: Named) {
+        let query = AccessQuery {
             group: GroupAsked::Nothing,
             own_groups: BTreeSet::new(),
             stage,
@@ -339,7 +339,7 @@ impl World {
             unforwarded: None,
             tty: String::new(),
         };
-        self.event(Input::Knock(Box::new(knock)));
+        self.event(Input::AccessQuery(Box::new(query)));
     }
 
     fn process(&self, who: u8, tag: Option<u32>, scope: Option<SessionId>) -> Process {

@@ -61,18 +61,18 @@ fn host(files: &[(&str, &Now)]) -> Snapshot {
 }
 
 /// A daemon that has been up for long, with a baseline of one file.
-fn course() -> Course {
-    let mut course = Course::new(None, Open::default(), &at(0.0));
-    assert_eq!(course.tick(&at(0.0)), [Do::Walk]);
-    assert_eq!(course.walked(host(&[("/etc/old", &at(0.0))]), &at(0.1)), [Do::KeepBaseline]);
+fn course() -> Schedule {
+    let mut course = Schedule::new(None, Open::default(), &at(0.0));
+    assert_eq!(course.tick(&at(0.0)), [Action::Walk]);
+    assert_eq!(course.walked(host(&[("/etc/old", &at(0.0))]), &at(0.1)), [Action::KeepBaseline]);
     assert_eq!(course.due(), Some(at(60.1).boot), "the next one while nobody has a session");
     course
 }
 
-fn told(todo: &[Do]) -> Vec<(Vec<u64>, Vec<&str>)> {
+fn told(todo: &[Action]) -> Vec<(Vec<u64>, Vec<&str>)> {
     todo.iter()
         .filter_map(|what| match what {
-            Do::Tell(held, findings) => Some((
+            Action::Tell(held, findings) => Some((
                 held.iter().map(|held| held.grant.0).collect(),
                 findings.all.iter().map(|finding| finding.path.as_str()).collect(),
             )),
@@ -86,22 +86,22 @@ fn told(todo: &[Do]) -> Vec<(Vec<u64>, Vec<&str>)> {
 fn a_plant_of_the_first_milliseconds_is_told_at_the_end() {
     let mut course = course();
     let start = at(1000.0);
-    assert_eq!(course.opened(&session(1, 7, &start)), [Do::KeepOpen]);
-    assert_eq!(course.tick(&start), [Do::Walk]);
+    assert_eq!(course.opened(&session(1, 7, &start)), [Action::KeepOpen]);
+    assert_eq!(course.tick(&start), [Action::Walk]);
     course.gone(SessionId(1), &at(1000.01));
     let upgraded = at(500.0);
     let planted = at(1000.005);
     let now = host(&[("/etc/old", &at(0.0)), ("/etc/upgraded", &upgraded), ("/etc/planted", &planted)]);
     let todo = course.walked(now.clone(), &at(1000.1));
-    assert!(matches!(&todo[..], [Do::TellHost(_, earlier)] if earlier.all.len() == 1), "{todo:?}");
-    assert_eq!(course.recorded(&at(1000.1)), [Do::KeepBaseline]);
+    assert!(matches!(&todo[..], [Action::TellHost(_, earlier)] if earlier.all.len() == 1), "{todo:?}");
+    assert_eq!(course.recorded(&at(1000.1)), [Action::KeepBaseline]);
     // 0.1 s for the survey: the next one not before 5 s have gone by.
     assert!(course.tick(&at(1005.0)).is_empty());
-    assert_eq!(course.tick(&at(1005.2)), [Do::Walk]);
+    assert_eq!(course.tick(&at(1005.2)), [Action::Walk]);
     let todo = course.walked(now, &at(1005.3));
     assert_eq!(told(&todo), [(vec![7], vec!["/etc/planted"])]);
     assert_eq!(course.due(), None, "it waits for the record");
-    assert_eq!(course.recorded(&at(1005.4)), [Do::KeepBaseline, Do::KeepOpen]);
+    assert_eq!(course.recorded(&at(1005.4)), [Action::KeepBaseline, Action::KeepOpen]);
     assert_eq!(course.due(), Some(at(1035.4).boot), "half a minute later, for what came late");
     assert!(course.open().held.is_empty() && course.open().last.len() == 1, "{:?}", course.open());
 }
@@ -110,22 +110,22 @@ fn a_plant_of_the_first_milliseconds_is_told_at_the_end() {
 #[test]
 fn what_came_during_a_baseline_is_not_laid_at_the_next_ones_door() {
     for ends_meanwhile in [false, true] {
-        let mut course = Course::new(None, Open::default(), &at(0.0));
-        assert_eq!(course.tick(&at(0.0)), [Do::Walk]);
+        let mut course = Schedule::new(None, Open::default(), &at(0.0));
+        assert_eq!(course.tick(&at(0.0)), [Action::Walk]);
         course.opened(&session(1, 7, &at(0.5)));
         if ends_meanwhile {
             course.gone(SessionId(1), &at(0.51));
         }
-        assert_eq!(course.walked(host(&[("/etc/old", &at(0.0))]), &at(0.6)), [Do::KeepBaseline]);
-        assert_eq!(course.tick(&at(0.6)), [Do::Walk], "another baseline");
+        assert_eq!(course.walked(host(&[("/etc/old", &at(0.0))]), &at(0.6)), [Action::KeepBaseline]);
+        assert_eq!(course.tick(&at(0.6)), [Action::Walk], "another baseline");
         let now = host(&[("/etc/old", &at(0.0)), ("/etc/came", &at(0.2)), ("/etc/planted", &at(0.505))]);
         let todo = course.walked(now.clone(), &at(0.7));
-        assert!(matches!(&todo[..], [Do::TellHost(_, came)] if came.all.len() == 1), "{todo:?}");
-        assert_eq!(course.recorded(&at(0.7)), [Do::KeepBaseline]);
+        assert!(matches!(&todo[..], [Action::TellHost(_, came)] if came.all.len() == 1), "{todo:?}");
+        assert_eq!(course.recorded(&at(0.7)), [Action::KeepBaseline]);
         if !ends_meanwhile {
             course.gone(SessionId(1), &at(1.0));
         }
-        assert_eq!(course.tick(&at(20.0)), [Do::Walk]);
+        assert_eq!(course.tick(&at(20.0)), [Action::Walk]);
         assert_eq!(told(&course.walked(now, &at(20.1))), [(vec![7], vec!["/etc/planted"])]);
     }
 }
@@ -145,7 +145,7 @@ fn a_burst_of_calls_costs_one_survey_every_half_a_minute() {
         }
     }
     assert_eq!(walks, 2, "a baseline at the first call, a look after half a minute");
-    assert_eq!(course.tick(&at(1063.0)), [Do::Walk], "and one when all is quiet");
+    assert_eq!(course.tick(&at(1063.0)), [Action::Walk], "and one when all is quiet");
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn who_opens_or_ends_a_session_during_a_survey_is_in_the_next_one_too() {
     course.tick(&at(1000.0));
     course.walked(host(&[("/etc/old", &at(0.0))]), &at(1000.0));
     course.gone(SessionId(1), &at(1001.0));
-    assert_eq!(course.tick(&at(1031.0)), [Do::Walk]);
+    assert_eq!(course.tick(&at(1031.0)), [Action::Walk]);
     course.gone(SessionId(2), &at(1031.1));
     course.opened(&session(4, 10, &at(1031.1)));
     let todo = course.walked(host(&[]), &at(1031.2));
@@ -173,25 +173,25 @@ fn a_restart_in_between_hides_nothing() {
     let mut first = course();
     first.opened(&session(1, 7, &at(1000.0)));
     let (baseline, open) = (first.baseline().cloned(), first.open().clone());
-    let mut second = Course::new(baseline.clone(), open, &at(1010.0));
-    assert_eq!(second.tick(&at(1010.0)), [Do::Walk]);
+    let mut second = Schedule::new(baseline.clone(), open, &at(1010.0));
+    assert_eq!(second.tick(&at(1010.0)), [Action::Walk]);
     assert_eq!(told(&second.walked(host(&[]), &at(1010.1))), [(vec![7], vec!["/etc/old"])]);
     // Killed before the file was written: the session is still in the store.
-    let mut third = Course::new(baseline, Open::default(), &at(1010.0));
+    let mut third = Schedule::new(baseline, Open::default(), &at(1010.0));
     third.found(&session(1, 7, &at(1000.0)), &at(1010.0));
-    assert_eq!(third.tick(&at(1010.0)), [Do::Walk]);
+    assert_eq!(third.tick(&at(1010.0)), [Action::Walk]);
     assert_eq!(told(&third.walked(host(&[]), &at(1010.1))), [(vec![7], vec!["/etc/old"])]);
 }
 
 #[test]
 fn a_baseline_that_is_gone_while_sessions_were_open_is_told() {
-    let mut course = Course::new(None, Open::default(), &at(1010.0));
+    let mut course = Schedule::new(None, Open::default(), &at(1010.0));
     course.found(&session(1, 7, &at(1000.0)), &at(1010.0));
-    assert_eq!(course.tick(&at(1010.0)), [Do::Walk]);
+    assert_eq!(course.tick(&at(1010.0)), [Action::Walk]);
     let todo = course.walked(host(&[("/etc/planted", &at(1005.0))]), &at(1010.1));
     assert_eq!(told(&todo)[0].0, [7]);
     course.recorded(&at(1031.3));
-    assert_eq!(course.tick(&at(1041.0)), [Do::Walk]);
+    assert_eq!(course.tick(&at(1041.0)), [Action::Walk]);
     let todo = course.walked(host(&[("/etc/planted", &at(1005.0))]), &at(1041.1));
     assert_eq!(told(&todo), [(vec![7], vec!["/etc/planted"])]);
 }
@@ -201,13 +201,13 @@ fn a_clock_that_was_set_proves_nothing() {
     let mut course = course();
     let start = at(1000.0);
     course.opened(&session(1, 7, &start));
-    assert_eq!(course.tick(&start), [Do::Walk]);
+    assert_eq!(course.tick(&start), [Action::Walk]);
     let mut later = at(1000.1);
     later.wall = WallTime(later.wall.0 - 3_600_000_000);
     let now = host(&[("/etc/old", &at(0.0)), ("/etc/backdated", &at(900.0))]);
     course.walked(now.clone(), &later);
     course.gone(SessionId(1), &at(1010.0));
-    assert_eq!(course.tick(&at(1020.0)), [Do::Walk]);
+    assert_eq!(course.tick(&at(1020.0)), [Action::Walk]);
     assert_eq!(told(&course.walked(now, &at(1020.1))), [(vec![7], vec!["/etc/backdated"])]);
 }
 
@@ -218,7 +218,7 @@ fn a_survey_that_failed_is_made_again() {
     course.tick(&at(1000.0));
     course.failed(&at(1000.1));
     course.gone(SessionId(1), &at(1000.2));
-    assert_eq!(course.tick(&at(1100.0)), [Do::Walk]);
+    assert_eq!(course.tick(&at(1100.0)), [Action::Walk]);
     course.failed(&at(1100.1));
     assert!(course.due().is_some());
 }
@@ -231,19 +231,19 @@ fn a_late_plant_is_told_of_the_host_with_the_last_grants() {
     course.tick(&at(1000.0));
     course.walked(host(&[("/etc/old", &at(0.0))]), &at(1000.1));
     course.gone(SessionId(1), &at(1001.0));
-    assert_eq!(course.tick(&at(1010.0)), [Do::Walk]);
+    assert_eq!(course.tick(&at(1010.0)), [Action::Walk]);
     assert!(told(&course.walked(host(&[("/etc/old", &at(0.0))]), &at(1010.1))).is_empty());
     assert_eq!(course.tick(&at(1030.0)), []);
     assert!(!course.tick(&at(1040.2)).is_empty());
     let planted = host(&[("/etc/old", &at(0.0)), ("/etc/late", &at(1015.0))]);
     let todo = course.walked(planted, &at(1040.3));
-    let [Do::TellHost(last, findings)] = &todo[..] else { panic!("{todo:?}") };
+    let [Action::TellHost(last, findings)] = &todo[..] else { panic!("{todo:?}") };
     assert_eq!(last.iter().map(|held| held.grant.0).collect::<Vec<_>>(), [7]);
     assert_eq!(findings.all[0].path, "/etc/late");
     assert_eq!((findings.since, findings.until), (Some(at(1010.0).wall), at(1040.3).wall));
     // Killed before it was recorded, the next daemon finds it again.
     assert!(!course.baseline().unwrap().places.contains_key("/etc/late"));
-    assert_eq!(course.recorded(&at(1040.4)), [Do::KeepBaseline]);
+    assert_eq!(course.recorded(&at(1040.4)), [Action::KeepBaseline]);
     assert!(course.baseline().unwrap().places.contains_key("/etc/late"));
 }
 
@@ -268,7 +268,7 @@ fn programs_are_compared_with_their_packages_once_a_day_and_never_around_a_sessi
     let mut checks = Vec::new();
     for n in 0..17_280_u32 {
         let now = at(1000.0 + f64::from(n) * 10.0);
-        if course.tick(&now) == [Do::WalkAndCheck] {
+        if course.tick(&now) == [Action::WalkAndCheck] {
             checks.push(n);
         }
         if course.walking_since().is_some() {
@@ -278,5 +278,5 @@ fn programs_are_compared_with_their_packages_once_a_day_and_never_around_a_sessi
     }
     assert_eq!(checks.len(), 2, "{checks:?}");
     course.opened(&session(1, 7, &at(900_000.0)));
-    assert_eq!(course.tick(&at(900_000.0)), [Do::Walk]);
+    assert_eq!(course.tick(&at(900_000.0)), [Action::Walk]);
 }
