@@ -141,6 +141,11 @@ install-files:
 	sed -e 's|(packaging/siem/|(siem/|g' -e 's|(packaging/examples/|(examples/|g' -e 's|(CHANGELOG.md)|(CHANGELOG.md.gz)|g' \
 		README.md >$(DOC)/README.md
 	chmod 0644 $(DOC)/README.md
+	install -d $(DOC)/docs
+	for page in docs/*.md; do \
+		sed -e 's|(../packaging/siem/|(../siem/|g' -e 's|(../packaging/examples/|(../examples/|g' $$page >$(DOC)/$$page || exit 1; \
+		chmod 0644 $(DOC)/$$page || exit 1; \
+	done
 	install -m 0644 SECURITY.md ARCHITECTURE.md CONTRIBUTING.md DEPENDENCIES.md LICENSE-APACHE LICENSE-MIT $(DOC)/
 	gzip -9nc CHANGELOG.md >$(DOC)/CHANGELOG.md.gz
 	install -m 0644 packaging/examples/* $(DOC)/examples/
