@@ -73,9 +73,9 @@ bench-verify: setup-build
 
 soak: setup-test deb
 	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test crash -- soak
-	JIT_SOAK=1 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- --test-threads=1 --nocapture endurance::
+	JIT_SOAK=1 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- --test-threads=1 --nocapture host::endurance::
 	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test flips -- soak
-	JIT_SOAK_CUTS=50 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- store::what_was_acknowledged
+	JIT_SOAK_CUTS=50 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- audit::store::what_was_acknowledged
 
 test: setup-test deb
 	@tests/run.sh

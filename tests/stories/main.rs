@@ -1,84 +1,147 @@
 //! The stories: what people see on real, booted hosts. Each test is one behaviour, on a host of its own.
+//!
+//! A new story goes into the module whose sentence it fits: `cargo test ... --test stories -- gate::window::` runs one module.
 
-mod ground;
+/// sudo, su and doas ask jitd at the PAM gate.
+mod gate {
+    /// Without a window nobody but root elevates; the denial says what to type.
+    pub(crate) mod denied;
 
-mod refused;
+    /// In a window what was requested works, and nothing beyond it.
+    mod window;
 
-mod window;
+    /// A role limited to some users gives no group that it does not name.
+    mod groups;
 
-mod end;
+    /// jitd down, stuck or replaced: denied in time, with the reason.
+    mod unreachable;
 
-mod tree;
+    /// What a user puts into the environment of sudo changes nothing.
+    mod environment;
 
-mod deadman;
+    /// The PAM module leaves no descriptor, thread or memory in the program that loads it.
+    mod module_leaks;
 
-mod deadline;
+    /// Scripted attacks, without a window, in one, and as root in one.
+    mod attacks;
 
-mod groups;
+    /// Users who cause as much work as they can delay nobody else.
+    mod floods;
+}
 
-mod scopes_left;
+/// Requests and grants: who may do what, and what they hear.
+mod request {
+    /// Who may approve, deny and revoke, and who may read what.
+    mod authority;
 
-mod threaded;
+    /// Who is speaking: windows, jobs, second accounts and their votes.
+    mod callers;
 
-mod extend;
+    /// Every command from every origin, against the table of authority.
+    mod every_command;
 
-mod left_alone;
+    /// A mistake in the policy is named; the policy in force stays.
+    mod policy;
 
-mod eligible;
+    /// A grant ends when its holder may no longer have it.
+    mod eligibility;
 
-mod straddle;
+    /// Grants that are extended, that overlap, that announce their end.
+    mod extend;
 
-mod left_behind;
+    /// Approvers, requesters and sessions are notified at their terminals.
+    mod terminal_notices;
+}
 
-mod survey;
+/// What runs in a window, and its end.
+mod session {
+    /// At the end of a window every process of it ends, and the audit log counts them.
+    pub(crate) mod end;
 
-mod hostile;
+    /// Process trees that resist are gone at the end all the same.
+    mod process_tree;
 
-mod floods;
+    /// PID 1 ends sessions on time where jitd is killed, stopped or masked.
+    mod without_jitd;
 
-mod texts;
+    /// Root lifts the deadline of PID 1: it is seen, recorded and set again.
+    mod lifted_deadline;
 
-mod unreachable;
+    /// A sudo that passed the check in the window and runs its command after it.
+    mod late_exec;
 
-mod lasting;
+    /// An ended session leaves no scope in PID 1.
+    mod leftover_scopes;
 
-mod traces;
+    /// A cgroup whose members cannot be read is not taken for an empty one.
+    mod unreadable_cgroup;
 
-mod endurance;
+    /// Unused grants and idle sessions end; work that must not be cut may finish.
+    mod idle;
 
-mod escapes;
+    /// Grants and sessions outlive jitd; grants outlive a reboot.
+    mod restart;
 
-mod attacks;
+    /// Ways out of a window that root keeps: what the audit log shows of them.
+    mod escapes;
+}
 
-mod record;
+/// The audit log, its copies, its readers.
+mod audit {
+    /// The audit log shows that it was changed, and reaches syslog.
+    mod chain;
 
-mod collector;
-mod forwarding;
+    /// The seal and the copies name what root changed in the audit log.
+    mod seal;
 
-mod seal;
+    /// A store that is removed, emptied, damaged or cut off from power.
+    mod store;
 
-mod store;
+    /// Old records move to the archive.
+    mod retention;
 
-mod retention;
+    /// Records to syslog, the journal and a file, whatever is down meanwhile.
+    mod forwarding;
 
-mod report;
+    /// Records to a collector on another machine.
+    mod collector;
 
-mod cli;
+    /// Search, follow, export, and the report with its figures.
+    mod report;
 
-mod links;
+    /// From a record to the journal, to the log of sudo, to what was typed.
+    mod links;
 
-mod authority;
+    /// Alerts, and the hook and the mail that notify people.
+    mod alerts;
 
-mod callers;
+    /// Text that users write forges no line, no field, no page.
+    mod untrusted_text;
+}
 
-mod matrix;
+/// The host: package, PAM stacks, drift, endurance of the daemon.
+mod host {
+    /// Hosts, logins and terminals of this harness, without the package.
+    mod bare_host;
 
-mod policy;
+    /// Installation changes nothing for sudo; removal locks nobody out.
+    mod package;
 
-mod status;
+    /// A PAM stack that does not ask jitd is named and is an alert.
+    mod pam_stacks;
 
-mod told;
+    /// What a session leaves behind to have privilege later is named.
+    mod persistence;
 
-mod alerts;
+    /// The drift scan: every plant, noise, ordinary administration.
+    mod drift;
 
-mod package;
+    /// Many sudos, grants and sessions: memory and descriptors.
+    mod endurance;
+}
+
+/// The command line.
+mod cli {
+    /// Mistakes in commands get a helpful answer; output fits the terminal.
+    mod usage;
+}

@@ -100,8 +100,10 @@ impl Crate {
         found
     }
 
+    /// Whether a module has one of this name below it; a folder's may be written out in the file above.
     fn is_child(&self, of: &[String], name: &str) -> bool {
-        self.modules.contains_key(&[of, &[name.to_owned()]].concat())
+        let child = [of, &[name.to_owned()]].concat();
+        self.modules.keys().any(|module| module.starts_with(&child))
     }
 
     /// The modules that one imports, each with a path by which it does.

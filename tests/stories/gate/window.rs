@@ -8,7 +8,7 @@ use jit_tests::host::play;
 use jit_tests::people::{ALICE, BOB, CAROL, DAVE, MALLORY, PASSWORD};
 use jit_tests::plan::{Plan, Release};
 
-use crate::refused::{refused, sudos};
+use crate::gate::denied::{refused, sudos};
 
 const LIMIT: Duration = Duration::from_secs(10);
 

@@ -8,10 +8,10 @@ use jit_tests::host::{GRACE, play};
 use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 
-use crate::end::end_of;
+use crate::session::end::end_of;
 
 const LIMIT: Duration = Duration::from_secs(60);
-const TREE: &str = include_str!("../host/tree.pl");
+const TREE: &str = include_str!("../../host/tree.pl");
 
 #[test]
 fn a_hostile_tree_of_a_thousand_is_gone_at_the_deadline() -> Result<()> {

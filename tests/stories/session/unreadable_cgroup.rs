@@ -8,7 +8,7 @@ use jit_tests::host::{GRACE, play};
 use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 
-use crate::end::end_of;
+use crate::session::end::end_of;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const INSIDE: &str = "exec 9>/var/tmp/line; echo here >&9; setsid sleep 1000 & sleep 1000";

@@ -9,10 +9,10 @@ use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
-use crate::end::{end_of, settle};
+use crate::session::end::{end_of, settle};
 
 const LIMIT: Duration = Duration::from_secs(20);
-/// See [`crate::deadman`].
+/// See [`crate::session::without_jitd`].
 const ON_TIME: Duration = Duration::from_secs(2);
 const MASK: &str = "systemctl mask --runtime --now jitd.socket jitd.service";
 

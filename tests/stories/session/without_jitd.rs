@@ -8,7 +8,7 @@ use jit_tests::host::{GRACE, Host, play};
 use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 
-use crate::end::{end_of, settle};
+use crate::session::end::{end_of, settle};
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// What is allowed on top of the window and its grace: a second from PID 1's SIGTERM to its SIGKILL, and twice the

@@ -29,7 +29,7 @@ fn listen(host: &Host, settings: &str) -> Result<()> {
 }
 
 fn configure(host: &Host, settings: &str) -> Result<()> {
-    let before = include_str!("../host/jitd.toml");
+    let before = include_str!("../../host/jitd.toml");
     host.write("/etc/jitd/jitd.toml", &format!("{before}{settings}"))?;
     host.root(&["systemctl", "reload", "jitd.service"])?.ok().map(drop)
 }

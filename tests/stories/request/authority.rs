@@ -9,7 +9,7 @@ use jit_tests::login::Login;
 use jit_tests::people::{ALICE, BOB, CAROL, DAVE, MALLORY, OSCAR};
 use jit_tests::plan::{Plan, Release};
 
-use crate::refused::refused;
+use crate::gate::denied::refused;
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -8,7 +8,7 @@ use jit_tests::host::{Host, play};
 use jit_tests::people::{DAVE, uid};
 use jit_tests::plan::{Plan, Release};
 
-use crate::refused::sudos;
+use crate::gate::denied::sudos;
 
 const CALLS: u32 = 2000;
 

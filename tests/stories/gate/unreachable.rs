@@ -8,7 +8,7 @@ use jit_tests::host::{Host, play};
 use jit_tests::people::{DAVE, PASSWORD};
 use jit_tests::plan::{Plan, Release};
 
-use crate::refused::{Shells, refused};
+use crate::gate::denied::{Shells, refused};
 
 /// The module's own timeout is two seconds; the rest is for a machine under load.
 const TIMEOUT: Duration = Duration::from_secs(4);

@@ -7,7 +7,7 @@ use jit_tests::host::{Host, play};
 use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 
-use crate::refused::sudos;
+use crate::gate::denied::sudos;
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -8,8 +8,8 @@ use jit_tests::host::play;
 use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 
-use crate::end::{end_of, settle};
-use crate::refused::refused;
+use crate::gate::denied::refused;
+use crate::session::end::{end_of, settle};
 
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -7,7 +7,7 @@ use jit_tests::host::{Host, play};
 use jit_tests::people::{DAVE, PASSWORD};
 use jit_tests::plan::{Plan, Release};
 
-use crate::refused::{Shells, refused};
+use crate::gate::denied::{Shells, refused};
 
 const LIMIT: Duration = Duration::from_secs(5);
 

@@ -10,7 +10,7 @@ use jit_tests::login::Login;
 use jit_tests::people::{ALICE, DAVE, PASSWORD};
 use jit_tests::plan::{Plan, Release};
 
-use crate::refused::sudos;
+use crate::gate::denied::sudos;
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// What is allowed on top of the grace.

@@ -9,8 +9,8 @@ use jit_tests::login::Login;
 use jit_tests::people::{BOB, DAVE};
 use jit_tests::plan::{Plan, Release};
 
-use crate::end::settle;
-use crate::refused::refused;
+use crate::gate::denied::refused;
+use crate::session::end::settle;
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -8,7 +8,7 @@ use jit_tests::host::play;
 use jit_tests::people::{ALICE, BOB, DAVE, OSCAR};
 use jit_tests::plan::{Plan, Release};
 
-use crate::end::{end_of, settle};
+use crate::session::end::{end_of, settle};
 
 const LIMIT: Duration = Duration::from_secs(20);
 

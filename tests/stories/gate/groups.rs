@@ -5,7 +5,7 @@ use jit_tests::host::{Host, play};
 use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 
-use crate::refused::sudos;
+use crate::gate::denied::sudos;
 
 /// Every spelling that gives a group to sudo, and to sudo-rs.
 const BOTH: [&str; 7] = [
