@@ -1,51 +1,15 @@
 //! What of a report somebody should look at first. Each note leads to its section; many of a kind are told as a number.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::Deref;
 
 use jit_proto::audit::record::AuditEvent;
-use serde::{Serialize, Serializer};
 
-use super::{Report, counted};
+use super::model::{Note, Report, counted, note};
 
 /// So many notes of one kind are told one by one.
 const MAX_OF_A_KIND: usize = 5;
 /// So many refusals make a person stand out.
 const MANY_REFUSALS: u64 = 5;
-
-/// One thing to look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Note {
-    /// What there is.
-    text: String,
-    /// The id of the part of the page that says more.
-    pub(super) place: String,
-}
-
-impl Deref for Note {
-    type Target = str;
-
-    fn deref(&self) -> &str {
-        &self.text
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl Serialize for Note {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.text)
-    }
-}
-
-pub(super) fn note(place: &str, text: String) -> Note {
-    Note { text, place: place.to_owned() }
-}
 
 /// Adds the first notes of a kind, and how many more there are.
 fn some(notes: &mut Vec<Note>, mut of_a_kind: Vec<Note>, place: &str, what: &str) {
@@ -209,7 +173,7 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Denial;
+    use super::super::model::Denial;
     use super::super::samples::a_report;
     use super::*;
 

@@ -4,24 +4,8 @@
 //! section 404; PCI DSS 4.0.1).
 
 use jit_proto::audit::record::AuditEvent;
-use serde::Serialize;
 
-use super::{Report, counted, removed};
-
-/// One control.
-#[derive(Debug, Serialize)]
-pub(super) struct Control {
-    /// As it is cited.
-    pub(super) id: &'static str,
-    /// Its name.
-    pub(super) name: &'static str,
-    /// What it asks, in one sentence.
-    pub(super) asks: &'static str,
-    /// Which figures and records of this report speak to it.
-    pub(super) shows: Vec<String>,
-    /// What neither this report nor jitd shows.
-    pub(super) not_shown: &'static str,
-}
+use super::model::{Control, Report, counted, removed};
 
 /// All of them, with this report's figures.
 pub(super) fn of(report: &Report) -> Vec<Control> {

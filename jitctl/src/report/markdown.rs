@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jit_proto::escape::Escaped;
 
-use super::{Report, command, counted, removed};
+use super::model::{Report, command, counted, removed};
 
 /// The whole report.
 pub(super) fn page(report: &Report) -> String {
@@ -186,7 +186,7 @@ struct Denied {
 }
 
 impl Denied {
-    fn of(denial: &super::Denial) -> Self {
+    fn of(denial: &super::model::Denial) -> Self {
         Self {
             seq: denial.seq.to_string(),
             at: denial.at.clone(),

@@ -2,7 +2,7 @@
 
 use jit_proto::audit::render::csv::row;
 
-use super::{Report, command, removed};
+use super::model::{Report, command, removed};
 
 const COLUMNS: [&str; 18] = [
     "what", "seq", "from", "to", "user", "role", "grant", "request", "by", "reason", "ticket", "service",

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use jit_proto::time::WallTime;
 
-use super::Moment;
-use super::html::safe;
+use super::escape::safe;
+use crate::report::model::Moment;
 
 const HOUR: u64 = 3_600_000_000;
 /// More columns than this are gathered into wider ones.
@@ -195,7 +195,7 @@ pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) ->
             svg,
             "<g><title>{}: {}</title><text class=\"name\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             safe(label),
-            format_duration(counts, kinds),
+            counts_text(counts, kinds),
             NAMES - 10.0,
             y + 14.0,
             safe(&shown)
@@ -228,18 +228,18 @@ pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) ->
             "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{}</text></g>",
             x + 6.0,
             y + 14.0,
-            told(counts, kinds)
+            counts_short(counts, kinds)
         );
     }
     svg.push_str("</svg>");
     (svg, cut)
 }
 
-fn told(counts: &[u64; 2], kinds: [&str; 2]) -> String {
+fn counts_short(counts: &[u64; 2], kinds: [&str; 2]) -> String {
     if kinds[1].is_empty() { counts[0].to_string() } else { format!("{} / {}", counts[0], counts[1]) }
 }
 
-fn format_duration(counts: &[u64; 2], kinds: [&str; 2]) -> String {
+fn counts_text(counts: &[u64; 2], kinds: [&str; 2]) -> String {
     if kinds[1].is_empty() {
         format!("{} {}", counts[0], kinds[0])
     } else {
