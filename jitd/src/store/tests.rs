@@ -1,9 +1,14 @@
+use std::collections::BTreeMap;
+
 use jit_proto::audit::chain::{Broken, Verifier, Whole};
 use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::audit::seal::{Cover, FirstKey, SealKey};
+use jit_proto::identity::UserId;
 use jit_proto::time::{BootId, BootTime};
 
 use super::*;
+use crate::core::alerts::Habit;
+use crate::core::event::{Commit, Durability};
 
 fn draft(n: u64) -> Draft {
     Draft {
