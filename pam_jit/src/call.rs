@@ -4,12 +4,13 @@
 //! steps, on the system bus inside one `block_on`, the end of the connection included, so that nothing is left for a
 //! helper thread to look after.
 
-use crate::direct::{self, Deadline};
+use crate::error::{Unanswered, is_own_limit};
 use crate::options::Bus;
+use crate::socket::{self, Deadline};
 use jit_proto::bus::names;
 use jit_proto::pam_protocol;
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Resource, getpid, getrlimit, pidfd_open};
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::AsFd;
@@ -62,32 +63,6 @@ pub(crate) enum Answer {
     Refused(Vec<String>),
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unanswered {
-    /// The deadline of the hook passed.
-    #[error("no answer within {0:?}")]
-    TimedOut(Duration),
-    /// What it takes to ask cannot be had: descriptors, a pidfd.
-    #[error("no means to ask it: {0}")]
-    Means(std::io::Error),
-    /// The socket is not there, or nobody listens.
-    #[error("{socket}: {0}", socket = names::GATE_SOCKET)]
-    Connect(std::io::Error),
-    /// Somebody else than root listens on the gate's socket.
-    #[error("its socket belongs to uid {0}")]
-    NotRoots(u32),
-    /// Cut off in mid-call, not D-Bus, or nobody there behind the bus.
-    #[error("{0}")]
-    Lost(String),
-    /// An answer of another shape or beyond all measure.
-    #[error("its answer makes no sense: {0}")]
-    Nonsense(String),
-    /// The daemon answered with an error.
-    #[error("{0}")]
-    Error(String),
-}
-
 /// Largest body of an answer that is looked at, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
@@ -109,16 +84,6 @@ impl Way {
     }
 }
 
-/// Whether it is this process that may open no more, and not the host.
-pub(crate) fn is_own_limit(error: &std::io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::MFILE.raw_os_error())
-}
-
-/// How many descriptors this process may have open (getrlimit(2), RLIMIT_NOFILE), where there is a limit.
-pub(crate) fn descriptor_limit() -> Option<u64> {
-    getrlimit(Resource::Nofile).current
-}
-
 /// Asks the daemon.
 pub(crate) fn ask(way: &Way, question: &Question<'_>) -> Result<Answer, Unanswered> {
     let process = pidfd_open(getpid(), PidfdFlags::empty()).map_err(|e| Unanswered::Means(e.into()))?;
@@ -135,7 +100,7 @@ pub(crate) fn ask(way: &Way, question: &Question<'_>) -> Result<Answer, Unanswer
                 .interface(names::GATE_INTERFACE)
                 .build(&body)
                 .map_err(unanswered)?;
-            let reply = direct::exchange(deadline, &call, process.as_fd())?;
+            let reply = socket::exchange(deadline, &call, process.as_fd())?;
             answer_to(&call, &reply)
         }
         // zruntime's own `block_on` and not zbus's: should another crate's features turn tokio on in zbus, that one

@@ -2,11 +2,13 @@
 //!
 //! Every way out that is not argued for is [`Verdict::Deny`].
 
-use crate::call::{self, Answer, Method, Question, Unanswered, Way};
+use crate::audit_session;
+use crate::call::{self, Answer, Method, Question, Way};
+use crate::cgroup::CgroupAtOpen;
+use crate::error::{self, Unanswered};
+use crate::feedback::{self, Severity};
 use crate::options::{Duty, Options};
-use crate::place::Place;
-use crate::say::{self, Severity};
-use crate::tag;
+use crate::stage::Stage;
 use nix::unistd::User as Account;
 use pam::items::{Item, RUser, Service, Tty, User};
 use pam::module::PamHandle;
@@ -25,30 +27,6 @@ pub(crate) enum Verdict {
     Deny,
 }
 
-/// The PAM stage a hook belongs to, shown in the system log as the other modules show it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// `account`.
-    Account,
-    /// `session`.
-    Session,
-    /// `auth`.
-    Auth,
-    /// `password`.
-    Password,
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Account => "account",
-            Self::Session => "session",
-            Self::Auth => "auth",
-            Self::Password => "password",
-        })
-    }
-}
-
 /// Account: tag this process, then ask whether it may go on. sudo, sudo-rs, su and doas run this stage each time that
 /// they run something, with a cached ticket and with NOPASSWD too, and before they fork.
 pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
@@ -64,7 +42,7 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
     // root is not tagged, so that a sudo inside a session stays in its parent's audit session.
     let tagged = !caller.is_root()
         && hook.options.tag
-        && match tag::begin_audit_session(caller) {
+        && match audit_session::begin(caller) {
             Ok(session) => {
                 hook.debug(format_args!("audit session {session} begun"));
                 true
@@ -78,7 +56,7 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
     hook.ask(way, Method::Enter { tagged }, || caller.is_root())
 }
 
-/// Session: `pam_protocol` checks again now that the target is known, `track` commits and re-attaches.
+/// Session: `gate` checks again now that the target is known, `track` commits and re-attaches.
 pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict {
     let hook = match Hook::read(pamh, Stage::Session, arguments) {
         Ok(hook) => hook,
@@ -88,13 +66,13 @@ pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict
     match hook.options.duty {
         Duty::Gate => {
             let verdict = hook.ask(hook.way(), Method::Recheck, roots_own);
-            let place = (verdict == Verdict::Pass).then(|| Place::now(&hook.items.user)).flatten();
+            let place = (verdict == Verdict::Pass).then(|| CgroupAtOpen::now(&hook.items.user)).flatten();
             if let Some(place) = place {
                 place.keep(pamh);
             }
             verdict
         }
-        Duty::Track if Place::now(&hook.items.user).is_some_and(|place| place.is_as_kept(pamh)) => {
+        Duty::Track if CgroupAtOpen::now(&hook.items.user).is_some_and(|place| place.is_as_kept(pamh)) => {
             hook.debug(format_args!("{}: nothing has moved", Method::Track));
             Verdict::Pass
         }
@@ -106,16 +84,21 @@ pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict
 /// it denies and says so, and never returns `PAM_IGNORE`, which would hide the mistake.
 pub(crate) fn misplaced(pamh: &PamHandle, stage: Stage) -> Verdict {
     let items = Items::read(pamh);
-    say::log(Severity::Err, &items.service, stage, "the line of pam_jit.so belongs in account and session");
-    say::show(pamh, &[badly_configured(&items.service)]);
+    feedback::log(
+        Severity::Err,
+        &items.service,
+        stage,
+        "the line of pam_jit.so belongs in account and session",
+    );
+    feedback::show(pamh, &[badly_configured(&items.service)]);
     Verdict::Deny
 }
 
 /// After a panic of ours: says that it was one, and nothing of what it said.
 pub(crate) fn broken(pamh: &PamHandle, stage: Stage) {
     let items = Items::read(pamh);
-    say::log(Severity::Err, &items.service, stage, "pam_jit.so failed in itself; refused");
-    say::show(
+    feedback::log(Severity::Err, &items.service, stage, "pam_jit.so failed in itself; refused");
+    feedback::show(
         pamh,
         &[format!(
             "jit: {} is refused: pam_jit failed in itself. Ask the administrator of this host.",
@@ -140,8 +123,8 @@ impl<'a> Hook<'a> {
             Ok(options) if options.cover(&items.service) => Ok(Self { pamh, stage, items, options }),
             Ok(_) => Err(Verdict::Pass),
             Err(bad) => {
-                say::log(Severity::Err, &items.service, stage, &format!("pam_jit.so: {bad}"));
-                say::show(pamh, &[badly_configured(&items.service)]);
+                feedback::log(Severity::Err, &items.service, stage, &format!("pam_jit.so: {bad}"));
+                feedback::show(pamh, &[badly_configured(&items.service)]);
                 Err(Verdict::Deny)
             }
         }
@@ -170,9 +153,9 @@ impl<'a> Hook<'a> {
             Ok(Answer::Refused(text)) => {
                 self.log(Severity::Notice, format_args!("{method}: {} is refused", items.caller()));
                 if text.is_empty() {
-                    say::show(self.pamh, &[format!("jit: {} is refused.", items.service)]);
+                    feedback::show(self.pamh, &[format!("jit: {} is refused.", items.service)]);
                 } else {
-                    say::show(self.pamh, &text);
+                    feedback::show(self.pamh, &text);
                 }
                 Verdict::Deny
             }
@@ -184,9 +167,9 @@ impl<'a> Hook<'a> {
                 let trouble = trouble(&why);
                 self.log(Severity::Err, format_args!("{method}: {trouble}; {} is refused", items.caller()));
                 // Of their own limits the administrator knows no more than they do.
-                let own = matches!(&why, Unanswered::Means(error) if call::is_own_limit(error));
+                let own = matches!(&why, Unanswered::Means(error) if error::is_own_limit(error));
                 let ask = if own { "" } else { " Ask the administrator of this host." };
-                say::show(self.pamh, &[format!("jit: {} is refused: {trouble}.{ask}", items.service)]);
+                feedback::show(self.pamh, &[format!("jit: {} is refused: {trouble}.{ask}", items.service)]);
                 Verdict::Deny
             }
         }
@@ -194,12 +177,12 @@ impl<'a> Hook<'a> {
 
     fn invalid(&self, why: &str) -> Verdict {
         self.log(Severity::Err, format_args!("pam_jit.so: {why}"));
-        say::show(self.pamh, &[badly_configured(&self.items.service)]);
+        feedback::show(self.pamh, &[badly_configured(&self.items.service)]);
         Verdict::Deny
     }
 
     fn log(&self, severity: Severity, text: fmt::Arguments<'_>) {
-        say::log(severity, &self.items.service, self.stage, &text.to_string());
+        feedback::log(severity, &self.items.service, self.stage, &text.to_string());
     }
 
     fn debug(&self, text: fmt::Arguments<'_>) {
@@ -255,7 +238,7 @@ fn is_roots_own(caller: Uid, ruser: &str) -> bool {
 fn trouble(why: &Unanswered) -> String {
     match why {
         Unanswered::Error(text) => format!("jitd could not decide ({text})"),
-        Unanswered::Means(error) if call::is_own_limit(error) => match call::descriptor_limit() {
+        Unanswered::Means(error) if error::is_own_limit(error) => match error::descriptor_limit() {
             Some(limit) => format!("too many open files in this process: its limit (ulimit -n) is {limit}"),
             None => "too many open files in this process".to_owned(),
         },

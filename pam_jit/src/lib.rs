@@ -7,21 +7,26 @@
 
 mod options;
 
+mod stage;
+
 mod hook;
 
 mod call;
 
-mod direct;
+mod socket;
 
-mod tag;
+mod error;
 
-mod place;
+mod audit_session;
 
-mod say;
+mod cgroup;
 
-use hook::{Stage, Verdict};
+mod feedback;
+
+use hook::Verdict;
 use pam::constants::{PamFlag, PamResultCode};
 use pam::module::{PamHandle, PamHooks};
+use stage::Stage;
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

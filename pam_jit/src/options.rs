@@ -8,7 +8,7 @@ use std::time::Duration;
 /// What a line of the module is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Duty {
-    /// `pam_protocol`: decide in account, check again first thing in session.
+    /// `gate`: decide in account, check again first thing in session.
     Gate,
     /// `track`: last thing in session, commit and re-attach.
     Track,
@@ -26,7 +26,7 @@ pub(crate) enum Bus {
 /// A line's options, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// `pam_protocol` or `track`; one of them must be there.
+    /// `gate` or `track`; one of them must be there.
     pub(crate) duty: Duty,
     /// `timeout=`: the most that a whole hook may take.
     pub(crate) timeout: Duration,
@@ -53,9 +53,12 @@ pub(crate) enum BadOption {
     /// Not one of ours.
     #[error("there is no option `{0}`")]
     Unknown(String),
-    /// The same option twice, or `pam_protocol` and `track` on one line.
-    #[error("`{0}` is one too many")]
+    /// The same option twice.
+    #[error("duplicate option `{0}`")]
     Repeated(String),
+    /// `gate` and `track` on one line.
+    #[error("`gate` and `track` belong on two lines")]
+    BothDuties,
     /// A value outside what the option takes.
     #[error("`{option}` is not accepted: {why}")]
     Value {
@@ -64,8 +67,8 @@ pub(crate) enum BadOption {
         /// What it takes instead.
         why: &'static str,
     },
-    /// Neither `pam_protocol` nor `track`.
-    #[error("`pam_protocol` or `track` is missing")]
+    /// Neither `gate` nor `track`.
+    #[error("`gate` or `track` is missing")]
     NoDuty,
 }
 
@@ -82,8 +85,8 @@ impl Options {
         for argument in arguments {
             let option = argument.to_string_lossy();
             let fresh = match option.split_once('=') {
-                None if option == "gate" => duty.replace(Duty::Gate).is_none(),
-                None if option == "track" => duty.replace(Duty::Track).is_none(),
+                None if option == "gate" => is_first(&mut duty, Duty::Gate)?,
+                None if option == "track" => is_first(&mut duty, Duty::Track)?,
                 None if option == "debug" => debug.replace(true).is_none(),
                 Some(("timeout", value)) => {
                     let value = timeout_of(value).ok_or_else(|| BadOption::Value {
@@ -140,6 +143,15 @@ impl Options {
     }
 }
 
+/// Notes the line's duty; `false` where the line said the same before.
+fn is_first(duty: &mut Option<Duty>, option: Duty) -> Result<bool, BadOption> {
+    match duty.replace(option) {
+        None => Ok(true),
+        Some(before) if before == option => Ok(false),
+        Some(_) => Err(BadOption::BothDuties),
+    }
+}
+
 /// `2s`, `500ms`: digits and a unit, nothing else, within the range.
 fn timeout_of(text: &str) -> Option<Duration> {
     let (digits, unit): (&str, fn(u64) -> Duration) = match text.strip_suffix("ms") {
@@ -164,9 +176,9 @@ mod tests {
 
     #[test]
     fn a_bare_duty_gets_the_defaults() {
-        let pam_protocol = parse(&[c"gate"]).unwrap();
+        let gate = parse(&[c"gate"]).unwrap();
         assert_eq!(
-            pam_protocol,
+            gate,
             Options {
                 duty: Duty::Gate,
                 timeout: Duration::from_secs(2),
@@ -204,12 +216,12 @@ mod tests {
             (&[c"Gate"], "there is no option `Gate`"),
             (&[c"gate", c"debug=1"], "there is no option `debug=1`"),
             (&[c"gate", c""], "there is no option ``"),
-            (&[c"gate", c"track"], "`track` is one too many"),
-            (&[c"gate", c"gate"], "`pam_protocol` is one too many"),
-            (&[c"gate", c"bus=direct", c"bus=system"], "`bus=system` is one too many"),
+            (&[c"gate", c"track"], "`gate` and `track` belong on two lines"),
+            (&[c"gate", c"gate"], "duplicate option `gate`"),
+            (&[c"gate", c"bus=direct", c"bus=system"], "duplicate option `bus=system`"),
             (&[c"gate", c"tag=off"], "`tag=off` is not accepted: `yes` or `no` is needed"),
-            (&[c"debug"], "`pam_protocol` or `track` is missing"),
-            (&[], "`pam_protocol` or `track` is missing"),
+            (&[c"debug"], "`gate` or `track` is missing"),
+            (&[], "`gate` or `track` is missing"),
             (&[c"gate", c"bus=session"], "`bus=session` is not accepted: `direct` or `system` is needed"),
         ] {
             assert_eq!(parse(line).unwrap_err().to_string(), text);

@@ -1,12 +1,12 @@
 //! Whether the other end of a local datagram socket has read everything it was sent.
-#![allow(unsafe_code)]
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+
+use crate::host::sys::unread_bytes;
 
 /// Who listened on a socket's path when it was connected to.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Receiver {
     /// # Errors
     /// When the receiver has gone, and nobody knows what it has read.
     pub(super) fn has_read_all(&self, socket: &UnixDatagram) -> Result<bool, String> {
-        if unread(socket).map_err(|error| error.to_string())? > 0 {
+        if unread_bytes(socket).map_err(|error| error.to_string())? > 0 {
             return Ok(false);
         }
         let there = bound(&self.path).and_then(|bound| {
@@ -49,15 +49,6 @@ impl Receiver {
 fn bound(path: &Path) -> io::Result<(u64, u64, i64, i64)> {
     let meta = fs::metadata(path)?;
     Ok((meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec()))
-}
-
-/// Bytes that were sent and not read (unix(7), SIOCOUTQ).
-fn unread(socket: &UnixDatagram) -> io::Result<i32> {
-    let mut unread: libc::c_int = 0;
-    // SAFETY: the descriptor is open for as long as `socket` is borrowed, and SIOCOUTQ, which has the number of TIOCOUTQ
-    // (linux/sockios.h), writes one int to where the pointer points.
-    let done = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut unread) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(unread) }
 }
 
 #[cfg(test)]

@@ -158,7 +158,7 @@ pub(super) fn holder(account: &Account) -> Result<Option<Person>, String> {
 ///
 /// # Errors
 /// Says why the caller is not.
-pub(crate) async fn root_pid(connection: &Connection, header: &Header<'_>) -> Result<u32, String> {
+pub(super) async fn root_pid(connection: &Connection, header: &Header<'_>) -> Result<u32, String> {
     let credentials = credentials(connection, header).await?;
     match (credentials.uid, credentials.pid) {
         (0, Some(pid)) => Ok(pid),

@@ -10,12 +10,12 @@ use jit_proto::time::BootTime;
 use tokio::sync::{Notify, mpsc};
 use zbus::message::{Flags, Type};
 use zbus::wire::Endian;
-use zbus::wire::serialized::{Context, Data};
 use zbus::{Connection, Message, fdo};
 
 use super::stream::Peer;
 use crate::core::limits::{Admission, Bounds, Door, Limiter, Over, Rate};
 use crate::host::clock::boot_now;
+use crate::host::sys;
 use crate::limits::Counter;
 
 /// The bus itself, as a sender.
@@ -200,9 +200,7 @@ impl Intake {
             body.fill(0);
         }
         let endian = if header.first() == Some(&b'B') { Endian::Big } else { Endian::Little };
-        #[allow(unsafe_code, reason = "as in `stream`: the header is parsed with errors and not with trust")]
-        // SAFETY: the header is as long as its fields say, and says that there is no body.
-        let message = unsafe { Message::from_bytes(Data::new(header, Context::new(endian, 0))) };
+        let message = sys::message(header, endian, Vec::new());
         // One that passes descriptors or is malformed is left out without a word.
         let Ok(message) = message else { return };
         if message.message_type() == Type::MethodCall

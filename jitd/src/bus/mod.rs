@@ -8,6 +8,8 @@ mod caller;
 
 mod failure;
 
+mod gate;
+
 mod index;
 
 mod intake;
@@ -30,14 +32,14 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use zbus::{Connection, MessageStream};
 
-pub(crate) use caller::root_pid;
 pub use failure::{Failure, problem_lines};
 
 use crate::core::event::Changed;
 use crate::engine::Handle;
-use crate::gate::{Gate, GateService};
+use crate::gate::GateService;
 use crate::limits::Counter;
 use crate::policy::reload::PolicyLoader;
+use gate::Gate;
 use intake::{Beside, End, Intake};
 use operators::Operators;
 use stream::Limited;

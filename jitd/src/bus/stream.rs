@@ -1,6 +1,5 @@
 //! A D-Bus socket whose messages are let in one by one: zbus starts a task for every call that it reads, so what is not to
 //! be worked on must not reach it.
-#![allow(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,9 +21,9 @@ use zbus::connection::socket::{ReadHalf, Split, WriteHalf};
 use zbus::export::async_trait::async_trait;
 use zbus::fdo::ConnectionCredentials;
 use zbus::wire::Endian;
-use zbus::wire::serialized::{Context, Data};
 
 use super::intake::{End, Intake, TooLarge};
+use crate::host::sys;
 
 /// The fixed part of a message's header, in bytes (D-Bus Specification, "Message Format").
 const HEADER: usize = 16;
@@ -138,11 +137,7 @@ impl Reader {
         self.fill(sizes.whole()).await?;
         let bytes = std::mem::take(&mut self.part);
         let passed = std::mem::take(&mut self.passed);
-        // SAFETY: the length is that of the header, and `from_bytes` parses the header with errors and not with trust;
-        // zbus's own socket reader hands it bytes that were checked no further.
-        let message =
-            unsafe { Message::from_bytes(Data::new_fds(bytes, Context::new(sizes.endian, 0), passed)) };
-        match message {
+        match sys::message(bytes, sizes.endian, passed) {
             Ok(message) => Ok(Some(message)),
             // The specification has unknown header fields ignored; zbus does not know how, and nobody of ours sends any.
             Err(problem) => {

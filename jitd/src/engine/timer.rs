@@ -15,7 +15,7 @@ use crate::core::clock_offset::ClockOffset;
 use crate::core::event::Input;
 use crate::engine::Handle;
 use crate::host::clock::Clock;
-use crate::host::fd::watched;
+use crate::host::sys::watched;
 
 /// The farthest moment a timer is set to, in seconds: a timer that never fires but notices a clock that is set.
 const NEVER: i64 = 1 << 40;

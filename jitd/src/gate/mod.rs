@@ -1,10 +1,6 @@
 //! Answers PAM: knows who calls from the kernel, believes of the arguments only what it cannot know better.
 
-mod direct;
-
-mod door;
-
-mod lookup;
+mod socket;
 
 mod silent;
 
@@ -21,8 +17,6 @@ use tokio::task::JoinSet;
 use tracing::{debug, warn};
 use zbus::{Guid, OwnedGuid, OwnedVariant};
 
-pub use door::Gate;
-use lookup::Lookup;
 use silent::Silent;
 
 use crate::core::event::{AccessQuery, GroupAsked, Input, Named, Process, Reply, Stage, Verdict};
@@ -30,6 +24,7 @@ use crate::core::group_option::{self, Asked};
 use crate::core::ledger::MainProcess;
 use crate::engine::Handle;
 use crate::host::clock::Clock;
+use crate::host::identity_cache::IdentityCache;
 use crate::host::process::{self, Detail};
 use crate::limits::Counter;
 
@@ -37,6 +32,9 @@ use crate::limits::Counter;
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 /// Callers served at once, silent ones and those who have asked; the rest wait in the socket's queue.
 const MAX_CALLERS: usize = 1024;
+
+/// No PAM item is longer.
+const MAX_ITEM_BYTES: usize = 1024;
 
 /// What the bus type of an answer is: outcome, lines for the person, more.
 pub type Answer = (String, Vec<String>, HashMap<String, OwnedVariant>);
@@ -65,36 +63,49 @@ pub async fn serve(
 }
 
 async fn one(stream: UnixStream, behind: GateService, silent: Silent, guid: OwnedGuid) {
-    let call = direct::talk(stream, &behind, &silent, &guid);
+    let call = socket::talk(stream, &behind, &silent, &guid);
     if let Err(error) = tokio::time::timeout(CALL_LIMIT, call).await.unwrap_or(Ok(())) {
         debug!("a caller of the gate went away: {error}");
     }
 }
 
-/// What the module says of itself.
-struct PamItems {
-    service: String,
-    user: String,
-    ruser: String,
-    tty: String,
+/// The PAM items of a call, as the module has read them.
+pub(crate) struct PamItems {
+    /// `PAM_SERVICE`.
+    pub(crate) service: String,
+    /// `PAM_USER`.
+    pub(crate) user: String,
+    /// `PAM_RUSER`.
+    pub(crate) ruser: String,
+    /// `PAM_TTY`.
+    pub(crate) tty: String,
+}
+
+impl PamItems {
+    /// The denial for an item that is longer than [`MAX_ITEM_BYTES`].
+    pub(crate) fn too_long(&self) -> Option<String> {
+        let items = [&self.service, &self.user, &self.ruser, &self.tty];
+        let long = items.iter().any(|item| item.len() > MAX_ITEM_BYTES);
+        long.then(|| "jit: refused: a PAM item is too long.".to_owned())
+    }
 }
 
 /// What the gate's interface works with.
 #[derive(Clone)]
 pub struct GateService {
     engine: Handle,
-    lookup: Arc<Lookup>,
+    lookup: Arc<IdentityCache>,
 }
 
 impl GateService {
     /// The way to the engine, and to NSS.
     #[must_use]
     pub fn new(engine: Handle, clock: Clock) -> Self {
-        Self { engine, lookup: Arc::new(Lookup::new(clock)) }
+        Self { engine, lookup: Arc::new(IdentityCache::new(clock)) }
     }
 
     /// Asks the engine. Whatever goes wrong on the way is a denial that says so.
-    async fn query(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, said: PamItems) -> Answer {
+    pub(crate) async fn query(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, said: PamItems) -> Answer {
         let service = said.service.clone();
         let refused = |why: String| {
             warn!("a call of the gate is refused: {why}");
@@ -191,10 +202,10 @@ impl GateService {
     }
 }
 
-fn denied(lines: Vec<String>) -> Answer {
+pub(crate) fn denied(lines: Vec<String>) -> Answer {
     (OUTCOME_DENIED.to_owned(), lines, HashMap::new())
 }
 
-fn tagged(options: &HashMap<String, OwnedVariant>) -> bool {
+pub(crate) fn tagged(options: &HashMap<String, OwnedVariant>) -> bool {
     options.get(OPTION_TAGGED).is_some_and(|value| bool::try_from(value) == Ok(true))
 }

@@ -1,9 +1,17 @@
 //! Asks the host one thing each: who somebody is, what a process is, what time it is.
 
+#[forbid(unsafe_code)]
 pub mod accounts;
+#[forbid(unsafe_code)]
 pub mod clock;
-pub(crate) mod fd;
+#[forbid(unsafe_code)]
+pub(crate) mod identity_cache;
+#[forbid(unsafe_code)]
 pub mod process;
+#[forbid(unsafe_code)]
 pub(crate) mod shadow;
+#[forbid(unsafe_code)]
 pub(crate) mod sockets;
+pub(crate) mod sys;
+#[forbid(unsafe_code)]
 pub(crate) mod terminal;

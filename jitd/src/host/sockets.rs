@@ -1,10 +1,11 @@
 //! Takes over the listening sockets that PID 1 holds for the daemon (sd_listen_fds(3)), by the names that their units give
 //! them (systemd.socket(5), `FileDescriptorName=`).
-#![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+
+use super::sys;
 
 /// What jitd.socket and jitd-operator.socket call theirs.
 const GATE: &str = "gate";
@@ -27,13 +28,13 @@ pub(crate) struct Sockets {
 /// When jitd was not started by its socket units, or was handed something else.
 pub(crate) fn handed() -> io::Result<Sockets> {
     let (mut gate, mut operators) = (None, None);
-    for (number, name) in sd_notify::listen_fds_with_names()? {
+    for (descriptor, name) in sys::passed_by_pid_1()? {
         let place = match name.as_str() {
             GATE | OLD_GATE => &mut gate,
             OPERATORS => &mut operators,
             _ => return Err(invalid(format!("a socket that is called {name:?} was handed over"))),
         };
-        if place.replace(listener(number)?).is_some() {
+        if place.replace(listener(descriptor)?).is_some() {
             return Err(invalid(format!("two sockets that are called {name:?} were handed over")));
         }
     }
@@ -46,10 +47,7 @@ pub(crate) fn handed() -> io::Result<Sockets> {
     Ok(Sockets { gate, operators })
 }
 
-fn listener(number: RawFd) -> io::Result<UnixListener> {
-    // SAFETY: `listen_fds_with_names` returns descriptors that PID 1 opened for this process and counted in LISTEN_FDS,
-    // checked against LISTEN_PID; it names each once and nothing else in this process knows it, so this is its only owner.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+fn listener(descriptor: OwnedFd) -> io::Result<UnixListener> {
     if rustix::net::sockopt::socket_domain(&descriptor)? != rustix::net::AddressFamily::UNIX {
         return Err(invalid("the socket handed over is not a local one".to_owned()));
     }

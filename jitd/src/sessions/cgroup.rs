@@ -17,7 +17,7 @@ use tokio::io::Interest;
 
 use super::hierarchy::{self, is_gone};
 use crate::host::clock::Stopwatch;
-use crate::host::fd::watched;
+use crate::host::sys::watched;
 
 /// cgroup.kill empties 5,000 processes in well under a second; after this much something is wrong.
 const KILL_LIMIT: Duration = Duration::from_secs(3);

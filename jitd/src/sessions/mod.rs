@@ -20,6 +20,8 @@ mod unit_files;
 
 mod tree;
 
+mod reaper;
+
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};

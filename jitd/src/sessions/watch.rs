@@ -18,6 +18,7 @@ use super::groups::Groups;
 use super::idle::Activity;
 use super::leftover;
 use super::limit::{self, Deviations, Wanted};
+use super::reaper::{self, Target};
 use super::systemd::{ScopeError, Systemd};
 use super::tree::Tree;
 use crate::core::event::{EndReport, Input, Reply, Verdict};
@@ -26,10 +27,9 @@ use crate::core::ledger::Session;
 use crate::core::reaping::{Manner, Reaping};
 use crate::engine::Handle;
 use crate::host::clock::{boot_now, monotonic_now, pause};
-use crate::host::fd::watched;
 use crate::host::process;
+use crate::host::sys::watched;
 use crate::host::terminal;
-use crate::reaper::{self, Target};
 
 /// Most calls of sudo are over before this; only what lives longer is worth a scope, and until then the tag holds it.
 const CONTAIN_DELAY: Duration = Duration::from_millis(50);

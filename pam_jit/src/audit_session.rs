@@ -14,7 +14,7 @@ const UNSET: u32 = u32::MAX;
 
 /// Why there is no new session: the daemon then moves this process before it answers.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Untagged {
+pub(crate) enum NoAuditSession {
     /// No audit in this kernel, or no right to it.
     #[error("{path}: {error}")]
     File {
@@ -29,12 +29,13 @@ pub(crate) enum Untagged {
 }
 
 /// Writes this process's loginuid, as it is where it is set and else as the real uid; returns the new audit session id.
-pub(crate) fn begin_audit_session(caller: Uid) -> Result<u32, Untagged> {
+pub(crate) fn begin(caller: Uid) -> Result<u32, NoAuditSession> {
     let before = number(SESSIONID)?;
     let loginuid = loginuid_to_write(number(LOGINUID)?, caller);
-    fs::write(LOGINUID, loginuid.to_string()).map_err(|error| Untagged::File { path: LOGINUID, error })?;
+    fs::write(LOGINUID, loginuid.to_string())
+        .map_err(|error| NoAuditSession::File { path: LOGINUID, error })?;
     let after = number(SESSIONID)?;
-    if after == UNSET || after == before { Err(Untagged::Unchanged) } else { Ok(after) }
+    if after == UNSET || after == before { Err(NoAuditSession::Unchanged) } else { Ok(after) }
 }
 
 /// The person stays the one who logged in, so that auditd's records go on naming her.
@@ -42,11 +43,11 @@ fn loginuid_to_write(current: u32, caller: Uid) -> u32 {
     if current == UNSET { caller.as_raw() } else { current }
 }
 
-fn number(path: &'static str) -> Result<u32, Untagged> {
-    let text = fs::read_to_string(path).map_err(|error| Untagged::File { path, error })?;
+fn number(path: &'static str) -> Result<u32, NoAuditSession> {
+    let text = fs::read_to_string(path).map_err(|error| NoAuditSession::File { path, error })?;
     text.trim_end()
         .parse()
-        .map_err(|_| Untagged::File { path, error: io::Error::from(io::ErrorKind::InvalidData) })
+        .map_err(|_| NoAuditSession::File { path, error: io::Error::from(io::ErrorKind::InvalidData) })
 }
 
 #[cfg(test)]

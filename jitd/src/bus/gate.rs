@@ -5,41 +5,30 @@ use std::collections::HashMap;
 use zbus::message::Header;
 use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 
-use super::{Answer, GateService, PamItems, denied, tagged};
-use crate::bus;
+use super::caller::root_pid;
 use crate::core::event::Stage;
-
-/// No PAM item is longer.
-const MAX_ITEM_BYTES: usize = 1024;
+use crate::gate::{Answer, GateService, PamItems, denied, tagged};
 
 /// The interface.
-pub struct Gate {
+pub(super) struct Gate {
     behind: GateService,
 }
 
 impl Gate {
     /// The gate as the system bus has it.
-    #[must_use]
-    pub fn on_bus(behind: GateService) -> Self {
+    pub(super) fn on_bus(behind: GateService) -> Self {
         Self { behind }
     }
 
     async fn answer(&self, call: Call<'_>, stage: Stage, process: OwnedFd, said: PamItems) -> Answer {
-        if let Some(line) = too_long(&said) {
+        if let Some(line) = said.too_long() {
             return denied(vec![line]);
         }
-        match bus::root_pid(call.connection, &call.header).await {
+        match root_pid(call.connection, &call.header).await {
             Ok(pid) => self.behind.query(stage, pid, process.into(), said).await,
             Err(why) => denied(vec![format!("jit: {} is refused: {why}.", said.service)]),
         }
     }
-}
-
-/// What to say of a PAM item that nobody means seriously.
-pub(super) fn too_long(said: &PamItems) -> Option<String> {
-    let items = [&said.service, &said.user, &said.ruser, &said.tty];
-    let long = items.iter().any(|item| item.len() > MAX_ITEM_BYTES);
-    long.then(|| "jit: refused: a PAM item is too long.".to_owned())
 }
 
 struct Call<'a> {

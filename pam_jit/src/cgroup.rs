@@ -12,12 +12,12 @@ const KEY: &str = "pam_jit_place";
 
 /// A cgroup, and whom the session is for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct CgroupAtOpen {
     cgroup: String,
     user: String,
 }
 
-impl Place {
+impl CgroupAtOpen {
     /// Where this process is now, if the kernel tells.
     pub(crate) fn now(user: &str) -> Option<Self> {
         let text = fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -33,7 +33,7 @@ impl Place {
 
     /// Whether this is where the first session line let it pass.
     pub(crate) fn is_as_kept(&self, pamh: &PamHandle) -> bool {
-        // SAFETY: what is kept under this key is a `Place`, since `keep` alone uses the key: the names of all modules
+        // SAFETY: what is kept under this key is a `CgroupAtOpen`, since `keep` alone uses the key: the names of all modules
         // of a handle share one list, and this one names ours, of which a process maps one file (`-z nodelete`).
         unsafe { pamh.get_data::<Self>(KEY) }.is_ok_and(|kept| kept == self)
     }

@@ -6,7 +6,7 @@
 //! it, before anything of a message is read. Descriptors are sent and never received.
 #![allow(unsafe_code)]
 
-use crate::call::Unanswered;
+use crate::error::Unanswered;
 use jit_proto::bus::names;
 use jit_proto::pam_protocol::{HANDSHAKE, TAKEN, TAKEN_ID, message_length};
 use rustix::event::{PollFd, PollFlags, poll};

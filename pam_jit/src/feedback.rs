@@ -2,7 +2,7 @@
 //!
 //! A failure to say something is ignored throughout: it changes no verdict.
 
-use crate::hook::Stage;
+use crate::stage::Stage;
 use jit_proto::escape::cut;
 use jit_proto::pam_protocol;
 use pam::constants::PAM_ERROR_MSG;

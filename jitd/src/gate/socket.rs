@@ -2,7 +2,6 @@
 //!
 //! The module sends its whole handshake and its call in one piece, and that piece is answered in one piece: a sudo waits
 //! for three calls, and needs no connection that could carry more. Whoever begins otherwise is served by zbus.
-#![allow(unsafe_code)]
 
 use std::collections::HashMap;
 use std::io;
@@ -21,13 +20,12 @@ use tokio_stream::StreamExt;
 use tracing::warn;
 use zbus::message::Type;
 use zbus::wire::NATIVE_ENDIAN;
-use zbus::wire::serialized::{Context, Data};
 use zbus::{Connection, Message, MessageStream, OwnedFd, OwnedGuid, OwnedVariant};
 
-use super::door::too_long;
 use super::silent::{ASK_WITHIN, Silent};
 use super::{Answer, GateService, PamItems, denied, tagged};
 use crate::core::event::Stage;
+use crate::host::sys;
 
 /// What every method takes.
 type Arguments = (OwnedFd, String, String, String, String, HashMap<String, OwnedVariant>);
@@ -125,10 +123,7 @@ async fn one_call(stream: &UnixStream) -> zbus::Result<Message> {
         let length = message_length(begun, MAX_CALL_BYTES).map_err(io::Error::other)?;
         if let Some(length) = length.filter(|length| begun.len() >= *length) {
             let bytes = begun[..length].to_vec();
-            let data = Data::new_fds(bytes, Context::new(NATIVE_ENDIAN, 0), passed);
-            // SAFETY: length and byte order were checked, and `from_bytes` parses the header with errors and not
-            // with trust; zbus's own socket reader hands it bytes that were checked no further.
-            return unsafe { Message::from_bytes(data) };
+            return sys::message(bytes, NATIVE_ENDIAN, passed);
         }
         stream.readable().await?;
         match stream.try_io(Interest::READABLE, || receive(stream, &mut come, &mut passed)) {
@@ -209,7 +204,7 @@ async fn reply_to(call: &Message, behind: &GateService, pid: u32) -> zbus::Resul
         _ => return refusal(call, "UnknownMethod", "the gate has no such method"),
     };
     let said = PamItems { service, user, ruser, tty };
-    let answer: Answer = match too_long(&said) {
+    let answer: Answer = match said.too_long() {
         Some(line) => denied(vec![line]),
         None => behind.query(stage, pid, process.into(), said).await,
     };

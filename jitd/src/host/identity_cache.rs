@@ -20,7 +20,7 @@ const MAX_ENTRIES: usize = 512;
 
 /// NSS, asked on another thread, because a directory service may take its time.
 #[derive(Debug)]
-pub(super) struct Lookup {
+pub(crate) struct IdentityCache {
     clock: Clock,
     people: Remembered<UserId, Person>,
     accounts: Remembered<String, Account>,
@@ -28,18 +28,18 @@ pub(super) struct Lookup {
 
 type Remembered<K, V> = Mutex<HashMap<K, (BootTime, V)>>;
 
-impl Lookup {
-    pub(super) fn new(clock: Clock) -> Self {
+impl IdentityCache {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self { clock, people: Mutex::default(), accounts: Mutex::default() }
     }
 
     /// Somebody by uid, with their groups.
-    pub(super) async fn person(&self, uid: UserId) -> Result<Option<Person>, String> {
+    pub(crate) async fn person(&self, uid: UserId) -> Result<Option<Person>, String> {
         self.recall(&self.people, uid, move || Nss.person(uid)).await
     }
 
     /// What a PAM item names.
-    pub(super) async fn named(&self, item: &str) -> Result<Named, String> {
+    pub(crate) async fn named(&self, item: &str) -> Result<Named, String> {
         if item.is_empty() {
             return Ok(Named::Unset);
         }
@@ -49,7 +49,7 @@ impl Lookup {
     }
 
     /// A group as sudo(8) takes it: a name, or `#` and a gid.
-    pub(super) async fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
+    pub(crate) async fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
         if let Some(number) = name.strip_prefix('#') {
             return Ok(number.parse().ok().map(GroupId));
         }

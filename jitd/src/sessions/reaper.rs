@@ -8,12 +8,12 @@ use jit_proto::time::BootTime;
 use rustix::process::Signal;
 use tracing::warn;
 
+use super::cgroup::Scope;
 use crate::core::event::EndReport;
 use crate::core::ledger::MainProcess;
 use crate::core::reaping::{Act, Found, MAX_NAMED, Reaping, Seen, Sent};
 use crate::host::clock::boot_now;
 use crate::host::process;
-use crate::sessions::cgroup::Scope;
 
 /// A tree that does not freeze within this is dealt with as it is.
 const FREEZE_LIMIT: Duration = Duration::from_millis(250);
@@ -25,20 +25,24 @@ const INLINE_LIMIT: usize = 8;
 
 /// What is to end.
 #[derive(Debug, Clone)]
-pub struct Target {
+pub(super) struct Target {
     /// Its scopes.
-    pub scope: Scope,
+    pub(super) scope: Scope,
     /// The audit session id that its processes carry, wherever they went.
-    pub tag: Option<u32>,
+    pub(super) tag: Option<u32>,
     /// The process that knocked.
-    pub main: MainProcess,
+    pub(super) main: MainProcess,
     /// The moment from which the end is measured.
-    pub due: BootTime,
+    pub(super) due: BootTime,
 }
 
 /// Ends it. Where it cannot be proven to have ended, the report says that something is left; then this is called again,
 /// after [`Reaping::again`]. `first_signal` is set when the first signal goes out.
-pub async fn end(doomed: &Target, reaping: &mut Reaping, first_signal: &mut Option<Duration>) -> EndReport {
+pub(super) async fn end(
+    doomed: &Target,
+    reaping: &mut Reaping,
+    first_signal: &mut Option<Duration>,
+) -> EndReport {
     let mut kill = None;
     let populated = doomed.scope.is_populated().unwrap_or_else(|error| {
         warn!("it cannot be told whether a session's cgroup is empty: {error}");
