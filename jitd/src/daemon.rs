@@ -17,10 +17,9 @@ use crate::bus::BusContext;
 use crate::core::event::Input;
 use crate::core::policy::Settings;
 use crate::core::reconcile;
-use crate::drift::ToSurveyor;
 use crate::engine::alerting::Alerting;
 use crate::engine::timer;
-use crate::engine::{Deferred, Engine, Handle};
+use crate::engine::{Deferred, Engine, Handle, ToDrift};
 use crate::gate::GateService;
 use crate::host::clock::Clock;
 use crate::host::sockets;
@@ -107,8 +106,8 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let disk = Disk::under(&store);
     let retention = retention::start(path.to_owned(), engine.clone()).context("the retention's thread")?;
     let folder = path.parent().unwrap_or(path);
-    let surveyor = drift::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
-        .context("the surveyor")?;
+    let drift = drift::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
+        .context("the thread of the drift scan")?;
     let alerting = Alerting::remembering(habits);
     let notifier =
         notify::start(path, store.head().seq, clock.clone(), engine.clone()).context("the notifier")?;
@@ -119,7 +118,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         sessions: orders,
         sinks,
         disk,
-        surveyor: surveyor.clone(),
+        drift: drift.clone(),
         retention,
         alerting,
         notifier,
@@ -161,8 +160,8 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         warn!("without a valid policy nobody but root is let through");
         let settings = rules.sinks().await;
         engine.look(|inside| inside.sinks.go_without_policy(settings)).await?;
-        // Sessions that are still open are surveyed all the same.
-        let _ = surveyor.send(ToSurveyor::Paths(Settings::default().setuid_paths));
+        // Sessions that are still open are scanned for all the same.
+        let _ = drift.send(ToDrift::Paths(Settings::default().setuid_paths));
     }
     let (stop, stopping) = watch::channel(false);
     let listener = UnixListener::from_std(listener).context("the gate's socket")?;

@@ -15,9 +15,9 @@ use jit_proto::time::WallTime;
 use tracing::{info, warn};
 
 use crate::core::event::Input;
-use crate::drift::lower_priority;
 use crate::engine::{Handle, Stopped};
 use crate::host::clock::Stopwatch;
+use crate::host::priority::lower_priority;
 use crate::store::{Reader, StoreError};
 
 /// What is new is looked at so often.

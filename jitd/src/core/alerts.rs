@@ -217,7 +217,7 @@ impl Known {
             AuditEvent::StackRestored => {
                 self.raised.remove(&(Rule::StackBroken, record.facts.service.clone()));
             }
-            // A survey raises one alert for a grant, by the first of its records, where the gravest findings stand.
+            // A drift scan raises one alert for a grant, by the first of its records, where the gravest findings stand.
             AuditEvent::GrantLeftBehind | AuditEvent::HostChanged if !is_to_be_looked_at(record) => {}
             event => {
                 let why = record.facts.detail.clone().unwrap_or_else(|| event.name().to_owned());
@@ -283,7 +283,7 @@ impl Known {
     }
 }
 
-/// Whether a record of findings raises an alert: the first of a survey does, unless it tells of nothing but a package
+/// Whether a record of findings raises an alert: the first of a scan does, unless it tells of nothing but a package
 /// manager's work that fits the package's checksums, or, where nobody had a session, of nothing grave.
 fn is_to_be_looked_at(record: &Draft) -> bool {
     let facts = &record.facts;
@@ -296,13 +296,13 @@ fn is_to_be_looked_at(record: &Draft) -> bool {
 }
 
 /// What stands for the findings of a record: the kind where they are of users' own files, who could otherwise raise as
-/// many alerts as there are surveys, and all of the lines where they are not.
+/// many alerts as there are scans, and all of the lines where they are not.
 fn findings_of(facts: &Facts) -> Option<String> {
     let kind = facts.finding.clone()?;
     if kind == Kind::OwnFiles.name() {
         return Some(kind);
     }
-    // Of several records only the first is here: no other survey's is known to be the same.
+    // Of several records only the first is here: no other scan's is known to be the same.
     let told = if facts.part.is_some() {
         facts.detail.clone()
     } else {

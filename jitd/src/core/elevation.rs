@@ -6,7 +6,7 @@ use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, RoleName, SessionId};
 
 use super::decide::{Access, Decision, decide};
-use super::event::{AccessQuery, Change, Effect, EndReport, Named, Process, Survey, Verdict};
+use super::event::{AccessQuery, Change, DriftUpdate, Effect, EndReport, Named, Process, Verdict};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, MainProcess, Session, SessionState};
 use super::people::{Account, Person};
@@ -85,7 +85,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: bool) -> V
     let until = turn.scope_deadline(&grant.ends);
     let idle = turn.policy.and_then(|policy| policy.roles.get(&grant.role)?.idle_timeout);
     let first = session.tag.is_none();
-    turn.then(Effect::Survey(Survey::Opened(Box::new(session.clone()))));
+    turn.then(Effect::Drift(DriftUpdate::Opened(Box::new(session.clone()))));
     turn.then(Effect::Watch { session: Box::new(session), until, idle, first });
     Verdict::Allowed
 }
@@ -164,7 +164,7 @@ fn open(
         turn.at_once();
     }
     if moved {
-        turn.then(Effect::Survey(Survey::Opened(Box::new(opened.clone()))));
+        turn.then(Effect::Drift(DriftUpdate::Opened(Box::new(opened.clone()))));
     }
     mind_groups(turn, &opened);
     turn.note(AuditEvent::SessionOpened, facts::session(&opened));
@@ -223,7 +223,7 @@ pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let grant = session.grant;
     turn.put(Change::Session(session));
     turn.is_left(grant);
-    turn.then(Effect::Survey(Survey::Gone(id)));
+    turn.then(Effect::Drift(DriftUpdate::Gone(id)));
 }
 
 /// Its sudo keeps a log of what is typed and shown; the record of its end says where.

@@ -102,7 +102,7 @@ pub enum Input {
     },
     /// Places where privilege is kept have changed while no grant had a session open.
     HostChanged {
-        /// The grants that had sessions before it, as far as the surveyor remembers.
+        /// The grants that had sessions before it, as far as the drift scan remembers.
         last: Vec<Held>,
         /// What changed.
         found: Found,
@@ -504,22 +504,22 @@ pub enum Effect {
         /// What, a line each.
         lines: Vec<String>,
     },
-    /// Survey, in good time, the places where privilege is kept.
-    Survey(Survey),
+    /// Tell the drift scan.
+    Drift(DriftUpdate),
     /// Tell the bus that something changed; ids only.
     Notify(Changed),
     /// Answer.
     Reply(Reply),
 }
 
-/// What a survey has to know.
+/// What the drift scan has to know of sessions.
 #[derive(Debug, Clone)]
-pub enum Survey {
+pub enum DriftUpdate {
     /// A session has begun, or is under another grant now.
     Opened(Box<Session>),
-    /// Nothing is left of it.
+    /// All processes of a session have ended.
     Gone(SessionId),
-    /// What the last survey found is in the record.
+    /// The findings of the last scan are in the audit log.
     Recorded,
 }
 

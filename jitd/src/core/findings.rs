@@ -1,9 +1,9 @@
-//! What a survey found goes into the record, with what is known of when, and under whose root.
+//! Writes the findings of drift scans to the audit log, with what is known of when, and under whose root.
 
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::time::WallTime;
 
-use super::event::{Changed, Effect, Held, Survey};
+use super::event::{Changed, DriftUpdate, Effect, Held};
 use super::kinds::Kind;
 use super::step::Turn;
 
@@ -16,7 +16,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// What a survey found.
+/// What a drift scan found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// What changed, the gravest first; never empty.
@@ -46,7 +46,7 @@ pub(super) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &Found) {
         note(turn, AuditEvent::GrantLeftBehind, &whose, found, &when);
         turn.then(Effect::Notify(Changed::LeftBehind(held.grant)));
     }
-    turn.then(Effect::Survey(Survey::Recorded));
+    turn.then(Effect::Drift(DriftUpdate::Recorded));
 }
 
 /// Changes while nobody had a session.
@@ -60,7 +60,7 @@ pub(super) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &Found) {
     };
     let when = format!("{}, while no grant had a session; {before}", found.interval());
     note(turn, AuditEvent::HostChanged, &Facts::default(), found, &when);
-    turn.then(Effect::Survey(Survey::Recorded));
+    turn.then(Effect::Drift(DriftUpdate::Recorded));
 }
 
 fn note(turn: &mut Turn<'_>, event: AuditEvent, whose: &Facts, found: &Found, when: &str) {

@@ -1,4 +1,4 @@
-//! What a finding of the survey is about, the gravest first.
+//! What a finding of the drift scan is about, the gravest first.
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $grave:literal, $noun:literal;)*) => {

@@ -9,7 +9,7 @@ use jit_proto::time::{BootTime, format_duration};
 
 use super::decide::{Access, Decision, decide};
 use super::elevation::{holder_of, mind_groups};
-use super::event::{Change, Changed, Effect, Survey};
+use super::event::{Change, Changed, DriftUpdate, Effect};
 use super::facts;
 use super::ledger::{EndedBy, Grant, GrantState, Ledger, RequestState, Session};
 use super::people::Account;
@@ -147,7 +147,7 @@ impl Turn<'_> {
             (session.grant, session.role, session.lingers_until) = (other, role, None);
             let session = session.clone();
             self.note(AuditEvent::SessionMoved, facts::session(&session));
-            self.then(Effect::Survey(Survey::Opened(Box::new(session.clone()))));
+            self.then(Effect::Drift(DriftUpdate::Opened(Box::new(session.clone()))));
             self.put(Change::Session(session));
             self.then(Effect::SetDeadline { session: id, until });
             if let Some(session) = self.ledger.sessions.get(&id).cloned() {

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jit_proto::escape::word;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::text::text_of;
+use super::path_text::text_of;
+use super::print::print_of;
 
 /// What is remembered of one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,11 +101,6 @@ fn password(field: &[u8]) -> &'static str {
         [b'!' | b'*', ..] => "no password fits",
         _ => "a password",
     }
-}
-
-/// SHA-256 in hex.
-pub(super) fn print_of(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
 }
 
 /// What changed between two readings of such a file: a phrase each.

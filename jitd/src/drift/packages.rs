@@ -4,48 +4,17 @@
 //! The checksums lie on the host, so root can change them too; and they say nothing of modes, owners or links. What they
 //! cannot vouch for keeps its rank: new set-uid files, accounts, sudoers, keys.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use jit_proto::escape::{Escaped, word};
-use md5::{Digest, Md5};
 
+use super::dpkg::{INFO, STATUS, Shipped, md5_of, merged, packages};
 use super::finding::Finding;
-use super::snapshot::Map;
 use crate::core::kinds::Kind;
 
-const INFO: &str = "/var/lib/dpkg/info/";
-const STATUS: &str = "/var/lib/dpkg/status";
-/// A file is read up to here in order to compare it.
-const MAX_READ: u64 = 256 << 20;
-/// dpkg's own files are read up to here.
-const MAX_READ_OF_A_LIST: u64 = 64 << 20;
 /// Names in a line.
 const MAX_NAMES: usize = 40;
-/// Programs and libraries that root's daemons run.
-const PROGRAMS: [&str; 7] = [
-    "/usr/bin/",
-    "/usr/sbin/",
-    "/usr/libexec/",
-    "/usr/lib/systemd/",
-    "/usr/lib/openssh/",
-    "/usr/lib/cron/",
-    "/usr/lib/",
-];
-
-/// What dpkg knows of some packages.
-#[derive(Debug, Default)]
-struct Shipped {
-    /// As dpkg's files about them are named.
-    packages: BTreeSet<String>,
-    /// Every path of them.
-    paths: BTreeSet<String>,
-    /// MD5 of each plain file, and whose it is.
-    sums: BTreeMap<String, (String, String)>,
-}
-
 /// Puts a package manager's doings together, below the root of a host.
 pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
     let touched = touched(&findings);
@@ -56,7 +25,7 @@ pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
     } else {
         let shipped = Shipped::of(root, touched.keys().map(String::as_str));
         for finding in findings {
-            if shipped.explains(root, &finding) { ours.push(finding) } else { left.push(finding) }
+            if explains(&shipped, root, &finding) { ours.push(finding) } else { left.push(finding) }
         }
         // What a shipped unit says to run is the package's as well.
         let is_shipped = |file: &String| ours.iter().any(|unit| unit.path == *file);
@@ -135,90 +104,31 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-impl Shipped {
-    fn of<'a>(root: &Path, packages: impl Iterator<Item = &'a str>) -> Self {
-        let mut shipped = Self::default();
-        let packages: Vec<&str> = packages.collect();
-        for package in &packages {
-            let name = package.split(':').next().unwrap_or(package);
-            for line in text(root, &format!("{INFO}{package}.list")).lines() {
-                shipped.paths.insert(merged(line));
-            }
-            for line in text(root, &format!("{INFO}{package}.md5sums")).lines() {
-                if let Some((sum, path)) = line.split_once(char::is_whitespace) {
-                    let path = merged(&format!("/{}", path.trim()));
-                    shipped.sums.insert(path, (sum.to_owned(), name.to_owned()));
-                }
-            }
-        }
-        shipped.packages = packages.iter().map(|package| (*package).to_owned()).collect();
-        let names: BTreeSet<&str> =
-            packages.iter().map(|name| name.split(':').next().unwrap_or(name)).collect();
-        shipped.conffiles(root, &names);
-        shipped
+/// Whether a finding is what comes of these packages.
+fn explains(shipped: &Shipped, root: &Path, finding: &Finding) -> bool {
+    let path = finding.path.as_str();
+    if let Some(name) = path.strip_prefix(INFO) {
+        return shipped
+            .packages
+            .iter()
+            .any(|package| name.strip_prefix(package).is_some_and(|rest| rest.starts_with('.')));
     }
-
-    /// The hashes of configuration files as they were shipped (deb-conffiles(5); dpkg-query(1), `Conffiles`).
-    fn conffiles(&mut self, root: &Path, names: &BTreeSet<&str>) {
-        let (mut name, mut within) = (String::new(), false);
-        for line in text(root, STATUS).lines() {
-            if let Some(package) = line.strip_prefix("Package: ") {
-                package.clone_into(&mut name);
-            }
-            within = line == "Conffiles:" || within && line.starts_with(' ');
-            let mut words = line.split_whitespace();
-            if within
-                && names.contains(name.as_str())
-                && let (Some(path), Some(sum)) = (words.next(), words.next())
-                && path.starts_with('/')
-            {
-                self.paths.insert(path.to_owned());
-                self.sums.insert(path.to_owned(), (sum.to_owned(), name.clone()));
-            }
-        }
+    if path == STATUS {
+        return true;
     }
-
-    /// Whether a finding is what comes of these packages.
-    fn explains(&self, root: &Path, finding: &Finding) -> bool {
-        let path = finding.path.as_str();
-        if let Some(name) = path.strip_prefix(INFO) {
-            return self
-                .packages
-                .iter()
-                .any(|package| name.strip_prefix(package).is_some_and(|rest| rest.starts_with('.')));
-        }
-        if path == STATUS {
-            return true;
-        }
-        let (added, removed) = (finding.verb.starts_with("added"), finding.verb.starts_with("removed"));
-        // Only what a file holds is vouched for, and only where nothing else of it changed.
-        let only_content = finding.verb.starts_with("changed")
-            && [": its content", ": its inode, size or times; contents were not compared"]
-                .contains(&finding.tail.as_str());
-        match finding.kind {
-            Kind::SetUid if !only_content => false,
-            Kind::Accounts | Kind::Sudoers | Kind::Keys | Kind::Rights | Kind::Gate => false,
-            Kind::Processes | Kind::OwnFiles | Kind::Unseen | Kind::Mounts | Kind::Shipped => false,
-            _ if removed => true,
-            Kind::Loader if path == "/etc/ld.so.cache" => only_content,
-            _ if added || only_content => self.has(root, path),
-            _ => false,
-        }
-    }
-
-    fn has(&self, root: &Path, path: &str) -> bool {
-        let outside = root.join(path.trim_start_matches('/'));
-        let Ok(meta) = fs::symlink_metadata(&outside) else { return false };
-        if meta.is_dir() {
-            return self.paths.contains(path);
-        }
-        if meta.is_symlink() {
-            let Ok(target) = fs::read_link(&outside) else { return false };
-            let target = merged(&plain(Path::new(path), &target));
-            return self.paths.contains(&target) && target != path;
-        }
-        let real = merged(path);
-        self.sums.get(&real).is_some_and(|(sum, _)| md5_of(&outside).as_ref() == Some(sum))
+    let (added, removed) = (finding.verb.starts_with("added"), finding.verb.starts_with("removed"));
+    // Only what a file holds is vouched for, and only where nothing else of it changed.
+    let only_content = finding.verb.starts_with("changed")
+        && [": its content", ": its inode, size or times; contents were not compared"]
+            .contains(&finding.tail.as_str());
+    match finding.kind {
+        Kind::SetUid if !only_content => false,
+        Kind::Accounts | Kind::Sudoers | Kind::Keys | Kind::Rights | Kind::Gate => false,
+        Kind::Processes | Kind::OwnFiles | Kind::Unseen | Kind::Mounts | Kind::Shipped => false,
+        _ if removed => true,
+        Kind::Loader if path == "/etc/ld.so.cache" => only_content,
+        _ if added || only_content => shipped.has(root, path),
+        _ => false,
     }
 }
 
@@ -247,136 +157,18 @@ fn compared(root: &Path, findings: &mut [Finding]) {
     }
 }
 
-/// What a comparison of programs with their packages found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Checked {
-    /// Programs and libraries that are not what their package ships, and its name.
-    pub(super) unlike: BTreeMap<String, String>,
-    /// How many were compared.
-    pub(super) compared: usize,
-    /// Packages with such files and without checksums.
-    pub(super) without: BTreeSet<String>,
-}
-
-impl Checked {
-    /// What is new in it.
-    pub(super) fn findings(&self, before: &Self) -> Vec<Finding> {
-        let new = self.unlike.iter().filter(|(path, _)| !before.unlike.contains_key(*path));
-        new.map(|(path, package)| {
-            let line = format!(
-                "{} is not what package {} ships, by its checksum; when it was changed is not known",
-                Escaped(&word(path)),
-                Escaped(&word(package))
-            );
-            Finding { path: path.clone(), map: Map::Checked, ..Finding::of(Kind::Programs, line) }
-        })
-        .collect()
-    }
-}
-
-/// Compares the programs and libraries that root's daemons run with what their packages ship, as `dpkg --verify` does.
-/// Reads all of them, so it is for seldom.
-pub(super) fn check(root: &Path) -> Checked {
-    let mut checked = Checked::default();
-    let is_program = |path: &str| {
-        PROGRAMS.iter().any(|folder| {
-            path.strip_prefix(folder).is_some_and(|rest| {
-                !rest.contains('/')
-                    || *folder != "/usr/lib/"
-                    || rest.contains("-linux-") && rest.matches('/').count() <= 2
-            })
-        })
-    };
-    for package in packages(root) {
-        let name = package.split(':').next().unwrap_or(&package).to_owned();
-        if !root.join(format!("{INFO}{package}.md5sums").trim_start_matches('/')).exists() {
-            let list = text(root, &format!("{INFO}{package}.list"));
-            if list
-                .lines()
-                .any(|line| is_program(&merged(line)) && root.join(line.trim_start_matches('/')).is_file())
-            {
-                checked.without.insert(name);
-            }
-            continue;
-        }
-        let shipped = Shipped::of(root, std::iter::once(package.as_str()));
-        for (path, (sum, _)) in shipped.sums.iter().filter(|(path, _)| is_program(path)) {
-            let outside = root.join(path.trim_start_matches('/'));
-            // What is not there was diverted or removed, which the survey of places tells.
-            if !fs::symlink_metadata(&outside).is_ok_and(|meta| meta.is_file()) {
-                continue;
-            }
-            checked.compared += 1;
-            if md5_of(&outside).is_some_and(|is| is != *sum) {
-                checked.unlike.insert(path.clone(), name.clone());
-            }
-        }
-    }
-    checked
-}
-
-fn packages(root: &Path) -> Vec<String> {
-    let names = fs::read_dir(root.join(INFO.trim_start_matches('/'))).into_iter().flatten().flatten();
-    names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".list")?.to_owned())).collect()
-}
-
-fn text(root: &Path, path: &str) -> String {
-    let mut text = Vec::new();
-    if let Ok(file) = File::open(root.join(path.trim_start_matches('/'))) {
-        // What cannot be read vouches for nothing.
-        let _ = file.take(MAX_READ_OF_A_LIST).read_to_end(&mut text);
-    }
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-/// The MD5 of a plain file; `None` where it cannot be read, and so is like nothing.
-fn md5_of(path: &Path) -> Option<String> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut file = file.take(MAX_READ);
-    let mut digest = Md5::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => digest.update(buffer.get(..length)?),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
-        }
-    }
-    Some(hex::encode(digest.finalize()))
-}
-
-/// A path as it is where `/bin`, `/sbin` and `/lib` are links into `/usr`, which dpkg's lists need not know.
-fn merged(path: &str) -> String {
-    let is_old = ["/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/"].iter().any(|top| path.starts_with(top));
-    if is_old { format!("/usr{path}") } else { path.to_owned() }
-}
-
-/// Where a link at `path` points, without following further links.
-fn plain(path: &Path, target: &Path) -> String {
-    let mut whole = PathBuf::from("/");
-    let start = path.parent().unwrap_or(Path::new("/"));
-    for part in start.join(target).components() {
-        match part {
-            Component::ParentDir => drop(whole.pop()),
-            Component::Normal(name) => whole.push(name),
-            _ => {}
-        }
-    }
-    whole.to_string_lossy().into_owned()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::finding::difference;
-    use super::super::snapshot::Entry;
-    use super::super::snapshot::tests::file as entry;
+    use std::fs;
+
+    use md5::{Digest, Md5};
+
     use super::*;
+    use crate::drift::diff::unlike_packages;
+    use crate::drift::scan::checksums::check;
+    use crate::drift::snapshot::samples::file as entry;
+    use crate::drift::snapshot::{Checked, Entry, Map};
+    use crate::drift::wording::difference;
 
     fn write(root: &Path, path: &str, content: &str) {
         let path = root.join(path.trim_start_matches('/'));
@@ -497,7 +289,7 @@ mod tests {
         let checked = check(root.path());
         assert_eq!((checked.compared, checked.unlike.len()), (2, 1));
         assert!(
-            checked.findings(&Checked::default())[0]
+            unlike_packages(&Checked::default(), &checked)[0]
                 .line()
                 .starts_with("/usr/sbin/a is not what package a ships")
         );
@@ -508,13 +300,5 @@ mod tests {
             "changed /usr/sbin/a: its inode, size or times; no package's checksums name it"
         );
         assert_eq!(check(root.path()).without, ["a".to_owned()].into());
-    }
-
-    #[test]
-    fn a_link_is_followed_by_its_text_alone() {
-        let plain = |path: &str, target: &str| plain(Path::new(path), Path::new(target));
-        assert_eq!(plain("/etc/rc2.d/S01a", "../init.d/a"), "/etc/init.d/a");
-        assert_eq!(plain("/etc/a", "/usr/b/../c"), "/usr/c");
-        assert_eq!(plain("/etc/a", "../../../x"), "/x");
     }
 }

@@ -13,8 +13,9 @@ use jit_proto::identity::{GrantId, SessionId};
 use jit_proto::time::{BootTime, WallTime};
 use serde::{Deserialize, Serialize};
 
+use super::diff::{adopted, diff, rebased};
 use super::finding::Finding;
-use super::snapshot::{Map, Snapshot, adopted, diff, rebased};
+use super::snapshot::{Map, Snapshot};
 use crate::core::event::Held;
 use crate::core::ledger::Session;
 use crate::core::time::Now;
@@ -46,13 +47,13 @@ const CLOCK_DRIFT: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     /// Look at the places.
-    Walk,
+    Scan,
     /// Look at the places, and compare programs with their packages.
-    WalkAndCheck,
+    ScanAndCheck,
     /// Write down whose sessions are still to be surveyed.
-    KeepOpen,
+    WriteOpen,
     /// Write down what the next survey is compared with.
-    KeepBaseline,
+    WriteBaseline,
     /// Hand findings to the record of these grants.
     Tell(Vec<Held>, Findings),
     /// Hand findings to the record of the host: no grant had a session. These had, before.
@@ -112,11 +113,11 @@ pub(super) struct Schedule {
     /// A session began during the baseline: another one is taken, also when that session has ended meanwhile. What it may
     /// have changed is kept out of it.
     overtaken: bool,
-    walking: Option<(Purpose, Began)>,
+    scanning: Option<(Purpose, Began)>,
     /// A survey whose findings are on their way into the record, and what is compared with from then on.
     told: Option<Snapshot>,
     /// Grants whose sessions began or ended after the survey began: they are in the next one too.
-    since_walk: BTreeMap<GrantId, Held>,
+    since_scan: BTreeMap<GrantId, Held>,
     /// Grants had sessions open and the baseline is gone.
     lost: bool,
     /// The next look.
@@ -124,7 +125,7 @@ pub(super) struct Schedule {
     /// The next survey of any kind, after one that failed.
     retry: BootTime,
     /// The next survey while nobody has a session, and how long after the one before.
-    round: BootTime,
+    next_round: BootTime,
     pause: Duration,
     /// The next comparison of programs with their packages.
     check: BootTime,
@@ -144,13 +145,13 @@ impl Schedule {
             last_end: first_end,
             wants_baseline: true,
             overtaken: false,
-            walking: None,
+            scanning: None,
             told: None,
-            since_walk: BTreeMap::new(),
+            since_scan: BTreeMap::new(),
             lost,
             not_before: BootTime(0),
             retry: BootTime(0),
-            round: now.boot.after(FIRST_ROUND),
+            next_round: now.boot.after(FIRST_ROUND),
             pause: FIRST_ROUND,
             check: now.boot.after(FIRST_CHECK),
         }
@@ -183,28 +184,28 @@ impl Schedule {
     pub(super) fn opened(&mut self, session: &Session) -> Vec<Action> {
         let held = Held { grant: session.grant, role: session.role.clone(), holder: session.holder.clone() };
         if self.open.held.is_empty() {
-            match self.walking {
+            match self.scanning {
                 None if self.told.is_none() => self.wants_baseline = true,
                 // It may have looked already at what has changed since, before this session.
                 Some((Purpose::Baseline, _)) => self.overtaken = true,
                 _ => {}
             }
         }
-        if self.walking.is_some() || self.told.is_some() {
-            self.since_walk.insert(held.grant, held.clone());
+        if self.scanning.is_some() || self.told.is_some() {
+            self.since_scan.insert(held.grant, held.clone());
         }
         let began = Began { wall: session.started_at, boot: session.started };
         self.open.began.get_or_insert(began);
         let known = self.open.held.insert(held.grant, held.clone()).is_some();
         self.sessions.insert(session.id, held);
-        if known { Vec::new() } else { vec![Action::KeepOpen] }
+        if known { Vec::new() } else { vec![Action::WriteOpen] }
     }
 
     /// Nothing is left of a session.
     pub(super) fn gone(&mut self, session: SessionId, now: &Now) {
         if let Some(held) = self.sessions.remove(&session) {
-            if self.walking.is_some() || self.told.is_some() {
-                self.since_walk.insert(held.grant, held);
+            if self.scanning.is_some() || self.told.is_some() {
+                self.since_scan.insert(held.grant, held);
             }
             self.first_end.get_or_insert(now.boot);
             self.last_end = Some(now.boot);
@@ -213,7 +214,7 @@ impl Schedule {
 
     /// When the next survey is due; `None` while one is under way, and while sessions are open of which none has ended.
     pub(super) fn due(&self) -> Option<BootTime> {
-        if self.walking.is_some() || self.told.is_some() {
+        if self.scanning.is_some() || self.told.is_some() {
             return None;
         }
         if self.takes_baseline() {
@@ -221,7 +222,7 @@ impl Schedule {
         }
         let Some((first, last)) = self.first_end.zip(self.last_end) else {
             let is_quiet = self.sessions.is_empty() && self.open.held.is_empty();
-            return is_quiet.then(|| self.round.max(self.not_before).max(self.retry));
+            return is_quiet.then(|| self.next_round.max(self.not_before).max(self.retry));
         };
         let at_the_latest = first.after(MAX_INTERVAL);
         let quiet =
@@ -249,28 +250,17 @@ impl Schedule {
         }
         self.wants_baseline = false;
         self.overtaken = false;
-        self.walking = Some((purpose, Began { wall: now.wall, boot: now.boot }));
+        self.scanning = Some((purpose, Began { wall: now.wall, boot: now.boot }));
         if is_round && self.open.held.is_empty() && self.check <= now.boot {
             self.check = now.boot.after(CHECK);
-            return vec![Action::WalkAndCheck];
+            return vec![Action::ScanAndCheck];
         }
-        vec![Action::Walk]
+        vec![Action::Scan]
     }
 
-    /// A survey has come back.
-    #[cfg(test)]
-    pub(super) fn walked(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Action> {
-        self.walked_and_waited(snapshot, Duration::ZERO, now)
-    }
-
-    /// The same, of a survey that did nothing for a part of its time.
-    pub(super) fn walked_and_waited(
-        &mut self,
-        mut snapshot: Snapshot,
-        waited: Duration,
-        now: &Now,
-    ) -> Vec<Action> {
-        let Some((purpose, began)) = self.walking else { return Vec::new() };
+    /// A scan has finished, which did nothing for the part `waited` of its time.
+    pub(super) fn scanned(&mut self, mut snapshot: Snapshot, waited: Duration, now: &Now) -> Vec<Action> {
+        let Some((purpose, began)) = self.scanning else { return Vec::new() };
         snapshot.taken = began.wall;
         if snapshot.checked.is_none() {
             snapshot.checked = self.baseline.as_ref().and_then(|before| before.checked.clone());
@@ -293,7 +283,7 @@ impl Schedule {
                     findings.retain(is_of_the_host);
                 }
                 if findings.is_empty() {
-                    return self.settle(snapshot, now);
+                    return self.accept(snapshot, now);
                 }
                 let findings = self.findings(findings, now);
                 self.told = Some(snapshot);
@@ -320,7 +310,7 @@ impl Schedule {
     /// A survey came to nothing; it is made again.
     pub(super) fn failed(&mut self, now: &Now) {
         self.retry = now.boot.after(RETRY);
-        match self.walking.take() {
+        match self.scanning.take() {
             Some((Purpose::Look, _)) => {
                 self.first_end = Some(now.boot);
                 self.last_end = Some(now.boot);
@@ -336,16 +326,16 @@ impl Schedule {
     }
 
     /// Since when a survey has been under way.
-    pub(super) fn walking_since(&self) -> Option<BootTime> {
-        self.walking.filter(|_| self.told.is_none()).map(|(_, began)| began.boot)
+    pub(super) fn scanning_since(&self) -> Option<BootTime> {
+        self.scanning.filter(|_| self.told.is_none()).map(|(_, began)| began.boot)
     }
 
     /// The findings are in the record: only now they need not be found again.
     pub(super) fn recorded(&mut self, now: &Now) -> Vec<Action> {
         let Some(snapshot) = self.told.take() else { return Vec::new() };
-        match self.walking {
+        match self.scanning {
             Some((Purpose::Baseline, _)) => self.take_as_baseline(snapshot, now),
-            _ => self.settle(snapshot, now),
+            _ => self.accept(snapshot, now),
         }
     }
 
@@ -384,13 +374,13 @@ impl Schedule {
 
     /// What is compared with from now on.
     fn take_as_baseline(&mut self, base: Snapshot, now: &Now) -> Vec<Action> {
-        let began = self.walking.take().map(|(_, began)| began.boot);
-        self.since_walk.clear();
+        let began = self.scanning.take().map(|(_, began)| began.boot);
+        self.since_scan.clear();
         self.baseline = Some(base);
         self.taken = began;
         self.pause = self.pause.saturating_mul(2).min(MAX_ROUND);
-        self.round = now.boot.after(self.pause);
-        vec![Action::KeepBaseline]
+        self.next_round = now.boot.after(self.pause);
+        vec![Action::WriteBaseline]
     }
 
     /// A baseline of an earlier daemon is brought up to the list of places that is surveyed now.
@@ -407,11 +397,11 @@ impl Schedule {
     }
 
     /// What was found is what the next survey is compared with; whoever still has a session open is in that one too.
-    fn settle(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Action> {
-        let began = self.walking.take().map(|(_, began)| began);
+    fn accept(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Action> {
+        let began = self.scanning.take().map(|(_, began)| began);
         self.baseline = Some(snapshot);
         self.taken = began.map(|began| began.boot);
-        let mut held = std::mem::take(&mut self.since_walk);
+        let mut held = std::mem::take(&mut self.since_scan);
         held.extend(self.sessions.values().map(|held| (held.grant, held.clone())));
         let began = if held.is_empty() { None } else { began };
         let mut last: Vec<Held> = self
@@ -428,8 +418,8 @@ impl Schedule {
         }
         self.open = Open { began, held, last };
         self.pause = FIRST_ROUND;
-        self.round = now.boot.after(self.pause);
-        vec![Action::KeepBaseline, Action::KeepOpen]
+        self.next_round = now.boot.after(self.pause);
+        vec![Action::WriteBaseline, Action::WriteOpen]
     }
 }
 

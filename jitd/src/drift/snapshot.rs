@@ -1,4 +1,4 @@
-//! What was found in the places where privilege is kept, and what differs between two such findings.
+//! What one drift scan found: the data that is compared and written down.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,15 +6,22 @@ use jit_proto::time::{BootId, WallTime};
 use serde::{Deserialize, Serialize};
 
 use super::account_files::Account;
-use super::finding::{Finding, difference};
-use super::packages::Checked;
-use super::processes::Running;
 use crate::core::kinds::Kind;
 
-/// What a boot empties.
-const GONE_WITH_THE_BOOT: &str = "/run/";
+/// Folders of unit files that outlive what runs from them, the strongest first (systemd.unit(5), "UNIT FILE LOAD PATH").
+pub(super) const UNIT_FOLDERS: [&str; 9] = [
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/run/systemd/generator.early",
+    "/usr/local/lib/systemd/system",
+    "/run/systemd/generator",
+    "/usr/lib/systemd/system",
+    "/run/systemd/generator.late",
+];
 
-/// What was there at one moment. Paths are texts of [`super::text`].
+/// What was there at one moment. Paths are texts of [`super::path_text`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot {
     /// In which boot.
@@ -143,7 +150,7 @@ impl Snapshot {
     }
 
     /// Whether privileged files were looked for there.
-    fn covers(&self, path: &str) -> bool {
+    pub(super) fn covers(&self, path: &str) -> bool {
         self.setuid_paths.iter().any(|root| {
             path.strip_prefix(root.trim_end_matches('/'))
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -151,66 +158,58 @@ impl Snapshot {
     }
 
     /// When the folder that holds this path last changed, as far as that is known.
-    fn folder_changed_at(&self, path: &str) -> Option<i64> {
+    pub(super) fn folder_changed_at(&self, path: &str) -> Option<i64> {
         let (folder, _) = path.rsplit_once('/')?;
         self.places.get(folder).map(|entry| entry.changed_at)
     }
+
+    pub(super) fn map(&self, which: Map) -> Option<&BTreeMap<String, Entry>> {
+        match which {
+            Map::Places => Some(&self.places),
+            Map::Privileged => Some(&self.privileged),
+            Map::Mounts => Some(&self.mounts),
+            Map::Processes | Map::Checked => None,
+        }
+    }
+
+    pub(super) fn map_mut(&mut self, which: Map) -> Option<&mut BTreeMap<String, Entry>> {
+        match which {
+            Map::Places => Some(&mut self.places),
+            Map::Privileged => Some(&mut self.privileged),
+            Map::Mounts => Some(&mut self.mounts),
+            Map::Processes | Map::Checked => None,
+        }
+    }
 }
 
-/// An earlier daemon's snapshot, as if it had known the list of places of a later one: what it did not look at was there
-/// already, unless that changed after `began`, in microseconds of the wall clock.
-pub(super) fn adopted(mut before: Snapshot, after: &Snapshot, began: i64) -> Snapshot {
-    if before.list != after.list {
-        before.list.clone_from(&after.list);
-        before.places.retain(|path, _| after.places.contains_key(path));
-        for (path, entry) in after.places.iter().filter(|(_, entry)| entry.changed_at < began) {
-            let then = before.places.entry(path.clone()).or_insert_with(|| entry.clone());
-            // ACLs were not looked at.
-            if then.acl.is_empty() {
-                then.acl.clone_from(&entry.acl);
-            }
-        }
-        for (path, entry) in after.privileged.iter().filter(|(_, entry)| entry.changed_at < began) {
-            before.privileged.entry(path.clone()).or_insert_with(|| entry.clone());
-        }
-    }
-    before
+/// A process with privilege.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Running {
+    /// For people, escaped: who, since when, what, where, from whom.
+    pub(super) line: String,
+    /// When it began, in microseconds of the wall clock.
+    pub(super) started_at: i64,
+    /// Its executable.
+    pub(super) exe: String,
+    /// The real uid.
+    pub(super) real_uid: u32,
+    /// The file of the unit it is in, where there is one.
+    pub(super) unit_file: Option<String>,
+    /// Whether the unit's file says to run it, or what it comes from.
+    pub(super) is_of_unit: bool,
+    /// Whether it is the process by which somebody who is not root is logged in, as logind knows it.
+    pub(super) is_login: bool,
 }
 
-/// Everything that differs, the gravest first.
-pub(super) fn diff(before: &Snapshot, after: &Snapshot) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let rebooted = before.boot_id != after.boot_id;
-    for path in keys(&before.places, &after.places) {
-        let (then, now) = (before.places.get(path), after.places.get(path));
-        let emptied = rebooted && path.starts_with(GONE_WITH_THE_BOOT);
-        if now.is_none() && emptied {
-            continue;
-        }
-        findings.extend(difference(path, then, now, Map::Places));
-    }
-    for path in keys(&before.privileged, &after.privileged) {
-        // A path that was not looked at both times tells nothing.
-        if before.covers(path) && after.covers(path) {
-            let (then, now) = (before.privileged.get(path), after.privileged.get(path));
-            findings.extend(difference(path, then, now, Map::Privileged));
-        }
-    }
-    // What a boot mounts and starts is not known from the one before. A snapshot of an earlier daemon has neither.
-    if !rebooted && !before.mounts.is_empty() {
-        for path in keys(&before.mounts, &after.mounts) {
-            findings.extend(difference(path, before.mounts.get(path), after.mounts.get(path), Map::Mounts));
-        }
-    }
-    if !rebooted {
-        let new = after.processes.iter().filter(|(key, _)| !before.processes.contains_key(*key));
-        findings.extend(new.filter_map(|(key, process)| process.finding(key, before, after)));
-    }
-    if let (Some(then), Some(now)) = (&before.checked, &after.checked) {
-        findings.extend(now.findings(then));
-    }
-    findings.sort_by(|one, other| one.order().cmp(&other.order()));
-    findings
+/// What a comparison of programs with their packages found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Checked {
+    /// Programs and libraries that are not what their package ships, and its name.
+    pub(super) unlike: BTreeMap<String, String>,
+    /// How many were compared.
+    pub(super) compared: usize,
+    /// Packages with such files and without checksums.
+    pub(super) without: BTreeSet<String>,
 }
 
 /// Which of the maps of a snapshot a path is in.
@@ -223,75 +222,5 @@ pub(super) enum Map {
     Checked,
 }
 
-fn keys<'a>(before: &'a BTreeMap<String, Entry>, after: &'a BTreeMap<String, Entry>) -> BTreeSet<&'a String> {
-    before.keys().chain(after.keys()).collect()
-}
-
-/// What to compare with later, when sessions have begun while `fresh` was being taken: what may have been changed since
-/// `began` stays as it was before, so that it is found at their end. The rest becomes part of what is compared with, and
-/// is returned. `began` is in microseconds of the wall clock; without it, everything may be of the sessions' doing.
-pub(super) fn rebased(before: &Snapshot, fresh: Snapshot, began: Option<i64>) -> (Snapshot, Vec<Finding>) {
-    let Some(began) = began else { return (before.clone(), Vec::new()) };
-    let mut base = fresh;
-    let mut earlier = Vec::new();
-    for finding in diff(before, &base) {
-        if finding.map == Map::Processes {
-            let started = base.processes.get(&finding.path).map_or(i64::MAX, |process| process.started_at);
-            if started < began {
-                earlier.push(finding);
-            } else {
-                base.processes.remove(&finding.path);
-            }
-            continue;
-        }
-        if finding.map == Map::Checked {
-            earlier.push(finding);
-            continue;
-        }
-        let now = base.map(finding.map).and_then(|map| map.get(&finding.path));
-        let touched = match now {
-            Some(Entry { what: EntryKind::Unseen { .. }, .. }) => false,
-            // When something was mounted is not known.
-            _ if finding.map == Map::Mounts => began != i64::MAX,
-            Some(now) => now.changed_at >= began,
-            None => base.folder_changed_at(&finding.path).is_none_or(|at| at >= began),
-        };
-        if !touched {
-            earlier.push(finding);
-            continue;
-        }
-        let then = before.map(finding.map).and_then(|map| map.get(&finding.path)).cloned();
-        if let Some(map) = base.map_mut(finding.map) {
-            match then {
-                Some(then) => drop(map.insert(finding.path, then)),
-                None => drop(map.remove(&finding.path)),
-            }
-        }
-    }
-    // Those that a unit of their own explains are no findings, and are none of a unit that is planted later.
-    base.processes.retain(|_, process| process.started_at < began);
-    (base, earlier)
-}
-
-impl Snapshot {
-    fn map(&self, which: Map) -> Option<&BTreeMap<String, Entry>> {
-        match which {
-            Map::Places => Some(&self.places),
-            Map::Privileged => Some(&self.privileged),
-            Map::Mounts => Some(&self.mounts),
-            Map::Processes | Map::Checked => None,
-        }
-    }
-
-    fn map_mut(&mut self, which: Map) -> Option<&mut BTreeMap<String, Entry>> {
-        match which {
-            Map::Places => Some(&mut self.places),
-            Map::Privileged => Some(&mut self.privileged),
-            Map::Mounts => Some(&mut self.mounts),
-            Map::Processes | Map::Checked => None,
-        }
-    }
-}
-
 #[cfg(test)]
-pub(in crate::drift) mod tests;
+pub(super) mod samples;

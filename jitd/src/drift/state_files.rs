@@ -14,13 +14,13 @@ use super::snapshot::Snapshot;
 
 /// Two files beside the store.
 #[derive(Debug, Clone)]
-pub(super) struct DriftState {
+pub(super) struct StateFiles {
     folder: PathBuf,
 }
 
-impl DriftState {
+impl StateFiles {
     /// Files in this folder, which is the daemon's own.
-    pub(super) fn in_(folder: &Path) -> Self {
+    pub(super) fn in_folder(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
 
@@ -46,7 +46,7 @@ impl DriftState {
     ///
     /// # Errors
     /// Whatever the file system says; then the old one is still there.
-    pub(super) fn keep_baseline(&self, baseline: &Snapshot) -> io::Result<()> {
+    pub(super) fn write_baseline(&self, baseline: &Snapshot) -> io::Result<()> {
         write(&self.baseline_path(), baseline)
     }
 
@@ -54,7 +54,7 @@ impl DriftState {
     ///
     /// # Errors
     /// As above.
-    pub(super) fn keep_open(&self, open: &Open) -> io::Result<()> {
+    pub(super) fn write_open(&self, open: &Open) -> io::Result<()> {
         write(&self.open_path(), open)
     }
 }
@@ -95,11 +95,11 @@ mod tests {
     #[test]
     fn what_was_kept_is_read_back_and_garbage_counts_as_absent() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = DriftState::in_(folder.path());
+        let kept = StateFiles::in_folder(folder.path());
         assert_eq!((kept.baseline(), kept.open()), (None, Open::default()));
         let (snapshot, _) =
-            super::super::walk::survey(folder.path(), jit_proto::time::BootId("a".into()), &[]);
-        kept.keep_baseline(&snapshot).unwrap();
+            crate::drift::scan::files(folder.path(), jit_proto::time::BootId("a".into()), &[]);
+        kept.write_baseline(&snapshot).unwrap();
         assert_eq!(kept.baseline(), Some(snapshot));
         fs::write(kept.baseline_path(), "{").unwrap();
         assert_eq!(kept.baseline(), None);

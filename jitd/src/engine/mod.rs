@@ -5,6 +5,7 @@ pub mod timer;
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, mpsc as std_mpsc};
 use std::time::Duration;
 
@@ -17,12 +18,11 @@ use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::audit::{Sinks, ToSink};
-use crate::core::event::{Changed, Commit, Durability, Effect, Input, Refusal, Reply, Survey, Verdict};
+use crate::core::event::{Changed, Commit, DriftUpdate, Durability, Effect, Input, Refusal, Reply, Verdict};
 use crate::core::ledger::{EndedBy, Ledger};
 use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
-use crate::drift::ToSurveyor;
 use crate::engine::alerting::{Alerting, News};
 use crate::host::clock::Clock;
 use crate::host::terminal;
@@ -37,7 +37,7 @@ const MAX_BATCH: usize = 128;
 /// After a commit that failed, what is due is tried again this much later.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Records and changes are told to the sinks, to the surveyor and to the bus so long after the first of them, or a little
+/// Records and changes are told to the sinks, to the drift scan and to the bus so long after the first of them, or a little
 /// later: a sudo that runs nothing is over by then, and those who are woken for it were measured to cost it 1.5 %. Whoever
 /// became root by it needs most of that to get there; what they could stop is in the store and on the disk.
 pub const NOTIFY_DELAY: Duration = Duration::from_millis(10);
@@ -222,6 +222,16 @@ impl Handle {
     }
 }
 
+/// What the drift scan is told.
+pub enum ToDrift {
+    /// By the core.
+    Update(DriftUpdate),
+    /// The setting `setuid_paths`: below these paths privileged files are looked for. The first scan waits for it.
+    Paths(Vec<PathBuf>),
+    /// By its own scan thread: the result is ready.
+    ScanFinished,
+}
+
 /// What the engine works with.
 pub struct Engine {
     /// Where state and record are kept.
@@ -234,8 +244,8 @@ pub struct Engine {
     pub sinks: Sinks,
     /// What lies under the store.
     pub disk: Disk,
-    /// What looks for things left behind.
-    pub surveyor: std_mpsc::Sender<ToSurveyor>,
+    /// What finds privilege that outlives sessions.
+    pub drift: std_mpsc::Sender<ToDrift>,
     /// What lets old records go.
     pub retention: std_mpsc::Sender<ToRetention>,
     /// What looks at each record for something to alert to.
@@ -276,7 +286,7 @@ pub struct Deferred {
     changes: Vec<Changed>,
     /// Since when something is to be told.
     since: Option<Instant>,
-    surveys: Vec<Survey>,
+    drift: Vec<DriftUpdate>,
     /// Something is to be brought onto the disk.
     onto_the_disk: bool,
     /// The last commit is there.
@@ -334,7 +344,7 @@ impl Engine {
                         if let Input::PolicyLoaded(new, _) = &incoming.event {
                             self.heartbeat.send_replace(new.settings.sinks.heartbeat);
                             self.sinks.tell(&ToSink::Settings(Arc::new(new.settings.sinks.clone())));
-                            let _ = self.surveyor.send(ToSurveyor::Paths(new.settings.setuid_paths.clone()));
+                            let _ = self.drift.send(ToDrift::Paths(new.settings.setuid_paths.clone()));
                             let settings = new.settings.retention.clone();
                             let _ = self.retention.send(ToRetention::Settings(settings));
                             let _ = self.notifier.send(ToNotifier::Policy(Arc::clone(new)));
@@ -547,15 +557,15 @@ impl Engine {
                 }
             }
         }
-        let Deferred { records, changes, surveys, .. } = &self.later;
-        let nothing = records.is_empty() && changes.is_empty() && surveys.is_empty();
+        let Deferred { records, changes, drift, .. } = &self.later;
+        let nothing = records.is_empty() && changes.is_empty() && drift.is_empty();
         self.later.since = (!nothing).then(|| self.later.since.unwrap_or_else(Instant::now));
         if self.later.since.is_some_and(|since| since.elapsed() >= NOTIFY_DELAY) {
             self.tell();
         }
     }
 
-    /// Tells the sinks, the surveyor and the bus.
+    /// Tells the sinks, the drift scan and the bus.
     fn tell(&mut self) {
         self.later.since = None;
         // The copies off the host are never ahead of the disk.
@@ -580,9 +590,9 @@ impl Engine {
             let _ = self.notifier.send(ToNotifier::Written(std::mem::take(&mut self.later.news.to_tell)));
         }
         self.later.changes.extend(self.later.news.alerts.drain(..).map(Changed::Alert));
-        for survey in self.later.surveys.drain(..) {
-            if self.surveyor.send(ToSurveyor::Order(survey)).is_err() {
-                error!("nobody surveys what sessions leave behind: the surveyor has ended");
+        for update in self.later.drift.drain(..) {
+            if self.drift.send(ToDrift::Update(update)).is_err() {
+                error!("drift scan thread has exited; changes left by sessions are no longer detected");
             }
         }
         for change in self.later.changes.drain(..) {
@@ -719,7 +729,7 @@ impl Engine {
                 // Without a listener on the bus there is nobody to tell.
                 let _ = self.changes.send(changed);
             }
-            Effect::Survey(survey) => self.later.surveys.push(survey),
+            Effect::Drift(update) => self.later.drift.push(update),
             Effect::Reply(answer) => {
                 if let Some(reply) = reply.take() {
                     // A caller that has gone is told nothing; what it asked for is recorded.

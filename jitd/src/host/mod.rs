@@ -7,6 +7,8 @@ pub mod clock;
 #[forbid(unsafe_code)]
 pub(crate) mod identity_cache;
 #[forbid(unsafe_code)]
+pub(crate) mod priority;
+#[forbid(unsafe_code)]
 pub mod process;
 #[forbid(unsafe_code)]
 pub(crate) mod shadow;

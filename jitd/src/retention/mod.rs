@@ -20,8 +20,8 @@ use tracing::{error, info};
 
 use crate::core::event::{Input, Reply};
 use crate::core::retention::{Course, Retention, Stock, due};
-use crate::drift::lower_priority;
 use crate::engine::{Handle, Stopped};
+use crate::host::priority::lower_priority;
 use crate::store::disk::shorten_if_long;
 use crate::store::{Reader, StoreError};
 

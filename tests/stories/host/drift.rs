@@ -110,8 +110,8 @@ fn every_plant_is_named_the_gravest_first_with_200_files_of_noise_among_them() -
             records.iter().filter(|r| r["alert"] == "left-behind" && r["grant"] == grant).collect();
         ensure!(alerts.len() == 1 && alerts[0]["detail"] == left[0]["detail"], "{alerts:#?}");
         let sent = host.root_sh("journalctl --no-pager --quiet --output=cat --unit=jitd.service")?.text();
-        ensure!(sent.contains("surveyed: "), "what it cost is in the journal");
-        for line in sent.lines().filter(|line| line.contains("surveyed: ")) {
+        ensure!(sent.contains("drift scan: "), "what it cost is in the journal");
+        for line in sent.lines().filter(|line| line.contains("drift scan: ")) {
             println!("{line}");
         }
         Ok(())

@@ -183,7 +183,7 @@ fn who_leaves_nothing_behind_is_not_told_of() -> Result<()> {
         dave.run("sudo -n -i true")?.ok()?;
         surveyed(host)?;
         let threads = host.root_sh("ps -eLo ni,comm | sort -u")?;
-        threads.says(" 10 survey\n")?;
+        threads.says(" 10 drift\n")?;
         let alerts: Vec<Value> =
             host.records()?.into_iter().filter(|record| record["event"] == "grant.left_behind").collect();
         ensure!(alerts.is_empty(), "{alerts:#?}");

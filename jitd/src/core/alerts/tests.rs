@@ -361,7 +361,7 @@ fn one_finding_does_not_silence_another() {
             "changed /etc/passwd: account root2 added; changed between then and now",
         ]
     );
-    // Several records of one survey are one alert, by the first of them.
+    // Several records of one drift scan are one alert, by the first of them.
     let mut parts = [found("set-uid", "a", 10), found("units", "b", 10)];
     (parts[0].facts.part, parts[1].facts.part) = (Some(1), Some(2));
     assert_eq!(raised(&rules, &parts).len(), 1);

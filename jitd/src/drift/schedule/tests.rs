@@ -3,11 +3,11 @@
 use jit_proto::identity::{RoleName, UserId};
 use jit_proto::time::BootId;
 
-use super::super::snapshot::Entry;
-use super::super::snapshot::tests::file as entry_of;
 use super::*;
 use crate::core::ledger::{MainProcess, SessionState};
 use crate::core::people::Account;
+use crate::drift::snapshot::Entry;
+use crate::drift::snapshot::samples::file as entry_of;
 
 fn at(seconds: f64) -> Now {
     let micros = (seconds * 1e6) as u64;
@@ -61,12 +61,15 @@ fn host(files: &[(&str, &Now)]) -> Snapshot {
 }
 
 /// A daemon that has been up for long, with a baseline of one file.
-fn course() -> Schedule {
-    let mut course = Schedule::new(None, Open::default(), &at(0.0));
-    assert_eq!(course.tick(&at(0.0)), [Action::Walk]);
-    assert_eq!(course.walked(host(&[("/etc/old", &at(0.0))]), &at(0.1)), [Action::KeepBaseline]);
-    assert_eq!(course.due(), Some(at(60.1).boot), "the next one while nobody has a session");
-    course
+fn schedule() -> Schedule {
+    let mut schedule = Schedule::new(None, Open::default(), &at(0.0));
+    assert_eq!(schedule.tick(&at(0.0)), [Action::Scan]);
+    assert_eq!(
+        schedule.scanned(host(&[("/etc/old", &at(0.0))]), Duration::ZERO, &at(0.1)),
+        [Action::WriteBaseline]
+    );
+    assert_eq!(schedule.due(), Some(at(60.1).boot), "the next one while nobody has a session");
+    schedule
 }
 
 fn told(todo: &[Action]) -> Vec<(Vec<u64>, Vec<&str>)> {
@@ -84,179 +87,192 @@ fn told(todo: &[Action]) -> Vec<(Vec<u64>, Vec<&str>)> {
 /// The whole of `sudo cp` is over before the fresh baseline has been taken.
 #[test]
 fn a_plant_of_the_first_milliseconds_is_told_at_the_end() {
-    let mut course = course();
+    let mut schedule = schedule();
     let start = at(1000.0);
-    assert_eq!(course.opened(&session(1, 7, &start)), [Action::KeepOpen]);
-    assert_eq!(course.tick(&start), [Action::Walk]);
-    course.gone(SessionId(1), &at(1000.01));
+    assert_eq!(schedule.opened(&session(1, 7, &start)), [Action::WriteOpen]);
+    assert_eq!(schedule.tick(&start), [Action::Scan]);
+    schedule.gone(SessionId(1), &at(1000.01));
     let upgraded = at(500.0);
     let planted = at(1000.005);
     let now = host(&[("/etc/old", &at(0.0)), ("/etc/upgraded", &upgraded), ("/etc/planted", &planted)]);
-    let todo = course.walked(now.clone(), &at(1000.1));
+    let todo = schedule.scanned(now.clone(), Duration::ZERO, &at(1000.1));
     assert!(matches!(&todo[..], [Action::TellHost(_, earlier)] if earlier.all.len() == 1), "{todo:?}");
-    assert_eq!(course.recorded(&at(1000.1)), [Action::KeepBaseline]);
+    assert_eq!(schedule.recorded(&at(1000.1)), [Action::WriteBaseline]);
     // 0.1 s for the survey: the next one not before 5 s have gone by.
-    assert!(course.tick(&at(1005.0)).is_empty());
-    assert_eq!(course.tick(&at(1005.2)), [Action::Walk]);
-    let todo = course.walked(now, &at(1005.3));
+    assert!(schedule.tick(&at(1005.0)).is_empty());
+    assert_eq!(schedule.tick(&at(1005.2)), [Action::Scan]);
+    let todo = schedule.scanned(now, Duration::ZERO, &at(1005.3));
     assert_eq!(told(&todo), [(vec![7], vec!["/etc/planted"])]);
-    assert_eq!(course.due(), None, "it waits for the record");
-    assert_eq!(course.recorded(&at(1005.4)), [Action::KeepBaseline, Action::KeepOpen]);
-    assert_eq!(course.due(), Some(at(1035.4).boot), "half a minute later, for what came late");
-    assert!(course.open().held.is_empty() && course.open().last.len() == 1, "{:?}", course.open());
+    assert_eq!(schedule.due(), None, "it waits for the record");
+    assert_eq!(schedule.recorded(&at(1005.4)), [Action::WriteBaseline, Action::WriteOpen]);
+    assert_eq!(schedule.due(), Some(at(1035.4).boot), "half a minute later, for what came late");
+    assert!(schedule.open().held.is_empty() && schedule.open().last.len() == 1, "{:?}", schedule.open());
 }
 
 /// It had looked there already when the file came, and was not back yet when the session began.
 #[test]
 fn what_came_during_a_baseline_is_not_laid_at_the_next_ones_door() {
     for ends_meanwhile in [false, true] {
-        let mut course = Schedule::new(None, Open::default(), &at(0.0));
-        assert_eq!(course.tick(&at(0.0)), [Action::Walk]);
-        course.opened(&session(1, 7, &at(0.5)));
+        let mut schedule = Schedule::new(None, Open::default(), &at(0.0));
+        assert_eq!(schedule.tick(&at(0.0)), [Action::Scan]);
+        schedule.opened(&session(1, 7, &at(0.5)));
         if ends_meanwhile {
-            course.gone(SessionId(1), &at(0.51));
+            schedule.gone(SessionId(1), &at(0.51));
         }
-        assert_eq!(course.walked(host(&[("/etc/old", &at(0.0))]), &at(0.6)), [Action::KeepBaseline]);
-        assert_eq!(course.tick(&at(0.6)), [Action::Walk], "another baseline");
+        assert_eq!(
+            schedule.scanned(host(&[("/etc/old", &at(0.0))]), Duration::ZERO, &at(0.6)),
+            [Action::WriteBaseline]
+        );
+        assert_eq!(schedule.tick(&at(0.6)), [Action::Scan], "another baseline");
         let now = host(&[("/etc/old", &at(0.0)), ("/etc/came", &at(0.2)), ("/etc/planted", &at(0.505))]);
-        let todo = course.walked(now.clone(), &at(0.7));
+        let todo = schedule.scanned(now.clone(), Duration::ZERO, &at(0.7));
         assert!(matches!(&todo[..], [Action::TellHost(_, came)] if came.all.len() == 1), "{todo:?}");
-        assert_eq!(course.recorded(&at(0.7)), [Action::KeepBaseline]);
+        assert_eq!(schedule.recorded(&at(0.7)), [Action::WriteBaseline]);
         if !ends_meanwhile {
-            course.gone(SessionId(1), &at(1.0));
+            schedule.gone(SessionId(1), &at(1.0));
         }
-        assert_eq!(course.tick(&at(20.0)), [Action::Walk]);
-        assert_eq!(told(&course.walked(now, &at(20.1))), [(vec![7], vec!["/etc/planted"])]);
+        assert_eq!(schedule.tick(&at(20.0)), [Action::Scan]);
+        assert_eq!(
+            told(&schedule.scanned(now, Duration::ZERO, &at(20.1))),
+            [(vec![7], vec!["/etc/planted"])]
+        );
     }
 }
 
 #[test]
 fn a_burst_of_calls_costs_one_survey_every_half_a_minute() {
-    let mut course = course();
+    let mut schedule = schedule();
     let mut walks = 0;
     for n in 0..6000_u32 {
         let now = at(1000.0 + f64::from(n) * 0.01);
-        course.opened(&session(n.into(), 7, &now));
-        walks += course.tick(&now).len();
-        course.gone(SessionId(n.into()), &now);
-        walks += course.tick(&now).len();
-        if course.walking_since().is_some() {
-            course.walked(host(&[("/etc/old", &at(0.0))]), &now);
+        schedule.opened(&session(n.into(), 7, &now));
+        walks += schedule.tick(&now).len();
+        schedule.gone(SessionId(n.into()), &now);
+        walks += schedule.tick(&now).len();
+        if schedule.scanning_since().is_some() {
+            schedule.scanned(host(&[("/etc/old", &at(0.0))]), Duration::ZERO, &now);
         }
     }
     assert_eq!(walks, 2, "a baseline at the first call, a look after half a minute");
-    assert_eq!(course.tick(&at(1063.0)), [Action::Walk], "and one when all is quiet");
+    assert_eq!(schedule.tick(&at(1063.0)), [Action::Scan], "and one when all is quiet");
 }
 
 #[test]
 fn who_opens_or_ends_a_session_during_a_survey_is_in_the_next_one_too() {
-    let mut course = course();
+    let mut schedule = schedule();
     for (id, grant) in [(1, 7), (2, 8), (3, 9)] {
-        course.opened(&session(id, grant, &at(1000.0)));
+        schedule.opened(&session(id, grant, &at(1000.0)));
     }
-    course.tick(&at(1000.0));
-    course.walked(host(&[("/etc/old", &at(0.0))]), &at(1000.0));
-    course.gone(SessionId(1), &at(1001.0));
-    assert_eq!(course.tick(&at(1031.0)), [Action::Walk]);
-    course.gone(SessionId(2), &at(1031.1));
-    course.opened(&session(4, 10, &at(1031.1)));
-    let todo = course.walked(host(&[]), &at(1031.2));
+    schedule.tick(&at(1000.0));
+    schedule.scanned(host(&[("/etc/old", &at(0.0))]), Duration::ZERO, &at(1000.0));
+    schedule.gone(SessionId(1), &at(1001.0));
+    assert_eq!(schedule.tick(&at(1031.0)), [Action::Scan]);
+    schedule.gone(SessionId(2), &at(1031.1));
+    schedule.opened(&session(4, 10, &at(1031.1)));
+    let todo = schedule.scanned(host(&[]), Duration::ZERO, &at(1031.2));
     assert_eq!(told(&todo), [(vec![7, 8, 9, 10], vec!["/etc/old"])]);
-    course.recorded(&at(1031.3));
-    let open: Vec<u64> = course.open().held.keys().map(|grant| grant.0).collect();
+    schedule.recorded(&at(1031.3));
+    let open: Vec<u64> = schedule.open().held.keys().map(|grant| grant.0).collect();
     assert_eq!(open, [8, 9, 10], "all but the one that was over before");
-    assert!(course.due().is_some(), "the end during the survey asks for another one");
+    assert!(schedule.due().is_some(), "the end during the survey asks for another one");
 }
 
 #[test]
 fn a_restart_in_between_hides_nothing() {
-    let mut first = course();
+    let mut first = schedule();
     first.opened(&session(1, 7, &at(1000.0)));
     let (baseline, open) = (first.baseline().cloned(), first.open().clone());
     let mut second = Schedule::new(baseline.clone(), open, &at(1010.0));
-    assert_eq!(second.tick(&at(1010.0)), [Action::Walk]);
-    assert_eq!(told(&second.walked(host(&[]), &at(1010.1))), [(vec![7], vec!["/etc/old"])]);
+    assert_eq!(second.tick(&at(1010.0)), [Action::Scan]);
+    assert_eq!(told(&second.scanned(host(&[]), Duration::ZERO, &at(1010.1))), [(vec![7], vec!["/etc/old"])]);
     // Killed before the file was written: the session is still in the store.
     let mut third = Schedule::new(baseline, Open::default(), &at(1010.0));
     third.found(&session(1, 7, &at(1000.0)), &at(1010.0));
-    assert_eq!(third.tick(&at(1010.0)), [Action::Walk]);
-    assert_eq!(told(&third.walked(host(&[]), &at(1010.1))), [(vec![7], vec!["/etc/old"])]);
+    assert_eq!(third.tick(&at(1010.0)), [Action::Scan]);
+    assert_eq!(told(&third.scanned(host(&[]), Duration::ZERO, &at(1010.1))), [(vec![7], vec!["/etc/old"])]);
 }
 
 #[test]
 fn a_baseline_that_is_gone_while_sessions_were_open_is_told() {
-    let mut course = Schedule::new(None, Open::default(), &at(1010.0));
-    course.found(&session(1, 7, &at(1000.0)), &at(1010.0));
-    assert_eq!(course.tick(&at(1010.0)), [Action::Walk]);
-    let todo = course.walked(host(&[("/etc/planted", &at(1005.0))]), &at(1010.1));
+    let mut schedule = Schedule::new(None, Open::default(), &at(1010.0));
+    schedule.found(&session(1, 7, &at(1000.0)), &at(1010.0));
+    assert_eq!(schedule.tick(&at(1010.0)), [Action::Scan]);
+    let todo = schedule.scanned(host(&[("/etc/planted", &at(1005.0))]), Duration::ZERO, &at(1010.1));
     assert_eq!(told(&todo)[0].0, [7]);
-    course.recorded(&at(1031.3));
-    assert_eq!(course.tick(&at(1041.0)), [Action::Walk]);
-    let todo = course.walked(host(&[("/etc/planted", &at(1005.0))]), &at(1041.1));
+    schedule.recorded(&at(1031.3));
+    assert_eq!(schedule.tick(&at(1041.0)), [Action::Scan]);
+    let todo = schedule.scanned(host(&[("/etc/planted", &at(1005.0))]), Duration::ZERO, &at(1041.1));
     assert_eq!(told(&todo), [(vec![7], vec!["/etc/planted"])]);
 }
 
 #[test]
 fn a_clock_that_was_set_proves_nothing() {
-    let mut course = course();
+    let mut schedule = schedule();
     let start = at(1000.0);
-    course.opened(&session(1, 7, &start));
-    assert_eq!(course.tick(&start), [Action::Walk]);
+    schedule.opened(&session(1, 7, &start));
+    assert_eq!(schedule.tick(&start), [Action::Scan]);
     let mut later = at(1000.1);
     later.wall = WallTime(later.wall.0 - 3_600_000_000);
     let now = host(&[("/etc/old", &at(0.0)), ("/etc/backdated", &at(900.0))]);
-    course.walked(now.clone(), &later);
-    course.gone(SessionId(1), &at(1010.0));
-    assert_eq!(course.tick(&at(1020.0)), [Action::Walk]);
-    assert_eq!(told(&course.walked(now, &at(1020.1))), [(vec![7], vec!["/etc/backdated"])]);
+    schedule.scanned(now.clone(), Duration::ZERO, &later);
+    schedule.gone(SessionId(1), &at(1010.0));
+    assert_eq!(schedule.tick(&at(1020.0)), [Action::Scan]);
+    assert_eq!(
+        told(&schedule.scanned(now, Duration::ZERO, &at(1020.1))),
+        [(vec![7], vec!["/etc/backdated"])]
+    );
 }
 
 #[test]
 fn a_survey_that_failed_is_made_again() {
-    let mut course = course();
-    course.opened(&session(1, 7, &at(1000.0)));
-    course.tick(&at(1000.0));
-    course.failed(&at(1000.1));
-    course.gone(SessionId(1), &at(1000.2));
-    assert_eq!(course.tick(&at(1100.0)), [Action::Walk]);
-    course.failed(&at(1100.1));
-    assert!(course.due().is_some());
+    let mut schedule = schedule();
+    schedule.opened(&session(1, 7, &at(1000.0)));
+    schedule.tick(&at(1000.0));
+    schedule.failed(&at(1000.1));
+    schedule.gone(SessionId(1), &at(1000.2));
+    assert_eq!(schedule.tick(&at(1100.0)), [Action::Scan]);
+    schedule.failed(&at(1100.1));
+    assert!(schedule.due().is_some());
 }
 
 /// FOUND D3: what a timer plants when the session is over is a record, and names the grants before it.
 #[test]
 fn a_late_plant_is_told_of_the_host_with_the_last_grants() {
-    let mut course = course();
-    course.opened(&session(1, 7, &at(1000.0)));
-    course.tick(&at(1000.0));
-    course.walked(host(&[("/etc/old", &at(0.0))]), &at(1000.1));
-    course.gone(SessionId(1), &at(1001.0));
-    assert_eq!(course.tick(&at(1010.0)), [Action::Walk]);
-    assert!(told(&course.walked(host(&[("/etc/old", &at(0.0))]), &at(1010.1))).is_empty());
-    assert_eq!(course.tick(&at(1030.0)), []);
-    assert!(!course.tick(&at(1040.2)).is_empty());
+    let mut schedule = schedule();
+    schedule.opened(&session(1, 7, &at(1000.0)));
+    schedule.tick(&at(1000.0));
+    schedule.scanned(host(&[("/etc/old", &at(0.0))]), Duration::ZERO, &at(1000.1));
+    schedule.gone(SessionId(1), &at(1001.0));
+    assert_eq!(schedule.tick(&at(1010.0)), [Action::Scan]);
+    assert!(told(&schedule.scanned(host(&[("/etc/old", &at(0.0))]), Duration::ZERO, &at(1010.1))).is_empty());
+    assert_eq!(schedule.tick(&at(1030.0)), []);
+    assert!(!schedule.tick(&at(1040.2)).is_empty());
     let planted = host(&[("/etc/old", &at(0.0)), ("/etc/late", &at(1015.0))]);
-    let todo = course.walked(planted, &at(1040.3));
+    let todo = schedule.scanned(planted, Duration::ZERO, &at(1040.3));
     let [Action::TellHost(last, findings)] = &todo[..] else { panic!("{todo:?}") };
     assert_eq!(last.iter().map(|held| held.grant.0).collect::<Vec<_>>(), [7]);
     assert_eq!(findings.all[0].path, "/etc/late");
     assert_eq!((findings.since, findings.until), (Some(at(1010.0).wall), at(1040.3).wall));
     // Killed before it was recorded, the next daemon finds it again.
-    assert!(!course.baseline().unwrap().places.contains_key("/etc/late"));
-    assert_eq!(course.recorded(&at(1040.4)), [Action::KeepBaseline]);
-    assert!(course.baseline().unwrap().places.contains_key("/etc/late"));
+    assert!(!schedule.baseline().unwrap().places.contains_key("/etc/late"));
+    assert_eq!(schedule.recorded(&at(1040.4)), [Action::WriteBaseline]);
+    assert!(schedule.baseline().unwrap().places.contains_key("/etc/late"));
 }
 
 #[test]
 fn surveys_without_sessions_are_bounded() {
-    let mut course = course();
+    let mut schedule = schedule();
     let mut walks = 0;
     // A day in steps of ten seconds, each survey taking two of them.
     for n in 0..8640_u32 {
         let now = at(1000.0 + f64::from(n) * 10.0);
-        walks += course.tick(&now).len();
-        if course.walking_since().is_some() {
-            course.walked(host(&[("/etc/old", &at(0.0))]), &at(1002.0 + f64::from(n) * 10.0));
+        walks += schedule.tick(&now).len();
+        if schedule.scanning_since().is_some() {
+            schedule.scanned(
+                host(&[("/etc/old", &at(0.0))]),
+                Duration::ZERO,
+                &at(1002.0 + f64::from(n) * 10.0),
+            );
         }
     }
     assert!((48..60).contains(&walks), "{walks}");
@@ -264,19 +280,19 @@ fn surveys_without_sessions_are_bounded() {
 
 #[test]
 fn programs_are_compared_with_their_packages_once_a_day_and_never_around_a_session() {
-    let mut course = course();
+    let mut schedule = schedule();
     let mut checks = Vec::new();
     for n in 0..17_280_u32 {
         let now = at(1000.0 + f64::from(n) * 10.0);
-        if course.tick(&now) == [Action::WalkAndCheck] {
+        if schedule.tick(&now) == [Action::ScanAndCheck] {
             checks.push(n);
         }
-        if course.walking_since().is_some() {
-            course.walked(host(&[]), &now);
-            course.recorded(&now);
+        if schedule.scanning_since().is_some() {
+            schedule.scanned(host(&[]), Duration::ZERO, &now);
+            schedule.recorded(&now);
         }
     }
     assert_eq!(checks.len(), 2, "{checks:?}");
-    course.opened(&session(1, 7, &at(900_000.0)));
-    assert_eq!(course.tick(&at(900_000.0)), [Action::Walk]);
+    schedule.opened(&session(1, 7, &at(900_000.0)));
+    assert_eq!(schedule.tick(&at(900_000.0)), [Action::Scan]);
 }

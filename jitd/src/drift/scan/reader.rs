@@ -14,25 +14,10 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, lgetxattr, major, minor, o
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::snapshot::{Entry, EntryKind};
-use super::text::text_of;
 use crate::core::kinds::Kind;
-
-/// What a print begins with that is not of the content: inode, size and times stand for a file that was not read.
-const BY_TIMES: &str = "ino ";
-
-/// Whether a print is that of a content.
-pub(super) fn is_of_content(print: &str) -> bool {
-    !print.starts_with(BY_TIMES)
-}
-
-/// Stands for a file that is not read: whoever writes it moves one of these.
-pub(super) fn print_by_times(stat: &Stat) -> String {
-    format!(
-        "{BY_TIMES}{} size {} mtime {}.{} ctime {}.{}",
-        stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec
-    )
-}
+use crate::drift::path_text::text_of;
+use crate::drift::print::print_by_times;
+use crate::drift::snapshot::{Entry, EntryKind};
 
 /// The digest of a plain file; where there is more of it than `most` bytes, what its inode says of it. Takes what was
 /// read from `left`.

@@ -4,29 +4,27 @@
 
 mod homes;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use jit_proto::time::{BootId, WallTime};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, open, readlinkat, statat};
 use rustix::io::Errno;
 
-use super::account_files::{AccountFile, print_of};
-use super::mounts::Mounts;
-use super::notice::{keeps_no_privilege, may_be_a_notice};
-use super::privileged;
-use super::reader::{acl, below, enter, entry, errno, open_plain, print, print_by_times, special};
-use super::snapshot::{Entry, EntryKind, Snapshot};
-use super::text::text_of;
-use super::watch_list::{IN_LIBRARIES, PLACES, Place, is_our_scope, list, may_be_our_scope};
+use super::reader::{acl, below, enter, entry, errno, open_plain, print, special};
+use super::transient_units::{is_our_scope, keeps_no_privilege, may_be_a_notice, may_be_our_scope};
 use crate::core::kinds::Kind;
+use crate::drift::account_files::AccountFile;
+use crate::drift::path_text::text_of;
+use crate::drift::print::{print_by_times, print_of};
+use crate::drift::snapshot::{Entry, EntryKind};
+use crate::drift::watch_list::{self, IN_LIBRARIES, WatchedPath};
 
 /// A larger file is known by its size and times, not by its content.
-const MAX_READ: u64 = 4 << 20;
+pub(super) const MAX_READ: u64 = 4 << 20;
 /// The files of accounts are read up to here.
 const MAX_READ_OF_ACCOUNTS: u64 = 1 << 24;
 /// So much is read in one place of the system; what comes after is known by size and times.
@@ -34,67 +32,33 @@ const MAX_READ_OF_A_PLACE: u64 = 64 << 20;
 /// Entries looked at in one place.
 const MAX_ENTRIES: usize = 20_000;
 
-/// How much was looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Amount {
-    /// Files and folders of the places.
-    pub(super) places: usize,
-    /// Files and folders among which privileged ones were looked for.
-    pub(super) walked: usize,
-}
-
-/// Looks at everything below `root`, which is `/` on a host.
-pub(super) fn survey(root: &Path, boot_id: BootId, setuid_paths: &[PathBuf]) -> (Snapshot, Amount) {
-    let paths: Vec<String> = setuid_paths.iter().map(|path| text_of(path.as_os_str().as_bytes())).collect();
-    let is_host = root == Path::new("/");
-    let snapshot = Snapshot {
-        boot_id,
-        list: list(),
-        setuid_paths: paths,
-        places: Default::default(),
-        privileged: Default::default(),
-        mounts: Default::default(),
-        processes: Default::default(),
-        checked: None,
-        taken: WallTime::default(),
-    };
-    let own = if is_host { Mounts::read(Path::new("/proc/self/mountinfo")) } else { Mounts::default() };
+/// What is at the places below `root`, by path, and how many files and folders were looked at.
+pub(super) fn look(root: &Path, not_entered: HashMap<PathBuf, String>) -> (BTreeMap<String, Entry>, usize) {
     let mut walk = Walk {
         root,
-        not_entered: own.not_entered(),
-        snapshot,
-        amount: Amount::default(),
+        not_entered,
+        found: BTreeMap::new(),
+        looked_at: 0,
         buffer: vec![0; 1 << 16],
         kind: Kind::Other,
         read: true,
         above: HashSet::new(),
     };
-    for (kind, places) in PLACES {
-        walk.kind = *kind;
+    for (kind, places) in watch_list::system() {
+        walk.kind = kind;
         places.iter().for_each(|place| walk.place(place));
     }
     walk.libraries();
     walk.homes();
-    // The daemon has a /dev of its own; PID 1 sees the host's, and what is mounted there.
-    let seen_by_pid_1 = Path::new("/proc/1/root");
-    let of_pid_1 = Mounts::read(Path::new("/proc/1/mountinfo"));
-    let view = if is_host && seen_by_pid_1.join("proc").is_dir() && !of_pid_1.to_walk().is_empty() {
-        walk.snapshot.mounts = of_pid_1.entries().collect();
-        privileged::look(seen_by_pid_1, &of_pid_1, setuid_paths)
-    } else {
-        walk.snapshot.mounts = own.entries().collect();
-        privileged::look(root, &own, setuid_paths)
-    };
-    (walk.snapshot.privileged, walk.amount.walked) = view;
-    (walk.snapshot, walk.amount)
+    (walk.found, walk.looked_at)
 }
 
 struct Walk<'a> {
     root: &'a Path,
     /// Mount points that are not entered, and what is mounted there.
     not_entered: HashMap<PathBuf, String>,
-    snapshot: Snapshot,
-    amount: Amount,
+    found: BTreeMap<String, Entry>,
+    looked_at: usize,
     buffer: Vec<u8>,
     /// What the place that is looked at is about.
     kind: Kind,
@@ -124,8 +88,8 @@ impl Walk<'_> {
     }
 
     fn put(&mut self, path: &str, entry: Entry) {
-        self.amount.places += 1;
-        self.snapshot.places.insert(path.to_owned(), entry);
+        self.looked_at += 1;
+        self.found.insert(path.to_owned(), entry);
     }
 
     fn unseen(&mut self, path: &str, why: impl ToString, uid: u32) {
@@ -133,7 +97,7 @@ impl Walk<'_> {
     }
 
     /// A place of the system. Its own path may be a link, which is taken down and followed; what is in it may not.
-    fn place(&mut self, place: &Place) {
+    fn place(&mut self, place: &WatchedPath) {
         let Some((folder, name)) = place.path.rsplit_once('/') else { return };
         let folder = self.outside(folder);
         self.folders_above(&folder);
@@ -146,8 +110,7 @@ impl Walk<'_> {
         let mut bound = Bound::of_a_place();
         self.read = place.read;
         self.look(&above, &name, place.path, place.depth, &mut bound);
-        let is_link =
-            matches!(self.snapshot.places.get(place.path), Some(Entry { what: EntryKind::Link { .. }, .. }));
+        let is_link = matches!(self.found.get(place.path), Some(Entry { what: EntryKind::Link { .. }, .. }));
         if is_link && let Ok(target) = std::fs::canonicalize(self.outside(place.path)) {
             match self.folder(&target) {
                 Ok(Some(folder)) => {
@@ -187,7 +150,7 @@ impl Walk<'_> {
             match taken {
                 Ok((stat, acl)) => {
                     let entry = entry(Kind::Rights, EntryKind::Folder, &stat, 0, acl);
-                    self.snapshot.places.entry(name).or_insert(entry);
+                    self.found.entry(name).or_insert(entry);
                 }
                 Err(error) => self.unseen(&name, error, 0),
             }
@@ -374,6 +337,3 @@ fn is_absence(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
-
-#[cfg(test)]
-mod tests;

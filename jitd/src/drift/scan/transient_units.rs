@@ -1,4 +1,4 @@
-//! Tells the unit of a notice (`notify::run`) from what is only named like one.
+//! Tells the transient units of jitd and of logins from what is only named like one.
 
 /// Whether this is the unit of a notice (`notify::run`), by its name. Anybody may take that name, so what it says has to be
 /// looked at as well.
@@ -70,13 +70,55 @@ pub(super) fn keeps_no_privilege(unit: &str) -> bool {
     has_user
 }
 
+/// The login whose scope this path is the unit of, by its name (`session-ID.scope`). Only logind can say whether there is
+/// such a login.
+pub(super) fn login_of_scope(path: &str) -> Option<&str> {
+    path.strip_prefix("/run/systemd/transient/session-")?.strip_suffix(".scope")
+}
+
+/// Whether this is the unit of a scope of ours, by its name; what it says has to be looked at as well. A drop-in of one
+/// is a finding.
+pub(super) fn may_be_our_scope(path: &str) -> bool {
+    let name = path.strip_prefix("/run/systemd/transient/jit-").and_then(|name| name.strip_suffix(".scope"));
+    name.is_some_and(|name| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+    })
+}
+
+/// Whether that is what `sessions::systemd` asks PID 1 for, with a limit (systemd.scope(5), systemd.unit(5)).
+pub(super) fn is_our_scope(unit: &str) -> bool {
+    const KEYS: [&str; 8] = [
+        "Description",
+        "Slice",
+        "Delegate",
+        "CollectMode",
+        "SendSIGHUP",
+        "TimeoutStopSec",
+        "RuntimeMaxSec",
+        "OOMPolicy",
+    ];
+    let mut is_limited = false;
+    for line in
+        unit.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';', '[']))
+    {
+        let Some((key, value)) = line.split_once('=') else { return false };
+        if !KEYS.contains(&key) {
+            return false;
+        }
+        if key == "RuntimeMaxSec" {
+            is_limited = value.starts_with(|c: char| c.is_ascii_digit());
+        }
+    }
+    is_limited
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_named_like_a_notice_has_to_be_one() {
-        let notice = "# This is a transient unit file, created programmatically via the systemd API. Action not edit.\n\
+        let notice = "# This is a transient unit file, created programmatically via the systemd API. Do not edit.\n\
             [Unit]\nDescription=Just-in-time sudo: tells somebody\n\n[Service]\nType=oneshot\n\
             ExecStart=@\"/usr/local/libexec/told\" \"/usr/local/libexec/told\"\nUser=jit-notify\nNice=10\n";
         assert!(keeps_no_privilege(notice));
@@ -101,6 +143,35 @@ mod tests {
             "system/jit-notify-1.service",
         ] {
             assert!(!may_be_a_notice(&format!("/run/systemd/{other}")), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_scope_of_a_login_is_told_by_its_name_and_its_drop_ins_are_not_it() {
+        assert_eq!(login_of_scope("/run/systemd/transient/session-c1.scope"), Some("c1"));
+        for other in ["session-3.scope.d/50-x.conf", "session-3.service", "x.scope", "run-u7.service"] {
+            assert_eq!(login_of_scope(&format!("/run/systemd/transient/{other}")), None, "{other}");
+        }
+        assert_eq!(login_of_scope("/etc/systemd/system/session-1.scope"), None);
+    }
+
+    #[test]
+    fn a_scope_of_ours_has_to_say_what_ours_say() {
+        let ours = "# transient\n[Unit]\nDescription=Just-in-time session 7\nCollectMode=inactive-or-failed\n\n[Scope]\n\
+                    Slice=jit.slice\nDelegate=yes\nSendSIGHUP=yes\nTimeoutStopSec=1s\nRuntimeMaxSec=30min\n";
+        assert!(is_our_scope(ours));
+        for other in [
+            ours.replace("30min", "infinity"),
+            ours.replace("RuntimeMaxSec=30min\n", ""),
+            format!("{ours}RuntimeMaxSec=\n"),
+            format!("{ours}ExecStart=/root/sh\n"),
+        ] {
+            assert!(!is_our_scope(&other), "{other}");
+        }
+        assert!(may_be_our_scope("/run/systemd/transient/jit-7.scope"));
+        assert!(may_be_our_scope("/run/systemd/transient/jit-7-2.scope"));
+        for other in ["jit-7.scope.d/x.conf", "jit-7.scope.d", "jit-x.scope", "jit-7.service", "jit-.scope"] {
+            assert!(!may_be_our_scope(&format!("/run/systemd/transient/{other}")), "{other}");
         }
     }
 }

@@ -16,12 +16,11 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::mounts::Mounts;
-use super::reader::{
-    acl, below, capabilities, enter, entry, others_may_write, print, print_by_times, special,
-};
-use super::snapshot::{Entry, EntryKind};
-use super::text::text_of;
+use super::reader::{acl, below, capabilities, enter, entry, others_may_write, print, special};
 use crate::core::kinds::Kind;
+use crate::drift::path_text::text_of;
+use crate::drift::print::print_by_times;
+use crate::drift::snapshot::{Entry, EntryKind};
 
 /// A file that gives privilege is read up to here, and so much of all of them.
 const MAX_READ: u64 = 8 << 20;

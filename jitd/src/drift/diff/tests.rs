@@ -1,33 +1,17 @@
 //! What differs, and what is told of it.
 
-use super::super::account_files::AccountFile;
-use super::super::rank::lines;
 use super::*;
+use crate::drift::account_files::AccountFile;
+use crate::drift::grouping::lines;
+use crate::drift::print::print_of;
+use crate::drift::snapshot::Entry;
+use crate::drift::snapshot::samples::{file, snapshot};
 use jit_proto::escape::{Escaped, is_unsafe, word};
+use jit_proto::time::{BootId, WallTime};
 use proptest::prelude::*;
-
-pub(in crate::drift) fn file(print: &str, mode: u32, uid: u32, changed_at: i64) -> Entry {
-    let (what, acl) = (EntryKind::File { print: print.into() }, String::new());
-    Entry { what, mode, uid, gid: 0, capabilities: 0, changed_at, acl, kind: Kind::Other }
-}
 
 fn of(kind: Kind, entry: Entry) -> Entry {
     Entry { kind, ..entry }
-}
-
-pub(in crate::drift) fn snapshot(places: &[(&str, Entry)], privileged: &[(&str, Entry)]) -> Snapshot {
-    let map = |list: &[(&str, Entry)]| list.iter().map(|(path, e)| ((*path).to_owned(), e.clone())).collect();
-    Snapshot {
-        boot_id: BootId("a".into()),
-        list: String::new(),
-        setuid_paths: vec!["/var/tmp".into(), "/usr/".into()],
-        places: map(places),
-        privileged: map(privileged),
-        mounts: BTreeMap::new(),
-        processes: BTreeMap::new(),
-        checked: None,
-        taken: WallTime(0),
-    }
 }
 
 fn told(before: &Snapshot, after: &Snapshot) -> Vec<String> {
@@ -152,7 +136,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         Just(EntryKind::Special),
         "[ab\\n]".prop_map(|why| EntryKind::Unseen { why }),
         "[ab:\\n\\x1b]{0,9}".prop_map(|text| EntryKind::Accounts {
-            print: super::super::account_files::print_of(text.as_bytes()),
+            print: print_of(text.as_bytes()),
             lines: AccountFile::Passwd.lines(text.as_bytes()),
         }),
     ];
@@ -311,8 +295,7 @@ fn noise_pushes_nothing_out() {
 #[test]
 fn an_account_is_one_line_whichever_files_it_is_in() {
     let accounts = |file: AccountFile, text: &str| {
-        let (print, lines) =
-            (super::super::account_files::print_of(text.as_bytes()), file.lines(text.as_bytes()));
+        let (print, lines) = (print_of(text.as_bytes()), file.lines(text.as_bytes()));
         Entry {
             what: EntryKind::Accounts { print, lines },
             ..of(Kind::Accounts, self::file("", 0o644, 0, 5))
@@ -382,4 +365,46 @@ fn processes_are_told_one_by_one() {
     let told: Vec<String> = lines(&processes).into_iter().map(|line| line.text).collect();
     assert_eq!(told.len(), 9);
     assert_eq!(told[3], "process 3 runs as root");
+}
+
+fn running(unit_file: Option<&str>, is_of_unit: bool) -> Running {
+    Running {
+        line: "process 7 runs".into(),
+        started_at: 5,
+        exe: "/usr/bin/sleep".into(),
+        real_uid: 0,
+        unit_file: unit_file.map(str::to_owned),
+        is_of_unit,
+        is_login: false,
+    }
+}
+
+#[test]
+fn a_unit_that_was_there_explains_what_it_runs_and_nothing_else_does() {
+    let unit = "/usr/lib/systemd/system/a.service";
+    let before = snapshot(&[(unit, file("u", 0o644, 0, 1))], &[]);
+    let finds = |running: Running, after: &Snapshot| unexplained(&running, "7 1", &before, after).is_some();
+    assert!(!finds(running(Some(unit), true), &before));
+    assert!(finds(running(Some(unit), false), &before), "put into its cgroup");
+    assert!(finds(running(None, false), &before), "the unit has no file any more");
+    let mut changed = before.clone();
+    changed.places.insert(unit.into(), file("v", 0o644, 0, 5));
+    assert!(finds(running(Some(unit), true), &changed));
+    let mut drop_in = before.clone();
+    drop_in.places.insert("/run/systemd/system/a.service.d/x.conf".into(), file("d", 0o644, 0, 5));
+    assert!(finds(running(Some(unit), true), &drop_in));
+    let mut other = before.clone();
+    other.places.insert("/etc/systemd/system/b.service.d/x.conf".into(), file("d", 0o644, 0, 5));
+    assert!(!finds(running(Some(unit), true), &other));
+    assert!(finds(running(Some("/etc/systemd/system/new.service"), true), &before), "not there before");
+}
+
+#[test]
+fn a_user_at_a_setuid_program_that_was_there_is_ordinary() {
+    let mut user = Running { exe: "/usr/bin/passwd".into(), real_uid: 1000, ..running(None, false) };
+    let before = snapshot(&[], &[("/usr/bin/passwd", file("p", 0o4755, 0, 1))]);
+    assert!(unexplained(&user, "7 1", &before, &before).is_none());
+    assert!(unexplained(&user, "7 1", &snapshot(&[], &[]), &before).is_some(), "it was not there");
+    user.real_uid = 0;
+    assert!(unexplained(&user, "7 1", &before, &before).is_some());
 }

@@ -10,12 +10,12 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
-use super::super::reader::{acl, enter, entry};
-use super::super::snapshot::EntryKind;
-use super::super::text::text_of;
-use super::super::watch_list::{IN_HOMES, IN_ROOTS_HOMES, Place};
 use super::{Bound, MAX_READ_OF_ACCOUNTS, Walk};
 use crate::core::kinds::Kind;
+use crate::drift::path_text::text_of;
+use crate::drift::scan::reader::{acl, enter, entry};
+use crate::drift::snapshot::EntryKind;
+use crate::drift::watch_list::{IN_HOMES, IN_ROOTS_HOMES, WatchedPath};
 
 /// Homes looked at.
 const MAX_HOMES: usize = 20_000;
@@ -70,7 +70,7 @@ impl Walk<'_> {
     }
 
     /// A place in a home, where every link is somebody's own and none is followed.
-    fn in_home(&mut self, home: &OwnedFd, path: &str, place: &Place, of_root: bool) {
+    fn in_home(&mut self, home: &OwnedFd, path: &str, place: &WatchedPath, of_root: bool) {
         let mut path = path.to_owned();
         let mut above: Option<OwnedFd> = None;
         let left = if of_root { MAX_ENTRIES_OF_ROOTS_HOME } else { MAX_ENTRIES_OF_A_HOME };

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::super::rank::lines;
-use super::super::snapshot::diff;
+use rustix::fs::{FileType, Mode, OFlags};
+
 use super::*;
+use crate::drift::diff::diff;
+use crate::drift::grouping::lines;
 
 const PASSWD: &str =
     "root:x:0:0::/root:/bin/sh\ndave:x:2004:2004::/home/dave:/bin/sh\nlp:x:7:7::/nowhere:/bin/false\n";
@@ -34,15 +36,15 @@ impl Tree {
         fs::write(self.path(path), content).unwrap();
     }
 
-    fn survey(&self) -> Snapshot {
+    fn scan(&self) -> Snapshot {
         let paths = ["/var/tmp", "/usr", "/absent"].map(PathBuf::from);
-        survey(self.0.path(), BootId("a".into()), &paths).0
+        files(self.0.path(), BootId("a".into()), &paths).0
     }
 
     fn told_after(&self, plant: impl FnOnce(&Self)) -> Vec<String> {
-        let before = self.survey();
+        let before = self.scan();
         plant(self);
-        lines(&diff(&before, &self.survey())).into_iter().map(|line| line.text).collect()
+        lines(&diff(&before, &self.scan())).into_iter().map(|line| line.text).collect()
     }
 }
 
@@ -186,7 +188,7 @@ fn a_setuid_file_is_found_however_deep_it_lies() {
     assert_eq!(told.len(), 2, "{}", told.len());
     assert!(told.iter().any(|line| line.starts_with("added setuid /var/tmp/e/bash")), "after the deep one");
     // A line is cut; the whole path is in the snapshot.
-    let deep = tree.survey().privileged.into_keys().find(|path| path.ends_with("ddddd/bash")).unwrap();
+    let deep = tree.scan().privileged.into_keys().find(|path| path.ends_with("ddddd/bash")).unwrap();
     assert_eq!(deep.matches("/ddddd").count(), DEPTH);
 }
 
@@ -228,7 +230,7 @@ fn who_may_write_is_found_in_folders_above_and_in_the_systems_folders() {
 #[test]
 fn a_file_that_is_too_large_to_be_read_is_known_by_its_times() {
     let tree = Tree::new();
-    let large = "x".repeat(MAX_READ as usize + 1);
+    let large = "x".repeat(places::MAX_READ as usize + 1);
     tree.write("/etc/sudoers", &large);
     assert_eq!(tree.told_after(|_| ()), [""; 0]);
     let told = tree.told_after(|tree| tree.write("/etc/sudoers", &large));

@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use super::snapshot::{Entry, EntryKind};
-use super::text::text_of;
 use crate::core::kinds::Kind;
+use crate::drift::path_text::text_of;
+use crate::drift::snapshot::{Entry, EntryKind};
 
 /// File systems that another machine or a process answers for, which may never answer; and the kernel's own.
 const NOT_ENTERED: [&str; 30] = [

@@ -1,0 +1,158 @@
+//! What dpkg says its packages ship: its `.list`, its `.md5sums` and its hashes of configuration files.
+//!
+//! These files lie on the host, so root can change them too; and they say nothing of modes, owners or links.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+
+use md5::{Digest, Md5};
+
+pub(super) const INFO: &str = "/var/lib/dpkg/info/";
+pub(super) const STATUS: &str = "/var/lib/dpkg/status";
+/// A file is read up to here in order to compare it.
+const MAX_READ: u64 = 256 << 20;
+/// dpkg's own files are read up to here.
+const MAX_READ_OF_A_LIST: u64 = 64 << 20;
+
+/// What dpkg knows of some packages.
+#[derive(Debug, Default)]
+pub(super) struct Shipped {
+    /// As dpkg's files about them are named.
+    pub(super) packages: BTreeSet<String>,
+    /// Every path of them.
+    paths: BTreeSet<String>,
+    /// MD5 of each plain file, and whose it is.
+    pub(super) sums: BTreeMap<String, (String, String)>,
+}
+
+impl Shipped {
+    pub(super) fn of<'a>(root: &Path, packages: impl Iterator<Item = &'a str>) -> Self {
+        let mut shipped = Self::default();
+        let packages: Vec<&str> = packages.collect();
+        for package in &packages {
+            let name = package.split(':').next().unwrap_or(package);
+            for line in text(root, &format!("{INFO}{package}.list")).lines() {
+                shipped.paths.insert(merged(line));
+            }
+            for line in text(root, &format!("{INFO}{package}.md5sums")).lines() {
+                if let Some((sum, path)) = line.split_once(char::is_whitespace) {
+                    let path = merged(&format!("/{}", path.trim()));
+                    shipped.sums.insert(path, (sum.to_owned(), name.to_owned()));
+                }
+            }
+        }
+        shipped.packages = packages.iter().map(|package| (*package).to_owned()).collect();
+        let names: BTreeSet<&str> =
+            packages.iter().map(|name| name.split(':').next().unwrap_or(name)).collect();
+        shipped.conffiles(root, &names);
+        shipped
+    }
+
+    /// The hashes of configuration files as they were shipped (deb-conffiles(5); dpkg-query(1), `Conffiles`).
+    fn conffiles(&mut self, root: &Path, names: &BTreeSet<&str>) {
+        let (mut name, mut within) = (String::new(), false);
+        for line in text(root, STATUS).lines() {
+            if let Some(package) = line.strip_prefix("Package: ") {
+                package.clone_into(&mut name);
+            }
+            within = line == "Conffiles:" || within && line.starts_with(' ');
+            let mut words = line.split_whitespace();
+            if within
+                && names.contains(name.as_str())
+                && let (Some(path), Some(sum)) = (words.next(), words.next())
+                && path.starts_with('/')
+            {
+                self.paths.insert(path.to_owned());
+                self.sums.insert(path.to_owned(), (sum.to_owned(), name.clone()));
+            }
+        }
+    }
+
+    pub(super) fn has(&self, root: &Path, path: &str) -> bool {
+        let outside = root.join(path.trim_start_matches('/'));
+        let Ok(meta) = fs::symlink_metadata(&outside) else { return false };
+        if meta.is_dir() {
+            return self.paths.contains(path);
+        }
+        if meta.is_symlink() {
+            let Ok(target) = fs::read_link(&outside) else { return false };
+            let target = merged(&plain(Path::new(path), &target));
+            return self.paths.contains(&target) && target != path;
+        }
+        let real = merged(path);
+        self.sums.get(&real).is_some_and(|(sum, _)| md5_of(&outside).as_ref() == Some(sum))
+    }
+}
+
+/// The packages that dpkg has files about, as these files are named.
+pub(super) fn packages(root: &Path) -> Vec<String> {
+    let names = fs::read_dir(root.join(INFO.trim_start_matches('/'))).into_iter().flatten().flatten();
+    names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".list")?.to_owned())).collect()
+}
+
+/// One of dpkg's own files; empty where it cannot be read.
+pub(super) fn text(root: &Path, path: &str) -> String {
+    let mut text = Vec::new();
+    if let Ok(file) = File::open(root.join(path.trim_start_matches('/'))) {
+        // What cannot be read vouches for nothing.
+        let _ = file.take(MAX_READ_OF_A_LIST).read_to_end(&mut text);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// The MD5 of a plain file; `None` where it cannot be read, and so is like nothing.
+pub(super) fn md5_of(path: &Path) -> Option<String> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut file = file.take(MAX_READ);
+    let mut digest = Md5::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => digest.update(buffer.get(..length)?),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+    Some(hex::encode(digest.finalize()))
+}
+
+/// A path as it is where `/bin`, `/sbin` and `/lib` are links into `/usr`, which dpkg's lists need not know.
+pub(super) fn merged(path: &str) -> String {
+    let is_old = ["/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/"].iter().any(|top| path.starts_with(top));
+    if is_old { format!("/usr{path}") } else { path.to_owned() }
+}
+
+/// Where a link at `path` points, without following further links.
+fn plain(path: &Path, target: &Path) -> String {
+    let mut whole = PathBuf::from("/");
+    let start = path.parent().unwrap_or(Path::new("/"));
+    for part in start.join(target).components() {
+        match part {
+            Component::ParentDir => drop(whole.pop()),
+            Component::Normal(name) => whole.push(name),
+            _ => {}
+        }
+    }
+    whole.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_by_its_text_alone() {
+        let plain = |path: &str, target: &str| plain(Path::new(path), Path::new(target));
+        assert_eq!(plain("/etc/rc2.d/S01a", "../init.d/a"), "/etc/init.d/a");
+        assert_eq!(plain("/etc/a", "/usr/b/../c"), "/usr/c");
+        assert_eq!(plain("/etc/a", "../../../x"), "/x");
+    }
+}

@@ -1,0 +1,122 @@
+//! The files of units, and the programs that they say to run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use crate::drift::snapshot::UNIT_FOLDERS;
+
+/// The files of units, read once.
+#[derive(Default)]
+pub(super) struct UnitFiles {
+    files: BTreeMap<String, Option<String>>,
+    runs: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+}
+
+impl UnitFiles {
+    pub(super) fn file(&mut self, unit: &str) -> Option<String> {
+        if let Some(known) = self.files.get(unit) {
+            return known.clone();
+        }
+        let template = unit.split_once('@').and_then(|(name, rest)| {
+            let (_, suffix) = rest.rsplit_once('.')?;
+            Some(format!("{name}@.{suffix}"))
+        });
+        let names = [Some(unit.to_owned()), template];
+        let found = names.into_iter().flatten().find_map(|name| {
+            UNIT_FOLDERS.iter().map(|folder| format!("{folder}/{name}")).find(|path| Path::new(path).exists())
+        });
+        // The file behind a link is what is compared; the link itself is of the unit's name.
+        self.files.insert(unit.to_owned(), found.clone());
+        found
+    }
+
+    /// The programs that a unit's file and its drop-ins name, and of each that is a script what may be its interpreter.
+    pub(super) fn runs(&mut self, file: &str) -> &BTreeMap<String, BTreeSet<String>> {
+        self.runs.entry(file.to_owned()).or_insert_with(|| {
+            let mut texts = vec![read(Path::new(file))];
+            let name = file.rsplit_once('/').map_or(file, |(_, name)| name);
+            for folder in UNIT_FOLDERS {
+                let drop_ins = fs::read_dir(format!("{folder}/{name}.d"));
+                texts.extend(drop_ins.into_iter().flatten().flatten().map(|entry| read(&entry.path())));
+            }
+            let lines = texts.iter().flat_map(|text| text.lines());
+            let commands = lines.filter(|line| line.trim_start().starts_with("Exec"));
+            let words = commands.flat_map(|line| line.split(['=', ' ', '\t', '"', ';', '\'']));
+            let programs = words.map(|word| word.trim_start_matches(['@', '-', ':', '+', '!', '|']));
+            let programs: BTreeSet<String> =
+                programs.filter(|word| word.starts_with('/') && word.len() > 1).map(str::to_owned).collect();
+            // A name may lead elsewhere, as /bin/sh does.
+            let real =
+                programs.iter().filter_map(|path| Some(fs::canonicalize(path).ok()?.to_str()?.to_owned()));
+            let real: Vec<String> = real.collect();
+            let all = programs.into_iter().chain(real);
+            all.map(|path| {
+                let interpreters = interpreters_of(&read_beginning(Path::new(&path)));
+                (path, interpreters)
+            })
+            .collect()
+        })
+    }
+}
+
+/// What may run a script, by its first line (execve(2), "Interpreter scripts"), with links resolved; none where it is none.
+fn interpreters_of(beginning: &[u8]) -> BTreeSet<String> {
+    let line = beginning.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
+    let line = line.map(String::from_utf8_lossy).unwrap_or_default();
+    let mut words = line.split_whitespace();
+    let Some(first) = words.next() else { return BTreeSet::new() };
+    let named: Vec<String> = match first.rsplit('/').next() {
+        Some("env") => {
+            let name = words.find(|word| !word.starts_with('-') && !word.contains('='));
+            let folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin"];
+            folders
+                .iter()
+                .zip(std::iter::repeat(name))
+                .filter_map(|(at, name)| Some(format!("{at}/{}", name?)))
+                .collect()
+        }
+        _ => vec![first.to_owned()],
+    };
+    let real = named.iter().filter_map(|path| Some(fs::canonicalize(path).ok()?.to_str()?.to_owned()));
+    real.collect()
+}
+
+/// The first line of a file, and what else its first bytes hold; nothing of what is no plain file.
+fn read_beginning(path: &Path) -> Vec<u8> {
+    use std::io::Read;
+    /// As the kernel does (linux/binfmts.h, `BINPRM_BUF_SIZE`).
+    const BYTES: u64 = 256;
+    let mut bytes = Vec::new();
+    if fs::metadata(path).is_ok_and(|meta| meta.is_file())
+        && let Ok(file) = fs::File::open(path)
+    {
+        // What cannot be read has no interpreter, and so explains nothing.
+        let _ = file.take(BYTES).read_to_end(&mut bytes);
+    }
+    bytes
+}
+
+fn read(path: &Path) -> String {
+    use std::io::Read;
+    const MAX_BYTES: u64 = 1 << 16;
+    let mut text = String::new();
+    if let Ok(file) = fs::File::open(path) {
+        // What cannot be read names nothing, and so explains nothing.
+        let _ = file.take(MAX_BYTES).read_to_string(&mut text);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interpreter_of_a_script_is_known_with_links_resolved() {
+        let shell = fs::canonicalize("/bin/sh").unwrap().to_str().unwrap().to_owned();
+        assert_eq!(interpreters_of(b"#!/bin/sh -e\nexit"), BTreeSet::from([shell.clone()]));
+        assert_eq!(interpreters_of(b"#! /usr/bin/env sh\n"), BTreeSet::from([shell]));
+        assert!(interpreters_of(b"\x7fELF#!/bin/sh\n").is_empty());
+    }
+}
