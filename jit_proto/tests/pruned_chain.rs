@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use jit_proto::audit::chain::{Broken, Head, Sealed, Verifier, Whole, append, hash_from_hex};
+use jit_proto::audit::chain::{Broken, Head, Sealed, Verifier, Whole, append};
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::audit::seal::{FirstKey, SealKey, Sealer};
 use jit_proto::time::{BootId, BootTime, WallTime};
@@ -32,7 +33,7 @@ impl Chain {
         let at = self.head.seq;
         let (wall, boot, boot_id) = (WallTime(at * DAY), BootTime(at), BootId("b".into()));
         let mut record = append(&mut self.head, Draft { event, wall, boot, boot_id, facts }).unwrap();
-        record.seal = Some(hex::encode(self.sealer.seal_next(&hash_from_hex(&record.hash).unwrap())));
+        record.seal = Some(hex::encode(self.sealer.seal_next(&RecordHash::parse(&record.hash).unwrap())));
         self.records.push(record);
     }
 
@@ -126,7 +127,7 @@ proptest! {
         // Written anew in its place, with the chain behind it, by somebody who has not its key.
         let facts = chain.facts(1, other);
         let behind = chain.records.split_off(20);
-        chain.head = Head { seq: 20, hash: chain.get(20).hash.clone() };
+        chain.head = Head { seq: 20, hash: chain.get(20).hash.parse().unwrap() };
         chain.add(AuditEvent::AuditPruned, facts);
         (1..behind.len()).for_each(|_| chain.add(AuditEvent::AccessDenied, Facts::default()));
         chain.take_up_to(to);
@@ -184,7 +185,7 @@ fn records_that_were_too_young_to_go_are_told() {
 #[test]
 fn the_beginning_follows_what_was_seen_elsewhere() {
     let (mut chain, _) = Chain::of(10);
-    let hash = hash_from_hex(&chain.get(4).hash).unwrap();
+    let hash = RecordHash::parse(&chain.get(4).hash).unwrap();
     chain.say(1, 4);
     chain.take_up_to(4);
     let seen = |hash| {
@@ -193,7 +194,7 @@ fn the_beginning_follows_what_was_seen_elsewhere() {
         verifier.finish(None)
     };
     assert_eq!(seen(hash).unwrap().first, 5);
-    assert_eq!(seen([1; 32]).unwrap_err().seq, 5);
+    assert_eq!(seen([1; 32].into()).unwrap_err().seq, 5);
 }
 
 #[test]

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use jit_proto::audit::chain::{Broken, Head, Sealed, Verifier, Whole, append, hash_from_hex};
+use jit_proto::audit::chain::{Broken, Head, Sealed, Verifier, Whole, append};
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::audit::seal::{Cover, FirstKey, SealKey, Sealer, Span};
 use jit_proto::time::{BootId, BootTime, WallTime};
@@ -25,7 +26,7 @@ impl Chain {
             Draft { event, wall: WallTime(at), boot: BootTime(at), boot_id: BootId("b".into()), facts };
         let mut record = append(&mut self.head, draft).unwrap();
         if let Some(sealer) = &mut self.sealer {
-            record.seal = Some(hex::encode(sealer.seal_next(&hash_from_hex(&record.hash).unwrap())));
+            record.seal = Some(hex::encode(sealer.seal_next(&RecordHash::parse(&record.hash).unwrap())));
         }
         self.records.push(record);
     }
@@ -53,7 +54,8 @@ impl Chain {
     /// The same records up to this one.
     fn up_to(&self, seq: u64) -> Self {
         let records = self.records[..usize::try_from(seq).unwrap()].to_vec();
-        let head = records.last().map(|last| Head { seq, hash: last.hash.clone() }).unwrap_or_default();
+        let head =
+            records.last().map(|last| Head { seq, hash: last.hash.parse().unwrap() }).unwrap_or_default();
         Self { records, head, sealer: None }
     }
 }
@@ -168,9 +170,9 @@ fn a_record_seen_elsewhere_has_to_be_there() {
         }
         verifier.finish(None)
     };
-    assert!(walk(3, hash_from_hex(&chain.records[2].hash).unwrap()).is_ok());
-    assert_eq!(walk(3, [0; 32]).unwrap_err().seq, 3);
-    assert_eq!(walk(9, [0; 32]).unwrap_err().seq, 7);
+    assert!(walk(3, RecordHash::parse(&chain.records[2].hash).unwrap()).is_ok());
+    assert_eq!(walk(3, RecordHash::GENESIS).unwrap_err().seq, 3);
+    assert_eq!(walk(9, RecordHash::GENESIS).unwrap_err().seq, 7);
 }
 
 proptest! {
@@ -191,7 +193,7 @@ proptest! {
         prop_assume!(std::str::from_utf8(&bytes).is_ok());
         *text = String::from_utf8(bytes).unwrap();
         // Whether a seal's digits are right only a key can tell.
-        let digits = field == 2 && record.seal.as_ref().is_some_and(|seal| hash_from_hex(seal).is_some());
+        let digits = field == 2 && record.seal.as_ref().is_some_and(|seal| RecordHash::parse(seal).is_some());
         let keys = if keyed || digits { vec![&first] } else { vec![] };
         prop_assert_eq!(verify(&chain.records, &keys).unwrap_err().seq, index as u64 + 1);
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use jit_proto::audit::chain::hash_from_hex;
 use jit_proto::audit::filter::Filter;
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::record::AuditEvent;
 use jit_proto::identity::{Reason, RoleName, Ticket};
 use jit_proto::time::{WallTime, parse_span};
@@ -267,7 +267,7 @@ pub(crate) struct VerifyArgs {
     pub(crate) until: Option<WallTime>,
     /// A record that was seen elsewhere, by number and hash
     #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
-    pub(crate) head: Vec<(u64, [u8; 32])>,
+    pub(crate) head: Vec<(u64, RecordHash)>,
 }
 
 /// Words of `audit seal`: exactly one of these.
@@ -459,10 +459,10 @@ fn number() -> clap::builder::RangedU64ValueParser {
 }
 
 /// A number and a hash, as messages and `audit verify` tell them.
-fn head(text: &str) -> Result<(u64, [u8; 32]), String> {
+fn head(text: &str) -> Result<(u64, RecordHash), String> {
     let (seq, hash) = text.split_once(':').ok_or("it is not SEQ:HASH")?;
     let seq = seq.parse().map_err(|_| "SEQ is no number")?;
-    Ok((seq, hash_from_hex(hash).ok_or("HASH is not 64 hexadecimal digits in lower case")?))
+    Ok((seq, RecordHash::parse(hash).ok_or("HASH is not 64 hexadecimal digits in lower case")?))
 }
 
 fn event_names() -> clap::builder::PossibleValuesParser {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jit_proto::audit::chain::Head;
 use jit_proto::audit::filter::Filter;
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::bus::dict::{Dict, from_dict, to_dict};
 use jit_proto::bus::names::{
     AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, OPERATOR_SOCKET, SYSTEM_BUS_ADDRESS,
@@ -273,7 +274,8 @@ impl Daemon {
 
     /// The end of the chain as the running daemon knows it.
     pub(crate) async fn head(&self) -> Result<Head, Failure> {
-        let (seq, hash) = self.call(AUDIT_INTERFACE, "Head", &()).await?;
+        let (seq, hash): (u64, String) = self.call(AUDIT_INTERFACE, "Head", &()).await?;
+        let hash = RecordHash::parse(&hash).ok_or_else(|| Failure::strange_answer("Head", &hash))?;
         Ok(Head { seq, hash })
     }
 

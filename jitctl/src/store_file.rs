@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use jit_proto::audit::chain::{Broken, Head, Stored, hash_from_hex};
+use jit_proto::audit::chain::{Broken, Head, Stored};
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::known_head::{self, Remembered};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
@@ -78,8 +79,9 @@ impl Opened {
     /// The end of the chain as the store itself says it, where that can be read.
     pub(crate) fn head(&self) -> Option<Head> {
         let sql = "SELECT head_seq, head_hash FROM state";
-        let read = self.connection.query_row(sql, [], |row| Ok(Head { seq: row.get(0)?, hash: row.get(1)? }));
-        read.ok().filter(|head| hash_from_hex(&head.hash).is_some())
+        let read = self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
+        let (seq, hash) = read.ok()?;
+        Some(Head { seq, hash: RecordHash::parse(&hash)? })
     }
 
     /// What is wrong beside the chain: what the store has noted itself, and what this host remembers of it.
@@ -116,7 +118,7 @@ impl Opened {
         let found: Option<String> =
             self.connection.query_row(sql, [seq], |row| row.get(0)).optional().ok().flatten();
         match found {
-            Some(hash) if hash == known.head.hash => None,
+            Some(hash) if RecordHash::parse(&hash) == Some(known.head.hash) => None,
             Some(_) => {
                 Some(format!("this host has written {known}, and the store has another one in its place"))
             }
@@ -198,7 +200,7 @@ mod tests {
             let sql = "INSERT INTO records VALUES (?1, ?2, NULL, ?3)";
             connection.execute(sql, (record.seq, record.hash, record.line)).unwrap();
         }
-        connection.execute("INSERT INTO state VALUES (?1, ?2)", (head.seq, head.hash)).unwrap();
+        connection.execute("INSERT INTO state VALUES (?1, ?2)", (head.seq, head.hash.to_string())).unwrap();
         StoreFile(path)
     }
 

@@ -8,8 +8,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use jit_proto::audit::chain::{Broken, Head, Sealed, Stored, Verifier, hash_from_hex};
+use jit_proto::audit::chain::{Broken, Sealed, Stored, Verifier};
 use jit_proto::audit::copies::{Followed, ForwardedChain, Line, read};
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::record::Record;
 use jit_proto::audit::seal::FirstKey;
 use jit_proto::bus::names::error;
@@ -30,7 +31,7 @@ use crate::store_file::{StoreFile, Walked};
 /// So much later than it says a sign of life may come, in microseconds.
 const LATE: u64 = 30_000_000;
 
-type Heads = BTreeMap<u64, [u8; 32]>;
+type Heads = BTreeMap<u64, RecordHash>;
 
 /// Carries `audit verify` out.
 pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
@@ -380,7 +381,7 @@ impl Inputs {
         match read(line) {
             Line::Other => {}
             Line::Record(record) => {
-                if let Some(hash) = hash_from_hex(&record.hash) {
+                if let Some(hash) = RecordHash::parse(&record.hash) {
                     self.exported.insert(record.seq, hash);
                 }
                 self.record(&record);
@@ -471,7 +472,7 @@ impl Inputs {
                     found.unchecked = (cut, unknown);
                     // What goes on in the store is missed there, if it is missing.
                     let reached = if store { 0 } else { head.seq };
-                    let Head { seq: records, hash: head } = head;
+                    let (records, head) = (head.seq, head.hash.to_string());
                     let seals = seals.iter().map(SealsView::from).collect();
                     let view =
                         VerifyView { whole: true, records, head, first, seals, ..VerifyView::default() };
@@ -515,8 +516,8 @@ async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Found) -> Resul
     let problems = daemon.status().await?.problems;
     let mut known = known;
     // Read before the first page: what is written meanwhile comes behind it.
-    if let Some(hash) = hash_from_hex(&head.hash).filter(|_| head.seq > 0) {
-        known.entry(head.seq).or_insert(hash);
+    if head.seq > 0 {
+        known.entry(head.seq).or_insert(head.hash);
     }
     let mut verifier = Verifier::default().with_keys(keys.to_vec()).knowing(known);
     let mut next = 1;
@@ -553,10 +554,8 @@ fn walk_file(
     let opened = file.open().map_err(|why| unreadable(file.path(), &why))?;
     let mut problems = opened.problems();
     let head = opened.head();
-    if let Some(head) = &head
-        && let Some(hash) = hash_from_hex(&head.hash).filter(|_| head.seq > 0)
-    {
-        known.entry(head.seq).or_insert(hash);
+    if let Some(head) = head.as_ref().filter(|head| head.seq > 0) {
+        known.entry(head.seq).or_insert(head.hash);
     }
     let mut verifier = Verifier::default().with_keys(keys.to_vec()).knowing(known);
     let mut first_time = String::new();
@@ -618,7 +617,7 @@ fn usage(why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jit_proto::audit::chain::append;
+    use jit_proto::audit::chain::{Head, append};
     use jit_proto::audit::message;
     use jit_proto::audit::record::{AuditEvent, Draft, Facts};
     use jit_proto::bus::view::RecordView;
@@ -631,7 +630,7 @@ mod tests {
         for n in 0..count {
             let facts = Facts { user: Some(user.to_owned()), ..Facts::default() };
             let (wall, boot, boot_id) = (WallTime(n), BootTime(n), BootId("b".into()));
-            let prev = head.hash.clone();
+            let prev = head.hash;
             let draft = Draft { event: AuditEvent::AccessDenied, wall, boot, boot_id, facts };
             let Sealed { seq, hash, line, .. } = append(&mut head, draft).unwrap();
             lines.1.push(format!(

@@ -19,7 +19,7 @@ use crate::core::event::{Commit, Durability};
 use crate::engine::alerting::Alerting;
 use crate::host::clock::Clock;
 use crate::opening;
-use crate::store::{CommitMeta, KnownHead, Reader, Sent, Store, StoreError};
+use crate::store::{CommitMeta, KnownHead, Reader, Sent, Store, StoreError, head_of_row};
 
 /// The daemon holds the lock for a moment with each attempt to open a store that it cannot open.
 const LOCK_ATTEMPTS: u32 = 30;
@@ -65,7 +65,7 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
         Err(problem) => (None, Some(problem)),
     };
     let old = state_of(path);
-    let in_store = old.as_ref().map(|old| Remembered { head: old.head.clone(), at: old.wall });
+    let in_store = old.as_ref().and_then(|old| Some(Remembered { head: old.head.clone()?, at: old.wall }));
     let last = remembered.into_iter().chain(in_store).max_by_key(|known| known.head.seq);
     let aside = set_aside(path, &now.wall)?;
 
@@ -158,7 +158,8 @@ fn examine(path: &Path) -> Result<(), Wrong> {
 
 /// What a store says of itself, where that can still be read.
 struct State {
-    head: Head,
+    /// None where its hash is none.
+    head: Option<Head>,
     wall: WallTime,
     next_session: u64,
 }
@@ -167,7 +168,7 @@ fn state_of(path: &Path) -> Option<State> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
     let sql = "SELECT head_seq, head_hash, highest_wall, next_session FROM state";
     let read = connection.query_row(sql, [], |row| {
-        let head = Head { seq: row.get(0)?, hash: row.get(1)? };
+        let head = head_of_row(row).ok();
         Ok(State { head, wall: WallTime(row.get(2)?), next_session: row.get(3)? })
     });
     read.ok()

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use jit_proto::audit::chain::{Broken, Head, Verifier};
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::time::WallTime;
 use tracing::{info, warn};
 
@@ -170,7 +171,7 @@ fn walk(
         let Some(last) = page.last().map(|record| record.seq) else { break };
         for record in page.iter().filter(|record| record.seq <= head.seq) {
             if let Some(from) = from.filter(|from| from.seq == record.seq)
-                && from.hash != record.hash
+                && RecordHash::parse(&record.hash) != Some(from.hash)
             {
                 let problem = "it is another one than was verified before".to_owned();
                 return Ok(Err(Broken { seq: record.seq, problem }));
@@ -208,7 +209,7 @@ impl Verified {
         let text = fs::read_to_string(Self::path(store)).ok()?;
         let mut words = text.split_whitespace();
         let seq = words.next()?.parse().ok()?;
-        let hash = words.next()?.to_owned();
+        let hash = RecordHash::parse(words.next()?)?;
         let whole_at = WallTime(words.next()?.parse().ok()?);
         Some(Self { to: Head { seq, hash }, whole_at })
     }
@@ -277,9 +278,11 @@ mod tests {
     #[test]
     fn a_tail_that_is_missing_or_replaced_is_found() {
         let (_folder, store) = store(20);
-        let to =
-            Head { seq: 10, hash: Reader::open(store.path()).unwrap().record(10).unwrap().unwrap().hash };
-        let other = Head { hash: "5".repeat(64), ..to.clone() };
+        let to = Head {
+            seq: 10,
+            hash: Reader::open(store.path()).unwrap().record(10).unwrap().unwrap().hash.parse().unwrap(),
+        };
+        let other = Head { hash: [0x55; 32].into(), ..to.clone() };
         assert_eq!(walked(&store, Some(&other)).unwrap_err().seq, 10);
         harm(&store, "DELETE FROM records WHERE seq > 15");
         assert_eq!(walked(&store, Some(&to)).unwrap_err().seq, 16);

@@ -1,8 +1,7 @@
 //! The hash chain over the audit records: append, verify.
 //!
-//! `hash = SHA-256("jitd-audit-record-v1" NUL line)`, in lower-case hex, where `line` is the record's JSON as stored,
-//! without a newline. The line itself holds its number and the previous record's hash, so a changed byte, a missing,
-//! a repeated or a swapped record all break it. To check one record by hand:
+//! A record's line holds its number and the hash of the record before it ([`crate::audit::hash`]), so a changed byte, a
+//! missing, a repeated or a swapped record all break the chain. To check one record by hand:
 //! `{ printf 'jitd-audit-record-v1\0'; printf %s "$line"; } | sha256sum`.
 //!
 //! The seal over the hash is in [`crate::audit::seal`]; the walk here takes both along.
@@ -10,31 +9,24 @@
 use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
-use sha2::{Digest, Sha256};
 
+use crate::audit::hash::RecordHash;
 use crate::audit::record::{Draft, Record};
 use crate::audit::retention::{Removal, RemovalWalk};
 use crate::audit::seal::{FirstKey, SealWalk, Span, event_of};
-use crate::escape::spelled_out_json;
-
-/// Keeps these hashes apart from any other SHA-256 over the same bytes.
-const DOMAIN: &[u8] = b"jitd-audit-record-v1\0";
-
-/// What the first record names as its predecessor.
-pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// The end of a chain: what the next record builds on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Number of the last record; 0 for an empty chain.
     pub seq: u64,
-    /// Its hash, in hex.
-    pub hash: String,
+    /// Its hash.
+    pub hash: RecordHash,
 }
 
 impl Default for Head {
     fn default() -> Self {
-        Self { seq: 0, hash: GENESIS.to_owned() }
+        Self { seq: 0, hash: RecordHash::GENESIS }
     }
 }
 
@@ -43,7 +35,7 @@ impl Default for Head {
 pub struct Sealed {
     /// Its number.
     pub seq: u64,
-    /// Its hash, in hex.
+    /// Its hash in hex: as it was found, where the record was read, and then no [`RecordHash`] until that is checked.
     pub hash: String,
     /// Its seal, in hex, where it has one.
     pub seal: Option<String>,
@@ -91,31 +83,17 @@ pub fn append(head: &mut Head, draft: Draft) -> Result<Sealed, serde_json::Error
     let record = Record {
         v: 1,
         seq,
-        prev: head.hash.clone(),
+        prev: head.hash.to_string(),
         time: draft.wall.to_rfc3339(),
         boot_us: draft.boot.0,
         boot_id: draft.boot_id.0,
         event: draft.event,
         facts: draft.facts,
     };
-    let line = line_of(&record)?;
-    let hash = hex::encode(hash_of(&line));
-    *head = Head { seq, hash: hash.clone() };
-    Ok(Sealed { seq, hash, seal: None, line })
-}
-
-/// The line that a record is, as it is hashed.
-pub(crate) fn line_of(record: &Record) -> Result<String, serde_json::Error> {
-    // Whoever looks at the line in a file, with whatever program, is not fooled by it either.
-    Ok(spelled_out_json(&serde_json::to_string(record)?).into_owned())
-}
-
-/// A hash from its text; `None` if that is not 64 hexadecimal digits in lower case.
-#[must_use]
-pub fn hash_from_hex(text: &str) -> Option<[u8; 32]> {
-    let mut hash = [0; 32];
-    let lower = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    (lower && hex::decode_to_slice(text, &mut hash).is_ok()).then_some(hash)
+    let line = record.line()?;
+    let hash = RecordHash::of(&line);
+    *head = Head { seq, hash };
+    Ok(Sealed { seq, hash: hash.to_string(), seal: None, line })
 }
 
 /// Walks a chain from its first record, or from a later one if the chain itself says that those before it were removed.
@@ -125,7 +103,7 @@ pub struct Verifier {
     /// Number of the first record, as soon as there was one.
     first: Option<u64>,
     anywhere: bool,
-    known: BTreeMap<u64, [u8; 32]>,
+    known: BTreeMap<u64, RecordHash>,
     seals: SealWalk,
     removals: RemovalWalk,
 }
@@ -154,7 +132,7 @@ impl Verifier {
 
     /// Compares with records that were seen elsewhere: number and hash.
     #[must_use]
-    pub fn knowing(mut self, known: BTreeMap<u64, [u8; 32]>) -> Self {
+    pub fn knowing(mut self, known: BTreeMap<u64, RecordHash>) -> Self {
         self.known = known;
         self
     }
@@ -182,16 +160,15 @@ impl Verifier {
                 },
             );
         }
-        let digest = hash_of(line);
-        let mut digits = [0; 64];
-        if hex::encode_to_slice(digest, &mut digits).is_err() || hash.as_bytes() != digits {
+        let digest = RecordHash::of(line);
+        if hash.as_bytes() != digest.digits() {
             return broken(seq, "its content does not match its hash");
         }
         // What the line has to begin with; only where it does not is it read as JSON, to say why.
         let fits = line.strip_prefix("{\"v\":1,\"seq\":").and_then(|rest| {
             let rest = rest.strip_prefix(itoa(&mut [0; 20], seq))?.strip_prefix(",\"prev\":\"")?;
             let (prev, rest) = rest.split_at_checked(64)?;
-            (rest.starts_with("\",") && (begins || prev == self.head.hash)).then_some(())
+            (rest.starts_with("\",") && (begins || prev.as_bytes() == self.head.hash.digits())).then_some(())
         });
         if fits.is_none() {
             return broken(seq, &self.misfit(seq, begins, line));
@@ -214,9 +191,7 @@ impl Verifier {
         self.seals.step(seq, &digest, seal, Some(line)).map_err(|problem| Broken { seq, problem })?;
         let event = event_of(line).unwrap_or_default();
         self.removals.step(event, line).map_err(|problem| Broken { seq, problem })?;
-        self.head.seq = seq;
-        self.head.hash.clear();
-        self.head.hash.push_str(hash);
+        self.head = Head { seq, hash: digest };
         self.first.get_or_insert(seq);
         Ok(())
     }
@@ -233,7 +208,7 @@ impl Verifier {
         if record.seq != seq {
             return format!("another record, {}, stands in its place", record.seq);
         }
-        if !begins && record.prev != self.head.hash {
+        if !begins && record.prev != self.head.hash.to_string() {
             return "it does not follow the record before it".to_owned();
         }
         "its keys are not in the order of the format".to_owned()
@@ -307,16 +282,9 @@ pub fn verify<'a>(
 }
 
 /// What a line that begins as it should names as the hash of the record before it.
-fn prev_of(line: &str) -> Option<[u8; 32]> {
+fn prev_of(line: &str) -> Option<RecordHash> {
     let (_, rest) = line.split_once(",\"prev\":\"")?;
-    hash_from_hex(rest.get(..64)?)
-}
-
-pub(crate) fn hash_of(line: &str) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    hasher.update(DOMAIN);
-    hasher.update(line.as_bytes());
-    hasher.finalize().into()
+    RecordHash::parse(rest.get(..64)?)
 }
 
 /// A number as text, without an allocation.
@@ -368,15 +336,6 @@ mod tests {
         let (records, head) = chain_of(20);
         assert_eq!(verify(&records, Some(&head)), Ok(head));
         assert_eq!(verify(&[], None), Ok(Head::default()));
-    }
-
-    #[test]
-    fn the_hash_can_be_checked_with_sha256sum() {
-        // printf 'jitd-audit-record-v1\0hello' | sha256sum
-        assert_eq!(
-            hex::encode(hash_of("hello")),
-            hex::encode(Sha256::digest(b"jitd-audit-record-v1\0hello"))
-        );
     }
 
     #[test]

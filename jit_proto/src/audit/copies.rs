@@ -11,7 +11,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::audit::chain::{Broken, Head, Sealed, Stored, hash_from_hex};
+use crate::audit::chain::{Broken, Head, Sealed, Stored};
+use crate::audit::hash::RecordHash;
 use crate::audit::message::{Content, content};
 use crate::audit::seal::{FirstKey, SealWalk, Span};
 use crate::bus::names::HEARTBEAT;
@@ -31,7 +32,7 @@ pub enum Line {
         /// Number.
         seq: u64,
         /// Hash.
-        hash: [u8; 32],
+        hash: RecordHash,
         /// When it was sent, and after how many seconds the next one comes; 0.1.0 did not say when.
         due: Option<(WallTime, u64)>,
     },
@@ -47,9 +48,9 @@ pub struct ForwardedRecord {
     /// Number.
     pub seq: u64,
     /// Hash.
-    pub hash: [u8; 32],
+    pub hash: RecordHash,
     /// Hash of the record before.
-    pub prev: [u8; 32],
+    pub prev: RecordHash,
     /// Its seal, in hex, where it has one.
     pub seal: Option<String>,
     /// What happened.
@@ -254,13 +255,13 @@ impl Found {
     }
 
     fn line(self, host: &str, event: &str) -> Option<Line> {
-        let (seq, hash) = (self.of("seq")?.parse().ok()?, hash_from_hex(self.of("hash")?)?);
+        let (seq, hash) = (self.of("seq")?.parse().ok()?, RecordHash::parse(self.of("hash")?)?);
         let (host, time) = (host.to_owned(), self.of("time").and_then(WallTime::from_rfc3339));
         if event == HEARTBEAT {
             let every = self.of("every").and_then(|every| every.parse().ok());
             return Some(Line::Head { host, seq, hash, due: time.zip(every) });
         }
-        let prev = hash_from_hex(self.of("prev")?)?;
+        let prev = RecordHash::parse(self.of("prev")?)?;
         let seal = self.of("seal").map(str::to_owned);
         let content = content(event, &self.0, seq, &hash);
         Some(Line::ForwardedRecord(ForwardedRecord {
@@ -279,7 +280,7 @@ impl Found {
 /// The links between sightings, in the order in which they were kept.
 #[derive(Debug, Default)]
 pub struct ForwardedChain {
-    seen: BTreeMap<u64, [u8; 32]>,
+    seen: BTreeMap<u64, RecordHash>,
     last: u64,
     repeated: u64,
     cut: BTreeSet<u64>,
@@ -353,7 +354,7 @@ impl ForwardedChain {
     ///
     /// # Errors
     /// When a seal that should be there is not, or the trail ends before that head.
-    pub fn finish(mut self, known: &BTreeMap<u64, [u8; 32]>) -> Result<Followed, Broken> {
+    pub fn finish(mut self, known: &BTreeMap<u64, RecordHash>) -> Result<Followed, Broken> {
         for (seq, hash) in known {
             if self.seen.get(seq).is_some_and(|seen| seen != hash) {
                 return Err(Broken { seq: *seq, problem: "another record was seen elsewhere".to_owned() });
@@ -365,7 +366,7 @@ impl ForwardedChain {
         }
         let seals = self.seals.finish(self.last).map_err(|(seq, problem)| Broken { seq, problem })?;
         let first = self.seen.first_key_value().map_or(0, |(seq, _)| *seq);
-        let hash = self.seen.get(&self.last).map(hex::encode).unwrap_or_default();
+        let hash = self.seen.get(&self.last).copied().unwrap_or(RecordHash::GENESIS);
         let head = Head { seq: self.last, hash };
         let Self { repeated, cut, unknown, seen, .. } = self;
         let (cut, unknown) = (cut.into_iter().collect(), unknown.into_iter().collect());
@@ -395,7 +396,7 @@ pub struct Followed {
     /// How its records are sealed.
     pub seals: Vec<Span>,
     /// Number and hash of each, to compare with.
-    pub seen: BTreeMap<u64, [u8; 32]>,
+    pub seen: BTreeMap<u64, RecordHash>,
 }
 
 #[cfg(test)]
@@ -423,8 +424,8 @@ mod tests {
         let expected = ForwardedRecord {
             host: "web1".into(),
             seq: 7,
-            hash: hash_from_hex(HASH).unwrap(),
-            prev: hash_from_hex(PREV).unwrap(),
+            hash: RecordHash::parse(HASH).unwrap(),
+            prev: RecordHash::parse(PREV).unwrap(),
             seal: Some(PREV.into()),
             event: "access.denied".into(),
             time: None,
@@ -499,7 +500,7 @@ mod tests {
     const H: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
 
     fn sighting(seq: u64) -> ForwardedRecord {
-        let hash = |seq: u64| [u8::try_from(seq).unwrap(); 32];
+        let hash = |seq: u64| RecordHash::from([u8::try_from(seq).unwrap(); 32]);
         let event = "access.denied".to_owned();
         ForwardedRecord {
             host: String::new(),
@@ -530,9 +531,9 @@ mod tests {
         assert_eq!((late.seq, late.problem.contains("out of order")), (4, true));
         let mut trail = ForwardedChain::default();
         trail.feed(&sighting(4)).unwrap();
-        let other = ForwardedRecord { prev: [9; 32], ..sighting(5) };
+        let other = ForwardedRecord { prev: [9; 32].into(), ..sighting(5) };
         assert!(trail.feed(&other).unwrap_err().problem.contains("does not follow"));
-        let twice = ForwardedRecord { hash: [9; 32], ..sighting(4) };
+        let twice = ForwardedRecord { hash: [9; 32].into(), ..sighting(4) };
         assert!(trail.feed(&twice).unwrap_err().problem.contains("two different"));
     }
 }

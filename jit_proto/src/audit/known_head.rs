@@ -5,7 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::audit::chain::{Head, hash_from_hex};
+use crate::audit::chain::Head;
+use crate::audit::hash::RecordHash;
 use crate::time::WallTime;
 
 /// Where the daemon keeps it.
@@ -39,8 +40,7 @@ impl Remembered {
         if *format != FORMAT || check(body) != sum {
             return None;
         }
-        hash_from_hex(hash)?;
-        let head = Head { seq: seq.parse().ok()?, hash: (*hash).to_owned() };
+        let head = Head { seq: seq.parse().ok()?, hash: RecordHash::parse(hash)? };
         Some(Self { head, at: WallTime(at.parse().ok()?) })
     }
 }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_is_noticed() {
-        let head = Head { seq: 123_456, hash: "5".repeat(64) };
+        let head = Head { seq: 123_456, hash: [0x55; 32].into() };
         let told = Remembered { head, at: WallTime(9) };
         let line = told.line();
         assert_eq!(Remembered::parse(&line), Some(told));

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
+use crate::audit::hash::RecordHash;
 use crate::audit::record::{AuditEvent, Facts, Record};
 use crate::audit::render::{is_of_lines, sentence, told};
 use crate::escape::{Escaped, cut, cut_escaped, unescaped};
@@ -137,7 +138,7 @@ pub enum Content {
 
 /// Makes the record's line again and compares its hash.
 #[must_use]
-pub fn content(event: &str, params: &[(String, String)], seq: u64, hash: &[u8; 32]) -> Content {
+pub fn content(event: &str, params: &[(String, String)], seq: u64, hash: &RecordHash) -> Content {
     let of = |wanted: &str| params.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
     if of(CUT).is_some() {
         return Content::Cut;
@@ -158,8 +159,8 @@ pub fn content(event: &str, params: &[(String, String)], seq: u64, hash: &[u8; 3
     let Ok(facts) = serde_json::from_value::<Facts>(Value::Object(facts)) else { return Content::Unknown };
     let (prev, time, boot_id) = (prev.clone(), time.clone(), boot_id.clone());
     let record = Record { v: 1, seq, prev, time, boot_us, boot_id, event, facts };
-    match crate::audit::chain::line_of(&record) {
-        Ok(line) if crate::audit::chain::hash_of(&line) == *hash => Content::Fits,
+    match record.line() {
+        Ok(line) if RecordHash::of(&line) == *hash => Content::Fits,
         Ok(_) => Content::Differs,
         Err(_) => Content::Unknown,
     }
@@ -194,7 +195,7 @@ pub fn element(id: &str, params: &[(String, String)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::chain::{Head, append, hash_from_hex};
+    use crate::audit::chain::{Head, append};
     use crate::audit::copies::{Line, read as read_line};
     use crate::audit::record::Draft;
     use crate::time::{BootId, BootTime, WallTime};
@@ -253,7 +254,7 @@ mod tests {
         #[test]
         fn a_record_is_made_again_from_its_message(facts in facts(), event in prop::sample::select(AuditEvent::ALL)) {
             let (sealed, params, text) = line(facts, event);
-            let hash = hash_from_hex(&sealed.hash).unwrap();
+            let hash = RecordHash::parse(&sealed.hash).unwrap();
             // An empty list and one with an empty line look the same, and are said to be cut.
             let cut = params.iter().any(|(name, _)| name == CUT);
             let expected = if cut { Content::Cut } else { Content::Fits };

@@ -3,6 +3,7 @@
 pub mod chain;
 pub mod copies;
 pub mod filter;
+pub mod hash;
 pub mod known_head;
 pub mod message;
 pub mod message_id;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::escape::spelled_out_json;
 use crate::time::{BootId, BootTime, WallTime};
 
 /// How much an event matters (RFC 5424 section 6.2.1); what a SIEM filters by.
@@ -353,6 +354,17 @@ pub struct Record {
     /// What is known about it.
     #[serde(flatten)]
     pub facts: Facts,
+}
+
+impl Record {
+    /// The line that it is, as it is hashed.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON, which no record of this crate can.
+    pub(crate) fn line(&self) -> Result<String, serde_json::Error> {
+        // Whoever looks at the line in a file, with whatever program, is not fooled by it either.
+        Ok(spelled_out_json(&serde_json::to_string(self)?).into_owned())
+    }
 }
 
 #[cfg(test)]

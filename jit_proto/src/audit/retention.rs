@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::audit::chain::hash_from_hex;
+use crate::audit::hash::RecordHash;
 use crate::audit::record::{AuditEvent, Facts, Record};
 use crate::time::{WallTime, in_days, micros};
 
@@ -48,13 +48,13 @@ pub struct Removal {
     /// The last one.
     pub to: u64,
     /// The last one's hash, which is the `prev` of the first one kept.
-    pub hash: [u8; 32],
+    pub hash: RecordHash,
 }
 
 impl Removal {
     fn of(seq: u64, facts: &Facts) -> Option<Self> {
         let (from, to) = (facts.pruned_from?, facts.pruned_to?);
-        let hash = hash_from_hex(facts.pruned_hash.as_deref()?)?;
+        let hash = RecordHash::parse(facts.pruned_hash.as_deref()?)?;
         (0 < from && from <= to && to < seq).then_some(Self { seq, from, to, hash })
     }
 }
@@ -90,14 +90,14 @@ fn doubt(record: &Record) -> Option<String> {
 /// Walks the removals beside the chain.
 #[derive(Debug, Default)]
 pub struct RemovalWalk {
-    begins: Option<[u8; 32]>,
+    begins: Option<RecordHash>,
     removals: Vec<Removal>,
     doubts: Vec<String>,
 }
 
 impl RemovalWalk {
     /// The chain begins with a record that names this one before it.
-    pub(crate) fn begin_behind(&mut self, prev: Option<[u8; 32]>) {
+    pub(crate) fn begin_behind(&mut self, prev: Option<RecordHash>) {
         self.begins = prev;
     }
 

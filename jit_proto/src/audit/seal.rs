@@ -15,6 +15,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::audit::hash::RecordHash;
 use crate::audit::record::AuditEvent;
 
 const SEAL_DOMAIN: &[u8] = b"jitd-audit-seal-v1\0";
@@ -70,10 +71,10 @@ impl SealKey {
 
     /// The seal of a record with this hash.
     #[must_use]
-    pub fn seal(&self, hash: &[u8; 32]) -> [u8; 32] {
+    pub fn seal(&self, hash: &RecordHash) -> [u8; 32] {
         // HMAC takes keys of every length (RFC 2104), so there is no error to have.
         let Ok(mac) = Hmac::<Sha256>::new_from_slice(self.0.as_slice()) else { return [0; 32] };
-        mac.chain_update(SEAL_DOMAIN).chain_update(hash).finalize().into_bytes().into()
+        mac.chain_update(SEAL_DOMAIN).chain_update(hash.as_bytes()).finalize().into_bytes().into()
     }
 }
 
@@ -109,7 +110,7 @@ impl Sealer {
 
     /// The seal of the next record, and on to the one behind it.
     #[must_use]
-    pub fn seal_next(&mut self, hash: &[u8; 32]) -> [u8; 32] {
+    pub fn seal_next(&mut self, hash: &RecordHash) -> [u8; 32] {
         let seal = self.key.seal(hash);
         self.advance();
         seal
@@ -316,7 +317,7 @@ impl SealWalk {
     pub fn step(
         &mut self,
         seq: u64,
-        hash: &[u8; 32],
+        hash: &RecordHash,
         seal: Option<&str>,
         line: Option<&str>,
     ) -> Result<(), String> {
@@ -476,7 +477,7 @@ mod tests {
         // { printf 'jitd-audit-seal-v1\0'; printf $hash | xxd -r -p; } | openssl dgst -sha256 -mac HMAC -macopt hexkey:$key
         // { printf 'jitd-audit-seal-key-v1\0'; printf $key | xxd -r -p; } | sha256sum
         let mut by_hand = key(7);
-        assert_eq!(hex::encode(by_hand.seal(&[9; 32])), SEAL_BY_HAND);
+        assert_eq!(hex::encode(by_hand.seal(&[9; 32].into())), SEAL_BY_HAND);
         by_hand.advance();
         assert_eq!(*by_hand.to_hex(), KEY_BY_HAND);
     }

@@ -325,7 +325,7 @@ impl From<crate::audit::chain::Whole> for VerifyView {
             seals: whole.seals.iter().map(SealsView::from).collect(),
             pruned_by_record: pruned.map_or(0, |removal| removal.seq),
             pruned_to: pruned.map_or(0, |removal| removal.to),
-            head: whole.head.hash,
+            head: whole.head.hash.to_string(),
             doubts: whole.doubts,
             ..Self::default()
         }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::time::WallTime;
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
@@ -23,7 +24,7 @@ pub struct Heartbeat {
     /// The last record.
     pub seq: u64,
     /// Its hash, in hex.
-    pub hash: String,
+    pub hash: RecordHash,
     /// Live grants.
     pub grants: usize,
     /// Open sessions.
@@ -42,7 +43,7 @@ impl Heartbeat {
         Self {
             at: inside.now.wall,
             seq: head.seq,
-            hash: head.hash.clone(),
+            hash: head.hash,
             grants: inside.ledger.grants.len(),
             sessions: inside.ledger.sessions.len(),
             daemon: daemon.to_owned(),
@@ -55,7 +56,7 @@ impl Heartbeat {
     pub(super) fn facts(&self) -> [(&'static str, String); 8] {
         [
             ("seq", self.seq.to_string()),
-            ("hash", self.hash.clone()),
+            ("hash", self.hash.to_string()),
             ("time", self.at.to_rfc3339()),
             ("grants", self.grants.to_string()),
             ("sessions", self.sessions.to_string()),

@@ -613,7 +613,7 @@ mod tests {
                 Arc::new(Heartbeat {
                     at: WallTime(1),
                     seq,
-                    hash: String::new(),
+                    hash: jit_proto::audit::hash::RecordHash::GENESIS,
                     grants: 0,
                     sessions: 0,
                     daemon: String::new(),

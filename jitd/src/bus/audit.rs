@@ -135,7 +135,7 @@ impl Audit {
             Ok(whole) => VerifyView { first_time, problems, ..whole.into() },
             Err((whole_to, broken)) => VerifyView {
                 records: whole_to.seq,
-                head: whole_to.hash,
+                head: whole_to.hash.to_string(),
                 bad_seq: broken.seq,
                 problem: broken.problem,
                 first: if whole_to.seq > 0 { first } else { 0 },
@@ -156,7 +156,7 @@ impl Audit {
     ) -> Result<(u64, String), Failure> {
         self.admission.admit(connection, &header, CommandKind::AuditHead).await?;
         let (_, head) = self.reader().await?;
-        Ok((head.seq, head.hash))
+        Ok((head.seq, head.hash.to_string()))
     }
 
     /// Begins a seal. Its first key goes into the caller's pipe, past the bus, which would keep it in its memory.

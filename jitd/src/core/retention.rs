@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jit_proto::audit::chain::Head;
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::record::Facts;
 use jit_proto::audit::retention::{Limit, MIN_AGE, is_over};
 use jit_proto::time::{WallTime, in_days};
@@ -97,7 +98,7 @@ pub struct Segment {
     /// The last one.
     pub to: u64,
     /// The last one's hash, in hex.
-    pub hash: String,
+    pub hash: RecordHash,
     /// When the youngest of them was written.
     pub newest: WallTime,
     /// By which limit they go.
@@ -139,7 +140,7 @@ pub(super) fn facts(segment: &Segment, policy: &str) -> Facts {
         policy: Some(policy.to_owned()),
         pruned_from: Some(*from),
         pruned_to: Some(*to),
-        pruned_hash: Some(hash.clone()),
+        pruned_hash: Some(hash.to_string()),
         pruned_newest: Some(newest.to_rfc3339()),
         pruned_by: Some(limit.word().to_owned()),
         retention_seconds: retention.age.map(|age| age.as_secs()),

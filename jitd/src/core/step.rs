@@ -245,7 +245,7 @@ impl<'a> Turn<'a> {
     /// Lets old records go.
     fn prune(&mut self, segment: &Segment, policy: &Policy) {
         self.note(AuditEvent::AuditPruned, retention::facts(segment, &policy.digest));
-        let to = Head { seq: segment.to, hash: segment.hash.clone() };
+        let to = Head { seq: segment.to, hash: segment.hash };
         self.commit.prune = Some(Pruned { to, newest: segment.newest });
         self.reply = Some(Reply::Pruned);
     }

@@ -9,8 +9,9 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use jit_proto::audit::chain::{Head, Verifier, hash_from_hex};
+use jit_proto::audit::chain::{Head, Verifier};
 use jit_proto::audit::copies::exported;
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::time::WallTime;
 use serde::Deserialize;
 
@@ -38,7 +39,7 @@ pub fn take(
         Some(folder) => Some(Archive::begin(folder, reader, behind)?),
         None => None,
     };
-    let known = hash_from_hex(&behind.hash).map(|hash| (behind.seq, hash)).filter(|(seq, _)| *seq > 0);
+    let known = (behind.seq > 0).then_some((behind.seq, behind.hash));
     let mut verifier =
         Verifier::default().from_anywhere().knowing(known.into_iter().collect::<BTreeMap<_, _>>());
     let mut last = behind.clone();
@@ -57,7 +58,7 @@ pub fn take(
                 archive.put(&exported(record.as_stored()))?;
             }
             newest = newest.max(written_at);
-            last = Head { seq: record.seq, hash: record.hash };
+            last = verifier.head().clone();
         }
     }
     if last == *behind {
@@ -143,7 +144,9 @@ fn clear(folder: &Path, reader: &Reader, behind: &Head) -> Result<(), RetentionE
             None => name.ends_with(UNFINISHED),
             Some((from, last)) => {
                 from == behind.seq + 1
-                    && reader.record(last.seq)?.is_some_and(|record| record.hash == last.hash)
+                    && reader
+                        .record(last.seq)?
+                        .is_some_and(|record| RecordHash::parse(&record.hash) == Some(last.hash))
             }
         };
         if left {
@@ -157,8 +160,7 @@ fn clear(folder: &Path, reader: &Reader, behind: &Head) -> Result<(), RetentionE
 fn parts(name: &str) -> Option<(u64, Head)> {
     let mut parts = name.strip_prefix("audit-")?.strip_suffix(".jsonl")?.splitn(3, '-');
     let (from, to, hash) = (parts.next()?, parts.next()?, parts.next()?);
-    hash_from_hex(hash)?;
-    Some((from.parse().ok()?, Head { seq: to.parse().ok()?, hash: hash.to_owned() }))
+    Some((from.parse().ok()?, Head { seq: to.parse().ok()?, hash: RecordHash::parse(hash)? }))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), RetentionError> {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use jit_proto::audit::chain::{Head, Sealed, append, hash_from_hex};
+use jit_proto::audit::chain::{Head, Sealed, append};
 use jit_proto::audit::seal::Sealer;
 use jit_proto::identity::UserId;
 use rusqlite::{Transaction, params};
@@ -112,10 +112,8 @@ impl Store {
                 let appended = append(&mut state.head, draft);
                 let mut sealed =
                     appended.map_err(|error| StoreError::Row { path: path.clone(), table, row, error })?;
-                if let Some(sealer) = &mut state.seal
-                    && let Some(hash) = hash_from_hex(&sealed.hash)
-                {
-                    sealed.seal = Some(hex::encode(sealer.seal_next(&hash)));
+                if let Some(sealer) = &mut state.seal {
+                    sealed.seal = Some(hex::encode(sealer.seal_next(&state.head.hash)));
                 }
                 insert(&transaction, &sealed).map_err(context)?;
                 if let Some(detail) = broken {
@@ -146,7 +144,7 @@ impl Store {
                 let Chained { head, seal_first, .. } = &state;
                 statement.execute(params![
                     head.seq,
-                    head.hash,
+                    head.hash.to_string(),
                     highest_wall.0,
                     next_session,
                     seal_first,

@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jit_proto::audit::chain::Head;
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::known_head::Remembered;
 use jit_proto::time::WallTime;
 
@@ -117,11 +118,11 @@ pub fn rolled_back(store: &Store, known: &Remembered) -> Result<Option<String>, 
     let pruned = &store.pruned().to;
     let found = match seq {
         seq if seq < pruned.seq => return Ok(None),
-        seq if seq == pruned.seq => Some(pruned.hash.clone()),
+        seq if seq == pruned.seq => Some(pruned.hash.to_string()),
         seq => Reader::open(store.path())?.record(seq)?.map(|record| record.hash),
     };
     Ok(match found {
-        Some(hash) if hash == known.head.hash => None,
+        Some(hash) if RecordHash::parse(&hash) == Some(known.head.hash) => None,
         Some(hash) => Some(format!(
             "record {seq} of the store is {hash}, and this host has written {known} in its place"
         )),
@@ -134,7 +135,7 @@ mod tests {
     use super::*;
 
     fn head(seq: u64) -> Head {
-        Head { seq, hash: "5".repeat(64) }
+        Head { seq, hash: [0x55; 32].into() }
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub use commit::Written;
 pub use key_file::{Keeper, KeyFileError};
 pub use known_head::{KnownHead, rolled_back};
 pub use read::Reader;
+pub(crate) use rows::head as head_of_row;
 pub use search::{Index, catch_up};
 
 use files::Files;
@@ -192,7 +193,7 @@ impl Store {
         connection.pragma_update(None, "user_version", SCHEMA).map_err(context)?;
         let (head, seal_first, seal_next) = connection
             .query_row("SELECT head_seq, head_hash, seal_first, seal_next FROM state", [], |row| {
-                Ok((Head { seq: row.get(0)?, hash: row.get(1)? }, row.get(2)?, row.get::<_, String>(3)?))
+                Ok((rows::head(row)?, row.get(2)?, row.get::<_, String>(3)?))
             })
             .optional()
             .map_err(context)?
@@ -312,9 +313,7 @@ impl Store {
     fn read_anew(&self) -> Result<(), String> {
         let read = || {
             let other = Connection::open_with_flags(&self.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            let head = other.query_row("SELECT head_seq, head_hash FROM state", [], |row| {
-                Ok(Head { seq: row.get(0)?, hash: row.get(1)? })
-            })?;
+            let head = other.query_row("SELECT head_seq, head_hash FROM state", [], |row| rows::head(row))?;
             let pages: String = other.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
             Ok::<_, rusqlite::Error>((head, pages))
         };

@@ -3,12 +3,11 @@
 //! What was said and what is gone are told apart: a transaction writes the record and takes the first few, and others
 //! take the rest. Wherever that ends, the record says what is missing, and taking the rest can go on.
 
-use jit_proto::audit::chain::Head;
 use jit_proto::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use serde_json::Value;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, rows};
 use crate::core::retention::Pruned;
 
 /// Rows taken in one transaction, for which a decision may have to wait.
@@ -57,7 +56,7 @@ impl Store {
 pub(super) fn found(connection: &Connection) -> rusqlite::Result<Pruned> {
     let sql = "SELECT to_seq, to_hash, newest FROM pruned";
     let found = connection.query_row(sql, [], |row| {
-        let to = Head { seq: row.get(0)?, hash: row.get(1)? };
+        let to = rows::head(row)?;
         Ok(Pruned { to, newest: WallTime(row.get(2)?) })
     });
     found.optional().map(Option::unwrap_or_default)
@@ -71,7 +70,7 @@ pub(super) fn begin(transaction: &Transaction<'_>, pruned: &Pruned) -> rusqlite:
          SELECT 1, ?1, ?2, ?3, ifnull(max(id), 0) FROM
          (SELECT max(id) AS id FROM requests UNION ALL SELECT max(id) FROM grants UNION ALL
           SELECT max(highest_id) FROM pruned)",
-        params![pruned.to.seq, pruned.to.hash, pruned.newest.0],
+        params![pruned.to.seq, pruned.to.hash.to_string(), pruned.newest.0],
     )?;
     records(transaction, pruned.to.seq).map(drop)
 }

@@ -4,12 +4,27 @@
 //! a window. So each has a digest, and a row that does not agree with it is not used. The digest finds damage; whoever
 //! writes to the store as root can make it anew.
 
+use jit_proto::audit::chain::Head;
+use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::record::{AuditEvent, Draft};
+use rusqlite::types::Type;
 use rusqlite::{Connection, Transaction, params};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a digest that are kept: 64 bits.
 const KEPT: usize = 8;
+
+/// The head that the first two columns of a row hold: number and hash.
+///
+/// # Errors
+/// Also where the second is a text that is no hash.
+pub(crate) fn head(row: &rusqlite::Row<'_>) -> rusqlite::Result<Head> {
+    let hash: String = row.get(1)?;
+    let hash: RecordHash = hash
+        .parse()
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error)))?;
+    Ok(Head { seq: row.get(0)?, hash })
+}
 
 /// A row of requests, grants or sessions.
 pub(super) struct Row {
@@ -158,7 +173,7 @@ mod tests {
             }
             let sql = "INSERT INTO state (id, head_seq, head_hash, highest_wall, next_session, sent)
                 VALUES (1, ?1, ?2, 9, 7, 5)";
-            old.execute(sql, params![head.seq, head.hash]).unwrap();
+            old.execute(sql, params![head.seq, head.hash.to_string()]).unwrap();
             drop(old);
             let mut store = Store::open(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!((store.head(), store.seal_lost()), (&head, None), "{name}");

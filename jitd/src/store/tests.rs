@@ -324,9 +324,9 @@ fn a_store_that_ends_before_a_known_head_is_told() {
     let known = Remembered { head: store.head().clone(), at: WallTime(1) };
     assert_eq!(rolled_back(&store, &known).unwrap(), None);
     let earlier = Reader::open(store.path()).unwrap().record(3).unwrap().unwrap();
-    let earlier = Remembered { head: Head { seq: 3, hash: earlier.hash }, at: WallTime(1) };
+    let earlier = Remembered { head: Head { seq: 3, hash: earlier.hash.parse().unwrap() }, at: WallTime(1) };
     assert_eq!(rolled_back(&store, &earlier).unwrap(), None);
-    let other = Remembered { head: Head { seq: 3, hash: "5".repeat(64) }, at: WallTime(1) };
+    let other = Remembered { head: Head { seq: 3, hash: [0x55; 32].into() }, at: WallTime(1) };
     assert!(rolled_back(&store, &other).unwrap().unwrap().contains("in its place"));
     drop(store);
     std::fs::remove_file(folder.path().join("jit.db")).unwrap();
