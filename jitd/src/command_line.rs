@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::host::accounts::Nss;
 use crate::host::clock::Clock;
-use crate::{bus, daemon, policy, recovery};
+use crate::{daemon, policy, recovery};
 
 const USAGE: &str = "usage: jitd [--check [DIRECTORY] | --recover [--force] | --version | --help]";
 
@@ -92,7 +92,7 @@ fn recover(force: bool) -> ExitCode {
 fn check(root: PathBuf) -> ExitCode {
     let (policy, problems) = policy::check(&root, &Nss, WallTime(0));
     if !problems.is_empty() {
-        eprintln!("{}", bus::problem_lines(&problems));
+        eprintln!("{}", policy::problem_lines(&problems));
     }
     match policy {
         Some(policy) => {

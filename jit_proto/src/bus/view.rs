@@ -179,7 +179,7 @@ pub struct RoleView {
 }
 
 /// The daemon, and what the caller holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {
     /// Version of the daemon.
     pub version: String,

@@ -1,6 +1,5 @@
 //! org.jitd.Jit1.Audit: the record, for those who may read it.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd as StdFd;
@@ -16,12 +15,13 @@ use jit_proto::bus::view::{RecordView, SealView, VerifyView};
 use jit_proto::escape::Escaped;
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::Mutex;
-use zbus::message::Header;
+use zbus::OwnedFd;
 use zbus::object_server::SignalEmitter;
-use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 
 use super::Failure;
 use super::admission::Admission;
+use super::arguments::Options;
+use super::commands::commands;
 use crate::core::authority::CommandKind;
 use crate::core::event::{Command, Done, Input, Reply};
 use crate::engine::Handle;
@@ -29,6 +29,8 @@ use crate::store::{Index, Reader, StoreError};
 
 /// No call returns more records than this.
 const MAX_RECORDS: u64 = 1000;
+
+type Dicts = Vec<Dict>;
 
 #[derive(Clone)]
 pub(super) struct Audit {
@@ -55,148 +57,119 @@ impl Audit {
     }
 }
 
-#[interface(name = "org.jitd.Jit1.Audit")]
-impl Audit {
-    #[zbus(out_args("records"))]
-    async fn read(
-        &self,
-        #[zbus(connection)] connection: &Connection,
-        #[zbus(header)] header: Header<'_>,
-        from_seq: u64,
-        limit: u64,
-    ) -> Result<Vec<Dict>, Failure> {
-        self.admission.admit(connection, &header, CommandKind::AuditRead).await?;
-        let (reader, head) = self.reader().await?;
-        let limit = limit.min(MAX_RECORDS);
-        let from = if from_seq == 0 { (head.seq + 1).saturating_sub(limit).max(1) } else { from_seq };
-        let read = tokio::task::spawn_blocking(move || reader.records(from, limit));
-        let records = read.await.map_err(|error| Failure::Failed(error.to_string()))??;
-        Ok(to_dicts(&views(records))?)
-    }
-
-    #[zbus(out_args("records"))]
-    async fn search(
-        &self,
-        #[zbus(connection)] connection: &Connection,
-        #[zbus(header)] header: Header<'_>,
-        filter: Dict,
-        from_seq: u64,
-        limit: u64,
-    ) -> Result<Vec<Dict>, Failure> {
-        self.admission.admit(connection, &header, CommandKind::AuditSearch).await?;
-        let (path, _) = self.store().await?;
-        let filter: Filter = from_dict(filter)
-            .map_err(|error| Failure::InvalidArgument(Escaped(&error.to_string()).to_string()))?;
-        if filter.host.as_ref().is_some_and(|host| !is_this_host(host)) {
-            return Ok(Vec::new());
+commands! {
+    #[interface(name = "org.jitd.Jit1.Audit")]
+    impl Audit {
+        #[zbus(out_args("records"))]
+        AuditRead: async fn read(self, _caller, from_seq: u64, limit: u64) -> Dicts {
+            let (reader, head) = self.reader().await?;
+            let limit = limit.min(MAX_RECORDS);
+            let from = if from_seq == 0 { (head.seq + 1).saturating_sub(limit).max(1) } else { from_seq };
+            let read = tokio::task::spawn_blocking(move || reader.records(from, limit));
+            let records = read.await.map_err(|error| Failure::Failed(error.to_string()))??;
+            Ok(to_dicts(&views(records))?)
         }
-        let limit = limit.min(MAX_RECORDS);
-        let search = tokio::task::spawn_blocking(move || {
-            if filter.walk == Some(true) {
-                return Reader::open(&path)?.walk(&filter, from_seq, limit);
+
+        #[zbus(out_args("records"))]
+        AuditSearch: async fn search(self, _caller, filter: Dict, from_seq: u64, limit: u64) -> Dicts {
+            let (path, _) = self.store().await?;
+            let filter: Filter = from_dict(filter)
+                .map_err(|error| Failure::InvalidArgument(Escaped(&error.to_string()).to_string()))?;
+            if filter.host.as_ref().is_some_and(|host| !is_this_host(host)) {
+                return Ok(Vec::new());
             }
-            let mut index = Index::open(&path)?;
-            index.catch_up()?;
-            index.search(&filter, from_seq, limit)
-        });
-        let records = search.await.map_err(|error| Failure::Failed(error.to_string()))??;
-        Ok(to_dicts(&views(records))?)
-    }
-
-    #[zbus(signal)]
-    async fn records_written(emitter: &SignalEmitter<'_>, head_seq: u64) -> zbus::Result<()>;
-
-    #[zbus(signal)]
-    async fn alert_raised(emitter: &SignalEmitter<'_>, seq: u64) -> zbus::Result<()>;
-
-    /// The name that this host's records are found under.
-    #[zbus(property(emits_changed_signal = "const"))]
-    async fn host(&self) -> String {
-        host_name()
-    }
-
-    #[zbus(out_args("result"))]
-    async fn verify(
-        &self,
-        #[zbus(connection)] connection: &Connection,
-        #[zbus(header)] header: Header<'_>,
-    ) -> Result<Dict, Failure> {
-        self.admission.admit(connection, &header, CommandKind::AuditVerify).await?;
-        let (reader, head) = self.reader().await?;
-        let problems = self.engine.look(|inside| inside.problems()).await?;
-        let walk = tokio::task::spawn_blocking(move || {
-            let first = reader.first()?;
-            Ok::<_, StoreError>((first, reader.verify(Some(&head))?))
-        });
-        let (first, walked) = walk.await.map_err(|error| Failure::Failed(error.to_string()))??;
-        let first_time = first.as_ref().and_then(|record| time_of(&record.line)).unwrap_or_default();
-        let first = first.map_or(0, |record| record.seq);
-        let view = match walked {
-            Ok(whole) => VerifyView { first_time, problems, ..whole.into() },
-            Err((whole_to, broken)) => VerifyView {
-                records: whole_to.seq,
-                head: whole_to.hash.to_string(),
-                bad_seq: broken.seq,
-                problem: broken.problem,
-                first: if whole_to.seq > 0 { first } else { 0 },
-                first_time,
-                problems,
-                ..VerifyView::default()
-            },
-        };
-        Ok(to_dict(&view)?)
-    }
-
-    /// The end of the chain as the running daemon knows it, whatever is in the store.
-    #[zbus(out_args("seq", "hash"))]
-    async fn head(
-        &self,
-        #[zbus(connection)] connection: &Connection,
-        #[zbus(header)] header: Header<'_>,
-    ) -> Result<(u64, String), Failure> {
-        self.admission.admit(connection, &header, CommandKind::AuditHead).await?;
-        let (_, head) = self.reader().await?;
-        Ok((head.seq, head.hash.to_string()))
-    }
-
-    /// Begins a seal. Its first key goes into the caller's pipe, past the bus, which would keep it in its memory.
-    #[zbus(out_args("seal"))]
-    async fn seal(
-        &self,
-        #[zbus(connection)] connection: &Connection,
-        #[zbus(header)] header: Header<'_>,
-        key_out: OwnedFd,
-        options: HashMap<String, OwnedVariant>,
-    ) -> Result<Dict, Failure> {
-        let caller = self.admission.admit(connection, &header, CommandKind::Seal).await?;
-        let again = options.get("rotate").map(bool::try_from).transpose();
-        let again = again.map_err(|_| Failure::InvalidArgument("option rotate is no truth value".into()))?;
-        let _one_at_a_time = self.sealing.lock().await;
-        let mut bytes = [0; 32];
-        match getrandom(&mut bytes, GetRandomFlags::empty()) {
-            Ok(32) => {}
-            Ok(_) => return Err(Failure::Failed("the kernel gave too little randomness".into())),
-            Err(error) => return Err(Failure::Failed(format!("the kernel gave no randomness: {error}"))),
+            let limit = limit.min(MAX_RECORDS);
+            let search = tokio::task::spawn_blocking(move || {
+                if filter.walk == Some(true) {
+                    return Reader::open(&path)?.walk(&filter, from_seq, limit);
+                }
+                let mut index = Index::open(&path)?;
+                index.catch_up()?;
+                index.search(&filter, from_seq, limit)
+            });
+            let records = search.await.map_err(|error| Failure::Failed(error.to_string()))??;
+            Ok(to_dicts(&views(records))?)
         }
-        let key = SealKey::taking(&mut bytes);
-        let command = Command::Seal { key: key.clone(), again: again.unwrap_or(false) };
-        match self.engine.ask(Input::Command(Box::new(caller), command), None).await? {
-            Reply::Command(Ok(Done::Sealed)) => {}
-            Reply::Command(Err(refusal)) => return Err(refusal.into()),
-            _ => return Err(Failure::Failed("jitd answered something else".into())),
+
+        #[zbus(out_args("result"))]
+        AuditVerify: async fn verify(self, _caller) -> Dict {
+            let (reader, head) = self.reader().await?;
+            let problems = self.engine.look(|inside| inside.problems()).await?;
+            let walk = tokio::task::spawn_blocking(move || {
+                let first = reader.first()?;
+                Ok::<_, StoreError>((first, reader.verify(Some(&head))?))
+            });
+            let (first, walked) = walk.await.map_err(|error| Failure::Failed(error.to_string()))??;
+            let first_time = first.as_ref().and_then(|record| time_of(&record.line)).unwrap_or_default();
+            let first = first.map_or(0, |record| record.seq);
+            let view = match walked {
+                Ok(whole) => VerifyView { first_time, problems, ..whole.into() },
+                Err((whole_to, broken)) => VerifyView {
+                    records: whole_to.seq,
+                    head: whole_to.hash.to_string(),
+                    bad_seq: broken.seq,
+                    problem: broken.problem,
+                    first: if whole_to.seq > 0 { first } else { 0 },
+                    first_time,
+                    problems,
+                    ..VerifyView::default()
+                },
+            };
+            Ok(to_dict(&view)?)
         }
-        let first = self.engine.look(|inside| inside.store.seal_first()).await?;
-        let view = SealView { first, seal_key: key.id() };
-        let handed = tokio::task::spawn_blocking(move || {
-            File::from(StdFd::from(key_out)).write_all(key.to_hex().as_bytes())
-        });
-        handed.await.map_err(|error| Failure::Failed(error.to_string()))?.map_err(|error| {
-            let id = &view.seal_key;
-            Failure::Failed(format!(
-                "the seal {id} has begun, but its first key could not be handed over ({error}); begin another"
-            ))
-        })?;
-        Ok(to_dict(&view)?)
+
+        /// The end of the chain as the running daemon knows it, whatever is in the store.
+        #[zbus(out_args("seq", "hash"))]
+        AuditHead: async fn head(self, _caller) -> (u64, String) {
+            let (_, head) = self.reader().await?;
+            Ok((head.seq, head.hash.to_string()))
+        }
+
+        /// Begins a seal. Its first key goes into the caller's pipe, past the bus, which would keep it in its memory.
+        #[zbus(out_args("seal"))]
+        Seal: async fn seal(self, caller, key_out: OwnedFd, options: Options) -> Dict {
+            let again = options.get("rotate").map(bool::try_from).transpose();
+            let again = again.map_err(|_| Failure::InvalidArgument("option rotate is no truth value".into()))?;
+            let _one_at_a_time = self.sealing.lock().await;
+            let mut bytes = [0; 32];
+            match getrandom(&mut bytes, GetRandomFlags::empty()) {
+                Ok(32) => {}
+                Ok(_) => return Err(Failure::Failed("the kernel gave too little randomness".into())),
+                Err(error) => return Err(Failure::Failed(format!("the kernel gave no randomness: {error}"))),
+            }
+            let key = SealKey::taking(&mut bytes);
+            let command = Command::Seal { key: key.clone(), again: again.unwrap_or(false) };
+            match self.engine.ask(Input::Command(Box::new(caller), command), None).await? {
+                Reply::Command(Ok(Done::Sealed)) => {}
+                Reply::Command(Err(refusal)) => return Err(refusal.into()),
+                _ => return Err(Failure::Failed("jitd answered something else".into())),
+            }
+            let first = self.engine.look(|inside| inside.store.seal_first()).await?;
+            let view = SealView { first, seal_key: key.id() };
+            let handed = tokio::task::spawn_blocking(move || {
+                File::from(StdFd::from(key_out)).write_all(key.to_hex().as_bytes())
+            });
+            handed.await.map_err(|error| Failure::Failed(error.to_string()))?.map_err(|error| {
+                let id = &view.seal_key;
+                Failure::Failed(format!(
+                    "the seal {id} has begun, but its first key could not be handed over ({error}); begin another"
+                ))
+            })?;
+            Ok(to_dict(&view)?)
+        }
+    }
+    beside {
+        #[zbus(signal)]
+        async fn records_written(emitter: &SignalEmitter<'_>, head_seq: u64) -> zbus::Result<()>;
+
+        #[zbus(signal)]
+        async fn alert_raised(emitter: &SignalEmitter<'_>, seq: u64) -> zbus::Result<()>;
+
+        /// The name that this host's records are found under.
+        #[zbus(property(emits_changed_signal = "const"))]
+        async fn host(&self) -> String {
+            host_name()
+        }
     }
 }
 

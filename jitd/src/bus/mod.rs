@@ -2,9 +2,13 @@
 
 mod admission;
 
+mod arguments;
+
 mod audit;
 
 mod caller;
+
+mod commands;
 
 mod failure;
 
@@ -17,6 +21,8 @@ mod intake;
 mod manager;
 
 mod operators;
+
+mod policy;
 
 mod signals;
 
@@ -32,7 +38,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use zbus::{Connection, MessageStream};
 
-pub use failure::{Failure, problem_lines};
+pub use failure::Failure;
 
 use crate::core::event::Changed;
 use crate::engine::Handle;

@@ -1,7 +1,8 @@
 //! What of the state is shown to whom: a party to a thing sees it, for everybody else it does not exist.
 
 use jit_proto::bus::names::scope_name;
-use jit_proto::bus::view::{ApprovalView, GrantView, RequestView, RoleView, SessionView};
+use jit_proto::bus::view::{ApprovalView, GrantView, RequestView, RoleView, SessionView, StatusView};
+use jit_proto::identity::SessionId;
 use jit_proto::time::WallTime;
 
 use super::caller::Caller;
@@ -72,6 +73,54 @@ impl Look<'_> {
     pub fn sees_role(&self, role: &Role) -> bool {
         let person = self.person();
         role.members.include(person) || role.approvers.include(person) || self.reads_audit()
+    }
+
+    /// The pending requests that the caller sees.
+    #[must_use]
+    pub fn pending(&self) -> Vec<RequestView> {
+        let pending = self.ledger.requests.values().filter(|request| !request.expires.has_passed(self.now));
+        pending.filter(|request| self.sees_request(request)).map(|request| self.request(request)).collect()
+    }
+
+    /// The live grants that the caller sees.
+    #[must_use]
+    pub fn grants(&self) -> Vec<GrantView> {
+        let live = self.ledger.grants.values().filter(|grant| !grant.ends.has_passed(self.now));
+        live.filter(|grant| self.sees_grant(grant)).map(|grant| self.grant(grant)).collect()
+    }
+
+    /// The sessions that the caller sees, each with its scope of this generation.
+    #[must_use]
+    pub fn sessions(&self, generation: impl Fn(SessionId) -> u32) -> Vec<SessionView> {
+        let seen = self.ledger.sessions.values().filter(|session| self.sees_session(session));
+        let scope = |session: &Session| scope_name(session.id, generation(session.id));
+        seen.map(|session| SessionView { scope: scope(session), ..self.session(session) }).collect()
+    }
+
+    /// The roles that the caller sees.
+    #[must_use]
+    pub fn roles(&self) -> Vec<RoleView> {
+        let roles = self.policy.iter().flat_map(|policy| policy.roles.values());
+        roles.filter(|role| self.sees_role(role)).map(|role| self.role(role)).collect()
+    }
+
+    /// What the state says of the daemon and of the caller; what only the shell knows is left empty.
+    #[must_use]
+    pub fn status(&self) -> StatusView {
+        let account = &self.person().account;
+        let own = self.ledger.requests.values().filter(|request| request.requester.uid == account.uid);
+        StatusView {
+            policy_digest: self.policy.map_or(String::new(), |policy| policy.digest.clone()),
+            policy_loaded_at: self.policy.map_or(0, |policy| policy.loaded_at.0),
+            roles: self.policy.map_or(0, |policy| policy.roles.len() as u64),
+            pending: self.ledger.requests.len() as u64,
+            grants: self.ledger.grants.len() as u64,
+            sessions: self.ledger.sessions.len() as u64,
+            user: account.name.clone(),
+            held: self.ledger.held_by(account.uid).map(|grant| self.grant(grant)).collect(),
+            asked: own.map(|request| self.request(request)).collect(),
+            ..StatusView::default()
+        }
     }
 
     /// A request as the caller sees it.

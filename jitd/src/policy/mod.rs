@@ -7,7 +7,10 @@ mod form;
 
 mod load;
 
+mod problem;
+
 pub use load::{check, load, sinks, warnings_outside};
+pub use problem::problem_lines;
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::identity::UserId;
 use tracing::{error, info, warn};
 
-use crate::bus::problem_lines;
+use super::problem_lines;
 use crate::core::event::Input;
 use crate::core::people::Person;
 use crate::core::policy::{Policy, SinkSettings};

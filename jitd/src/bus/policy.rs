@@ -1,0 +1,56 @@
+//! The verbs about the policy: check the files, show what is in force, load the files.
+
+use jit_proto::bus::dict::{Dict, to_dict};
+use jit_proto::bus::view::ProblemView;
+
+use super::Failure;
+use crate::core::show::Look;
+use crate::core::time::seconds;
+use crate::engine::Handle;
+use crate::policy::reload::PolicyLoader;
+
+/// The policy's files, and the engine that one of them is in force in.
+#[derive(Clone)]
+pub(super) struct PolicyFiles {
+    engine: Handle,
+    loader: PolicyLoader,
+}
+
+impl PolicyFiles {
+    pub(super) fn new(engine: Handle, loader: PolicyLoader) -> Self {
+        Self { engine, loader }
+    }
+
+    /// What is wrong with the files as they are now.
+    pub(super) async fn check(&self) -> Result<Vec<ProblemView>, Failure> {
+        let digest = self.engine.look(|inside| inside.policy.map(|policy| policy.digest.clone())).await?;
+        Ok(self.loader.check(digest).await)
+    }
+
+    /// Brings the files into force, if they are valid.
+    pub(super) async fn reload(&self) -> Result<(), Failure> {
+        self.loader.reload(&self.engine).await?.map_err(|problems| Failure::bad_policy(&problems))
+    }
+}
+
+/// The policy in force, as the caller may see it.
+pub(super) fn shown(look: &Look<'_>) -> Result<Dict, Failure> {
+    let policy = look.policy.ok_or_else(|| Failure::NoSuch("no policy is in force".to_owned()))?;
+    let settings = &policy.settings;
+    let roles: Vec<_> = policy.roles.values().map(|role| look.role(role)).collect();
+    Ok(to_dict(&serde_json::json!({
+        "digest": policy.digest,
+        "loaded_at": policy.loaded_at.0,
+        "max_duration_seconds": seconds(settings.max_duration),
+        "request_expiry_seconds": seconds(settings.request_expiry),
+        "grace_seconds": seconds(settings.grace),
+        "warn_before_seconds": settings.warn_before.iter().map(|span| seconds(*span)).collect::<Vec<_>>(),
+        "operators": settings.operators.written,
+        "auditors": settings.auditors.written,
+        "approve_without_login": settings.approve_without_login,
+        "approve_as_another_account": settings.approve_as_another_account,
+        "alerts_off": settings.alerts.off.iter().map(|rule| rule.name()).collect::<Vec<_>>(),
+        "told": settings.notices.ways(),
+        "roles": roles,
+    }))?)
+}
