@@ -12,7 +12,7 @@ use zbus::message::{Flags, Type};
 use zbus::wire::Endian;
 use zbus::{Connection, Message, fdo};
 
-use super::stream::Peer;
+use super::end::End;
 use crate::core::limits::{Admission, Bounds, Door, Limiter, Over, Rate};
 use crate::host::clock::boot_now;
 use crate::host::sys;
@@ -67,17 +67,6 @@ pub(super) struct Intake {
     unknown: mpsc::Sender<String>,
     counter: Counter,
     end: End,
-}
-
-/// Who is at the other end, and what it may send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    /// The bus, where anybody calls.
-    Bus,
-    /// The bus, on a connection with which jitd itself calls others; nobody has business to call there.
-    BusForCalls,
-    /// One process on a socket of our own, which calls.
-    Peer(Peer),
 }
 
 /// What the tasks beside an intake work with.

@@ -10,6 +10,8 @@ mod caller;
 
 mod commands;
 
+mod end;
+
 mod failure;
 
 mod gate;
@@ -45,8 +47,9 @@ use crate::engine::Handle;
 use crate::gate::GateService;
 use crate::limits::Counter;
 use crate::policy::reload::PolicyLoader;
+use end::End;
 use gate::Gate;
-use intake::{Beside, End, Intake};
+use intake::{Beside, Intake};
 use operators::Operators;
 use stream::Limited;
 

@@ -16,9 +16,10 @@ use tracing::{debug, warn};
 use zbus::{Guid, OwnedGuid};
 
 use super::audit::Audit;
-use super::intake::{End, Intake};
+use super::end::{End, Peer};
+use super::intake::Intake;
 use super::manager::Manager;
-use super::stream::{Limited, Peer};
+use super::stream::Limited;
 use super::{signals, wait_for_end};
 use crate::core::event::Changed;
 use crate::core::limits::Door;

@@ -22,7 +22,8 @@ use zbus::export::async_trait::async_trait;
 use zbus::fdo::ConnectionCredentials;
 use zbus::wire::Endian;
 
-use super::intake::{End, Intake, TooLarge};
+use super::end::{End, Peer};
+use super::intake::{Intake, TooLarge};
 use crate::host::sys;
 
 /// The fixed part of a message's header, in bytes (D-Bus Specification, "Message Format").
@@ -35,13 +36,6 @@ const MAX_ANSWER: usize = 1024 * 1024;
 const MAX_FIELDS: usize = 8 * 1024;
 /// After so many messages without a pause, others on this thread have their turn.
 const IN_A_ROW: u32 = 32;
-
-/// The process at the other end of a socket of our own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Peer {
-    pub(super) uid: u32,
-    pub(super) pid: u32,
-}
 
 /// The socket.
 #[derive(Debug)]

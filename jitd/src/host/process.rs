@@ -1,18 +1,22 @@
 //! What `/proc` says about a process, read through a pidfd so that it is still the same one (proc(5), pidfd_open(2)).
 
+mod cgroup;
+mod io_log;
+
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use jit_proto::audit::render::words;
-use jit_proto::bus::names::session_of_scope;
 use jit_proto::escape::word;
-use jit_proto::identity::{GroupId, SessionId, UserId};
+use jit_proto::identity::{GroupId, UserId};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+pub use cgroup::{cgroup_of, login_in, session_in};
+pub use io_log::io_log;
 
 use crate::core::event::Process;
 use crate::core::ledger::MainProcess;
@@ -181,31 +185,6 @@ pub fn login_uid(pid: u32) -> io::Result<LoginUid> {
     })
 }
 
-/// The path of a process in the unified hierarchy (cgroups(7), "/proc/PID/cgroup"); `None` where there is none.
-///
-/// # Errors
-/// When the process is gone.
-pub fn cgroup_of(pid: u32) -> io::Result<Option<String>> {
-    let text = slurp(format!("/proc/{pid}/cgroup"))?;
-    Ok(text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
-}
-
-/// The session in whose scope a cgroup path lies.
-#[must_use]
-pub fn session_in(cgroup: &str) -> Option<SessionId> {
-    let below = cgroup.strip_prefix("/jit.slice/")?;
-    let (unit, _) = below.split_once('/').unwrap_or((below, ""));
-    session_of_scope(unit).map(|(session, _)| session)
-}
-
-/// The logind session in whose scope a cgroup path lies (systemd.special(7), `session-ID.scope` below `user-UID.slice`).
-#[must_use]
-pub fn login_in(cgroup: &str) -> Option<String> {
-    let mut parts = cgroup.strip_prefix("/user.slice/user-")?.split('/').skip(1);
-    let id = parts.next()?.strip_prefix("session-")?.strip_suffix(".scope")?;
-    Some(id.to_owned())
-}
-
 /// All pids there are.
 ///
 /// # Errors
@@ -350,33 +329,6 @@ pub fn exe_of(pid: u32) -> Option<String> {
     Some(path.to_string_lossy().into_owned())
 }
 
-/// The folder of the I/O log that a sudo has open, known by the file of timings in it (sudo, lib/iolog/iolog_openat.c).
-///
-/// A sudo may have been started with open files by whoever typed it, so it has to be one that only root can have opened:
-/// root's, for writing, and writable for nobody else.
-#[must_use]
-pub fn io_log(pid: u32) -> Option<String> {
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    open.filter_map(Result::ok).find_map(|entry| {
-        let path = fs::read_link(entry.path()).ok()?;
-        if !path.is_absolute() || path.file_name()? != "timing" {
-            return None;
-        }
-        let meta = fs::metadata(entry.path()).ok()?;
-        let is_roots = meta.is_file() && meta.uid() == 0 && meta.mode() & 0o022 == 0;
-        let is_written = is_opened_for_writing(pid, entry.file_name().to_str()?);
-        (is_roots && is_written).then(|| Some(path.parent()?.to_string_lossy().into_owned()))?
-    })
-}
-
-/// By the flags of open(2) that it was opened with (proc_pid_fdinfo(5)).
-fn is_opened_for_writing(pid: u32, descriptor: &str) -> bool {
-    let info = slurp(format!("/proc/{pid}/fdinfo/{descriptor}")).unwrap_or_default();
-    let flags =
-        info.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
-    flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
-}
-
 /// The state letter of a process (proc_pid_stat(5), field 3); `None` where it has ended and been reaped.
 ///
 /// # Errors
@@ -453,45 +405,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scope_is_known_by_its_path() {
-        assert_eq!(session_in("/jit.slice/jit-17.scope"), Some(SessionId(17)));
-        assert_eq!(session_in("/jit.slice/jit-17.scope/inner"), Some(SessionId(17)));
-        assert_eq!(session_in("/jit.slice/jit-17-2.scope"), Some(SessionId(17)));
-        assert_eq!(session_in("/user.slice/jit-17.scope"), None);
-        assert_eq!(session_in("/jit.slice/jit-x.scope"), None);
-    }
-
-    #[test]
-    fn a_login_is_known_by_its_scope() {
-        assert_eq!(login_in("/user.slice/user-1000.slice/session-c3.scope"), Some("c3".to_owned()));
-        assert_eq!(login_in("/user.slice/user-1000.slice/user@1000.service/app.slice"), None);
-        assert_eq!(login_in("/system.slice/session-3.scope"), None);
-    }
-
-    #[test]
     fn no_command_line_looks_like_another_process() {
         let argv = ["sh".to_owned(), "x; 1 1 0 /init.scope".to_owned(), "y".repeat(200), "z".to_owned()];
         let shown = words(first_of(&argv, MAX_NAMED_ARGV));
         assert!(shown.starts_with("sh 'x; 1 1 0 /init.scope' yyy"), "{shown}");
         assert_eq!(shown.len(), MAX_NAMED_ARGV + 2);
-    }
-
-    #[test]
-    fn a_log_counts_that_root_alone_can_have_opened() {
-        use std::os::unix::fs::PermissionsExt;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("timing");
-        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        fs::write(&path, "").unwrap();
-        mode(0o600);
-        let reading = fs::File::open(&path).unwrap();
-        assert_eq!(io_log(std::process::id()), None);
-        drop(reading);
-        let _writing = fs::OpenOptions::new().append(true).open(&path).unwrap();
-        let expected = nix::unistd::geteuid().is_root().then(|| folder.path().display().to_string());
-        assert_eq!(io_log(std::process::id()), expected);
-        mode(0o622);
-        assert_eq!(io_log(std::process::id()), None);
     }
 
     #[test]
