@@ -11,7 +11,6 @@ use crate::call::{Daemon, MAX_RECORDS};
 use crate::failure::{Exit, Failure, tame};
 use crate::near::near;
 use crate::output::Output;
-use crate::report::said_by;
 
 /// Of so many of the nearest names it is looked whether the record has them.
 const MAX_TRIED: usize = 8;
@@ -147,7 +146,7 @@ async fn nearest(daemon: &Daemon, kind: Kind, name: &str) -> Vec<String> {
         }
     }
     match kind {
-        Kind::User => known.extend(accounts()),
+        Kind::User => known.extend(jit_host::accounts::all_names()),
         Kind::Role => {
             known.extend(daemon.roles().await.unwrap_or_default().into_iter().map(|role| role.name))
         }
@@ -168,17 +167,11 @@ async fn nearest(daemon: &Daemon, kind: Kind, name: &str) -> Vec<String> {
 
 /// What to add to "there is no such user": the accounts with a name like it.
 pub(crate) fn meant_account(typed: &str) -> String {
-    let known = accounts();
+    let known = jit_host::accounts::all_names();
     match near(typed, known.iter().map(String::as_str)).first() {
         Some(like) => tame(&format!("; did you mean {like}?")),
         None => String::new(),
     }
-}
-
-/// The accounts that NSS lists; a directory may list none.
-fn accounts() -> Vec<String> {
-    let said = said_by("/usr/bin/getent", &["passwd"]).unwrap_or_default();
-    said.lines().filter_map(|line| line.split(':').next()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 
 use jit_proto::bus::view::{ProblemView, RoleView, Severity};
 
-use crate::report::standing::{SudoRule, members_of_group, sudo_rules};
+use jit_host::accounts::members_of_group;
+use jit_host::sudoers::{SudoRule, installed};
 
 /// Warnings about members of these roles who are in no rule of sudoers.
 ///
 /// # Errors
 /// Why it cannot be told: this is not root, or sudoers cannot be read.
 pub(crate) fn warnings(roles: &[RoleView]) -> Result<Vec<ProblemView>, String> {
-    Ok(missing(&sudo_rules()?, roles, members_of_group))
+    Ok(missing(&installed()?, roles, members_of_group))
 }
 
 /// `people_of` says who is in a group.

@@ -426,7 +426,7 @@ async fn grant(user: &str, wish: &Wish<'_>, output: &Output) -> Result<(), Failu
         // The grant is given; that it cannot be shown does not take it back.
         _ => output.view(&json!({ "id": id }), |_| format!("grant {id} is given\n"))?,
     }
-    if report::sudoers_names(user) == Some(false) {
+    if jit_host::sudoers::names(user) == Some(false) {
         let user = Escaped(user);
         output.talk(&format!(
             "{user} is in no rule of sudoers, as far as cvtsudoers shows: sudo refuses {user} with this grant, too"

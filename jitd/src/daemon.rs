@@ -30,7 +30,7 @@ use crate::policy::reload::PolicyLoader;
 use crate::sessions::systemd::Systemd;
 use crate::store::disk::Disk;
 use crate::store::{self, KnownHead};
-use crate::{audit, bus, drift, gate, notify, retention, sessions, stacks, verification};
+use crate::{audit, bus, drift, gate, notify, pam_watch, retention, sessions, verification};
 
 /// Where the policy is.
 pub(crate) const POLICY: &str = "/etc/jitd";
@@ -187,7 +187,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     info!("ready");
     tokio::spawn(watchdog(engine.clone()));
     tokio::spawn(audit::beat(engine.clone(), interval.clone()));
-    tokio::spawn(stacks::watch(engine.clone(), interval));
+    tokio::spawn(pam_watch::watch(engine.clone(), interval));
     verification::start(path.to_owned(), engine.clone()).context("the verification's thread")?;
 
     let mut terminate = signal(SignalKind::terminate())?;

@@ -27,6 +27,8 @@ pub mod notify;
 #[forbid(unsafe_code)]
 mod opening;
 #[forbid(unsafe_code)]
+mod pam_watch;
+#[forbid(unsafe_code)]
 pub mod policy;
 #[forbid(unsafe_code)]
 pub mod recovery;
@@ -34,8 +36,6 @@ pub mod recovery;
 pub mod retention;
 #[forbid(unsafe_code)]
 pub mod sessions;
-#[forbid(unsafe_code)]
-pub mod stacks;
 #[forbid(unsafe_code)]
 pub mod store;
 #[forbid(unsafe_code)]

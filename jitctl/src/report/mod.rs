@@ -2,7 +2,7 @@
 //!
 //! Computing and writing are pure; `made` asks the daemon and, for root, looks at what privilege stands on the host.
 
-pub(crate) mod standing;
+mod standing;
 
 mod model;
 
@@ -42,7 +42,6 @@ use compute::compute;
 use context::context;
 use model::About;
 use progress::Progress;
-pub(crate) use standing::{said_by, sudoers_names};
 
 /// The period's records are read one and all: what somebody did to the index hides nothing from the report.
 const WALK: Option<bool> = Some(true);

@@ -1,12 +1,13 @@
 //! A small record to make reports of.
 
+use jit_host::sudoers::SudoRule;
 use jit_proto::audit::record::{AuditEvent, Facts, Record};
 use jit_proto::bus::view::{RecordView, VerifyView};
 use jit_proto::time::{BootId, BootTime, WallTime};
 
 use super::compute::compute;
 use super::model::{About, Report};
-use super::standing::{Gate, Standing, SudoRule};
+use super::standing::{Gate, Standing};
 
 pub(super) const BEGIN: u64 = 1_795_305_600_000_000;
 

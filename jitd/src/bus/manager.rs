@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use jit_host::pam_stack::{Fault, inspect};
 use jit_proto::bus::dict::{Dict, to_dict, to_dicts};
 use jit_proto::bus::view::{RequestView, StackView, StatusView};
 use jit_proto::identity::{GrantId, RequestId};
@@ -20,7 +21,6 @@ use crate::engine::{Handle, Inside};
 use crate::host::accounts::{Directory, Nss};
 use crate::policy::reload::PolicyLoader;
 use crate::sessions::cgroup::Scope;
-use crate::stacks::{self, Fault};
 
 type Dicts = Vec<Dict>;
 type Numbers = Vec<u64>;
@@ -99,8 +99,11 @@ impl Manager {
 
     /// The stacks that do not ask, as the files are at this moment.
     async fn stacks(&self) -> Result<Vec<StackView>, Failure> {
-        let services = self.engine.look(|inside| stacks::services(inside.policy.map(AsRef::as_ref))).await?;
-        let found = tokio::task::spawn_blocking(move || stacks::inspect(services)).await;
+        let services = self
+            .engine
+            .look(|inside| inside.policy.map(|policy| policy.services()).unwrap_or_default())
+            .await?;
+        let found = tokio::task::spawn_blocking(move || inspect(services)).await;
         let found = found.map_err(|error| Failure::Failed(error.to_string()))?.into_iter();
         let view = |(service, fault): (String, Option<Fault>)| {
             let Fault { file, line, message } = fault?;

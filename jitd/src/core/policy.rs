@@ -25,6 +25,14 @@ pub struct Policy {
     pub roles: BTreeMap<RoleName, Role>,
 }
 
+impl Policy {
+    /// The PAM services that its roles open.
+    #[must_use]
+    pub fn services(&self) -> BTreeSet<String> {
+        self.roles.values().flat_map(|role| role.services.iter().cloned()).collect()
+    }
+}
+
 /// `jitd.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jit_host::accounts::{self, Group, Gshadow, Passwd, Password, Shadow};
 use jit_proto::escape::word;
 use serde::{Deserialize, Serialize};
 
@@ -50,56 +51,58 @@ impl AccountFile {
         }
     }
 
-    fn shown(self, fields: &[&[u8]]) -> String {
-        let field = |n: usize| match fields.get(n).copied().unwrap_or_default() {
+    fn entry(self, line: &[u8]) -> (String, Account) {
+        let shown = |field: &[u8]| match field {
             [] => String::new(),
             field => word(&text_of(field)).into_owned(),
         };
-        match self {
+        let (name, text, members) = match self {
             Self::Passwd => {
-                let open = if field(1).is_empty() { ", no password" } else { "" };
-                format!("uid {}, gid {}, home {}, shell {}{open}", field(2), field(3), field(5), field(6))
+                let Passwd { name, password, uid, gid, home, shell } = Passwd::parse(line);
+                let open = if password.is_empty() { ", no password" } else { "" };
+                let [uid, gid, home, shell] = [uid, gid, home, shell].map(shown);
+                (name, format!("uid {uid}, gid {gid}, home {home}, shell {shell}{open}"), BTreeSet::new())
             }
-            Self::Group => format!("gid {}", field(2)),
-            Self::Shadow | Self::Gshadow => password(fields.get(1).copied().unwrap_or_default()).to_owned(),
-        }
-    }
-
-    fn members(self, fields: &[&[u8]]) -> BTreeSet<String> {
-        let list = |n: usize| {
-            let names = fields.get(n).copied().unwrap_or_default().split(|byte| *byte == b',');
-            names.filter(|name| !name.is_empty()).map(|name| word(&text_of(name)).into_owned())
+            Self::Group => {
+                let group = Group::parse(line);
+                (group.name, format!("gid {}", shown(group.gid)), group.members().map(shown).collect())
+            }
+            Self::Shadow => {
+                let Shadow { name, password } = Shadow::parse(line);
+                (name, phrase(password).to_owned(), BTreeSet::new())
+            }
+            Self::Gshadow => {
+                let group = Gshadow::parse(line);
+                let administrators =
+                    group.administrators().map(|name| format!("administrator {}", shown(name)));
+                let members = group.members().map(shown).chain(administrators).collect();
+                (group.name, phrase(group.password).to_owned(), members)
+            }
         };
-        match self {
-            Self::Passwd | Self::Shadow => BTreeSet::new(),
-            Self::Group => list(3).collect(),
-            Self::Gshadow => list(3).chain(list(2).map(|name| format!("administrator {name}"))).collect(),
-        }
+        (text_of(name), Account { shown: text, members, print: print_of(line) })
     }
 
-    /// The lines of the file by name. A name that comes a second time, of which libc reads the first, is told apart.
+    /// The lines of the file by name. A second line of the same name, of which libc reads the first, has its number.
     pub(super) fn lines(self, content: &[u8]) -> BTreeMap<String, Account> {
         let mut lines = BTreeMap::new();
         let mut times: BTreeMap<String, u32> = BTreeMap::new();
-        for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
-            let name = text_of(fields.first().copied().unwrap_or_default());
-            let (shown, members) = (self.shown(&fields), self.members(&fields));
+        for line in accounts::lines(content) {
+            let (name, account) = self.entry(line);
             let nth = times.entry(name.clone()).or_default();
             *nth += 1;
             let key = if *nth == 1 { name } else { format!("{name} (line {nth} of that name)") };
-            lines.insert(key, Account { shown, members, print: print_of(line) });
+            lines.insert(key, account);
         }
         lines
     }
 }
 
-/// What a password field lets in, without what it is (shadow(5)).
-fn password(field: &[u8]) -> &'static str {
-    match field {
-        [] => "no password needed",
-        [b'!' | b'*', ..] => "no password fits",
-        _ => "a password",
+/// What a password field lets in, without what it is.
+fn phrase(password: Password) -> &'static str {
+    match password {
+        Password::NotNeeded => "no password needed",
+        Password::NoneFits => "no password fits",
+        Password::Set => "a password",
     }
 }
 

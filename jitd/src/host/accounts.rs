@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::CString;
 
+use jit_host::accounts::{Passwd, lines};
 use jit_proto::identity::{GroupId, UserId};
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
@@ -52,11 +53,8 @@ impl Directory for Nss {
         // Those whose primary group it is, as far as they are local: a directory would have to list everybody.
         let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
         let gid = group.gid.to_string();
-        names.extend(passwd.lines().filter_map(|line| {
-            let mut fields = line.split(':');
-            let name = fields.next()?;
-            (fields.nth(2)? == gid).then(|| name.to_owned())
-        }));
+        let own = lines(passwd.as_bytes()).map(Passwd::parse).filter(|account| account.gid == gid.as_bytes());
+        names.extend(own.map(|account| String::from_utf8_lossy(account.name).into_owned()));
         Some(names.into_iter().collect())
     }
 }

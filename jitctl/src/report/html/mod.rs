@@ -227,7 +227,7 @@ fn standing(page: &mut Page, report: &Report) {
     }
 }
 
-fn who_that_is(rule: &crate::report::standing::SudoRule) -> String {
+fn who_that_is(rule: &jit_host::sudoers::SudoRule) -> String {
     if rule.members.is_empty() && rule.who.starts_with('%') {
         "nobody".to_owned()
     } else {

@@ -5,6 +5,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
+use jit_host::pam_stack::{Fault, inspect};
 use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::identity::RoleName;
 use toml::Spanned;
@@ -12,7 +13,6 @@ use toml::Spanned;
 use super::{Loader, Source};
 use crate::core::policy::{Policy, Role, Settings};
 use crate::policy::file::RoleTable;
-use crate::stacks;
 
 /// A warning names no more people than these.
 const MAX_NAMED: usize = 5;
@@ -22,8 +22,8 @@ const MAX_NAMED: usize = 5;
 #[must_use]
 pub fn warnings_outside(root: &Path, policy: &Policy, in_force: Option<&str>) -> Vec<ProblemView> {
     let mut warnings = Vec::new();
-    for (service, fault) in stacks::inspect(stacks::services(Some(policy))) {
-        let Some(stacks::Fault { file, line, message }) = fault else { continue };
+    for (service, fault) in inspect(policy.services()) {
+        let Some(Fault { file, line, message }) = fault else { continue };
         let roles = policy.roles.values().filter(|role| role.services.contains(&service));
         let roles: Vec<String> = roles.map(|role| role.name.to_string()).collect();
         let opened = match roles.as_slice() {

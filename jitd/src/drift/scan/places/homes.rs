@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
+use jit_host::accounts::{self, Passwd};
 use rustix::fs::fstat;
 use rustix::io::Errno;
 
@@ -34,14 +35,9 @@ impl Walk<'_> {
             return self.unseen("/etc/passwd", error, 0);
         }
         let mut homes: BTreeSet<(&[u8], bool)> = BTreeSet::new();
-        for line in passwd.split(|byte| *byte == b'\n') {
-            let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
-            if let (Some(uid), Some(home)) = (fields.get(2), fields.get(5))
-                && home.starts_with(b"/")
-                && homes.len() < MAX_HOMES
-            {
-                let uid = std::str::from_utf8(uid).ok().and_then(|uid| uid.parse::<u32>().ok());
-                homes.insert((home, uid == Some(0)));
+        for account in accounts::lines(&passwd).map(Passwd::parse) {
+            if account.home.starts_with(b"/") && homes.len() < MAX_HOMES {
+                homes.insert((account.home, account.uid_number() == Some(0)));
             }
         }
         let homes: Vec<(Vec<u8>, bool)> =

@@ -1,21 +1,10 @@
-//! Whether the PAM stacks of the services that roles open ask jitd, looked at again and again.
-//!
-//! A stack that an update, an administrator or an intruder has changed lets people become root past every window, and
-//! nothing would come to the gate to tell of it.
+//! Reads PAM stacks (pam.conf(5)) and checks whether they ask jitd before they let somebody become another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
-
-use tokio::sync::watch;
-
-use crate::core::event::Input;
-use crate::core::policy::Policy;
-use crate::engine::Handle;
-use crate::host::clock::pause_as_said;
 
 /// The stacks of the administrator, and those that packages bring (pam.conf(5)).
 const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
@@ -55,29 +44,11 @@ pub fn inspect(services: BTreeSet<String>) -> BTreeMap<String, Option<Fault>> {
     Stacks::here().look(services)
 }
 
-/// The services that the roles of a policy open.
+/// Whether the account stage of a service's stack asks jitd before anything else, and ends in its refusal; `None` where the
+/// service has no stack.
 #[must_use]
-pub fn services(policy: Option<&Policy>) -> BTreeSet<String> {
-    let roles = policy.iter().flat_map(|policy| policy.roles.values());
-    roles.flat_map(|role| role.services.iter().cloned()).collect()
-}
-
-/// Looks at the stacks with each sign of life, for as long as the engine runs, and tells it what is wrong with each.
-pub async fn watch(engine: Handle, mut interval: watch::Receiver<Duration>) {
-    loop {
-        let asked = engine.look(|inside| services(inside.policy.map(AsRef::as_ref)));
-        let Ok(services) = asked.await else { return };
-        let Ok(found) = tokio::task::spawn_blocking(move || inspect(services)).await else {
-            return;
-        };
-        let told =
-            |(service, fault): (String, Option<Fault>)| (service, fault.map(|fault| fault.to_string()));
-        let found = found.into_iter().map(told).collect();
-        if engine.tell(Input::Stacks(found)).await.is_err() {
-            return;
-        }
-        pause_as_said(&mut interval).await;
-    }
+pub fn account_stage_asks(service: &str) -> Option<bool> {
+    Stacks::here().account_stage_asks(service)
 }
 
 /// The files of PAM.
@@ -126,6 +97,11 @@ impl Stacks {
             Some((service, found.err()))
         });
         looked.collect()
+    }
+
+    fn account_stage_asks(&self, service: &str) -> Option<bool> {
+        let (file, text) = self.read(service).ok()?;
+        Some(self.is_module_there() && self.first(&file, &text, "account", MAX_INCLUDE_DEPTH).is_ok())
     }
 
     /// Whether the program of a service is there: `sudo-i` is sudo's, `su-l` is su's.
@@ -347,6 +323,21 @@ mod tests {
         ] {
             let found = problem(&text);
             assert!(found.as_ref().is_some_and(|found| found.contains(part)), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_stack_asks_by_its_account_stage_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let stacks = stacks(folder.path());
+        assert_eq!(stacks.account_stage_asks("sudo"), None);
+        for (text, asks) in [
+            ("# x\naccount  [success=ok default=die]  pam_jit.so gate\n", true),
+            ("#account required pam_jit.so\nsession required pam_jit.so track\n", false),
+            ("account optional pam_jit.so gate\n", false),
+        ] {
+            fs::write(folder.path().join("pam.d/sudo"), text).unwrap();
+            assert_eq!(stacks.account_stage_asks("sudo"), Some(asks), "{text}");
         }
     }
 

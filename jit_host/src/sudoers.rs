@@ -1,0 +1,214 @@
+//! The rules of sudoers, by way of sudo's own reader (cvtsudoers(1)), and whether one of them names somebody.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::accounts::members_of_group;
+use crate::program::output_of;
+
+const CVTSUDOERS: &str = "/usr/bin/cvtsudoers";
+
+/// One rule: who may run what as whom. Where sudo's stack asks jitd, it takes an open window as well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SudoRule {
+    /// A user, `%group` or ALL.
+    pub who: String,
+    /// Who that is, where it is a group.
+    pub members: Vec<String>,
+    /// As whom.
+    pub run_as: String,
+    /// What.
+    pub commands: Vec<String>,
+    /// Whether sudo asks for a password.
+    pub password: bool,
+}
+
+/// The rules of sudoers, by sudo's own reader.
+///
+/// # Errors
+/// A sentence: this is not root, or they cannot be read.
+pub fn installed() -> Result<Vec<SudoRule>, String> {
+    if !rustix::process::geteuid().is_root() {
+        let gap =
+            "sudoers is readable for root only, and this was not called by root: who is in it is not known";
+        return Err(gap.to_owned());
+    }
+    let sudoers = output_of(CVTSUDOERS, &["-f", "json", "/etc/sudoers"]).and_then(|said| {
+        serde_json::from_str::<Value>(&said).map_err(|why| format!("{CVTSUDOERS} printed no JSON: {why}"))
+    });
+    let sudoers = sudoers.map_err(|why| format!("sudoers could not be read: {why}"))?;
+    Ok(rules(&sudoers, members_of_group))
+}
+
+/// Whether a rule of sudoers is for this person; none where that cannot be known: for anybody but root, where sudo takes
+/// rules from elsewhere too (nsswitch.conf(5), sudoers), or where a rule names people by a way that is not followed here.
+#[must_use]
+pub fn names(user: &str) -> Option<bool> {
+    let switch = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
+    let elsewhere = switch.lines().any(|line| {
+        let sources = line.trim().strip_prefix("sudoers:");
+        sources.is_some_and(|sources| sources.split_whitespace().any(|source| source != "files"))
+    });
+    if elsewhere {
+        return None;
+    }
+    let rules = installed().ok()?;
+    let groups = output_of("/usr/bin/id", &["-Gnz", "--", user]).ok()?;
+    let uid = output_of("/usr/bin/id", &["-u", "--", user]).ok()?;
+    is_named(&rules, user, uid.trim(), &groups.split('\0').collect::<Vec<_>>())
+}
+
+fn is_named(rules: &[SudoRule], user: &str, uid: &str, groups: &[&str]) -> Option<bool> {
+    let mut unknown = false;
+    for rule in rules {
+        match rule.who.as_str() {
+            "ALL" => return Some(true),
+            who if who == user => return Some(true),
+            who => match (who.strip_prefix('%'), who.strip_prefix('#')) {
+                (Some(group), _) if groups.contains(&group) => return Some(true),
+                (Some(group), _) => unknown |= group.starts_with(['#', ':']),
+                (_, Some(number)) if number == uid => return Some(true),
+                (_, Some(_)) => {}
+                _ => unknown |= who.starts_with(['+', '!', '?']),
+            },
+        }
+    }
+    (!unknown).then_some(false)
+}
+
+/// The rules in what `cvtsudoers -f json` prints; aliases of people are put in, other aliases are shown by name.
+fn rules(sudoers: &Value, members: impl Fn(&str) -> Vec<String>) -> Vec<SudoRule> {
+    let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for spec in list(&sudoers["User_Specs"]) {
+        for who in list(&spec["User_List"]).flat_map(|who| people(who, &sudoers["User_Aliases"], 0)) {
+            let names = match who.strip_prefix('%') {
+                Some(group) => known.entry(group.to_owned()).or_insert_with(|| members(group)).clone(),
+                None => Vec::new(),
+            };
+            for commands in list(&spec["Cmnd_Specs"]) {
+                found.push(SudoRule {
+                    who: who.clone(),
+                    members: names.clone(),
+                    run_as: run_as(commands),
+                    commands: list(&commands["Commands"]).map(one).collect(),
+                    password: list(&commands["Options"]).all(|option| option["authenticate"] != false),
+                });
+            }
+        }
+    }
+    found
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// Whom an entry of a list of users names; an alias names several. Aliases name aliases, but not for ever.
+fn people(who: &Value, aliases: &Value, depth: u32) -> Vec<String> {
+    match who["useralias"].as_str() {
+        Some(alias) if depth < 8 && aliases[alias].is_array() => {
+            list(&aliases[alias]).flat_map(|who| people(who, aliases, depth + 1)).collect()
+        }
+        _ => vec![one(who)],
+    }
+}
+
+/// One entry of a list: `{"username": "alice"}`, `{"usergroup": "sudo"}`, `{"command": "ALL"}`, each with `negated`.
+fn one(entry: &Value) -> String {
+    let Value::Object(entry) = entry else { return entry.to_string() };
+    let negated = entry.get("negated") == Some(&Value::Bool(true));
+    let named = entry
+        .iter()
+        .find(|(key, _)| !matches!(key.as_str(), "negated" | "sha224" | "sha256" | "sha384" | "sha512"));
+    let text = match named {
+        Some((key, value)) => {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            match key.as_str() {
+                "usergroup" => format!("%{value}"),
+                "userid" => format!("#{value}"),
+                "netgroup" => format!("+{value}"),
+                _ => value,
+            }
+        }
+        None => "?".to_owned(),
+    };
+    if negated { format!("!{text}") } else { text }
+}
+
+fn run_as(commands: &Value) -> String {
+    let users: Vec<String> = list(&commands["runasusers"]).map(one).collect();
+    let group = |entry: &Value| one(entry).trim_start_matches('%').to_owned();
+    let groups: Vec<String> = list(&commands["runasgroups"]).map(group).collect();
+    match (users.as_slice(), groups.as_slice()) {
+        ([], []) => "root".to_owned(),
+        (users, []) => users.join(", "),
+        (users, groups) => format!("{}:{}", users.join(", "), groups.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sudoers_is_read_as_cvtsudoers_prints_it() {
+        // cvtsudoers -f json of: User_Alias OPS = dave, %webops / OPS ALL=(ALL:ALL) NOPASSWD: ALL, !/bin/su
+        let sudoers = json!({
+            "User_Aliases": { "OPS": [ { "username": "dave" }, { "usergroup": "webops" } ] },
+            "User_Specs": [
+                { "User_List": [ { "useralias": "OPS" } ], "Host_List": [ { "hostname": "ALL" } ],
+                  "Cmnd_Specs": [ { "runasusers": [ { "username": "ALL" } ], "runasgroups": [ { "usergroup": "ALL" } ],
+                    "Options": [ { "authenticate": false }, { "setenv": true } ],
+                    "Commands": [ { "command": "ALL" }, { "command": "/bin/su", "negated": true } ] } ] },
+                { "User_List": [ { "username": "root" } ], "Cmnd_Specs": [ { "Commands": [ { "command": "ALL" } ] } ] }
+            ]
+        });
+        let found = rules(&sudoers, |group| vec![format!("{group}-member")]);
+        assert_eq!(found.len(), 3);
+        assert_eq!(
+            found[1],
+            SudoRule {
+                who: "%webops".into(),
+                members: vec!["webops-member".into()],
+                run_as: "ALL:ALL".into(),
+                commands: vec!["ALL".into(), "!/bin/su".into()],
+                password: false,
+            }
+        );
+        assert_eq!(
+            (found[2].who.as_str(), found[2].run_as.as_str(), found[2].password),
+            ("root", "root", true)
+        );
+        assert!(rules(&json!({}), |_| Vec::new()).is_empty());
+        // An alias that names itself ends.
+        let circle = json!({ "User_Aliases": { "A": [ { "useralias": "A" } ] },
+            "User_Specs": [ { "User_List": [ { "useralias": "A" } ], "Cmnd_Specs": [ { "Commands": [] } ] } ] });
+        assert_eq!(rules(&circle, |_| Vec::new()).len(), 1);
+    }
+
+    #[test]
+    fn whether_sudoers_names_somebody_is_known_or_left_open() {
+        let rule = |who: &str| SudoRule {
+            who: who.into(),
+            members: Vec::new(),
+            run_as: "ALL".into(),
+            commands: Vec::new(),
+            password: true,
+        };
+        let named = |who: &[&str]| {
+            let rules: Vec<SudoRule> = who.iter().map(|who| rule(who)).collect();
+            is_named(&rules, "alice", "1000", &["alice", "web"])
+        };
+        for who in ["alice", "%web", "#1000", "ALL"] {
+            assert_eq!(named(&["root", who]), Some(true), "{who}");
+        }
+        assert_eq!(named(&["root", "%sudo", "#0"]), Some(false));
+        for who in ["+admins", "%#27", "!bob"] {
+            assert_eq!(named(&["root", who]), None, "{who}");
+        }
+    }
+}
