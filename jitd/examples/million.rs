@@ -21,7 +21,7 @@ use jit_proto::time::{BootId, BootTime, WallTime};
 use jitd::core::event::{Commit, Durability};
 use jitd::core::retention::{Pruned, Retention};
 use jitd::retention::{course, segment};
-use jitd::store::disk::shorten_if_long;
+use jitd::store::wal::checkpoint_if_long;
 use jitd::store::{CommitMeta, Index, Reader, Sent, Store, catch_up};
 
 /// 2026-01-01 in UTC.
@@ -150,7 +150,7 @@ fn remove(store: &mut Store, records: u64) {
         let more = store.take_away().unwrap();
         waits.push(begun.elapsed());
         if waits.len() % 32 == 0 {
-            shorten_if_long(store.path()).unwrap();
+            checkpoint_if_long(store.path()).unwrap();
         }
         let made = draft(store.head().seq % records, records);
         let begun = Instant::now();

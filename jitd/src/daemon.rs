@@ -28,7 +28,7 @@ use crate::limits::Counter;
 use crate::opening::{self, Opened};
 use crate::policy::reload::PolicyLoader;
 use crate::sessions::systemd::Systemd;
-use crate::store::disk::Disk;
+use crate::store::wal::WalSync;
 use crate::store::{self, KnownHead};
 use crate::{audit, bus, drift, gate, notify, pam_watch, retention, sessions, verification};
 
@@ -69,7 +69,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let cursors = Cursors::at(sent);
     let known_head = KnownHead::at(Path::new(known_head::PATH));
     let rolled_back = match known_head.read() {
-        Ok(Some(known)) => store::rolled_back(&store, &known)?,
+        Ok(Some(known)) => store::rolled_back(&store, &known)?.map(|found| found.to_string()),
         // As on a new host.
         Ok(None) => None,
         Err(problem) => Some(format!("how far the record had come cannot be known: {problem}")),
@@ -90,7 +90,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     }
     if let Some(problem) = store.seal_lost() {
         error!("the record is not sealed from here on: {problem}");
-        after_start.insert(0, reconcile::unsealed(problem, &clock.now()));
+        after_start.insert(0, reconcile::unsealed(&problem.to_string(), &clock.now()));
     }
     // A connection of its own for PID 1, so that nobody's flood of calls stands between it and the sessions.
     let connection = bus::connect().await.context("the system bus")?;
@@ -103,7 +103,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let (head, heads) = watch::channel(store.head().seq);
     let sinks = Sinks::start(path, cursors, &engine, &clock).context("the audit sinks")?;
     let (heartbeat, interval) = watch::channel(Settings::default().sinks.heartbeat);
-    let disk = Disk::under(&store);
+    let wal = WalSync::of(&store);
     let retention = retention::start(path.to_owned(), engine.clone()).context("the retention's thread")?;
     let folder = path.parent().unwrap_or(path);
     let drift = drift::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
@@ -117,7 +117,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         clock: clock.clone(),
         sessions: orders,
         sinks,
-        disk,
+        wal,
         drift: drift.clone(),
         retention,
         alerting,

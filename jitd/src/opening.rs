@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jit_proto::identity::UserId;
@@ -47,22 +47,33 @@ pub(crate) async fn open(path: &Path) -> anyhow::Result<Opened> {
     for _ in 0..MAX_ATTEMPTS {
         match try_open(path) {
             Ok(opened) => return Ok(opened),
-            Err(problem) if problem != told => {
-                error!("the store cannot be opened: {problem}; {WAY_OUT}");
-                let status = format!("the store cannot be opened: {problem}; {WAY_OUT}");
-                let _ = sd_notify::notify(&[NotifyState::Status(&status)]);
-                told = problem;
+            Err(problem) => {
+                let problem = problem.to_string();
+                if problem != told {
+                    let status = format!("the store cannot be opened: {problem}; {WAY_OUT}");
+                    error!("{status}");
+                    let _ = sd_notify::notify(&[NotifyState::Status(&status)]);
+                    told = problem;
+                }
             }
-            Err(_) => {}
         }
         pause(RETRY).await;
     }
     anyhow::bail!("the store cannot be opened: {told}; {WAY_OUT}")
 }
 
-fn try_open(path: &Path) -> Result<Opened, String> {
+/// Why the store cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum OpeningError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn try_open(path: &Path) -> Result<Opened, OpeningError> {
     let lock = lock(path)?;
-    read(path, lock).map_err(|error| error.to_string())
+    Ok(read(path, lock)?)
 }
 
 /// Opens a store and reads what the daemon begins with.
@@ -75,20 +86,37 @@ pub(crate) fn read(path: &Path, lock: File) -> Result<Opened, StoreError> {
     Ok(Opened { store, ledger, sent, habits, lock })
 }
 
+/// Why the lock beside the store was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process holds it.
+    #[error("{path} is locked: another jitd uses the store", path = .0.display())]
+    Taken(PathBuf),
+    /// open(2) or flock(2) fails.
+    #[error("{path}: {error}", path = .path.display())]
+    File {
+        /// The lock file.
+        path: PathBuf,
+        /// What is said.
+        #[source]
+        error: io::Error,
+    },
+}
+
 /// Takes the lock beside the store, which one process holds at a time.
 ///
 /// # Errors
-/// When another one has it.
-pub(crate) fn lock(store: &Path) -> Result<File, String> {
+/// When another process holds it, or the lock file cannot be opened.
+pub(crate) fn lock(store: &Path) -> Result<File, LockError> {
     let path = store.with_file_name("lock");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-    let file = options.open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            Err(format!("{} is locked: another jitd uses the store", path.display()))
-        }
-        Err(error) => Err(format!("{}: {}", path.display(), io::Error::from(error))),
-    }
+    let locked = options.open(&path).and_then(|file| {
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(file)
+    });
+    locked.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => LockError::Taken(path),
+        _ => LockError::File { path, error },
+    })
 }

@@ -18,7 +18,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::core::event::{Commit, Durability};
 use crate::engine::alerting::Alerting;
 use crate::host::clock::Clock;
-use crate::opening;
+use crate::opening::{self, LockError};
 use crate::store::{CommitMeta, KnownHead, Reader, Sent, Store, StoreError, head_of_row};
 
 /// The daemon holds the lock for a moment with each attempt to open a store that it cannot open.
@@ -30,12 +30,12 @@ const LOCK_RETRY: Duration = Duration::from_millis(100);
 pub enum RecoveryError {
     /// The daemon runs on this store.
     #[error("{0}; if that is jitd.service, stop it first: systemctl stop jitd.socket jitd.service")]
-    Running(String),
+    Running(LockError),
     /// Nothing is wrong.
     #[error("nothing is wrong with {0}; to set it aside all the same: --recover --force")]
     Fine(String),
     /// It was written by a later jitd.
-    #[error("{0}: install that jitd again, or set the store aside all the same: --recover --force")]
+    #[error(transparent)]
     Newer(StoreError),
     /// A file cannot be moved or written.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
@@ -62,7 +62,7 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
     let mut known_head = KnownHead::at(known);
     let (remembered, doubt) = match known_head.read() {
         Ok(remembered) => (remembered, None),
-        Err(problem) => (None, Some(problem)),
+        Err(problem) => (None, Some(problem.to_string())),
     };
     let old = state_of(path);
     let in_store = old.as_ref().and_then(|old| Some(Remembered { head: old.head.clone()?, at: old.wall }));

@@ -138,7 +138,7 @@ impl World {
     fn end_suddenly(&mut self) {
         self.store = None;
         self.store = Some(Store::open(&self.path()).unwrap());
-        assert_eq!(self.store().seal_lost(), None);
+        assert!(self.store().seal_lost().is_none());
     }
 
     fn verify(&self) -> Result<Whole, Broken> {

@@ -20,7 +20,7 @@ use crate::core::event::{Input, SinkChange};
 use crate::engine::Handle;
 use crate::host::clock::{Clock, boot_now};
 use crate::store::Reader;
-use crate::store::disk::sync;
+use crate::store::wal::sync_wal;
 
 /// After a failure it is tried again this much later, or with the next record.
 const RETRY: Duration = Duration::from_secs(1);
@@ -281,7 +281,7 @@ impl Sink {
     /// No copy is ever to be ahead of the disk.
     fn bring_onto_the_disk(&mut self) -> Result<(), Stopped> {
         if self.unsynced {
-            sync(&self.store).map_err(Stopped::Full)?;
+            sync_wal(&self.store).map_err(|error| Stopped::Full(error.to_string()))?;
             self.unsynced = false;
         }
         Ok(())

@@ -29,8 +29,8 @@ use crate::host::terminal;
 use crate::notify::ToNotifier;
 use crate::retention::ToRetention;
 use crate::sessions::Order;
-use crate::store::disk::Disk;
-use crate::store::{CommitMeta, KeyFileError, KnownHead, Sent, Store, StoreError, Written};
+use crate::store::wal::WalSync;
+use crate::store::{CommitMeta, KnownHead, SealKeyError, Sent, Store, StoreError, Written};
 
 /// This many events at most share one transaction.
 const MAX_BATCH: usize = 128;
@@ -242,8 +242,8 @@ pub struct Engine {
     pub sessions: mpsc::UnboundedSender<Order>,
     /// Where the records go.
     pub sinks: Sinks,
-    /// What lies under the store.
-    pub disk: Disk,
+    /// Syncs the store's write-ahead log.
+    pub wal: WalSync,
     /// What finds privilege that outlives sessions.
     pub drift: std_mpsc::Sender<ToDrift>,
     /// What lets old records go.
@@ -305,7 +305,7 @@ struct Pending {
 
 /// Refuses whom this would let become root: with the old key still on the disk they could seal anew what is recorded
 /// about them. Their session is registered, and ends as one whose sudo has gone.
-fn hold_back(pending: &mut Pending, problem: &KeyFileError) {
+fn hold_back(pending: &mut Pending, problem: &SealKeyError) {
     let lets_in = pending.effects.iter().any(|effect| matches!(effect, Effect::Watch { .. }));
     if let Input::AccessQuery(query) = &pending.event
         && lets_in
@@ -508,7 +508,7 @@ impl Engine {
                     error!("state and audit record could not be written; nothing is let through: {problem}");
                     self.failing = true;
                     if let StoreError::Files(lost) = &problem {
-                        self.tell_of_lost_files(lost, &ledger);
+                        self.tell_of_lost_files(&lost.to_string(), &ledger);
                     }
                     let kept = self.store.ledger()?;
                     for pending in batch {
@@ -544,7 +544,7 @@ impl Engine {
             // The log is opened by its name: both times it has to be the one that was written to.
             let check = |store: &mut Store| store.check_files().map_err(|error| error.to_string());
             let brought = check(&mut self.store)
-                .and_then(|()| self.disk.bring(self.store.sealer()))
+                .and_then(|()| self.wal.sync(self.store.sealer()).map_err(|error| error.to_string()))
                 .and_then(|()| check(&mut self.store));
             self.distrusted = brought.is_err();
             match brought {

@@ -22,7 +22,7 @@ use crate::core::event::{Input, Reply};
 use crate::core::retention::{Course, Retention, Stock, due};
 use crate::engine::{Handle, Stopped};
 use crate::host::priority::lower_priority;
-use crate::store::disk::shorten_if_long;
+use crate::store::wal::checkpoint_if_long;
 use crate::store::{Reader, StoreError};
 
 /// Looked at so often, and when the settings were read.
@@ -161,7 +161,7 @@ impl Keeper {
         while self.engine.take_away_from_thread()?? {
             times += 1;
             if times % LOG_EVERY == 0
-                && let Err(problem) = shorten_if_long(&self.store)
+                && let Err(problem) = checkpoint_if_long(&self.store)
             {
                 error!("the log of the store is not moved into it yet: {problem}");
             }

@@ -9,7 +9,7 @@ use jit_proto::identity::UserId;
 use rusqlite::{Transaction, params};
 use serde::Serialize;
 
-use super::{CommitMeta, KeyFileError, Store, StoreError, prune, rows};
+use super::{CommitMeta, SealKeyError, Store, StoreError, breaks, prune, rows};
 use crate::core::alerts::Habit;
 use crate::core::event::{Change, Commit, Durability};
 use crate::core::ledger::{GrantState, RequestState, SessionState};
@@ -22,7 +22,7 @@ pub struct Written {
     pub records: Vec<Sealed>,
     /// Whether the seal's key on the disk has moved on behind them. If it has not, whoever becomes root now could seal
     /// these records anew, so nobody may. It is tried again with the next commit.
-    pub key: Result<(), KeyFileError>,
+    pub key: Result<(), SealKeyError>,
 }
 /// Where chain and seal stand behind a transaction.
 struct Chained {
@@ -34,7 +34,7 @@ struct Chained {
 
 impl Store {
     /// Writes several commits in one transaction, and seals their records. They are on the disk then, and the key in its
-    /// file moved on, if one of them has to be at once; else when [`disk`] has got there. On an error nothing was
+    /// file moved on, if one of them has to be at once; else when [`WalSync`](super::wal::WalSync) has got there. On an error nothing was
     /// written, and head and key stay.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Store {
     }
 
     /// Writes the key in hand over the one in the file, everything before it being on the disk.
-    fn keep_key(&self) -> Result<(), KeyFileError> {
+    fn keep_key(&self) -> Result<(), SealKeyError> {
         self.seal.as_ref().map_or(Ok(()), |sealer| self.keeper.keep(sealer))
     }
 
@@ -108,7 +108,7 @@ impl Store {
             for draft in commit.drafts {
                 let row = state.head.seq + 1;
                 let table = "records";
-                let broken = rows::break_of(&draft);
+                let broken = breaks::break_of(&draft);
                 let appended = append(&mut state.head, draft);
                 let mut sealed =
                     appended.map_err(|error| StoreError::Row { path: path.clone(), table, row, error })?;
@@ -117,7 +117,7 @@ impl Store {
                 }
                 insert(&transaction, &sealed).map_err(context)?;
                 if let Some(detail) = broken {
-                    rows::put_break(&transaction, row, &detail).map_err(context)?;
+                    breaks::put(&transaction, row, &detail).map_err(context)?;
                     breaks.push((row, detail));
                 }
                 written.push(sealed);

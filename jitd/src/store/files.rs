@@ -1,4 +1,4 @@
-//! Whether the files that the store has open are still those at their paths, and as long as they were.
+//! Checks that the files that the store has open are still the files at their paths, and as long as they were.
 //!
 //! SQLite goes on writing to a file that was removed or covered by a mount, and nothing of that is there after the next
 //! start (unlink(2)). A write-ahead log that was cut has lost what was committed last. Both are seen by stat(2), which
@@ -25,52 +25,74 @@ struct Known {
     length: u64,
 }
 
-/// What is wrong with the files.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// A file is not there, or another one is in its place.
-    Lost(String),
-    /// A file is shorter than it was. SQLite shortens none of them here; whether something is missing shows only when
-    /// the store is read.
-    Shorter(String),
+/// How a file is not as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum FileChange {
+    /// It has no name any more.
+    #[error("{path} was removed while jitd had it open", path = .0.display())]
+    Removed(PathBuf),
+    /// Another file has its name.
+    #[error("{path} is another file than the one that jitd has open", path = .0.display())]
+    Replaced(PathBuf),
+    /// stat(2) fails.
+    #[error("{path} cannot be looked at: {error}", path = .path.display())]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// What stat(2) says.
+        #[source]
+        error: io::Error,
+    },
+    /// It is shorter than it was. jitd shortens none of its files; whether something is missing shows only when the store
+    /// is read.
+    #[error("{path} was cut from {was} bytes to {is}", path = .path.display())]
+    Shorter {
+        /// Its path.
+        path: PathBuf,
+        /// The greatest length seen, in bytes.
+        was: u64,
+        /// The length now, in bytes.
+        is: u64,
+    },
 }
 
 impl Files {
     /// The files of a store that was just opened and read, so that SQLite has all of them.
     ///
     /// # Errors
-    /// When one of them cannot be looked at.
-    pub(super) fn of(database: &Path) -> io::Result<Self> {
+    /// [`FileChange::Unreadable`].
+    pub(super) fn of(database: &Path) -> Result<Self, FileChange> {
         let known = SUFFIXES.iter().map(|suffix| {
             let mut path = database.as_os_str().to_owned();
             path.push(suffix);
-            let found = fs::symlink_metadata(&path)?;
-            Ok(Known { path: path.into(), identity: (found.dev(), found.ino()), length: found.len() })
+            let path = PathBuf::from(path);
+            match fs::symlink_metadata(&path) {
+                Ok(found) => Ok(Known { path, identity: (found.dev(), found.ino()), length: found.len() }),
+                Err(error) => Err(FileChange::Unreadable { path, error }),
+            }
         });
-        known.collect::<io::Result<_>>().map(Self)
+        known.collect::<Result<_, _>>().map(Self)
     }
 
     /// Compares them with what is at their paths.
     ///
     /// # Errors
     /// The first file that is not as it was.
-    pub(super) fn check(&mut self) -> Result<(), Change> {
+    pub(super) fn check(&mut self) -> Result<(), FileChange> {
         for file in &mut self.0 {
-            let path = file.path.display();
+            let path = || file.path.clone();
             let found = match fs::symlink_metadata(&file.path) {
                 Ok(found) => found,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    return Err(Change::Lost(format!("{path} was removed while jitd had it open")));
+                    return Err(FileChange::Removed(path()));
                 }
-                Err(error) => return Err(Change::Lost(format!("{path} cannot be looked at: {error}"))),
+                Err(error) => return Err(FileChange::Unreadable { path: path(), error }),
             };
             if (found.dev(), found.ino()) != file.identity {
-                let problem = format!("{path} is another file than the one that jitd has open");
-                return Err(Change::Lost(problem));
+                return Err(FileChange::Replaced(path()));
             }
             if found.len() < file.length {
-                let (was, is) = (file.length, found.len());
-                return Err(Change::Shorter(format!("{path} was cut from {was} bytes to {is}")));
+                return Err(FileChange::Shorter { path: path(), was: file.length, is: found.len() });
             }
             file.length = found.len();
         }
@@ -98,7 +120,7 @@ mod tests {
     fn refused(store: &mut Store) -> Option<String> {
         match store.commit(vec![Commit::default()], KEPT) {
             Ok(_) => None,
-            Err(StoreError::Files(problem)) => Some(problem),
+            Err(StoreError::Files(problem)) => Some(problem.to_string()),
             Err(other) => panic!("{other}"),
         }
     }

@@ -1,18 +1,23 @@
-//! Keeps the seal's current key in a file of its own, where the next one is written over it.
+//! Keeps the seal's current key in a file of its own, where the next key is written over it.
 //!
-//! The database would keep old keys in its journal and in free pages. This file is one block, written in place and
+//! The database would keep old keys in its WAL and in free pages. This file is one block, written in place and
 //! forced to the disk, so that what can be read from it is the key it holds. What a disk may keep all the same is in
 //! SECURITY.md.
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jit_proto::audit::seal::{SealKey, Sealer};
+use jit_proto::audit::seal::{Ahead, SealKey, Sealer};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use super::named_file::NamedFile;
+
+/// The file's name, beside the database.
+pub(super) const NAME: &str = "seal.key";
 
 /// One sector of a disk, which is written whole or not at all. It holds two keys at most: while a seal gives way to
 /// another, the store says which of them counts.
@@ -23,22 +28,81 @@ const OLDER_FORMAT: &str = "jitd-seal-key-file-v1";
 /// Begins the last line, which has the SHA-256 of all lines before it.
 const CHECK: &str = "check ";
 
-/// Why the key file could not be used.
+/// Why the key file could not be read or written.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {problem}", path = .path.display())]
-pub struct KeyFileError {
-    path: PathBuf,
-    problem: String,
+pub enum SealKeyError {
+    /// The file system says no.
+    #[error("{path}: {error}", path = .path.display())]
+    File {
+        /// The key file.
+        path: PathBuf,
+        /// What was said.
+        #[source]
+        error: io::Error,
+    },
+    /// The file does not hold what jitd wrote into it.
+    #[error("{path}: it is damaged: {what}", path = .path.display())]
+    Damaged {
+        /// The key file.
+        path: PathBuf,
+        /// Where that shows.
+        what: &'static str,
+    },
+    /// Three keys or more are to be written; a seal gives way to one other at a time.
+    #[error("{path}: too many keys", path = .0.display())]
+    TooManyKeys(PathBuf),
 }
 
-/// Puts keys into the file; for whoever knows that the records before them are on the disk.
+/// Why a seal that was begun cannot be continued.
+#[derive(Debug, thiserror::Error)]
+pub enum SealLost {
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] SealKeyError),
+    /// The key is not the one that the store names.
+    #[error(
+        "the key in {path} does not continue the seal: for record {record} it is {found}, and the store waits for \
+         {expected}", path = .path.display()
+    )]
+    Discontinued {
+        /// The key file.
+        path: PathBuf,
+        /// The record that the key is for.
+        record: u64,
+        /// The key's id.
+        found: String,
+        /// The id that the store names.
+        expected: String,
+    },
+    /// The key is for a later record than the next one.
+    #[error("{0}: records were taken out of the store")]
+    Ahead(#[from] Ahead),
+    /// The key is of another seal.
+    #[error("{path} is for a seal from record {first} on, which the store does not know of", path = .path.display())]
+    UnknownSeal {
+        /// The key file.
+        path: PathBuf,
+        /// The first record of that seal.
+        first: u64,
+    },
+    /// The file holds no key, or does not exist.
+    #[error("{path} has no key for the seal that began with record {first}", path = .path.display())]
+    NoKey {
+        /// The key file.
+        path: PathBuf,
+        /// The first record of the seal.
+        first: u64,
+    },
+}
+
+/// Writes keys into the file. The records before a key have to be on the disk when it is written.
 #[derive(Debug, Clone)]
 pub struct Keeper(Arc<Mutex<KeyFile>>);
 
 impl Keeper {
     /// The keeper of the file at this path, which need not be there yet.
     pub(super) fn of(path: PathBuf) -> Self {
-        Self(Arc::new(Mutex::new(KeyFile { path, file: None, kept: None, begun: None })))
+        Self(Arc::new(Mutex::new(KeyFile { file: NamedFile::at(path), kept: None, begun: None })))
     }
 
     /// Writes a key over the one before, and waits until the disk has it. An older key is never written over a later
@@ -47,7 +111,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When it cannot be written. What was there may be there still.
-    pub fn keep(&self, sealer: &Sealer) -> Result<(), KeyFileError> {
+    pub fn keep(&self, sealer: &Sealer) -> Result<(), SealKeyError> {
         let mut file = self.file();
         if file.kept.is_some_and(|kept| kept >= (sealer.first, sealer.next)) {
             return Ok(());
@@ -61,7 +125,7 @@ impl Keeper {
 
     /// Puts the first key of a seal beside the one that is there, which counts until the store says that the new one
     /// has begun.
-    pub(super) fn begin(&self, new: &Sealer) -> Result<(), KeyFileError> {
+    pub(super) fn begin(&self, new: &Sealer) -> Result<(), SealKeyError> {
         let mut file = self.file();
         // A file that cannot be read has no key that could be lost.
         let old = file.read().unwrap_or_default().into_iter().rfind(|old| old.first < new.first);
@@ -70,7 +134,7 @@ impl Keeper {
     }
 
     /// Takes a seal back that has not begun after all.
-    pub(super) fn abandon(&self) -> Result<(), KeyFileError> {
+    pub(super) fn abandon(&self) -> Result<(), SealKeyError> {
         let mut file = self.file();
         let Some(begun) = file.begun.take() else { return Ok(()) };
         let old = file.read()?.into_iter().rfind(|old| old.first < begun.first);
@@ -78,16 +142,43 @@ impl Keeper {
     }
 
     /// The keys in the file, none if it is not there.
-    pub(super) fn read(&self) -> Result<Vec<Sealer>, KeyFileError> {
+    pub(super) fn read(&self) -> Result<Vec<Sealer>, SealKeyError> {
         self.file().read()
     }
 
     /// Where it is.
     pub(super) fn path(&self) -> PathBuf {
-        self.file().path.clone()
+        self.file().file.path().to_owned()
     }
 
-    /// What a thread that panicked has left is a file to be written over.
+    /// The key of the seal that began with record `first`, moved on to record `next`; `None` if no seal was ever begun
+    /// (`first` is 0). `next_id` names the key of record `next`, and is empty in a store of 0.1.0.
+    ///
+    /// A sudden end leaves a key for an earlier record, which is moved on. A key for a later record cannot seal what has to
+    /// be written. The file follows with the next durable commit: what is in the store now need not be on the disk.
+    pub(super) fn resume(&self, first: u64, next: u64, next_id: &str) -> Result<Option<Sealer>, SealLost> {
+        let keys = self.read()?;
+        let other = keys.first().map(|key| key.first);
+        let path = || self.path();
+        if first == 0 && other.is_none() {
+            return Ok(None);
+        }
+        let Some(mut sealer) = keys.into_iter().find(|key| key.first == first) else {
+            return Err(match other {
+                Some(first) => SealLost::UnknownSeal { path: path(), first },
+                None => SealLost::NoKey { path: path(), first },
+            });
+        };
+        sealer.forward_to(next)?;
+        let found = sealer.key.id();
+        if !next_id.is_empty() && next_id != found {
+            let (record, expected) = (sealer.next, next_id.to_owned());
+            return Err(SealLost::Discontinued { path: path(), record, found, expected });
+        }
+        Ok(Some(sealer))
+    }
+
+    /// A thread that panicked leaves a file that is written over.
     fn file(&self) -> MutexGuard<'_, KeyFile> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,9 +187,8 @@ impl Keeper {
 /// The open file.
 #[derive(Debug)]
 struct KeyFile {
-    path: PathBuf,
-    file: Option<File>,
-    /// Which key was written last: its seal and its record.
+    file: NamedFile,
+    /// The key that was written last: the first record of its seal, and its own record.
     kept: Option<(u64, u64)>,
     /// A seal about to begin.
     begun: Option<Sealer>,
@@ -109,22 +199,24 @@ impl KeyFile {
     ///
     /// # Errors
     /// When it is there and cannot be read.
-    fn read(&mut self) -> Result<Vec<Sealer>, KeyFileError> {
+    fn read(&mut self) -> Result<Vec<Sealer>, SealKeyError> {
         let mut block = Zeroizing::new([0; SIZE]);
-        match self.open(false) {
-            Ok(file) => file.read_exact_at(block.as_mut_slice(), 0).map_err(|error| self.problem(&error))?,
+        let read = match self.file.open(open) {
+            Ok(file) => file.read_exact_at(block.as_mut_slice(), 0),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(self.problem(&error)),
-        }
-        let text = std::str::from_utf8(block.as_slice()).map_err(|error| self.problem(&error))?;
-        keys_in(text).map_err(|problem| self.problem(&problem))
+            Err(error) => Err(error),
+        };
+        read.map_err(|error| self.failed(error))?;
+        let text = std::str::from_utf8(block.as_slice()).map_err(|_| "it is not text");
+        text.and_then(keys_in)
+            .map_err(|what| SealKeyError::Damaged { path: self.file.path().to_owned(), what })
     }
 
     /// Writes these keys over what is there, and waits until the disk has them.
     ///
     /// # Errors
     /// When it cannot be written. What was there may be there still.
-    fn write(&mut self, sealers: &[&Sealer]) -> Result<(), KeyFileError> {
+    fn write(&mut self, sealers: &[&Sealer]) -> Result<(), SealKeyError> {
         let mut block = Zeroizing::new([b' '; SIZE]);
         // Large enough from the start: text that grows leaves a copy behind.
         let mut text = Zeroizing::new(String::with_capacity(SIZE));
@@ -136,50 +228,50 @@ impl KeyFile {
         text.push_str(CHECK);
         text.push_str(&sum);
         text.push('\n');
-        let place = block.get_mut(..text.len());
-        place.ok_or_else(|| self.problem(&"too many keys"))?.copy_from_slice(text.as_bytes());
+        let start = block.get_mut(..text.len());
+        let start = start.ok_or_else(|| SealKeyError::TooManyKeys(self.file.path().to_owned()))?;
+        start.copy_from_slice(text.as_bytes());
         block[SIZE - 1] = b'\n';
-        let written = self.open(true).and_then(|file| {
+        let written = self.file.open(open_or_create).and_then(|file| {
             file.write_all_at(block.as_slice(), 0)?;
             file.sync_data()
         });
-        written.map_err(|error| self.problem(&error))
+        written.map_err(|error| self.failed(error))
     }
 
-    /// The file, opened once. One that somebody has removed is made anew, since what is written to it would be lost.
-    fn open(&mut self, make: bool) -> io::Result<&File> {
-        if self.file.as_ref().is_some_and(|file| file.metadata().map_or(true, |found| found.nlink() == 0)) {
-            self.file = None;
-        }
-        match &mut self.file {
-            Some(file) => Ok(file),
-            none => {
-                let mut options = OpenOptions::new();
-                options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-                let file = match options.open(&self.path) {
-                    Err(error) if make && error.kind() == io::ErrorKind::NotFound => {
-                        let file = options.create_new(true).open(&self.path)?;
-                        file.set_len(SIZE as u64)?;
-                        file.sync_all()?;
-                        self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
-                        file
-                    }
-                    other => other?,
-                };
-                Ok(none.insert(file))
-            }
-        }
+    fn failed(&self, error: io::Error) -> SealKeyError {
+        SealKeyError::File { path: self.file.path().to_owned(), error }
     }
+}
 
-    fn problem(&self, problem: &dyn std::fmt::Display) -> KeyFileError {
-        KeyFileError { path: self.path.clone(), problem: problem.to_string() }
+fn open(path: &Path) -> io::Result<File> {
+    options().open(path)
+}
+
+/// A new file has its length, and its name is on the disk, before a key is written into it.
+fn open_or_create(path: &Path) -> io::Result<File> {
+    match open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = options().create_new(true).open(path)?;
+            file.set_len(SIZE as u64)?;
+            file.sync_all()?;
+            path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
+            Ok(file)
+        }
+        other => other,
     }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options
 }
 
 /// The keys in a block. Every line has to be understood, and the check to agree; only a block that has lines of the
 /// older layout alone needs none.
 fn keys_in(text: &str) -> Result<Vec<Sealer>, &'static str> {
-    const DAMAGED: &str = "it is damaged: its check does not agree with what it holds";
+    const DAMAGED: &str = "its check does not agree with what it holds";
     let (keys, checked) = match text.rfind(CHECK) {
         Some(at) => {
             let (keys, check) = text.split_at(at);
@@ -203,7 +295,7 @@ fn keys_in(text: &str) -> Result<Vec<Sealer>, &'static str> {
             Some((FORMAT, sealer)) if checked => Ok(sealer),
             Some((OLDER_FORMAT, sealer)) if !checked => Ok(sealer),
             Some(_) => Err(DAMAGED),
-            None => Err("it is damaged: it holds something that is no key"),
+            None => Err("it holds something that is no key"),
         })
         .collect()
 }
@@ -222,6 +314,8 @@ fn sum_of(text: &str) -> Zeroizing<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     fn sealer(first: u64, seed: u8) -> Sealer {

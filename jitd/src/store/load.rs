@@ -25,8 +25,8 @@ impl Store {
                 .map_err(|error| self.sqlite(error))
         };
         let highest_id = number(
-            "SELECT max(id) FROM (SELECT id FROM requests UNION ALL SELECT id FROM grants UNION ALL
-             SELECT highest_id FROM pruned)",
+            "SELECT max(id) FROM (SELECT max(id) AS id FROM requests UNION ALL SELECT max(id) FROM grants UNION ALL
+             SELECT max(highest_id) FROM pruned)",
         )?;
         let mut ledger = Ledger {
             next_id: highest_id + 1,

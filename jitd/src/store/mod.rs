@@ -1,4 +1,6 @@
-//! Keeps state and audit record in one SQLite database, so that both are written or neither is.
+//! Keeps state and audit log in one SQLite database, so that both are written or neither is.
+
+mod error;
 
 mod schema;
 
@@ -6,9 +8,15 @@ mod load;
 
 mod commit;
 
+pub mod wal;
+
 mod rows;
 
+mod breaks;
+
 mod files;
+
+mod named_file;
 
 mod key_file;
 
@@ -20,8 +28,6 @@ mod read;
 
 mod search;
 
-pub mod disk;
-
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,86 +37,19 @@ use jit_proto::time::WallTime;
 use rusqlite::{Connection, OptionalExtension};
 
 pub use commit::Written;
-pub use key_file::{Keeper, KeyFileError};
-pub use known_head::{KnownHead, rolled_back};
+pub use error::{FilesError, LostContent, StoreError};
+pub use files::FileChange;
+pub use key_file::{Keeper, SealKeyError, SealLost};
+pub use known_head::{KnownHead, KnownHeadError, RolledBack, rolled_back};
 pub use read::Reader;
 pub(crate) use rows::head as head_of_row;
+pub use schema::MigrationError;
 pub use search::{Index, catch_up};
 
 use files::Files;
+use schema::COMPATIBLE;
 
 use crate::core::retention::Pruned;
-
-/// Layout of the tables; a database with a higher number was written by a later jitd.
-const SCHEMA: i64 = 1;
-
-/// Why the store could not do something.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// SQLite says no.
-    #[error("{path}: {error}", path = .path.display())]
-    Sqlite {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite says.
-        #[source]
-        error: rusqlite::Error,
-    },
-    /// A row does not hold what it should.
-    #[error("{path}: table {table}, row {row}: {error}", path = .path.display())]
-    Row {
-        /// The database.
-        path: PathBuf,
-        /// In which table.
-        table: &'static str,
-        /// Its number.
-        row: u64,
-        /// What is wrong with it.
-        #[source]
-        error: serde_json::Error,
-    },
-    /// A row is not the one that was written.
-    #[error("{path}: table {table}, row {row} is damaged: it does not agree with its digest", path = .path.display())]
-    Damaged {
-        /// The database.
-        path: PathBuf,
-        /// In which table.
-        table: &'static str,
-        /// Its number.
-        row: u64,
-    },
-    /// The files that are open are not those at their paths any more, or have lost something.
-    #[error("{0}")]
-    Files(String),
-    /// Written by a later version.
-    #[error("{path}: layout {found} is newer than this jitd, which knows {SCHEMA}", path = .path.display())]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// What it says.
-        found: i64,
-    },
-    /// The seal's key cannot be kept.
-    #[error(transparent)]
-    Key(#[from] KeyFileError),
-}
-
-impl StoreError {
-    /// Whether what is in the store is damaged, as against a store that cannot be read now.
-    #[must_use]
-    pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Sqlite { error, .. } => matches!(
-                error.sqlite_error_code(),
-                Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
-            ),
-            Self::Row { .. } | Self::Damaged { .. } => true,
-            Self::Files(_) | Self::Newer { .. } | Self::Key(_) => false,
-        }
-    }
-}
-/// The file beside the database that holds the seal's current key.
-const KEY_FILE: &str = "seal.key";
 
 /// What is written with every commit, whatever it is about.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +90,7 @@ pub struct Store {
     seal_first: u64,
     /// The seal in progress, its key being for the record behind the head.
     seal: Option<Sealer>,
-    seal_lost: Option<String>,
+    seal_lost: Option<SealLost>,
     pruned: Pruned,
     /// Requests and grants up to these numbers were looked at, whether they go with the records.
     swept: (u64, u64),
@@ -161,36 +100,19 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database, and makes it if there is none.
+    /// Opens the database, creates it if it does not exist, and migrates it if an older jitd wrote it.
     ///
     /// # Errors
-    /// When it cannot be opened, read, or is of a later layout.
+    /// When it cannot be opened, read or written, or a later jitd wrote it in a layout that this one would misread.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let context = |error| StoreError::Sqlite { path: path.to_owned(), error };
-        let connection = Connection::open(path).map_err(context)?;
-        connection.busy_timeout(Duration::from_secs(1)).map_err(context)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(context)?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(context)?;
-        // The log is moved into the database by `disk`; this is for the case that it does not get there.
-        connection.pragma_update(None, "wal_autocheckpoint", 16_000).map_err(context)?;
-        // In KiB: what is written goes to the ends of few tables.
-        connection.pragma_update(None, "cache_size", -512).map_err(context)?;
-        // Under the unit's sandbox /tmp is read-only.
-        connection.pragma_update(None, "temp_store", "MEMORY").map_err(context)?;
-        // What is taken out is overwritten with zeros: a record that is removed for good is to be gone for good.
-        connection.pragma_update(None, "secure_delete", true).map_err(context)?;
-        let found: i64 =
-            connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(context)?;
-        if found > SCHEMA {
-            return Err(StoreError::Newer { path: path.to_owned(), found });
-        }
-        connection.execute_batch(schema::TABLES).map_err(context)?;
-        schema::remember_sinks(&connection).map_err(context)?;
-        connection.execute_batch(prune::TABLE).map_err(context)?;
-        rows::prepare(&connection).map_err(context)?;
+        let mut connection = connect(path)?;
+        schema::migrate(&mut connection)
+            .map_err(|error| StoreError::Migration { path: path.to_owned(), error })?;
+        // Written at each start: a store that cannot be written is not opened.
+        connection.pragma_update(None, "user_version", COMPATIBLE).map_err(context)?;
         let pruned = prune::found(&connection).map_err(context)?;
-        schema::remember_habits(&connection).map_err(context)?;
-        connection.pragma_update(None, "user_version", SCHEMA).map_err(context)?;
+        let breaks = breaks::all(&connection).map_err(context)?;
         let (head, seal_first, seal_next) = connection
             .query_row("SELECT head_seq, head_hash, seal_first, seal_next FROM state", [], |row| {
                 Ok((rows::head(row)?, row.get(2)?, row.get::<_, String>(3)?))
@@ -198,14 +120,15 @@ impl Store {
             .optional()
             .map_err(context)?
             .unwrap_or_default();
-        let breaks = rows::breaks(&connection).map_err(context)?;
         // Everything was read by now, so that SQLite has made the files that it keeps beside the database.
-        let files =
-            Files::of(path).map_err(|error| StoreError::Files(format!("{}: {error}", path.display())))?;
-        let keeper = Keeper::of(path.with_file_name(KEY_FILE));
-        let path = path.to_owned();
-        let (seal, seal_lost, swept) = (None, None, (0, 0));
-        let mut store = Self {
+        let files = Files::of(path).map_err(FilesError::Changed)?;
+        let keeper = Keeper::of(path.with_file_name(key_file::NAME));
+        let (seal, seal_lost) = match keeper.resume(seal_first, head.seq + 1, &seal_next) {
+            Ok(seal) => (seal, None),
+            Err(lost) => (None, Some(lost)),
+        };
+        let (path, swept) = (path.to_owned(), (0, 0));
+        Ok(Self {
             path,
             connection,
             head,
@@ -218,58 +141,13 @@ impl Store {
             swept,
             files,
             breaks,
-        };
-        store.take_up_seal(&seal_next);
-        Ok(store)
+        })
     }
 
-    /// Takes the key from its file, and moves it on to the record behind the head. A key that lags behind the records
-    /// is what a sudden end leaves; one that is ahead of them cannot seal what has to be written. The file follows with
-    /// the next durable commit: what is in the store now need not be on the disk.
-    fn take_up_seal(&mut self, next_id: &str) {
-        let found = match self.keeper.read() {
-            Ok(keys) if self.seal_first == 0 && keys.is_empty() => return,
-            Ok(keys) => self.fitting(keys),
-            Err(error) => Err(error.to_string()),
-        };
-        // The store knows which key comes next without knowing the key. One from before that has no word for it.
-        let found = found.and_then(|sealer| match next_id {
-            "" => Ok(sealer),
-            id if id == sealer.key.id() => Ok(sealer),
-            id => Err(format!(
-                "the key in {} does not continue the seal: for record {} it is {}, and the store waits for {id}",
-                self.keeper.path().display(),
-                sealer.next,
-                sealer.key.id()
-            )),
-        });
-        match found {
-            Ok(sealer) => self.seal = Some(sealer),
-            Err(problem) => self.seal_lost = Some(problem),
-        }
-    }
-
-    /// The key of the store's own seal, moved on to the record behind the head; or why there is none.
-    fn fitting(&self, keys: Vec<Sealer>) -> Result<Sealer, String> {
-        let path = self.keeper.path();
-        let (path, first) = (path.display(), self.seal_first);
-        let others = keys.first().map(|key| key.first);
-        match (keys.into_iter().find(|key| key.first == first), others) {
-            (Some(mut sealer), _) => match sealer.forward_to(self.head.seq + 1) {
-                Ok(()) => Ok(sealer),
-                Err(ahead) => Err(format!("{ahead}: records were taken out of the store")),
-            },
-            (None, Some(other)) => {
-                Err(format!("{path} is for a seal from record {other} on, which the store does not know of"))
-            }
-            (None, None) => Err(format!("{path} has no key for the seal that began with record {first}")),
-        }
-    }
-
-    /// Why a seal that was begun cannot be continued. It is for the first record that is written from here on.
+    /// Why a seal that was begun cannot be continued; the next record says it.
     #[must_use]
-    pub fn seal_lost(&self) -> Option<&str> {
-        self.seal_lost.as_deref()
+    pub fn seal_lost(&self) -> Option<&SealLost> {
+        self.seal_lost.as_ref()
     }
 
     /// The first record under the last seal that was begun; 0 if none ever was.
@@ -289,50 +167,36 @@ impl Store {
     pub fn path(&self) -> &Path {
         &self.path
     }
-    /// Looks whether the files that are open are still those at their paths, and have not become shorter.
+    /// Checks that the files that are open are still those at their paths, and have lost nothing. Every call looks anew, so
+    /// files that were put back are used again.
     ///
     /// # Errors
-    /// [`StoreError::Files`] says which file is not as it was. It is asked anew each time, so files that were put back
-    /// are taken again.
+    /// [`StoreError::Files`] says which file is not as it was.
     pub fn check_files(&mut self) -> Result<(), StoreError> {
-        match self.files.check() {
-            Ok(()) => Ok(()),
-            Err(files::Change::Lost(problem)) => Err(StoreError::Files(problem)),
-            Err(files::Change::Shorter(problem)) => match self.read_anew() {
-                Ok(()) => {
-                    self.files.accept_lengths();
-                    Ok(())
-                }
-                Err(error) => Err(StoreError::Files(format!("{problem}: {error}"))),
-            },
+        let change = match self.files.check() {
+            Ok(()) => return Ok(()),
+            Err(change @ FileChange::Shorter { .. }) => change,
+            Err(change) => return Err(FilesError::Changed(change).into()),
+        };
+        match self.compare_with_disk() {
+            Ok(()) => {
+                self.files.accept_lengths();
+                Ok(())
+            }
+            Err(lost) => Err(FilesError::Lost { change, lost }.into()),
         }
     }
 
     /// Reads on a new connection whether the end of the chain is the one that is remembered here, and whether SQLite
     /// finds its pages in order.
-    fn read_anew(&self) -> Result<(), String> {
-        let read = || {
-            let other = Connection::open_with_flags(&self.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            let head = other.query_row("SELECT head_seq, head_hash FROM state", [], |row| rows::head(row))?;
-            let pages: String = other.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-            Ok::<_, rusqlite::Error>((head, pages))
-        };
-        match read() {
-            Ok((head, pages)) if head == self.head && pages == "ok" => Ok(()),
-            Ok((head, pages)) if head == self.head => Err(pages),
-            Ok((head, _)) => Err(format!(
-                "the store ends with record {} now, and record {} was written",
-                head.seq, self.head.seq
-            )),
-            Err(error) => Err(error.to_string()),
+    fn compare_with_disk(&self) -> Result<(), LostContent> {
+        let other = Connection::open_with_flags(&self.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let found = other.query_row("SELECT head_seq, head_hash FROM state", [], rows::head)?;
+        let pages: String = other.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if found != self.head {
+            return Err(LostContent::Records { found: found.seq, written: self.head.seq });
         }
-    }
-
-    /// What is wrong with the record, as far as records that are still kept say so: sentences for people.
-    #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let kept = self.breaks.iter().filter(|(seq, _)| *seq > self.pruned.to.seq);
-        kept.map(|(seq, detail)| format!("record {seq} says: {detail}")).collect()
+        if pages == "ok" { Ok(()) } else { Err(LostContent::Pages(pages)) }
     }
 
     /// The seal in progress. Its key may be kept as soon as every record there is is on the disk.
@@ -350,6 +214,31 @@ impl Store {
     fn sqlite(&self, error: rusqlite::Error) -> StoreError {
         StoreError::Sqlite { path: self.path.clone(), error }
     }
+}
+
+/// Opens a connection to a database that this jitd can read, and sets how it writes.
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    let context = |error| StoreError::Sqlite { path: path.to_owned(), error };
+    let connection = Connection::open(path).map_err(context)?;
+    connection.busy_timeout(Duration::from_secs(1)).map_err(context)?;
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(context)?;
+    if found > COMPATIBLE {
+        return Err(StoreError::Newer { path: path.to_owned(), found });
+    }
+    let set = || {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // `wal` checkpoints; this is for the case that it does not get there.
+        connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
+        // In KiB: what is written goes to the ends of few tables.
+        connection.pragma_update(None, "cache_size", -512)?;
+        // Under the unit's sandbox /tmp is read-only.
+        connection.pragma_update(None, "temp_store", "MEMORY")?;
+        // Removed rows are overwritten with zeros: what retention removes is not to be found in free pages.
+        connection.pragma_update(None, "secure_delete", true)
+    };
+    set().map_err(context)?;
+    Ok(connection)
 }
 
 #[cfg(test)]

@@ -13,13 +13,6 @@ use crate::core::retention::Pruned;
 /// Rows taken in one transaction, for which a decision may have to wait.
 const MAX_BATCH: u64 = 128;
 
-pub(super) const TABLE: &str = "
-CREATE TABLE IF NOT EXISTS pruned (
-    id INTEGER PRIMARY KEY CHECK (id = 1), to_seq INTEGER NOT NULL, to_hash TEXT NOT NULL, newest INTEGER NOT NULL,
-    highest_id INTEGER NOT NULL
-) STRICT;
-";
-
 impl Store {
     /// Up to where records were taken, or are to be.
     #[must_use]

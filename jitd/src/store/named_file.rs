@@ -1,0 +1,43 @@
+//! A file that stays open, and is opened again when its name was removed: what is written to a file without a name is lost.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// The file at a path, opened at its first use.
+#[derive(Debug)]
+pub(super) struct NamedFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl NamedFile {
+    /// The file need not exist yet.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file; `open` opens it where it is not open, or no longer has a name.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(super) fn open(&mut self, open: impl FnOnce(&Path) -> io::Result<File>) -> io::Result<&File> {
+        if self.file.as_ref().is_some_and(|file| file.metadata().map_or(true, |found| found.nlink() == 0)) {
+            self.file = None;
+        }
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => Ok(none.insert(open(&self.path)?)),
+        }
+    }
+
+    /// The next use opens it again.
+    pub(super) fn close(&mut self) {
+        self.file = None;
+    }
+}
