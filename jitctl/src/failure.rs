@@ -60,6 +60,11 @@ impl Failure {
         Self { exit, name: name.to_owned(), message: tame(message) }
     }
 
+    /// Values that make no sense.
+    pub(crate) fn usage(why: &str) -> Self {
+        Self::new(Exit::Usage, error::INVALID_ARGUMENT, why)
+    }
+
     /// An answer that is not what the interface promises.
     pub(crate) fn strange_answer(what: &str, why: &dyn std::fmt::Display) -> Self {
         Self::new(

@@ -5,47 +5,59 @@
 //! only those that `audit verify` is given.
 #![forbid(unsafe_code)]
 
-mod args;
+mod cli;
+
+mod manual;
 
 mod offer;
 
-mod verbs;
+mod request;
 
-mod verify;
+mod grant;
 
-mod store_file;
+mod session;
 
-mod seal;
+mod role;
 
-mod sudoers;
+mod policy;
 
-mod record;
-
-mod absent;
+mod audit;
 
 mod report;
 
-mod wait;
+mod status;
 
-mod call;
+mod period;
 
-mod failure;
+mod target;
+
+mod ask;
+
+mod nearest;
+
+mod watch;
+
+mod client;
+
+mod values;
+
+mod render;
 
 mod output;
 
 mod pager;
 
-mod ask;
-
-mod near;
-
 mod json;
 
-mod render;
-
-mod manual;
+mod failure;
 
 mod clock;
+
+#[cfg(test)]
+mod samples;
+
+#[cfg(test)]
+mod terminal_safety;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -55,9 +67,10 @@ use clap::error::ErrorKind::{
     DisplayHelp as Help, DisplayHelpOnMissingArgumentOrSubcommand as HelpForWantOfVerb,
     DisplayVersion as Version,
 };
+use jit_proto::bus::names::error;
 
-use crate::args::Cli;
-use crate::failure::Exit;
+use crate::cli::{Cli, Verb};
+use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 /// Runs the command line this process was started with.
@@ -67,7 +80,7 @@ pub fn run() -> ExitCode {
     match Cli::try_parse_from(&words) {
         Ok(cli) => {
             let output = Output::new(cli.json);
-            let done = verbs::run(cli.verb, &output);
+            let done = carry_out(cli.verb, &output);
             output.finish();
             done.unwrap_or_else(|failure| output.failure(&failure)).into()
         }
@@ -85,4 +98,27 @@ pub fn run() -> ExitCode {
             exit.into()
         }
     }
+}
+
+/// Carries one verb out.
+fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| Failure::new(Exit::Failed, error::FAILED, &format!("jitctl cannot start: {why}")))?;
+    runtime.block_on(async {
+        match verb {
+            Verb::Request(verb) => request::run(verb, output).await,
+            Verb::Grant(verb) => grant::run(verb, output).await,
+            Verb::Sessions(args) => session::sessions(args, output).await.map(|()| Exit::Done),
+            Verb::Status(verb) => status::run(verb, output).await,
+            Verb::Roles(args) => role::roles(args, output).await.map(|()| Exit::Done),
+            Verb::Audit(verb) => audit::run(verb, output).await,
+            Verb::Report(args) => report::made(args, output).await,
+            Verb::Policy(verb) => policy::run(verb, output).await,
+            // Packaging calls these two where there is no bus.
+            Verb::Man => output.text(&manual::page()?).map(|()| Exit::Done),
+            Verb::Completions { shell } => output.text(&manual::completions(shell)?).map(|()| Exit::Done),
+        }
+    })
 }

@@ -6,7 +6,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use jit_proto::bus::names::error;
 
-use crate::args::Cli;
+use crate::cli::Cli;
 use crate::failure::{Exit, Failure};
 
 /// Day of the last change that a reader of the page would notice.

@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use jit_proto::bus::view::{GrantView, RequestView, RoleView};
 
-use crate::call::Daemon;
+use crate::client::Daemon;
 use crate::failure::Failure;
 use crate::output::Output;
-use crate::render;
+use crate::{render, role};
 
 /// Shows what a verb could have been told, where its role or number is missing. What cannot be asked is not shown: the
 /// command line was wrong in any case, and that is said.
@@ -66,7 +66,7 @@ fn roles(roles: Vec<RoleView>, output: &Output) -> String {
     if open.is_empty() {
         return "there is no role that you may ask for".to_owned();
     }
-    format!("the roles are:\n{}", render::roles(&open, &output.sheet(false)))
+    format!("the roles are:\n{}", role::table(&open, &output.sheet(false)))
 }
 
 fn requests(requests: Vec<RequestView>, wanted: impl Fn(&RequestView) -> bool, none: &str) -> String {
@@ -74,7 +74,7 @@ fn requests(requests: Vec<RequestView>, wanted: impl Fn(&RequestView) -> bool, n
     if open.is_empty() {
         return none.to_owned();
     }
-    format!("the pending requests are:\n{}", render::pending(&open))
+    format!("the pending requests are:\n{}", render::request::pending(&open))
 }
 
 /// Grants as a table under a sentence.
@@ -82,7 +82,7 @@ pub(crate) fn grants(grants: &[GrantView], none: &str, output: &Output) -> Strin
     if grants.is_empty() {
         return none.to_owned();
     }
-    format!("the grants are:\n{}", render::grants(grants, &output.sheet(false)))
+    format!("the grants are:\n{}", render::grant::table(grants, &output.sheet(false)))
 }
 
 #[cfg(test)]
@@ -91,7 +91,7 @@ mod tests {
     use clap::Parser;
 
     fn wants(line: &str) -> bool {
-        let error = crate::args::Cli::try_parse_from(line.split(' ')).unwrap_err();
+        let error = crate::cli::Cli::try_parse_from(line.split(' ')).unwrap_err();
         assert_eq!(error.exit_code(), 2, "{line}");
         wants_a_choice(&error)
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::failure::{Exit, Failure};
 use crate::pager::{Choice, Pager, is_rewritable};
-use crate::render::Sheet;
+use crate::render::layout::Sheet;
 use crate::{clock, json};
 
 /// The two streams, and how the caller wants to read them.

@@ -23,7 +23,7 @@ pub(crate) struct Sheet {
 
 /// A column.
 #[derive(Debug)]
-pub(super) struct Column {
+pub(crate) struct Column {
     title: String,
     /// 0: always there; of the others the highest is left out first.
     rank: u8,
@@ -33,18 +33,18 @@ pub(super) struct Column {
 
 impl Column {
     /// A column of names, numbers or times.
-    pub(super) fn new(title: impl Into<String>, rank: u8) -> Self {
+    pub(crate) fn new(title: impl Into<String>, rank: u8) -> Self {
         Self { title: title.into(), rank, text: false }
     }
 
     /// A column of free text.
-    pub(super) fn text(title: &str, rank: u8) -> Self {
+    pub(crate) fn text(title: &str, rank: u8) -> Self {
         Self { text: true, ..Self::new(title, rank) }
     }
 }
 
 /// Rows under a heading. On a sheet with a width the last line names the columns that are left out.
-pub(super) fn table(columns: &[Column], rows: Vec<Vec<String>>, sheet: &Sheet) -> String {
+pub(crate) fn table(columns: &[Column], rows: Vec<Vec<String>>, sheet: &Sheet) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     let titles = columns.iter().map(|column| column.title.as_str());
@@ -119,7 +119,7 @@ fn fitted(columns: &[Column], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
 
 /// Moments as cells, and what their heading says of their offset from UTC. Where all have one, the heading names it;
 /// where the clocks are set between them, each has its own. 0 is no moment.
-pub(super) fn times(moments: &[u64], title: &str, sheet: &Sheet) -> (String, Vec<String>) {
+pub(crate) fn times(moments: &[u64], title: &str, sheet: &Sheet) -> (String, Vec<String>) {
     let none = || "-".to_owned();
     let told = |at: &u64| if *at == 0 { none() } else { WallTime(*at).to_local_in(&sheet.zone) };
     let whole: Vec<String> = moments.iter().map(told).collect();

@@ -9,9 +9,9 @@ use jit_proto::time::WallTime;
 
 use super::compute::parse;
 use super::period;
-use crate::call::Daemon;
+use crate::audit::pages::Pages;
+use crate::client::Daemon;
 use crate::failure::Failure;
-use crate::record::Pages;
 
 /// No window is longer than this, so that one that was open when the period began started no earlier.
 const MAX_WINDOW: u64 = 366 * 86_400_000_000;

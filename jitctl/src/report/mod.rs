@@ -29,15 +29,18 @@ mod csv;
 #[cfg(test)]
 mod samples;
 
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
 use jit_proto::audit::filter::Filter;
 use jit_proto::time::WallTime;
 
-use crate::args::{ReportArgs, ReportFormat};
-use crate::call::Daemon;
+use crate::audit::pages::Pages;
+use crate::client::Daemon;
+use crate::clock::{self, moment};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
-use crate::record::{Pages, Target};
-use crate::{absent, clock};
+use crate::target::Target;
 use compute::compute;
 use context::context;
 use model::About;
@@ -46,9 +49,39 @@ use progress::Progress;
 /// The period's records are read one and all: what somebody did to the index hides nothing from the report.
 const WALK: Option<bool> = Some(true);
 
+/// Words of `report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// Begin of the period, as for audit search
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) since: WallTime,
+    /// End of the period; now if left out
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) until: Option<WallTime>,
+    /// What to write it as
+    #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
+    pub(crate) format: ReportFormat,
+    /// Into this file, which only its owner may read, instead of stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// What a report is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One file for a browser or a printer, with charts
+    Html,
+    /// Comma-separated values for a spreadsheet
+    Csv,
+    /// One JSON document
+    Json,
+    /// Markdown for a wiki or a ticket
+    Md,
+}
+
 /// `report`.
 pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Failure> {
-    absent::check_bounds(Some(args.since), args.until, clock::now(), output)?;
+    crate::period::check_bounds(Some(args.since), args.until, clock::now(), output)?;
     let daemon = Daemon::reach_for_search().await?;
     let (since, until) = (args.since.0, args.until.unwrap_or_else(clock::now).0);
     // Where the report itself goes to the terminal, nothing else does.

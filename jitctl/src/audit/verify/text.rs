@@ -1,57 +1,10 @@
-//! The audit record: its lines, and whether they are whole.
+//! What a verification found, as text.
 
-use jit_proto::bus::view::{RecordView, SealsView, VerifyView};
+use jit_proto::bus::view::{SealsView, VerifyView};
 use jit_proto::escape::Escaped;
-use jit_proto::time::WallTime;
-use serde_json::{Map, Value};
 
-use super::{counted, grants::command, or_dash};
-
-/// What is shown of a record behind its first columns, in this order; the rest is for `--json`.
-const SHOWN: [&str; 24] = [
-    "actor",
-    "approvers",
-    "request",
-    "grant",
-    "session",
-    "service",
-    "run_as",
-    "run_as_group",
-    "tty",
-    "argv",
-    "seconds",
-    "until",
-    "ticket",
-    "reason",
-    "ended_by",
-    "killed",
-    "escaped",
-    "left",
-    "finding",
-    "left_behind",
-    "pruned_by",
-    "pruned_newest",
-    "retention_seconds",
-    "detail",
-];
-
-/// One record as one line: number, local time, event, user, role, outcome, and the rest in short.
-pub(crate) fn record(record: &RecordView) -> String {
-    let seq = record.seq;
-    // Read as loose JSON, so that a record of a newer daemon, or one that somebody has been at, is still shown.
-    let Ok(Value::Object(facts)) = serde_json::from_str::<Value>(&record.line) else {
-        return format!("{seq:>6}  is no record: {}\n", Escaped(&record.line));
-    };
-    let time = WallTime::from_rfc3339(text(&facts, "time")).map(WallTime::to_local);
-    let time = time.unwrap_or_else(|| or_dash(text(&facts, "time")));
-    let [event, user, role, outcome] =
-        ["event", "user", "role", "outcome"].map(|key| or_dash(text(&facts, key)));
-    let rest: Vec<String> =
-        SHOWN.iter().filter_map(|key| Some(format!("{key}={}", told(key, facts.get(*key)?)))).collect();
-    let line =
-        format!("{seq:>6}  {time}  {event:<17}  {user:<8}  {role:<12}  {outcome:<7}  {}", rest.join(" "));
-    format!("{}\n", line.trim_end())
-}
+use super::found::{Found, Source};
+use crate::render::{counted, or_dash};
 
 /// What a verification found.
 pub(crate) fn verified(found: &VerifyView) -> String {
@@ -125,68 +78,78 @@ fn sealed(span: &SealsView, last: Option<&SealsView>) -> String {
     }
 }
 
-fn text<'a>(facts: &'a Map<String, Value>, key: &str) -> &'a str {
-    facts.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn told(key: &str, value: &Value) -> String {
-    match value {
-        // The end of a window is a moment, and moments are told in local time.
-        Value::String(text) if matches!(key, "until" | "pruned_newest") => {
-            let local = WallTime::from_rfc3339(text).map(WallTime::to_local);
-            quoted(&local.unwrap_or_else(|| text.clone()))
+/// What was found in one source.
+pub(super) fn source_text(source: Source, view: &VerifyView, found: &Found) -> String {
+    match source {
+        Source::Store => format!("store: {}", verified(view)),
+        Source::Export => format!("export: {}", verified(view)),
+        Source::Messages if view.whole => {
+            let (first, last) = (view.first, view.records);
+            let again = match found.repeated {
+                0 => String::new(),
+                1 => ", 1 of them twice".to_owned(),
+                more => format!(", {more} times one again"),
+            };
+            let rest = verified(view);
+            let seals: String = rest.lines().skip(1).map(|line| format!("{line}\n")).collect();
+            format!(
+                "messages: records {first} to {last} are all there and linked{again}; head {last}:{}\n{}{seals}",
+                view.head,
+                contents(view, found)
+            )
         }
-        Value::String(text) => quoted(text),
-        Value::Array(items) => {
-            let texts: Vec<String> = items.iter().filter_map(Value::as_str).map(str::to_owned).collect();
-            match key {
-                "argv" => format!("[{}]", command(&texts)),
-                "left_behind" => quoted(&texts.join("; ")),
-                _ => quoted(&texts.join(",")),
-            }
-        }
-        other => Escaped(&other.to_string()).to_string(),
+        Source::Messages => format!("messages: {}", verified(view)),
     }
 }
 
-/// Quotes only where the text would run into the next one.
-fn quoted(text: &str) -> String {
-    let shown = Escaped(text);
-    if text.is_empty() || text.contains([' ', '"', '=']) { format!("\"{shown}\"") } else { shown.to_string() }
+/// Of which records the content was compared with the hash, and of which it was not.
+fn contents(view: &VerifyView, found: &Found) -> String {
+    let (cut, unknown) = &found.unchecked;
+    let mut text = String::new();
+    if !cut.is_empty() {
+        let (are, numbers) = numbers(cut);
+        text.push_str(&format!(
+            "{are} cut to fit into a message: what the facts of {numbers} say was not checked\n"
+        ));
+    }
+    if !unknown.is_empty() {
+        let (are, numbers) = numbers(unknown);
+        text.push_str(&format!(
+            "{are} in a form that cannot be compared with the hash, as jitd 0.1.0 wrote it: what the facts of \
+             {numbers} say was not checked\n"
+        ));
+    }
+    let unchecked = (cut.len() + unknown.len()) as u64;
+    if unchecked < view.records.saturating_sub(view.first) + 1 {
+        let which = if unchecked == 0 { "every" } else { "every other" };
+        text.push_str(&format!("the facts in {which} message are those that its hash was made of\n"));
+    }
+    text
+}
+
+/// Numbers as ranges, for the beginning of a sentence and for its middle.
+pub(super) fn numbers(all: &[u64]) -> (String, String) {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for seq in all {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == *seq => *last = *seq,
+            _ => ranges.push((*seq, *seq)),
+        }
+    }
+    let range = |(first, last): &(u64, u64)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let list = ranges.iter().map(range).collect::<Vec<_>>().join(", ");
+    match all.len() {
+        1 => (format!("record {list} was"), "it".to_owned()),
+        _ => (format!("records {list} were"), "them".to_owned()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(line: &str) -> String {
-        record(&RecordView { seq: 42, hash: "ab".into(), seal: String::new(), line: line.into() })
-    }
-
-    #[test]
-    fn a_record_is_one_line() {
-        let shown = line(
-            r#"{"v":1,"seq":42,"prev":"00","time":"2026-11-22T06:21:15.854724Z","boot_us":1,"boot_id":"b",
-            "event":"access.allowed","outcome":"allowed","user":"alice","uid":1000,"role":"web-admin","grant":7,
-            "run_as":"root","argv":["sudo","systemctl","restart","nginx"],"reason":"nginx down\u001b\n"}"#,
-        );
-        assert!(shown.starts_with("    42  2026-11-2"), "{shown}");
-        assert!(
-            shown.contains(":15 ")
-                && shown.ends_with(
-                    "  access.allowed     alice     web-admin     allowed  grant=7 run_as=root \
-                 argv=[sudo systemctl restart nginx] reason=\"nginx down\\u{1b}\\u{a}\"\n"
-                ),
-            "{shown}"
-        );
-        assert_eq!(shown.lines().count(), 1);
-    }
-
-    #[test]
-    fn a_record_that_somebody_has_been_at_is_still_shown() {
-        assert_eq!(line("{\"v\":1,\n"), "    42  is no record: {\"v\":1,\\u{a}\n");
-        assert!(line(r#"{"event":["x"],"time":7,"grant":"\u202e"}"#).ends_with("grant=\\u{202e}\n"));
-    }
 
     #[test]
     fn a_verification_is_told_in_one_sentence() {

@@ -5,11 +5,10 @@ use std::collections::BTreeSet;
 use jit_proto::audit::filter::Filter;
 use jit_proto::audit::record::Record;
 use jit_proto::bus::names::error;
-use jit_proto::time::WallTime;
 
-use crate::call::{Daemon, MAX_RECORDS};
+use crate::client::{Daemon, MAX_RECORDS};
 use crate::failure::{Exit, Failure, tame};
-use crate::near::near;
+use crate::nearest::near;
 use crate::output::Output;
 
 /// Of so many of the nearest names it is looked whether the record has them.
@@ -30,26 +29,6 @@ enum Kind {
     User,
     Role,
     Number,
-}
-
-/// Refuses bounds between which nothing can be, and says so if they lie in the future.
-pub(crate) fn check_bounds(
-    since: Option<WallTime>,
-    until: Option<WallTime>,
-    now: WallTime,
-    output: &Output,
-) -> Result<(), Failure> {
-    if let (Some(since), Some(until)) = (since, until)
-        && since >= until
-    {
-        let (since, until) = (since.to_local(), until.to_local());
-        let message = format!("--since ({since}) is not before --until ({until})");
-        return Err(Failure::new(Exit::Usage, error::INVALID_ARGUMENT, &message));
-    }
-    if let Some(since) = since.filter(|since| *since > now) {
-        output.talk(&format!("--since ({}) lies in the future", since.to_local()));
-    }
-    Ok(())
 }
 
 /// Fails if the records that are asked for are those of another host.
@@ -165,15 +144,6 @@ async fn nearest(daemon: &Daemon, kind: Kind, name: &str) -> Vec<String> {
     found
 }
 
-/// What to add to "there is no such user": the accounts with a name like it.
-pub(crate) fn meant_account(typed: &str) -> String {
-    let known = jit_host::accounts::all_names();
-    match near(typed, known.iter().map(String::as_str)).first() {
-        Some(like) => tame(&format!("; did you mean {like}?")),
-        None => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,18 +162,5 @@ mod tests {
         let said: Vec<String> = each(&filter).into_iter().map(|one| one.what).collect();
         assert_eq!(said, ["a user alice", "a role ops", "session 4"]);
         assert!(each(&Filter { text: Some("x".into()), ..Filter::default() }).is_empty());
-    }
-
-    #[test]
-    fn bounds_that_hold_nothing_are_refused() {
-        let output = Output::new(true);
-        let check =
-            |since, until| check_bounds(Some(WallTime(since)), Some(WallTime(until)), WallTime(9), &output);
-        assert!(check(1, 2).is_ok());
-        for (since, until) in [(2, 2), (3, 2)] {
-            let failure = check(since, until).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
-            assert!(failure.message.contains("is not before --until"), "{failure}");
-        }
     }
 }

@@ -2,22 +2,18 @@
 
 use std::time::Duration;
 
-use jit_proto::audit::chain::Head;
 use jit_proto::audit::filter::Filter;
-use jit_proto::audit::hash::RecordHash;
 use jit_proto::bus::dict::{Dict, from_dict, to_dict};
 use jit_proto::bus::names::{
     AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, OPERATOR_SOCKET, SYSTEM_BUS_ADDRESS,
 };
-use jit_proto::bus::view::{
-    GrantView, ProblemView, RecordView, RequestView, RoleView, SealView, SessionView, StatusView, VerifyView,
-};
+use jit_proto::bus::view::{GrantView, RecordView, RequestView, RoleView, SessionView, StatusView};
 use jit_proto::time::micros;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 use zbus::connection::Builder;
-use zbus::{Connection, DynamicType, Fd, OwnedVariant, Variant};
+use zbus::{Connection, DynamicType, OwnedVariant, Variant};
 
 use crate::failure::{Failure, NO_REPLY, no_answer, no_bus, of_call};
 
@@ -47,39 +43,6 @@ pub(crate) struct ShowView {
     pub(crate) request: Option<RequestView>,
     /// The grant; none as long as the request is not approved.
     pub(crate) grant: Option<GrantView>,
-}
-
-/// The policy in force, as `PolicyShow` answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PolicyView {
-    /// SHA-256 of it, in hex.
-    pub(crate) digest: String,
-    /// When it was loaded.
-    pub(crate) loaded_at: u64,
-    /// Ceiling over every role.
-    pub(crate) max_duration_seconds: u64,
-    /// How long a request waits for its approvals.
-    pub(crate) request_expiry_seconds: u64,
-    /// From SIGTERM to SIGKILL at the end of a session.
-    pub(crate) grace_seconds: u64,
-    /// How long before the end of a window its holder is told, in seconds.
-    pub(crate) warn_before_seconds: Vec<u64>,
-    /// Who may grant and revoke.
-    pub(crate) operators: Vec<String>,
-    /// Who may read the audit record.
-    pub(crate) auditors: Vec<String>,
-    /// Whether approvals and grants count that come from no login session.
-    #[serde(default)]
-    pub(crate) approve_without_login: bool,
-    /// Whether they count from another account than the one that logged in.
-    #[serde(default)]
-    pub(crate) approve_as_another_account: bool,
-    /// Rules of alerts that are switched off.
-    pub(crate) alerts_off: Vec<String>,
-    /// How people are told: a program, addresses.
-    pub(crate) told: Vec<String>,
-    /// Every role.
-    pub(crate) roles: Vec<RoleView>,
 }
 
 /// What somebody asks for.
@@ -140,76 +103,6 @@ impl Daemon {
         &self.connection
     }
 
-    pub(crate) async fn request(&self, wish: &Wish<'_>) -> Result<u64, Failure> {
-        let body =
-            (wish.role, span(wish.duration), wish.reason, wish.ticket.unwrap_or_default(), Dict::new());
-        self.manage("Request", &body).await
-    }
-
-    pub(crate) async fn cancel(&self, id: u64) -> Result<(), Failure> {
-        self.manage("Cancel", &(id, Dict::new())).await
-    }
-
-    pub(crate) async fn approve(
-        &self,
-        id: u64,
-        duration: Option<Duration>,
-        comment: Option<&str>,
-    ) -> Result<RequestView, Failure> {
-        let mut options = Dict::new();
-        if let Some(duration) = duration {
-            options.insert("duration".to_owned(), value(micros(duration))?);
-        }
-        if let Some(comment) = comment {
-            options.insert("comment".to_owned(), value(comment)?);
-        }
-        view("Approve", self.manage("Approve", &(id, options)).await?)
-    }
-
-    pub(crate) async fn deny(&self, id: u64, reason: &str) -> Result<(), Failure> {
-        self.manage("Deny", &(id, reason, Dict::new())).await
-    }
-
-    /// Hands a grant back; without a number, the only one the caller holds.
-    pub(crate) async fn release(&self, grant: Option<u64>) -> Result<u64, Failure> {
-        self.manage("Release", &(grant.unwrap_or(0), Dict::new())).await
-    }
-
-    /// Asks for more of a window, or gives it; returns the number of the request or of the grant.
-    pub(crate) async fn extend(
-        &self,
-        grant: u64,
-        duration: Option<Duration>,
-        reason: &str,
-        ticket: Option<&str>,
-    ) -> Result<u64, Failure> {
-        let mut options = Dict::new();
-        if let Some(ticket) = ticket {
-            options.insert("ticket".to_owned(), value(ticket)?);
-        }
-        self.manage("Extend", &(grant, span(duration), reason, options)).await
-    }
-
-    pub(crate) async fn grant(&self, user: &str, wish: &Wish<'_>) -> Result<u64, Failure> {
-        let mut options = Dict::new();
-        if let Some(ticket) = wish.ticket {
-            options.insert("ticket".to_owned(), value(ticket)?);
-        }
-        self.manage("Grant", &(user, wish.role, span(wish.duration), wish.reason, options)).await
-    }
-
-    pub(crate) async fn revoke(&self, grant: u64, reason: &str) -> Result<(), Failure> {
-        self.manage("Revoke", &(grant, reason, Dict::new())).await
-    }
-
-    pub(crate) async fn revoke_user(&self, user: &str, reason: &str) -> Result<Vec<u64>, Failure> {
-        self.manage("RevokeUser", &(user, reason, Dict::new())).await
-    }
-
-    pub(crate) async fn revoke_all(&self, reason: &str) -> Result<Vec<u64>, Failure> {
-        self.manage("RevokeAll", &(reason, Dict::new())).await
-    }
-
     pub(crate) async fn pending(&self) -> Result<Vec<RequestView>, Failure> {
         views("Pending", self.manage("Pending", &()).await?)
     }
@@ -232,14 +125,6 @@ impl Daemon {
 
     pub(crate) async fn status(&self) -> Result<StatusView, Failure> {
         view("Status", self.manage("Status", &()).await?)
-    }
-
-    pub(crate) async fn policy_check(&self) -> Result<Vec<ProblemView>, Failure> {
-        views("PolicyCheck", self.manage("PolicyCheck", &()).await?)
-    }
-
-    pub(crate) async fn policy_show(&self) -> Result<PolicyView, Failure> {
-        view("PolicyShow", self.manage("PolicyShow", &()).await?)
     }
 
     /// Records from a number on, or the last ones if that is 0; at most [`MAX_RECORDS`].
@@ -266,23 +151,6 @@ impl Daemon {
             Variant::Str(name) => Ok(name.as_str().to_owned()),
             other => Err(Failure::strange_answer("Host", &other.value_signature())),
         }
-    }
-
-    pub(crate) async fn verify(&self) -> Result<VerifyView, Failure> {
-        view("Verify", self.call(AUDIT_INTERFACE, "Verify", &()).await?)
-    }
-
-    /// The end of the chain as the running daemon knows it.
-    pub(crate) async fn head(&self) -> Result<Head, Failure> {
-        let (seq, hash): (u64, String) = self.call(AUDIT_INTERFACE, "Head", &()).await?;
-        let hash = RecordHash::parse(&hash).ok_or_else(|| Failure::strange_answer("Head", &hash))?;
-        Ok(Head { seq, hash })
-    }
-
-    /// Begins a seal; its first key is written into the pipe.
-    pub(crate) async fn seal(&self, key_out: Fd<'_>, rotate: bool) -> Result<SealView, Failure> {
-        let options = Dict::from([("rotate".to_owned(), value(rotate)?)]);
-        view("Seal", self.call(AUDIT_INTERFACE, "Seal", &(key_out, options)).await?)
     }
 
     /// Whom calls are for: on the bus a name, on a socket whoever is at the other end.
@@ -314,7 +182,8 @@ impl Daemon {
         begun.elapsed()
     }
 
-    async fn manage<B, R>(&self, method: &str, body: &B) -> Result<R, Failure>
+    /// Calls a method of the Manager interface.
+    pub(crate) async fn manage<B, R>(&self, method: &str, body: &B) -> Result<R, Failure>
     where
         B: Serialize + DynamicType,
         R: for<'d> zbus::wire::DynamicDeserialize<'d>,
@@ -322,7 +191,8 @@ impl Daemon {
         self.call(MANAGER_INTERFACE, method, body).await
     }
 
-    async fn call<B, R>(&self, interface: &str, method: &str, body: &B) -> Result<R, Failure>
+    /// Calls a method of any of the daemon's interfaces.
+    pub(crate) async fn call<B, R>(&self, interface: &str, method: &str, body: &B) -> Result<R, Failure>
     where
         B: Serialize + DynamicType,
         R: for<'d> zbus::wire::DynamicDeserialize<'d>,
@@ -359,18 +229,21 @@ async fn operators_socket(reply: Duration) -> Result<Option<Connection>, Failure
 }
 
 /// A span as the bus carries it; 0 stands for the role's default, which no span that was asked for is.
-fn span(duration: Option<Duration>) -> u64 {
+pub(crate) fn span(duration: Option<Duration>) -> u64 {
     duration.map_or(0, micros)
 }
 
-fn value<'a>(value: impl Into<Variant<'a>>) -> Result<OwnedVariant, Failure> {
+/// A value of a dictionary.
+pub(crate) fn value<'a>(value: impl Into<Variant<'a>>) -> Result<OwnedVariant, Failure> {
     Ok(OwnedVariant::try_from(value.into())?)
 }
 
-fn view<T: DeserializeOwned>(method: &str, dict: Dict) -> Result<T, Failure> {
+/// The view in the answer to a method.
+pub(crate) fn view<T: DeserializeOwned>(method: &str, dict: Dict) -> Result<T, Failure> {
     from_dict(dict).map_err(|why| Failure::strange_answer(method, &why))
 }
 
-fn views<T: DeserializeOwned>(method: &str, dicts: Vec<Dict>) -> Result<Vec<T>, Failure> {
+/// The views in the answer to a method.
+pub(crate) fn views<T: DeserializeOwned>(method: &str, dicts: Vec<Dict>) -> Result<Vec<T>, Failure> {
     dicts.into_iter().map(|dict| view(method, dict)).collect()
 }

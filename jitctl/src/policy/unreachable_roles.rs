@@ -11,7 +11,7 @@ use jit_host::sudoers::{SudoRule, installed};
 ///
 /// # Errors
 /// Why it cannot be told: this is not root, or sudoers cannot be read.
-pub(crate) fn warnings(roles: &[RoleView]) -> Result<Vec<ProblemView>, String> {
+pub(super) fn warnings(roles: &[RoleView]) -> Result<Vec<ProblemView>, String> {
     Ok(missing(&installed()?, roles, members_of_group))
 }
 
@@ -63,7 +63,7 @@ fn missing(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::tests::a_role;
+    use crate::samples::a_role;
 
     fn rule(who: &str, members: &[&str]) -> SudoRule {
         SudoRule {

@@ -3,20 +3,44 @@
 use std::io::Read;
 use std::os::fd::OwnedFd;
 
+use clap::Args;
 use fast_qr::QRBuilder;
 use fast_qr::qr::QRCodeError;
 use jit_proto::audit::seal::{FirstKey, SealKey};
-use jit_proto::bus::names::error;
+use jit_proto::bus::dict::Dict;
+use jit_proto::bus::names::{AUDIT_INTERFACE, error};
+use jit_proto::bus::view::SealView;
 use serde_json::json;
 use zbus::Fd;
 use zeroize::Zeroizing;
 
-use crate::call::Daemon;
+use crate::client::{Daemon, value, view};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
+/// Words of `audit seal`: exactly one of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SealArgs {
+    /// Begin the first seal
+    #[arg(long)]
+    init: bool,
+    /// Begin another one in place of the one there is; that is recorded
+    #[arg(long)]
+    rotate: bool,
+}
+
+impl Daemon {
+    /// Begins a seal; its first key is written into the pipe.
+    async fn seal(&self, key_out: Fd<'_>, rotate: bool) -> Result<SealView, Failure> {
+        let options = Dict::from([("rotate".to_owned(), value(rotate)?)]);
+        view("Seal", self.call(AUDIT_INTERFACE, "Seal", &(key_out, options)).await?)
+    }
+}
+
 /// Begins the first seal, or another one.
-pub(crate) async fn begin(rotate: bool, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn begin(args: SealArgs, output: &Output) -> Result<(), Failure> {
+    let SealArgs { init: _, rotate } = args;
     let (mut from_daemon, to_us) = std::io::pipe().map_err(|why| failed(&why))?;
     let daemon = Daemon::reach().await?;
     // The key comes through the pipe: what goes over the bus stays in the bus's memory.

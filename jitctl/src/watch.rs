@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_core::Stream;
-use jit_proto::bus::names::{AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, error};
-use jit_proto::bus::view::RequestView;
+use jit_proto::bus::names::{AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use zbus::{MatchRule, MessageStream, message};
 
-use crate::call::Daemon;
+use crate::client::Daemon;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
@@ -77,31 +76,6 @@ async fn listen(mut signals: MessageStream, changed: Arc<Notify>) {
     }
     // The bus is gone: whoever waits finds out by asking.
     changed.notify_one();
-}
-
-/// Waits until a request is no longer pending.
-pub(crate) async fn until_decided(
-    daemon: &Daemon,
-    watch: &Watch,
-    id: u64,
-    output: &Output,
-) -> Result<RequestView, Failure> {
-    let mut absence = Absence::default();
-    loop {
-        match daemon.show(id).await {
-            Ok(shown) => {
-                let request = shown.request.ok_or_else(|| {
-                    Failure::new(Exit::NoSuch, error::NO_SUCH, &format!("request {id} is not there any more"))
-                })?;
-                if request.state != "pending" {
-                    return Ok(request);
-                }
-                let _ = absence.ends(output);
-                watch.changed().await;
-            }
-            Err(failure) => absence.outlast(failure, daemon, watch, output).await?,
-        }
-    }
 }
 
 /// Whether the daemon was away when it was last asked, said once each way.

@@ -1,21 +1,20 @@
-//! Requests, and what was decided on them.
+//! Requests as text: a line, a block, and what was decided.
 
 use std::fmt::Write as _;
 
-use jit_proto::bus::view::{GrantView, RequestView};
+use jit_proto::bus::view::RequestView;
 use jit_proto::escape::Escaped;
 
-use super::{counted, detail, grants, left, list, local, or_dash, span, until};
-use crate::call::ShowView;
+use super::{counted, detail, list, local, or_dash, span};
 
 /// `request 7: web-admin for 30m, waits for 1 approval`.
-pub(crate) fn request_line(request: &RequestView) -> String {
+pub(crate) fn line(request: &RequestView) -> String {
     let RequestView { id, role, .. } = request;
     format!("request {id}: {} {}, {}", Escaped(role), window(request), standing(request))
 }
 
 /// What is asked for: `for 30m`, or more of a grant there is.
-fn window(request: &RequestView) -> String {
+pub(crate) fn window(request: &RequestView) -> String {
     let duration = span(request.duration_seconds);
     match request.extends {
         0 => format!("for {duration}"),
@@ -28,42 +27,8 @@ pub(crate) fn pending(requests: &[RequestView]) -> String {
     requests.iter().map(block).collect::<Vec<_>>().join("\n")
 }
 
-/// A request, the grant that came of it, or both.
-pub(crate) fn shown(shown: &ShowView) -> String {
-    let request = shown.request.as_ref().map(block);
-    let grant = shown.grant.as_ref().map(grants::block);
-    request.into_iter().chain(grant).collect::<Vec<_>>().join("\n")
-}
-
-/// What came of one person's yes.
-pub(crate) fn approved(request: &RequestView) -> String {
-    let RequestView { id, role, user, uid, .. } = request;
-    if request.state == "pending" {
-        let (given, needed) = (request.approvals.len(), request.approvals_needed);
-        return format!("request {id}: {given} of {needed} approvals, {}\n", standing(request));
-    }
-    let (role, user, window) = (Escaped(role), Escaped(user), window(request));
-    format!("request {id} is {}: {role} for {user} (uid {uid}) {window}\n", Escaped(&request.state))
-        + &detail("reason", &or_dash(&request.reason))
-        + &detail("ticket", &or_dash(&request.ticket))
-}
-
-/// What the requester waited for.
-pub(crate) fn request_approved(request: &RequestView, grant: Option<&GrantView>) -> String {
-    let RequestView { id, role, duration_seconds, .. } = request;
-    let window = match grant {
-        Some(grant) => format!("until {} ({} left)", until(grant), left(grant.remaining_seconds)),
-        None => format!("for {}", span(*duration_seconds)),
-    };
-    format!("request {id} is approved: {} {window}\n", Escaped(role))
-}
-
-/// What the requester did not wait for.
-pub(crate) fn request_refused(request: &RequestView) -> String {
-    format!("request {} {}", request.id, standing(request))
-}
-
-fn block(request: &RequestView) -> String {
+/// One request with all that is known about it.
+pub(crate) fn block(request: &RequestView) -> String {
     let RequestView { id, role, user, uid, .. } = request;
     let window = window(request);
     let mut text =
@@ -107,7 +72,7 @@ pub(crate) fn who_approves(request: &RequestView) -> String {
 }
 
 /// Where a request stands, as the end of a sentence about it.
-fn standing(request: &RequestView) -> String {
+pub(crate) fn standing(request: &RequestView) -> String {
     match request.state.as_str() {
         "pending" => missing(request),
         _ => format!("is {}", decision(request)),
@@ -140,16 +105,16 @@ fn decision(request: &RequestView) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{a_grant, a_request};
     use super::*;
+    use crate::samples::a_request;
 
     #[test]
     fn a_new_request_is_told_in_one_line() {
-        assert_eq!(request_line(&a_request("alice")), "request 7: web-admin for 30m, waits for 1 approval");
+        assert_eq!(line(&a_request("alice")), "request 7: web-admin for 30m, waits for 1 approval");
         let more = RequestView { extends: 3, ..a_request("alice") };
-        assert_eq!(request_line(&more), "request 7: web-admin for 30m more of grant 3, waits for 1 approval");
+        assert_eq!(line(&more), "request 7: web-admin for 30m more of grant 3, waits for 1 approval");
         let two = RequestView { approvals_needed: 2, ..a_request("alice") };
-        assert_eq!(request_line(&two), "request 7: web-admin for 30m, waits for 2 approvals");
+        assert_eq!(line(&two), "request 7: web-admin for 30m, waits for 2 approvals");
     }
 
     #[test]
@@ -165,32 +130,5 @@ mod tests {
         }
         request.may_approve = false;
         assert!(!pending(&[request]).contains("jitctl approve"));
-    }
-
-    #[test]
-    fn who_approves_more_of_a_window_is_told_of_which() {
-        let request = RequestView { state: "approved".into(), extends: 3, ..a_request("alice") };
-        let told = approved(&request);
-        let wanted = "request 7 is approved: web-admin for alice (uid 1000) for 30m more of grant 3\n";
-        assert!(told.starts_with(wanted), "{told}");
-        let first = approved(&RequestView { extends: 0, ..request });
-        assert!(
-            first.starts_with("request 7 is approved: web-admin for alice (uid 1000) for 30m\n"),
-            "{first}"
-        );
-    }
-
-    #[test]
-    fn a_decision_is_told_with_who_and_why() {
-        let request = RequestView {
-            state: "denied".into(),
-            denied_by: "bob".into(),
-            denial_reason: "not today".into(),
-            ..a_request("alice")
-        };
-        assert_eq!(request_refused(&request), "request 7 is denied by bob: not today");
-        let told = request_approved(&request, Some(&a_grant("alice")));
-        assert!(told.starts_with("request 7 is approved: web-admin until "), "{told}");
-        assert!(told.ends_with("(28m left)\n"), "{told}");
     }
 }

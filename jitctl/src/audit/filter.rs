@@ -1,0 +1,61 @@
+//! The options that say which records are meant.
+
+use clap::Args;
+use jit_proto::audit::filter::Filter;
+use jit_proto::audit::record::AuditEvent;
+use jit_proto::identity::RoleName;
+
+use crate::values::{name, number, text};
+
+/// What an outcome can be (jit-audit(5)).
+const OUTCOMES: [&str; 2] = ["allowed", "denied"];
+
+/// What a record has to be.
+#[derive(Debug, Args)]
+pub(crate) struct RecordFilter {
+    /// Records about this person, or of what they did to others
+    #[arg(long, value_parser = name())]
+    pub(crate) user: Option<String>,
+    /// Records of this role
+    #[arg(long, value_parser = text::<RoleName>)]
+    pub(crate) role: Option<RoleName>,
+    /// Records of this grant
+    #[arg(long, value_name = "ID", value_parser = number())]
+    pub(crate) grant: Option<u64>,
+    /// Records of this request
+    #[arg(long, value_name = "ID", value_parser = number())]
+    pub(crate) request: Option<u64>,
+    /// Records of this session
+    #[arg(long, value_name = "ID", value_parser = number())]
+    pub(crate) session: Option<u64>,
+    /// Records of this event, by its name in jit-audit(5)
+    #[arg(long, hide_possible_values = true, value_parser = event_names())]
+    pub(crate) event: Option<String>,
+    /// Records that went this way: allowed or denied
+    #[arg(long, hide_possible_values = true, value_parser = OUTCOMES)]
+    pub(crate) outcome: Option<String>,
+    /// Records with this in one of their texts, whatever the case
+    #[arg(long, value_parser = name())]
+    pub(crate) text: Option<String>,
+}
+
+impl RecordFilter {
+    /// What is looked for.
+    pub(crate) fn filter(&self) -> Filter {
+        Filter {
+            user: self.user.clone(),
+            role: self.role.as_ref().map(ToString::to_string),
+            grant: self.grant,
+            request: self.request,
+            session: self.session,
+            event: self.event.clone(),
+            outcome: self.outcome.clone(),
+            text: self.text.clone(),
+            ..Filter::default()
+        }
+    }
+}
+
+fn event_names() -> clap::builder::PossibleValuesParser {
+    AuditEvent::ALL.iter().map(|event| event.name()).collect::<Vec<_>>().into()
+}

@@ -1,0 +1,73 @@
+//! Tells what was found, as text or as JSON.
+
+use std::collections::BTreeSet;
+
+use jit_proto::bus::view::VerifyView;
+use serde::Serialize;
+
+use super::found::{Found, Silence, Source};
+use super::text::source_text;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+
+/// Prints it, as text or as JSON, and says how the run ends.
+pub(super) fn tell(found: &Found, output: &Output) -> Result<Exit, Failure> {
+    let exit = if found.broken.is_some() { Exit::ChainBroken } else { Exit::Done };
+    if output.is_json() {
+        let parts: Vec<Part<'_>> = found
+            .parts
+            .iter()
+            .chain(&found.broken)
+            .map(|(source, view)| Part { source: *source, view })
+            .collect();
+        let (whole, repeated) = (found.broken.is_none(), found.repeated);
+        let bad = found.broken.as_ref();
+        output.document(&Verdict {
+            whole,
+            bad_seq: bad.map_or(0, |(_, view)| view.bad_seq),
+            problem: bad.map_or("", |(_, view)| &view.problem),
+            repeated,
+            cut: &found.unchecked.0,
+            not_comparable: &found.unchecked.1,
+            silence: found.silence.as_ref(),
+            parts,
+        })?;
+        return Ok(exit);
+    }
+    for (source, view) in found.parts.iter().chain(&found.broken) {
+        output.text(&source_text(*source, view, found))?;
+    }
+    if let Some(silence) = &found.silence {
+        output.text(&silence.told())?;
+    }
+    output.text(&found.joined())?;
+    let sources: BTreeSet<u8> = found.parts.iter().map(|(source, _)| *source as u8).collect();
+    if exit == Exit::Done && sources.len() > 1 {
+        output.text("where they tell of the same records, they agree\n")?;
+    }
+    Ok(exit)
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Verdict<'a> {
+    whole: bool,
+    bad_seq: u64,
+    problem: &'a str,
+    /// Messages that came more than once.
+    repeated: u64,
+    /// Records whose messages had been cut: what their facts say was not checked.
+    cut: &'a [u64],
+    /// Records whose messages cannot be compared with their hashes for another reason.
+    not_comparable: &'a [u64],
+    /// How long the copy has been silent; null where no message says when it was written.
+    silence: Option<&'a Silence>,
+    parts: Vec<Part<'a>>,
+}
+
+#[derive(Serialize)]
+struct Part<'a> {
+    source: Source,
+    #[serde(flatten)]
+    view: &'a VerifyView,
+}

@@ -1,0 +1,85 @@
+//! `grant`: gives somebody a role without a request.
+
+use std::time::Duration;
+
+use clap::Args;
+use jit_proto::bus::dict::Dict;
+use jit_proto::escape::Escaped;
+use jit_proto::identity::{Reason, RoleName, Ticket};
+use jit_proto::time::parse_span;
+use serde_json::json;
+
+use crate::client::{Daemon, Wish, span, value};
+use crate::failure::{Exit, Failure, tame};
+use crate::nearest::near;
+use crate::output::Output;
+use crate::render::grant::granted;
+use crate::values::{name, text};
+
+/// Options of `grant`.
+#[derive(Debug, Args)]
+pub(crate) struct GrantArgs {
+    /// Login name of the person
+    #[arg(value_parser = name())]
+    user: String,
+    /// The role
+    #[arg(value_parser = text::<RoleName>)]
+    role: RoleName,
+    /// For how long; the role's default if left out
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
+    duration: Option<Duration>,
+    /// Why
+    #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
+    reason: Reason,
+    /// The ticket it belongs to
+    #[arg(long, value_parser = text::<Ticket>)]
+    ticket: Option<Ticket>,
+}
+
+impl Daemon {
+    async fn grant(&self, user: &str, wish: &Wish<'_>) -> Result<u64, Failure> {
+        let mut options = Dict::new();
+        if let Some(ticket) = wish.ticket {
+            options.insert("ticket".to_owned(), value(ticket)?);
+        }
+        self.manage("Grant", &(user, wish.role, span(wish.duration), wish.reason, options)).await
+    }
+}
+
+/// `grant`.
+pub(super) async fn grant(args: GrantArgs, output: &Output) -> Result<(), Failure> {
+    let GrantArgs { user, role, duration, reason, ticket } = args;
+    let ticket = ticket.as_ref().map(Ticket::as_str);
+    let wish = Wish { role: role.as_str(), duration, reason: reason.as_str(), ticket };
+    let daemon = Daemon::reach().await?;
+    let id = daemon.grant(&user, &wish).await.map_err(|failure| or_another_account(failure, &user))?;
+    match daemon.show(id).await.map(|shown| shown.grant) {
+        Ok(Some(grant)) => output.view(&grant, granted)?,
+        // The grant is given; that it cannot be shown does not take it back.
+        _ => output.view(&json!({ "id": id }), |_| format!("grant {id} is given\n"))?,
+    }
+    if jit_host::sudoers::names(&user) == Some(false) {
+        let user = Escaped(&user);
+        output.talk(&format!(
+            "{user} is in no rule of sudoers, as far as cvtsudoers shows: sudo refuses {user} with this grant, too"
+        ));
+    }
+    Ok(())
+}
+
+/// A name that is no account's may be a slip; what an unknown role is answered with is another matter.
+pub(super) fn or_another_account(mut failure: Failure, user: &str) -> Failure {
+    if failure.exit == Exit::NoSuch && failure.message.contains(user) {
+        failure.message.push_str(&meant_account(user));
+    }
+    failure
+}
+
+/// What to add to "there is no such user": the account with the nearest name.
+fn meant_account(typed: &str) -> String {
+    let known = jit_host::accounts::all_names();
+    match near(typed, known.iter().map(String::as_str)).first() {
+        Some(like) => tame(&format!("; did you mean {like}?")),
+        None => String::new(),
+    }
+}

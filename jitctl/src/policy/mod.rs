@@ -1,0 +1,36 @@
+//! The policy: checked and shown.
+
+mod unreachable_roles;
+
+mod check;
+
+mod show;
+
+use clap::Subcommand;
+
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::values::TableArgs;
+
+#[cfg(test)]
+pub(crate) use self::{
+    check::problems,
+    show::{PolicyView, policy},
+};
+
+/// What can be done with the policy.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Read the policy files afresh and name every problem; changes nothing
+    Check(check::CheckArgs),
+    /// Show the policy in force
+    Show(TableArgs),
+}
+
+/// Carries one of them out.
+pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Check(args) => check::check(args, output).await,
+        Verb::Show(args) => show::show(args, output).await.map(|()| Exit::Done),
+    }
+}

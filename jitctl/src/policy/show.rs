@@ -1,0 +1,96 @@
+//! `policy show`: the policy in force.
+
+use jit_proto::bus::view::RoleView;
+use jit_proto::escape::Escaped;
+use serde::{Deserialize, Serialize};
+
+use crate::client::{Daemon, view};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::render::layout::Sheet;
+use crate::render::{detail, list, local, span};
+use crate::role;
+use crate::values::TableArgs;
+
+/// The policy in force, as `PolicyShow` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyView {
+    /// SHA-256 of it, in hex.
+    pub(crate) digest: String,
+    /// When it was loaded.
+    pub(crate) loaded_at: u64,
+    /// Ceiling over every role.
+    pub(crate) max_duration_seconds: u64,
+    /// How long a request waits for its approvals.
+    pub(crate) request_expiry_seconds: u64,
+    /// From SIGTERM to SIGKILL at the end of a session.
+    pub(crate) grace_seconds: u64,
+    /// How long before the end of a window its holder is told, in seconds.
+    pub(crate) warn_before_seconds: Vec<u64>,
+    /// Who may grant and revoke.
+    pub(crate) operators: Vec<String>,
+    /// Who may read the audit record.
+    pub(crate) auditors: Vec<String>,
+    /// Whether approvals and grants count that come from no login session.
+    #[serde(default)]
+    pub(crate) approve_without_login: bool,
+    /// Whether they count from another account than the one that logged in.
+    #[serde(default)]
+    pub(crate) approve_as_another_account: bool,
+    /// Rules of alerts that are switched off.
+    pub(crate) alerts_off: Vec<String>,
+    /// How people are told: a program, addresses.
+    pub(crate) told: Vec<String>,
+    /// Every role.
+    pub(crate) roles: Vec<RoleView>,
+}
+
+impl Daemon {
+    pub(super) async fn policy_show(&self) -> Result<PolicyView, Failure> {
+        view("PolicyShow", self.manage("PolicyShow", &()).await?)
+    }
+}
+
+/// `policy show`.
+pub(super) async fn show(args: TableArgs, output: &Output) -> Result<(), Failure> {
+    let policy = Daemon::reach().await?.policy_show().await?;
+    output.page();
+    output.view(&policy, |policy| self::policy(policy, &output.sheet(args.full)))
+}
+
+/// The policy in force.
+pub(crate) fn policy(policy: &PolicyView, sheet: &Sheet) -> String {
+    if policy.digest.is_empty() {
+        return "no policy was accepted, so everything is refused; see jitctl policy check\n".to_owned();
+    }
+    let mut text = format!("policy {}, loaded {}\n", Escaped(&policy.digest), local(policy.loaded_at));
+    text += &detail("at most", &span(policy.max_duration_seconds));
+    text += &detail("requests", &format!("lapse after {}", span(policy.request_expiry_seconds)));
+    text += &detail("grace", &span(policy.grace_seconds));
+    let warned: Vec<String> = policy.warn_before_seconds.iter().map(|seconds| span(*seconds)).collect();
+    text += &detail("warned", &format!("{} before the end", list(&warned)));
+    text += &detail("operators", &list(&policy.operators));
+    text += &detail("auditors", &list(&policy.auditors));
+    let allowed = [
+        (policy.approve_without_login, "without a login session"),
+        (policy.approve_as_another_account, "as another account than the one that logged in"),
+    ];
+    let allowed: Vec<String> =
+        allowed.into_iter().filter(|(on, _)| *on).map(|(_, how)| how.to_owned()).collect();
+    if !allowed.is_empty() {
+        text += &detail("approvals", &format!("count also {}", allowed.join(" and ")));
+    }
+    if !policy.alerts_off.is_empty() {
+        text += &detail("no alerts", &list(&policy.alerts_off));
+    }
+    if !policy.told.is_empty() {
+        text += &detail("told", &list(&policy.told));
+    }
+    if policy.roles.is_empty() {
+        text += "no roles\n";
+    } else {
+        text += "\n";
+        text += &role::table(&policy.roles, sheet);
+    }
+    text
+}

@@ -1,0 +1,94 @@
+//! Views as text for people, as far as several verbs print them; pure.
+//!
+//! Every text that a person, a policy file or the kernel gave goes through [`Escaped`]; what these functions return, and
+//! those of the verbs, holds no control character but the newlines that end its lines (`terminal_safety` tests it).
+
+pub(crate) mod layout;
+
+pub(crate) mod request;
+
+pub(crate) mod grant;
+
+use std::time::Duration;
+
+use jit_proto::audit::render::words;
+use jit_proto::bus::view::GrantView;
+use jit_proto::escape::Escaped;
+use jit_proto::time::{WallTime, format_duration};
+
+/// `name   value` below a headline; an empty value leaves the line out.
+pub(crate) fn detail(name: &str, value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!("    {name:<13}{value}\n") }
+}
+
+/// A text from people, or a dash where there is none.
+pub(crate) fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { Escaped(text).to_string() }
+}
+
+pub(crate) fn list(texts: &[String]) -> String {
+    or_dash(&texts.join(", "))
+}
+
+pub(crate) fn span(seconds: u64) -> String {
+    format_duration(Duration::from_secs(seconds))
+}
+
+/// What is left of a window: whole minutes once it is longer than ten of them.
+pub(crate) fn left(seconds: u64) -> String {
+    span(if seconds >= 600 { seconds / 60 * 60 } else { seconds })
+}
+
+pub(crate) fn local(micros: u64) -> String {
+    WallTime(micros).to_local()
+}
+
+/// The end of a window; the date only where it is not today's.
+pub(crate) fn until(grant: &GrantView) -> String {
+    // The daemon says what is left, so that its now is known here without a clock.
+    let now = local(grant.ends_at.saturating_sub(grant.remaining_seconds.saturating_mul(1_000_000)));
+    let end = local(grant.ends_at);
+    match (now.split_once(' '), end.split_once(' ')) {
+        (Some((today, _)), Some((day, time))) if today == day => time.to_owned(),
+        _ => end,
+    }
+}
+
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// A command as one would type it: words that a shell would take apart stand in quotes.
+pub(crate) fn command(argv: &[String]) -> String {
+    or_dash(&words(argv.iter().map(String::as_str)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{MOMENT, a_grant};
+
+    #[test]
+    fn what_is_left_is_told_in_minutes_until_it_gets_short() {
+        assert_eq!(left(1692), "28m");
+        assert_eq!(left(5399), "1h 29m");
+        assert_eq!(left(599), "9m 59s");
+        assert_eq!(left(0), "0s");
+    }
+
+    #[test]
+    fn an_end_on_another_day_is_told_with_its_date() {
+        let mut grant = a_grant("x");
+        grant.ends_at = MOMENT;
+        grant.remaining_seconds = 1;
+        assert_eq!(until(&grant).len(), "14:32:05 +01:00".len());
+        grant.remaining_seconds = 25 * 3600;
+        assert_eq!(until(&grant).len(), "2026-11-22 14:32:05 +01:00".len());
+    }
+
+    #[test]
+    fn a_command_is_quoted_where_a_shell_would_take_it_apart() {
+        let words = ["sudo", "sh", "-c", "echo it's; id", ""].map(str::to_owned);
+        assert_eq!(command(&words), "sudo sh -c 'echo it'\\''s; id' ''");
+    }
+}

@@ -1,0 +1,115 @@
+//! Roles: which there are for the caller, and on what terms.
+
+use jit_proto::bus::view::RoleView;
+use jit_proto::escape::Escaped;
+
+use crate::client::Daemon;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::render::layout::{self, Column, Sheet};
+use crate::render::{list, or_dash, span};
+use crate::values::TableArgs;
+
+/// `roles`.
+pub(crate) async fn roles(args: TableArgs, output: &Output) -> Result<(), Failure> {
+    let roles = Daemon::reach().await?.roles().await?;
+    let empty = "there is no role that you may ask for or approve";
+    output.page();
+    output.list(&roles, empty, |roles| table(roles, &output.sheet(args.full)))
+}
+
+/// Roles as a table.
+pub(crate) fn table(roles: &[RoleView], sheet: &Sheet) -> String {
+    let columns = [
+        Column::new("ROLE", 0),
+        Column::new("YOU MAY", 1),
+        Column::new("FOR", 2),
+        Column::new("AT MOST", 1),
+        Column::new("AS", 5),
+        Column::new("TICKET", 3),
+        Column::new("APPROVALS", 7),
+        Column::new("APPROVED BY", 4),
+        Column::new("ENDS", 6),
+        Column::new("FORWARDING", 8),
+        Column::text("DESCRIPTION", 2),
+    ];
+    let rows = roles.iter().map(|role| {
+        vec![
+            or_dash(&role.name),
+            may(role).to_owned(),
+            span(role.default_duration_seconds),
+            span(role.max_duration_seconds),
+            whom(role),
+            ticket(role),
+            role.approvals_needed.to_string(),
+            list(&role.approvers),
+            ends(role),
+            if role.without_forwarding { "not needed" } else { "-" }.to_owned(),
+            or_dash(&role.description),
+        ]
+    });
+    layout::table(&columns, rows.collect(), sheet)
+}
+
+fn may(role: &RoleView) -> &'static str {
+    match (role.may_request, role.may_approve) {
+        (true, true) => "ask, approve",
+        (true, false) => "ask",
+        (false, true) => "approve",
+        (false, false) => "look",
+    }
+}
+
+/// Whom one may become, and with which groups beside theirs: `USER, :GROUP`, as sudoers writes them.
+fn whom(role: &RoleView) -> String {
+    let groups = role.run_as_groups.iter().map(|group| format!(":{group}"));
+    list(&role.run_as.iter().cloned().chain(groups).collect::<Vec<_>>())
+}
+
+fn ticket(role: &RoleView) -> String {
+    match (role.ticket_required, role.ticket_pattern.as_str()) {
+        (true, "") => "required".to_owned(),
+        (true, pattern) => Escaped(pattern).to_string(),
+        (false, "") => "-".to_owned(),
+        (false, pattern) => format!("optional, {}", Escaped(pattern)),
+    }
+}
+
+/// What ends a grant or a session before its window does, or after it.
+fn ends(role: &RoleView) -> String {
+    let mut ways = Vec::new();
+    for (seconds, what) in [(role.unused_for_seconds, "unused"), (role.idle_timeout_seconds, "idle")] {
+        if seconds > 0 {
+            ways.push(format!("{what} {}", span(seconds)));
+        }
+    }
+    if role.end_with_login {
+        ways.push("logout".to_owned());
+    }
+    if role.on_expiry_linger_seconds > 0 {
+        ways.push(format!("may finish within {}", span(role.on_expiry_linger_seconds)));
+    }
+    list(&ways)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::{a_role, a_sheet};
+
+    #[test]
+    fn a_role_is_told_with_what_the_caller_may_do() {
+        let text = table(&[a_role("^INC-[0-9]+$")], &a_sheet(None));
+        let row = text.lines().nth(1).unwrap();
+        for part in ["web-admin", "ask", "30m", "2h", "root", "^INC-[0-9]+$"] {
+            assert!(row.contains(part), "{part}: {row}");
+        }
+    }
+
+    #[test]
+    fn a_role_that_needs_no_forwarding_says_so() {
+        let role = RoleView { without_forwarding: true, ..a_role("x") };
+        assert!(table(&[role], &a_sheet(None)).contains("not needed"));
+        assert!(!table(&[a_role("x")], &a_sheet(None)).contains("not needed"));
+    }
+}

@@ -1,0 +1,158 @@
+//! What is going on: the daemon's state, what the caller holds, and all lists at once.
+
+use clap::{Args, Subcommand};
+use jit_proto::bus::view::{StackView, StatusView};
+use jit_proto::escape::Escaped;
+use serde_json::json;
+
+use crate::client::Daemon;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::render::{self, counted, detail, local};
+use crate::session;
+use crate::values::TableArgs;
+
+/// What can be seen of the whole.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List what there is: pending requests, live grants, elevated sessions
+    List(TableArgs),
+    /// Show the daemon's state, what you hold, and the PAM stacks that do not ask
+    Status(StatusArgs),
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// End with status 1 where no policy is in force or a PAM stack does not ask
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// Carries one of them out.
+pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
+    match verb {
+        Verb::List(args) => list(&args, output).await?,
+        Verb::Status(args) => {
+            let status = Daemon::reach().await?.status().await?;
+            output.view(&status, |status| self::status(status, output.is_terminal()))?;
+            if args.exit_code && (status.policy_digest.is_empty() || !status.stacks.is_empty()) {
+                return Ok(Exit::Failed);
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Everything that is going on, as far as the caller may see it.
+async fn list(args: &TableArgs, output: &Output) -> Result<(), Failure> {
+    output.page();
+    let sheet = &output.sheet(args.full);
+    let daemon = Daemon::reach().await?;
+    let (pending, grants, sessions) =
+        (daemon.pending().await?, daemon.grants().await?, daemon.sessions().await?);
+    if output.is_json() {
+        return output.document(&json!({ "pending": pending, "grants": grants, "sessions": sessions }));
+    }
+    let mut parts = Vec::new();
+    if !pending.is_empty() {
+        parts.push(format!("pending requests\n{}", render::request::pending(&pending)));
+    }
+    if !grants.is_empty() {
+        parts.push(format!("live grants\n{}", render::grant::table(&grants, sheet)));
+    }
+    if !sessions.is_empty() {
+        parts.push(format!("elevated sessions\n{}", session::table(&sessions, sheet)));
+    }
+    if parts.is_empty() {
+        output.talk("no request is pending, no grant is live, no session is open");
+    }
+    output.text(&parts.join("\n"))
+}
+
+/// The daemon, and what the caller holds and waits for.
+pub(crate) fn status(status: &StatusView, on_a_terminal: bool) -> String {
+    let mut text = format!("jitd {} runs since {}\n", Escaped(&status.version), local(status.started_at));
+    let policy = if status.policy_digest.is_empty() {
+        "none was accepted, so everything is refused; see jitctl policy check".to_owned()
+    } else {
+        let digest: String = status.policy_digest.chars().take(12).collect();
+        let roles = counted(status.roles, "role", "roles");
+        format!("{}, loaded {}, {roles}", Escaped(&digest), local(status.policy_loaded_at))
+    };
+    text += &detail("policy", &policy);
+    text += &detail(
+        "host",
+        &format!(
+            "{}, {}, {}",
+            counted(status.pending, "pending request", "pending requests"),
+            counted(status.grants, "live grant", "live grants"),
+            counted(status.sessions, "open session", "open sessions")
+        ),
+    );
+    let unsent = match status.unsent {
+        0 => "all sent to syslog".to_owned(),
+        unsent => format!("{unsent} not yet sent to syslog"),
+    };
+    text += &detail("audit", &format!("{}, {unsent}", counted(status.records, "record", "records")));
+    // SGR 1, 31 and 0: bold, red, and back (ECMA-48, 8.3.117).
+    let (red, plain) = if on_a_terminal { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    for StackView { service, file, line, message } in &status.stacks {
+        let line = if *line == 0 { String::new() } else { format!(":{line}") };
+        text += &format!(
+            "{red}NOT GATED: {} lets people become root without a window{plain}\n    {}{line}: {}\n",
+            Escaped(service),
+            Escaped(file),
+            Escaped(message)
+        );
+    }
+    for problem in &status.problems {
+        text += &detail("RECORD", &Escaped(problem).to_string());
+    }
+    let user = Escaped(&status.user);
+    if status.held.is_empty() {
+        text += &format!("{user} holds no role\n");
+    } else {
+        text += &format!("{user} holds\n");
+        for grant in &status.held {
+            text += &format!("    {}, grant {}\n", render::grant::window(grant), grant.id);
+        }
+    }
+    if !status.asked.is_empty() {
+        text += &format!("{user} waits for\n");
+        for request in &status.asked {
+            text += &format!("    {}\n", render::request::line(request));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples::a_status;
+
+    #[test]
+    fn status_tells_what_is_held_and_how_long_it_lasts() {
+        let text = status(&a_status("alice"), false);
+        assert!(text.contains("alice holds\n    web-admin until "), "{text}");
+        assert!(text.contains(" (28m left), grant 7\n"), "{text}");
+        assert!(text.contains("request 7: web-admin for 30m, waits for 1 approval\n"), "{text}");
+        assert!(text.contains("2 pending requests, 1 live grant, 0 open sessions\n"), "{text}");
+        assert!(text.contains("1234 records, all sent to syslog\n"), "{text}");
+    }
+
+    #[test]
+    fn status_without_a_policy_or_a_grant_says_so() {
+        let mut view = a_status("alice");
+        view.policy_digest.clear();
+        view.held.clear();
+        view.asked.clear();
+        view.stacks.truncate(1);
+        let text = status(&view, true);
+        assert!(text.contains("everything is refused"), "{text}");
+        assert!(text.ends_with("alice holds no role\n"), "{text}");
+        let red = "\u{1b}[1;31mNOT GATED: alice lets people become root without a window\u{1b}[0m\n    alice:3: alice\n";
+        assert!(text.contains(red), "{text}");
+    }
+}
