@@ -12,9 +12,9 @@ use jit_proto::audit::message_id;
 use jit_proto::audit::record::Record;
 use serde_json::Value;
 
-use super::in_flight::Receiver;
-use super::outbox::{Carrier, Stopped};
-use super::syslog::MAX_SEND_TIME;
+use super::datagram::MAX_SEND_TIME;
+use super::receiver::Receiver;
+use super::sink::{SendError, Sink};
 use super::{Heartbeat, SinkSettings, syslog_line};
 
 /// Where journald listens (systemd-journald.service(8)).
@@ -45,7 +45,7 @@ impl Journal {
         Self { for_syslog: Some((enterprise, fields)), line: None }
     }
 
-    fn send(&mut self, message: &[u8]) -> Result<(), Stopped> {
+    fn write(&mut self, message: &[u8]) -> Result<(), SendError> {
         let line = match self.line.take() {
             Some(line) => line,
             None => connect().map_err(stopped)?,
@@ -63,11 +63,11 @@ pub(super) fn is_behind(socket: &Path) -> bool {
             .is_ok_and(|mounts| !mounts.lines().any(|mount| mount.split(' ').nth(4) == Some(DEV_LOG)))
 }
 
-fn stopped(error: std::io::Error) -> Stopped {
+fn stopped(error: std::io::Error) -> SendError {
     match error.kind() {
         // The time for one message is over.
-        std::io::ErrorKind::WouldBlock => Stopped::Full(format!("{SOCKET}: its queue is full")),
-        _ => Stopped::Lost(format!("{SOCKET}: {error}")),
+        std::io::ErrorKind::WouldBlock => SendError::Full(format!("{SOCKET}: its queue is full")),
+        _ => SendError::Lost(format!("{SOCKET}: {error}")),
     }
 }
 
@@ -79,24 +79,24 @@ fn connect() -> std::io::Result<(UnixDatagram, Receiver)> {
     Ok((socket, receiver))
 }
 
-impl Carrier for Journal {
-    fn set(&mut self, settings: &SinkSettings) -> bool {
+impl Sink for Journal {
+    fn configure(&mut self, settings: &SinkSettings) -> bool {
         // There the syslog sink's messages have the fields.
         settings.journal && !is_behind(&settings.syslog_socket)
     }
 
-    fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
-        self.send(&entry(sealed, self.for_syslog))
+    fn send(&mut self, sealed: &Sealed) -> Result<(), SendError> {
+        self.write(&entry(sealed, self.for_syslog))
     }
 
-    fn arrived(&mut self) -> Result<bool, Stopped> {
+    fn has_read_all(&mut self) -> Result<bool, SendError> {
         match &self.line {
-            Some((socket, receiver)) => receiver.has_read_all(socket).map_err(Stopped::Lost),
+            Some((socket, receiver)) => receiver.has_read_all(socket).map_err(SendError::Lost),
             None => Ok(true),
         }
     }
 
-    fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped> {
+    fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), SendError> {
         let mut fields = Fields::default();
         let text = match self.for_syslog {
             Some((enterprise, _)) => syslog_line::heartbeat_text(enterprise, heartbeat),
@@ -106,10 +106,10 @@ impl Carrier for Journal {
         for (name, value) in heartbeat.facts() {
             fields.put(&format!("JIT_{}", name.to_uppercase()), &value);
         }
-        self.send(&fields.0)
+        self.write(&fields.0)
     }
 
-    fn reset(&mut self) {
+    fn disconnect(&mut self) {
         self.line = None;
     }
 }

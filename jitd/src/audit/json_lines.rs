@@ -13,7 +13,7 @@ use jit_proto::audit::chain::Sealed;
 use jit_proto::audit::copies::{Line, exported, read as read_line};
 use tracing::debug;
 
-use super::outbox::{Carrier, Stopped};
+use super::sink::{SendError, Sink};
 use super::{Heartbeat, SinkSettings};
 
 /// The file; older ones are called `audit.jsonl.1` and so on, the oldest with the highest number.
@@ -182,8 +182,8 @@ impl JsonLines {
         Ok(())
     }
 
-    fn lost(&self, error: &io::Error) -> Stopped {
-        Stopped::Lost(format!("{}: {error}", self.path.display()))
+    fn lost(&self, error: &io::Error) -> SendError {
+        SendError::Lost(format!("{}: {error}", self.path.display()))
     }
 }
 
@@ -199,26 +199,26 @@ fn is_still_at(file: &File, path: &Path) -> bool {
     }
 }
 
-impl Carrier for JsonLines {
-    fn set(&mut self, settings: &SinkSettings) -> bool {
+impl Sink for JsonLines {
+    fn configure(&mut self, settings: &SinkSettings) -> bool {
         (self.most_bytes, self.keep) = (settings.json_lines_max_size, settings.json_lines_keep);
         settings.json_lines
     }
 
-    fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
+    fn send(&mut self, sealed: &Sealed) -> Result<(), SendError> {
         self.put(sealed).map_err(|error| self.lost(&error))
     }
 
-    fn arrived(&mut self) -> Result<bool, Stopped> {
+    fn has_read_all(&mut self) -> Result<bool, SendError> {
         self.sync().map(|()| true).map_err(|error| self.lost(&error))
     }
 
     /// The file holds the chain and nothing else.
-    fn beat(&mut self, _: &Heartbeat) -> Result<(), Stopped> {
+    fn heartbeat(&mut self, _: &Heartbeat) -> Result<(), SendError> {
         Ok(())
     }
 
-    fn reset(&mut self) {
+    fn disconnect(&mut self) {
         self.file = None;
     }
 }

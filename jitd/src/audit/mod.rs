@@ -4,15 +4,21 @@
 
 mod outbox;
 
+mod cursor;
+
+mod sink;
+
 mod syslog;
 
 mod syslog_line;
 
-mod in_flight;
-
 mod journal;
 
 mod json_lines;
+
+mod datagram;
+
+mod receiver;
 
 mod heartbeat;
 
@@ -31,13 +37,12 @@ use tracing::{error, warn};
 
 pub use crate::core::event::SinkName;
 pub use crate::core::policy::SinkSettings;
+pub use cursor::{Cursors, Reached};
 pub use heartbeat::{Heartbeat, beat};
-pub use outbox::Reached;
 
 use crate::engine::Handle;
 use crate::host::clock::{Clock, boot_now};
-use crate::store::Sent;
-use outbox::Carrier;
+use sink::Sink;
 
 /// At the end of the daemon a sink that is slow is not waited for longer than this; the rest is sent after the start.
 const LAST_WAIT: Duration = Duration::from_secs(2);
@@ -64,34 +69,6 @@ pub enum ToSink {
     Beat(Arc<Heartbeat>),
 }
 
-/// How far each sink has got.
-#[derive(Debug, Clone)]
-pub struct Cursors {
-    /// The local syslog socket.
-    pub syslog: Arc<Reached>,
-    /// The journal.
-    pub journal: Arc<Reached>,
-    /// The file of JSON lines.
-    pub json_lines: Arc<Reached>,
-}
-
-impl Cursors {
-    /// Sinks that have got so far.
-    #[must_use]
-    pub fn at(sent: Sent) -> Self {
-        let Sent { syslog, journal, json_lines } = sent;
-        let at = |seq| Arc::new(Reached::at(seq));
-        Self { syslog: at(syslog), journal: at(journal), json_lines: at(json_lines) }
-    }
-
-    /// How far each sink has got, to be kept.
-    #[must_use]
-    pub fn sent(&self) -> Sent {
-        let Self { syslog, journal, json_lines } = self;
-        Sent { syslog: syslog.seq(), journal: journal.seq(), json_lines: json_lines.seq() }
-    }
-}
-
 /// All sinks.
 #[derive(Debug)]
 pub struct Sinks {
@@ -109,7 +86,7 @@ impl Sinks {
     /// # Errors
     /// When no thread can be started.
     pub fn start(store: &Path, cursors: Cursors, engine: &Handle, clock: &Clock) -> io::Result<Self> {
-        let all: [(SinkName, Box<dyn Carrier>, &Arc<Reached>); 3] = [
+        let all: [(SinkName, Box<dyn Sink>, &Arc<Reached>); 3] = [
             (SinkName::Syslog, Box::new(syslog::Syslog::new()), &cursors.syslog),
             (SinkName::Journal, Box::new(journal::Journal::new()), &cursors.journal),
             (SinkName::JsonLines, Box::new(json_lines::JsonLines::new()), &cursors.json_lines),

@@ -5,7 +5,6 @@
 //! with it, and is sent again.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use jit_proto::audit::record::{AuditEvent, Record};
 use jit_proto::time::BootTime;
 use tracing::{info, warn};
 
-use super::{Heartbeat, SinkName, SinkSettings, ToSink};
+use super::sink::{SendError, Sink};
+use super::{Heartbeat, Reached, SinkName, ToSink};
 use crate::core::event::{Input, SinkChange};
 use crate::engine::Handle;
 use crate::host::clock::{Clock, boot_now};
@@ -39,89 +39,20 @@ const DEAF: Duration = Duration::from_secs(5);
 /// A sink that takes nothing for this long is recorded as down: a restart of the syslog daemon is nothing to tell.
 const DOWN_AFTER: Duration = Duration::from_secs(10);
 
-/// Why records do not get to their receiver.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Stopped {
-    /// It is there and takes no more for now: what was sent is with it, and must not be sent again.
-    Full(String),
-    /// The connection is lost, or was never there: what was sent and not read is lost with it.
-    Lost(String),
-}
-
-/// What carries records to one receiver.
-pub(super) trait Carrier: Send {
-    /// Follows the settings. False if the sink is switched off.
-    fn set(&mut self, settings: &SinkSettings) -> bool;
-
-    /// Sends one record.
-    ///
-    /// # Errors
-    /// When it was not taken.
-    fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped>;
-
-    /// Whether everything that was sent has been read by its receiver.
-    ///
-    /// # Errors
-    /// When nobody knows.
-    fn arrived(&mut self) -> Result<bool, Stopped>;
-
-    /// Sends a sign of life.
-    ///
-    /// # Errors
-    /// When it was not taken.
-    fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped>;
-
-    /// Lets go of the connection; the next record makes another one.
-    fn reset(&mut self);
-}
-
-/// How far a sink has got.
-#[derive(Debug, Default)]
-pub struct Reached {
-    seq: AtomicU64,
-    /// Microseconds of the boot clock; 0 if nothing waits.
-    waiting_since: AtomicU64,
-}
-
-impl Reached {
-    /// A sink that has taken everything up to here.
-    #[must_use]
-    pub fn at(seq: u64) -> Self {
-        Self { seq: AtomicU64::new(seq), ..Self::default() }
-    }
-
-    /// The last record that was taken.
-    #[must_use]
-    pub fn seq(&self) -> u64 {
-        self.seq.load(Ordering::Relaxed)
-    }
-
-    /// Nothing was taken since then.
-    pub(super) fn waits_since(&self, since: BootTime) {
-        self.waiting_since.store(since.0.max(1), Ordering::Relaxed);
-    }
-
-    /// When the oldest record was written that it has not taken, while it takes none.
-    #[must_use]
-    pub fn waiting_since(&self) -> Option<BootTime> {
-        Some(self.waiting_since.load(Ordering::Relaxed)).filter(|since| *since > 0).map(BootTime)
-    }
-}
-
 /// Starts a sink's thread.
 ///
 /// # Errors
 /// When no thread can be started.
 pub(super) fn start(
     name: SinkName,
-    carrier: Box<dyn Carrier>,
+    carrier: Box<dyn Sink>,
     store: PathBuf,
     reached: Arc<Reached>,
     engine: Handle,
     clock: Clock,
 ) -> std::io::Result<(mpsc::Sender<ToSink>, JoinHandle<()>)> {
     let (sender, inbox) = mpsc::channel();
-    let sink = Sink {
+    let sink = Outbox {
         name,
         carrier,
         store,
@@ -144,9 +75,9 @@ pub(super) fn start(
     Ok((sender, thread))
 }
 
-struct Sink {
+struct Outbox {
     name: SinkName,
-    carrier: Box<dyn Carrier>,
+    carrier: Box<dyn Sink>,
     store: PathBuf,
     /// The last record there is.
     written: u64,
@@ -174,7 +105,7 @@ struct Sink {
     told: bool,
 }
 
-impl Sink {
+impl Outbox {
     fn run(mut self, inbox: &mpsc::Receiver<ToSink>) {
         // Records that may wait for others wait no longer than `GATHER`.
         let mut gathering = false;
@@ -219,7 +150,7 @@ impl Sink {
                 return urgent;
             }
             ToSink::LastWord(records) => self.take_last_word(&records),
-            ToSink::Settings(settings) => self.on = Some(self.carrier.set(&settings)),
+            ToSink::Settings(settings) => self.on = Some(self.carrier.configure(&settings)),
             ToSink::Beat(heartbeat) => self.heartbeat = Some(heartbeat),
         }
         true
@@ -239,7 +170,7 @@ impl Sink {
             return;
         }
         for record in records {
-            if self.carrier.carry(record).is_err() {
+            if self.carrier.send(record).is_err() {
                 warn!("the store's files are gone, and {} does not take the record that says so", self.name);
                 return;
             }
@@ -279,16 +210,16 @@ impl Sink {
     }
 
     /// No copy is ever to be ahead of the disk.
-    fn bring_onto_the_disk(&mut self) -> Result<(), Stopped> {
+    fn bring_onto_the_disk(&mut self) -> Result<(), SendError> {
         if self.unsynced {
-            sync_wal(&self.store).map_err(|error| Stopped::Full(error.to_string()))?;
+            sync_wal(&self.store).map_err(|error| SendError::Full(error.to_string()))?;
             self.unsynced = false;
         }
         Ok(())
     }
 
     /// Sends what was not sent yet.
-    fn drain(&mut self) -> Result<(), Stopped> {
+    fn drain(&mut self) -> Result<(), SendError> {
         let fresh = std::mem::take(&mut self.fresh);
         // Whether somebody reads shows when there is no more to read than before.
         if self.unread_since.is_some_and(|since| boot_now().since(since) > HOLD) {
@@ -300,28 +231,27 @@ impl Sink {
         while self.handed < self.written {
             let reader = match &mut self.reader {
                 Some(reader) => reader,
-                none => {
-                    none.insert(Reader::open(&self.store).map_err(|error| Stopped::Full(error.to_string()))?)
-                }
+                none => none
+                    .insert(Reader::open(&self.store).map_err(|error| SendError::Full(error.to_string()))?),
             };
             let records = reader.records(self.handed + 1, PAGE.min(self.written - self.handed));
-            let records = records.map_err(|error| Stopped::Full(error.to_string()))?;
+            let records = records.map_err(|error| SendError::Full(error.to_string()))?;
             if records.is_empty() {
                 // Somebody removed them from the store; the chain says so, and there is nothing to send.
                 self.handed = self.written;
                 return Ok(());
             }
             self.send(&records)?;
-            if self.carrier.arrived()? {
+            if self.carrier.has_read_all()? {
                 self.take(self.handed);
             }
         }
         Ok(())
     }
 
-    fn send(&mut self, records: &[Sealed]) -> Result<(), Stopped> {
+    fn send(&mut self, records: &[Sealed]) -> Result<(), SendError> {
         for record in records {
-            self.carrier.carry(record)?;
+            self.carrier.send(record)?;
             self.handed = record.seq;
             self.looked = 0;
             self.mind(record);
@@ -346,12 +276,12 @@ impl Sink {
     }
 
     /// Counts as taken what was read.
-    fn settle(&mut self) -> Result<(), Stopped> {
-        if self.carrier.arrived()? {
+    fn settle(&mut self) -> Result<(), SendError> {
+        if self.carrier.has_read_all()? {
             self.unread_since = None;
             self.take(self.handed);
             if let Some(heartbeat) = self.heartbeat.take_if(|heartbeat| heartbeat.seq <= self.handed) {
-                self.carrier.beat(&heartbeat)?;
+                self.carrier.heartbeat(&heartbeat)?;
             }
             return Ok(());
         }
@@ -359,13 +289,13 @@ impl Sink {
         let now = boot_now();
         let since = *self.unread_since.get_or_insert(now);
         if now.since(since) > DEAF {
-            return Err(Stopped::Full("it does not read what it is sent".to_owned()));
+            return Err(SendError::Full("it does not read what it is sent".to_owned()));
         }
         Ok(())
     }
 
     fn take(&self, seq: u64) {
-        self.reached.seq.store(seq, Ordering::Relaxed);
+        self.reached.advance(seq);
     }
 
     fn is_well(&mut self) {
@@ -373,7 +303,7 @@ impl Sink {
             // What was sent has to be read before anything is said to be well.
             return;
         }
-        self.reached.waiting_since.store(0, Ordering::Relaxed);
+        self.reached.waits_for_nothing();
         if self.trouble.take().is_some() {
             info!("{} takes audit records again", self.name);
         }
@@ -382,11 +312,11 @@ impl Sink {
         }
     }
 
-    fn is_in_trouble(&mut self, stopped: Stopped) {
+    fn is_in_trouble(&mut self, stopped: SendError) {
         let problem = match stopped {
-            Stopped::Full(problem) => problem,
-            Stopped::Lost(problem) => {
-                self.carrier.reset();
+            SendError::Full(problem) => problem,
+            SendError::Lost(problem) => {
+                self.carrier.disconnect();
                 // What was sent and not read comes again.
                 self.handed = self.reached.seq();
                 self.unread_since = None;
@@ -438,6 +368,7 @@ mod tests {
     use jit_proto::time::{BootId, WallTime};
     use tokio::sync::mpsc::Receiver;
 
+    use crate::audit::SinkSettings;
     use crate::core::event::Commit;
     use crate::engine::Message;
     use crate::store::{CommitMeta, Sent, Store};
@@ -476,39 +407,39 @@ mod tests {
         }
     }
 
-    impl Carrier for Fake {
-        fn set(&mut self, settings: &SinkSettings) -> bool {
+    impl Sink for Fake {
+        fn configure(&mut self, settings: &SinkSettings) -> bool {
             settings.journal
         }
 
-        fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
+        fn send(&mut self, sealed: &Sealed) -> Result<(), SendError> {
             let mut world = self.world();
             if world.dead {
-                return Err(Stopped::Lost("dead".to_owned()));
+                return Err(SendError::Lost("dead".to_owned()));
             }
             if let Some(room) = &mut world.room {
-                *room = room.checked_sub(1).ok_or_else(|| Stopped::Full("full".to_owned()))?;
+                *room = room.checked_sub(1).ok_or_else(|| SendError::Full("full".to_owned()))?;
             }
             world.queue.push_back(sealed.seq);
             Ok(())
         }
 
-        fn arrived(&mut self) -> Result<bool, Stopped> {
+        fn has_read_all(&mut self) -> Result<bool, SendError> {
             let world = self.world();
-            if world.dead { Err(Stopped::Lost("dead".to_owned())) } else { Ok(world.queue.is_empty()) }
+            if world.dead { Err(SendError::Lost("dead".to_owned())) } else { Ok(world.queue.is_empty()) }
         }
 
-        fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped> {
+        fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), SendError> {
             self.world().beats.push(heartbeat.seq);
             Ok(())
         }
 
-        fn reset(&mut self) {
+        fn disconnect(&mut self) {
             self.world().connections += 1;
         }
     }
 
-    fn with_records(count: u64, test: impl FnOnce(&mut Sink, &Fake)) {
+    fn with_records(count: u64, test: impl FnOnce(&mut Outbox, &Fake)) {
         let events = (0..count).map(|_| (AuditEvent::AccessDenied, None)).collect();
         with_events(events, |sink, fake, _| test(sink, fake));
     }
@@ -516,7 +447,7 @@ mod tests {
     /// A sink that has taken nothing, and a store with these events, each with the sink that it is about.
     fn with_events(
         events: Vec<(AuditEvent, Option<SinkName>)>,
-        test: impl FnOnce(&mut Sink, &Fake, &mut Receiver<Message>),
+        test: impl FnOnce(&mut Outbox, &Fake, &mut Receiver<Message>),
     ) {
         let count = events.len() as u64;
         let folder = tempfile::tempdir().unwrap();
@@ -535,7 +466,7 @@ mod tests {
         store.commit(vec![Commit { drafts, ..Commit::default() }], kept).unwrap();
         let (engine, mut inbox) = Handle::new();
         let fake = Fake::default();
-        let mut sink = Sink {
+        let mut sink = Outbox {
             name: SinkName::Syslog,
             carrier: Box::new(fake.clone()),
             store: path,
@@ -639,7 +570,8 @@ mod tests {
             sink.on = None;
             sink.go_on();
             assert_eq!((sink.reached.seq(), sink.handed), (0, 0));
-            sink.on = Some(sink.carrier.set(&SinkSettings { journal: false, ..SinkSettings::default() }));
+            sink.on =
+                Some(sink.carrier.configure(&SinkSettings { journal: false, ..SinkSettings::default() }));
             sink.go_on();
             assert_eq!(sink.reached.seq(), 3);
             assert!(fake.world().queue.is_empty());

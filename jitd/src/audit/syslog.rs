@@ -8,9 +8,9 @@ use std::time::Duration;
 use jit_proto::audit::chain::Sealed;
 use syslog::{Logger, LoggerBackend};
 
-use super::in_flight::Receiver;
 use super::journal::{self, Journal};
-use super::outbox::{Carrier, Stopped};
+use super::receiver::Receiver;
+use super::sink::{SendError, Sink};
 use super::syslog_line::{self, Rfc5424};
 use super::{Heartbeat, SinkSettings};
 
@@ -37,7 +37,7 @@ impl Syslog {
         Self { journald: None, socket: syslog_socket, enterprise: syslog_enterprise, line: None }
     }
 
-    fn logger(&mut self) -> Result<&mut Logger<LoggerBackend, Rfc5424>, Stopped> {
+    fn logger(&mut self) -> Result<&mut Logger<LoggerBackend, Rfc5424>, SendError> {
         let line = match self.line.take() {
             Some(line) => line,
             None => self.connect().map_err(|error| self.lost(&error))?,
@@ -45,16 +45,16 @@ impl Syslog {
         Ok(&mut self.line.insert(line).logger)
     }
 
-    fn lost(&self, error: &impl fmt::Display) -> Stopped {
-        Stopped::Lost(format!("{}: {error}", self.socket.display()))
+    fn lost(&self, error: &impl fmt::Display) -> SendError {
+        SendError::Lost(format!("{}: {error}", self.socket.display()))
     }
 
-    fn sent(&self, sent: syslog::Result<()>) -> Result<(), Stopped> {
+    fn sent(&self, sent: syslog::Result<()>) -> Result<(), SendError> {
         let Err(error) = sent else { return Ok(()) };
         match io_error(&error).map(io::Error::kind) {
             // The time for one message is over: its queue is full.
             Some(io::ErrorKind::WouldBlock) => {
-                Err(Stopped::Full(format!("{}: its queue is full", self.socket.display())))
+                Err(SendError::Full(format!("{}: its queue is full", self.socket.display())))
             }
             _ => Err(self.lost(&innermost(&error))),
         }
@@ -71,8 +71,8 @@ impl Syslog {
     }
 }
 
-impl Carrier for Syslog {
-    fn set(&mut self, settings: &SinkSettings) -> bool {
+impl Sink for Syslog {
+    fn configure(&mut self, settings: &SinkSettings) -> bool {
         if self.socket != settings.syslog_socket || self.enterprise != settings.syslog_enterprise {
             self.socket.clone_from(&settings.syslog_socket);
             self.enterprise = settings.syslog_enterprise;
@@ -83,37 +83,37 @@ impl Carrier for Syslog {
         true
     }
 
-    fn carry(&mut self, sealed: &Sealed) -> Result<(), Stopped> {
+    fn send(&mut self, sealed: &Sealed) -> Result<(), SendError> {
         if let Some(journald) = &mut self.journald {
-            return journald.carry(sealed);
+            return journald.send(sealed);
         }
         let sent = syslog_line::send(self.logger()?, sealed);
         self.sent(sent)
     }
 
-    fn arrived(&mut self) -> Result<bool, Stopped> {
+    fn has_read_all(&mut self) -> Result<bool, SendError> {
         if let Some(journald) = &mut self.journald {
-            return journald.arrived();
+            return journald.has_read_all();
         }
         match &self.line {
             Some(Line { logger: Logger { backend: LoggerBackend::Unix(socket), .. }, receiver }) => {
-                receiver.has_read_all(socket).map_err(Stopped::Lost)
+                receiver.has_read_all(socket).map_err(SendError::Lost)
             }
-            Some(_) => Err(Stopped::Lost("no datagram socket".to_owned())),
+            Some(_) => Err(SendError::Lost("no datagram socket".to_owned())),
             None => Ok(true),
         }
     }
 
-    fn beat(&mut self, heartbeat: &Heartbeat) -> Result<(), Stopped> {
+    fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), SendError> {
         if let Some(journald) = &mut self.journald {
-            return journald.beat(heartbeat);
+            return journald.heartbeat(heartbeat);
         }
         let sent = syslog_line::send_heartbeat(self.logger()?, heartbeat);
         self.sent(sent)
     }
 
-    fn reset(&mut self) {
-        self.journald.iter_mut().for_each(Carrier::reset);
+    fn disconnect(&mut self) {
+        self.journald.iter_mut().for_each(Sink::disconnect);
         self.line = None;
     }
 }

@@ -7,7 +7,8 @@ use std::path::{Component, Path, PathBuf};
 use jiff::tz::TimeZone;
 use toml::Spanned;
 
-use super::{Loader, Source};
+use super::Loader;
+use super::source::Source;
 use crate::core::alerts::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
 use crate::policy::file::{AlertsTable, HoursTable};
 

@@ -9,7 +9,8 @@ use std::os::unix::fs::MetadataExt;
 
 use toml::Spanned;
 
-use super::{Loader, Source};
+use super::Loader;
+use super::source::Source;
 use crate::core::notices::{Kind, Notices, PLACEHOLDERS, Program};
 use crate::policy::file::NotifyTable;
 

@@ -10,7 +10,8 @@ use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::identity::RoleName;
 use toml::Spanned;
 
-use super::{Loader, Source};
+use super::Loader;
+use super::source::Source;
 use crate::core::policy::{Policy, Role, Settings};
 use crate::policy::file::RoleTable;
 
