@@ -12,6 +12,8 @@ if [ "$(cat "$layer/.jit-tree" 2>/dev/null)" = "$stamp" ]; then
     exit 0
 fi
 echo "hosts: adding $* to ${tree##*/}" >&2
+# A run that was killed may have left it mounted.
+umount --lazy "$layer.tmp/tree" 2>/dev/null || true
 rm -rf --one-file-system "$layer" "$layer.tmp"
 mkdir -p "$layer.tmp/upper" "$layer.tmp/work" "$layer.tmp/tree"
 root=$layer.tmp/tree

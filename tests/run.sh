@@ -1,7 +1,7 @@
 #!/bin/bash
-# Runs every test and says on the last line how many passed and failed.
+# Runs every test. Prints where the time went, then, on the last line, how many passed and failed.
 #
-# The module is tested alone: in one build with the daemon its zbus would get the daemon's features (DESIGN.md).
+# The module is tested alone: in one build with the daemon its zbus would get the daemon's features (ARCHITECTURE.md).
 # A build that fails and a test program that dies count as one failure each.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -12,12 +12,27 @@ export RUST_BACKTRACE=0
 # Two hosts at a time; more of them would measure each other.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-2}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+log=$folder/log programs=$folder/programs
+export JIT_TIMES=$folder/times
+touch "$JIT_TIMES" "$programs"
 passed=0 failed=0 broken=0
 
+# Passes the output on, and notes when cargo begins with a program and when it ends.
+stamp() {
+    local line
+    while IFS= read -r line; do
+        printf '%s\n' "$line"
+        case $line in
+            *Running\ * | *Doc-tests\ * | "test result: "*) printf '%s\t%s\n' "$EPOCHREALTIME" "$line" >>"$programs" ;;
+        esac
+    done
+}
+
 run() {
-    "$cargo" test --release "${flags[@]}" --no-fail-fast "$@" 2>&1 | tee "$log"
+    printf '%s\tRunning the build\n' "$EPOCHREALTIME" >>"$programs"
+    "$cargo" test --release "${flags[@]}" --no-fail-fast "$@" 2>&1 | tee "$log" | stamp
     local status=${PIPESTATUS[0]} p f
     read -r p f < <(awk '/^test result: / { p += $4; f += $6 } END { print p + 0, f + 0 }' "$log")
     passed=$((passed + p)) failed=$((failed + f))
@@ -32,8 +47,39 @@ run() {
     fi
 }
 
+# The table: each test program, and the hosts of each module of stories. Two hosts run at a time, so that the modules add
+# up to more than the stories took.
+times() {
+    echo
+    echo 'Where the time went (seconds):'
+    awk -F'\t' '
+        function close_(at) { if (name != "") took[name] += at - since; name = "" }
+        /Running|Doc-tests/ {
+            close_($1); name = $2; since = $1
+            sub(/^ */, "", name); sub(/Running unittests /, "", name); sub(/Running /, "", name)
+            sub(/target.*\/deps\//, "", name); gsub(/[()]/, "", name); sub(/-[0-9a-f]{16}$/, "", name)
+        }
+        /test result/ { close_($1) }
+        END { for (name in took) if (took[name] >= 0.5) printf "%8.1f  %s\n", took[name], name }
+    ' "$programs" | sort -rn
+    awk -F'\t' '
+        { module = $3; sub(/::[^:]*$/, "", module); spent[module] += $2 }
+        $1 == "boot" { boots[module]++; booting += $2; all++ }
+        END {
+            printf "\nThe hosts of the stories: %d boots, %.1f seconds of booting\n", all, booting
+            for (module in spent) printf "%8.1f  %3d hosts  %s\n", spent[module], boots[module], module
+        }
+    ' "$JIT_TIMES" | sort -s -k1,1nr -t$'\001'
+    echo
+    echo 'The slowest stories:'
+    awk -F'\t' '{ spent[$3] += $2 } END { for (test in spent) printf "%8.1f  %s\n", spent[test], test }' "$JIT_TIMES" |
+        sort -rn | head -n 12
+    echo
+}
+
 run --workspace --exclude pam_jit
 run -p pam_jit
+times
 
 failed=$((failed + broken))
 if [ "$passed" -eq 0 ] && [ "$failed" -eq 0 ]; then

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::clock::wait_until;
+use crate::clock::{now, wait_until};
 use crate::disk::Disk;
 use crate::lifeline::Lifeline;
 use crate::login::Login;
+pub use crate::machine::cgroup_of;
 use crate::machine::{Machine, end_left_behind};
-use crate::output::{self, Output};
+use crate::output::{self, COMMAND_LIMIT, Output};
 use crate::places;
 use crate::plan::{Plan, Release};
 use crate::stage::{Layers, lock, unmount};
-
-/// What an ordinary command may take on a machine under load before it counts as hung.
-pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+use crate::times;
+use crate::watchdog::Watchdog;
 
 /// Grace between SIGTERM and SIGKILL in the policy of the stories (`tests/host/jitd.toml`).
 pub const GRACE: Duration = Duration::from_secs(1);
@@ -45,6 +45,7 @@ pub struct Host {
     machine: Option<Machine>,
     disk: Option<Disk>,
     release: Release,
+    watchdog: Option<Watchdog>,
     _lock: fs::File,
 }
 
@@ -59,14 +60,16 @@ impl Host {
         }
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         clear_left_behind()?;
+        let begun = now();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{}-{number}", plan.release.name(), std::process::id());
         let lock = lock(&name)?;
         let layers = Layers::of(plan.release, &plan.more, plan.with_package)?;
         let folder = places::runs().join(&name);
+        let watchdog = Some(Watchdog::over(&cgroup_of(&name)?, &folder)?);
         let tree = layers.mount(&folder)?;
-        let mut host =
-            Self { name, folder, tree, machine: None, disk: None, release: plan.release, _lock: lock };
+        let release = plan.release;
+        let mut host = Self { name, folder, tree, machine: None, disk: None, release, watchdog, _lock: lock };
         if plan.with_package {
             let usual =
                 || (SETTINGS.to_owned(), ROLES.map(|(file, text)| (file.into(), text.into())).to_vec());
@@ -86,6 +89,7 @@ impl Host {
             host.disk = Some(Disk::new(&host.folder, &host.outside(path), *megabytes)?);
         }
         host.start()?;
+        times::note("boot", begun);
         Ok(host)
     }
 
@@ -336,14 +340,20 @@ impl Host {
         .with_context(|| format!("{:?}", self.jitctl(&["sessions"])))
     }
 
-    /// What the journal says, for those who look into a failure.
+    /// What the journal says and what runs, for those who look into a failure; of a host that is down what its console
+    /// says.
     #[must_use]
-    pub fn journal(&self) -> String {
-        let words = ["journalctl", "--no-pager", "--lines=300", "--output=short-precise", "--quiet"];
-        match self.root(&words) {
-            Ok(output) => output.text(),
-            Err(error) => format!("no journal: {error:#}"),
+    pub fn evidence(&self) -> String {
+        if self.machine.is_none() {
+            let console = fs::read_to_string(self.folder.join("console.log")).unwrap_or_default();
+            return format!("{} is down. Its console:\n{console}", self.name);
         }
+        let said = |words: &[&str]| {
+            self.root(words).map_or_else(|error| format!("{error:#}"), |output| output.text())
+        };
+        let journal = said(&["journalctl", "--no-pager", "--lines=300", "--output=short-precise", "--quiet"]);
+        let runs = said(&["ps", "-eo", "pid,ppid,ruser:8,euser:8,stat,wchan:24,args"]);
+        format!("The journal of {}:\n{journal}\nIts processes:\n{runs}", self.name)
     }
 
     /// Leaves the host running when this process ends, until [`end_kept`]; returns its PID 1 as the build machine
@@ -351,8 +361,11 @@ impl Host {
     ///
     /// # Errors
     /// When it cannot be marked as one to be kept; then it is ended.
-    pub fn keep(self) -> Result<String> {
+    pub fn keep(mut self) -> Result<String> {
         fs::write(self.folder.join(KEPT), "")?;
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.dismiss();
+        }
         let leader = self.leader().to_owned();
         std::mem::forget(self);
         Ok(leader)
@@ -364,12 +377,16 @@ impl Host {
 }
 
 impl Drop for Host {
+    #[allow(clippy::print_stderr, reason = "a story that panics has no other way to show the journal")]
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.evidence());
+        }
         self.cut_power();
         self.disk = None;
-        // What cannot be removed now is removed by the next run.
-        if unmount(&self.folder).is_ok() {
-            let _ = fs::remove_file(places::runs().join(format!("{}.lock", self.name)));
+        remove(&self.name, &self.folder);
+        if let Some(watchdog) = self.watchdog.take() {
+            watchdog.dismiss();
         }
     }
 }
@@ -381,16 +398,13 @@ impl Drop for Host {
 /// When the host does not boot or the story fails.
 pub fn play(plan: &Plan, story: impl FnOnce(&mut Host) -> Result<()>) -> Result<()> {
     let mut host = Host::boot(plan)?;
-    story(&mut host).map_err(|error| {
-        let journal = host.journal();
+    let begun = now();
+    let played = story(&mut host).map_err(|error| {
         let reason = format!("{error:#}");
-        let ps = "ps -eo pid,ppid,ruser:8,euser:8,stat,wchan:24,args";
-        let runs = host.root_sh(ps).map_or_else(|error| format!("{error:#}"), |output| output.text());
-        error.context(format!(
-            "on {}: {reason}\nIts journal:\n{journal}\nIts processes:\n{runs}\nThe story failed",
-            host.name
-        ))
-    })
+        error.context(format!("on {}: {reason}\n{}\nThe story failed", host.name, host.evidence()))
+    });
+    times::note("story", begun);
+    played
 }
 
 /// Marks a host that outlives its harness.
@@ -415,7 +429,7 @@ pub fn end_kept() -> Result<usize> {
     Ok(kept.len())
 }
 
-/// Ends hosts whose harness was killed. Each running harness holds a lock on its hosts.
+/// Ends hosts whose harness was killed and whose watchdog was too. Each running harness holds a lock on its hosts.
 fn clear_left_behind() -> Result<()> {
     let _lock = lock("clearing")?;
     for entry in fs::read_dir(places::runs())?.flatten() {
@@ -428,10 +442,17 @@ fn clear_left_behind() -> Result<()> {
         let free = fs::File::open(&lock_path).map_or(true, |file| file.try_lock().is_ok());
         if free && !path.join(KEPT).exists() {
             end_left_behind(name);
-            unmount(&path)?;
-            // Gone already, or in nobody's way.
-            let _ = fs::remove_file(lock_path);
+            remove(name, &path);
         }
     }
     Ok(())
+}
+
+/// Removes what is left of a host that is down. What cannot be removed is in nobody's way: names are used once.
+#[allow(clippy::print_stderr, reason = "it costs space, and somebody should know")]
+fn remove(name: &str, folder: &Path) {
+    match unmount(folder) {
+        Ok(()) => drop(fs::remove_file(places::runs().join(format!("{name}.lock")))),
+        Err(error) => eprintln!("{} is left behind: {error:#}", folder.display()),
+    }
 }

@@ -17,6 +17,10 @@ mod stage;
 
 mod machine;
 
+mod watchdog;
+
+pub mod times;
+
 pub mod plan;
 
 pub mod disk;
@@ -32,3 +36,7 @@ pub mod precision;
 pub mod length;
 
 pub mod floods;
+
+pub mod raw_bus;
+
+pub mod accounts;

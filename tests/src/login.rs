@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::clock::{Deadline, now};
-use crate::host::COMMAND_LIMIT;
-use crate::output::{self, Output};
+use crate::output::{self, COMMAND_LIMIT, Output};
 use crate::stream::Stream;
 
 /// What marks the begin and the end of a line's output. It is sent as an escape of printf, so that what a terminal

@@ -37,7 +37,7 @@ impl Machine {
     pub(crate) fn boot(tree: &Path, name: &str, console: &Path) -> Result<Self> {
         // systemd-nspawn puts its host into "payload" below the cgroup it is started in; two hosts started from the
         // same one would share it.
-        let cgroup = cgroup2()?.join(format!("jit-tests-{name}"));
+        let cgroup = cgroup_of(name)?;
         fs::create_dir_all(&cgroup).with_context(|| format!("cannot make {}", cgroup.display()))?;
         let notify = format!("jit-tests/{name}");
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&notify)?)?;
@@ -142,13 +142,20 @@ impl Machine {
 
 /// Ends what a killed run of the harness left behind.
 pub(crate) fn end_left_behind(name: &str) {
-    if let Ok(mounted) = cgroup2() {
-        let cgroup = mounted.join(format!("jit-tests-{name}"));
-        if cgroup.is_dir() {
-            let _ = fs::write(cgroup.join("cgroup.kill"), "1");
-            clear_cgroup(&cgroup);
-        }
+    if let Ok(cgroup) = cgroup_of(name)
+        && cgroup.is_dir()
+    {
+        let _ = fs::write(cgroup.join("cgroup.kill"), "1");
+        clear_cgroup(&cgroup);
     }
+}
+
+/// The cgroup in which every process of a host lives.
+///
+/// # Errors
+/// When no cgroup2 file system is mounted.
+pub fn cgroup_of(name: &str) -> Result<PathBuf> {
+    Ok(cgroup2()?.join(format!("jit-tests-{name}")))
 }
 
 /// A command that is in the cgroup before it runs; written by a shell, since it has to happen behind the fork.

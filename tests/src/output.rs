@@ -14,6 +14,9 @@ use serde_json::Value;
 use crate::clock::{Deadline, now};
 use crate::stream::Stream;
 
+/// What an ordinary command may take on a machine under load before it counts as hung.
+pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+
 /// A command that has ended.
 #[derive(Debug, Clone)]
 pub struct Output {

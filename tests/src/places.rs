@@ -32,11 +32,15 @@ pub fn runs() -> PathBuf {
     target().join("run")
 }
 
-/// The package that this repository builds.
+/// The package that this repository builds, or the one that `JIT_PACKAGE` names.
 ///
 /// # Errors
 /// When it has not been built.
+#[allow(clippy::disallowed_methods, reason = "make quick plays stories on a package without optimisation")]
 pub fn package() -> Result<PathBuf> {
+    if let Some(other) = std::env::var_os("JIT_PACKAGE") {
+        return Ok(PathBuf::from(other));
+    }
     let arch = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

@@ -15,9 +15,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jit_tests::accounts;
 use jit_tests::clock::{rest, wait_until};
 use jit_tests::host::Host;
-use jit_tests::people::{DAVE, MALLORY, uid};
+use jit_tests::people::{DAVE, uid};
 use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 use jit_tests::precision;
@@ -26,6 +27,8 @@ use serde_json::{Value, json};
 /// How long the gate is called with each number of callers.
 const GATE_SECONDS: u64 = 5;
 const CALLERS: [usize; 3] = [1, 8, 64];
+/// Accounts without a window, as each of whom the gate is called a few hundred times: so many, in each of the three runs.
+const DENIED: u32 = 320;
 const WARM_UP: usize = 5;
 /// Runs in a row without a rest.
 const ROW: u32 = 100;
@@ -230,22 +233,27 @@ fn in_a_row(workers: &mut [Worker]) -> Result<[f64; 2]> {
 /// Calls of the gate per second, each decision on disk before the next is made.
 fn call_the_gate(host: &Host) -> Result<Vec<Value>> {
     let mut found = Vec::new();
-    // A refusal is the bare call: connect, decide, commit, answer. What is allowed begins a process and a session each.
-    let ways = [("refused", MALLORY), ("allowed", DAVE)];
-    for (way, person, callers) in ways.into_iter().flat_map(|(way, person)| CALLERS.map(|n| (way, person, n)))
+    let seconds = GATE_SECONDS.to_string();
+    let accounts = accounts::add(host, DENIED * CALLERS.len() as u32)?;
+    // A denial is the bare call: connect, decide, commit, answer. What is allowed begins a process and a session each.
+    for (row, (way, callers)) in
+        ["denied", "allowed"].into_iter().flat_map(|way| CALLERS.map(|n| (way, n))).enumerate()
     {
         eprintln!("the gate, {way}, with {callers} callers ...");
+        let recorded = accounts::records(host)?;
         let mut running = Vec::new();
-        for _ in 0..callers {
-            // As in sudo: the real uid is the person's, the effective one root's.
+        for caller in 0..callers as u32 {
             let mut command = host.command()?;
-            command.args([
-                "setpriv",
-                &format!("--ruid={}", uid(person)),
-                "/usr/local/bin/stopwatch",
-                way,
-                &GATE_SECONDS.to_string(),
-            ]);
+            if way == "denied" {
+                let each = DENIED / callers as u32;
+                let first = accounts + row as u32 * DENIED + caller * each;
+                let (first, each) = (first.to_string(), each.to_string());
+                command.args(["/usr/local/bin/stopwatch", "denied", &seconds, &first, &each]);
+            } else {
+                // As in sudo: the real uid is the person's, the effective one root's.
+                let person = format!("--ruid={}", uid(DAVE));
+                command.args(["setpriv", &person, "/usr/local/bin/stopwatch", "allowed", &seconds]);
+            }
             let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
             let mut stdout = BufReader::new(child.stdout.take().context("a pipe")?);
             stdout.read_line(&mut String::new())?;
@@ -265,6 +273,8 @@ fn call_the_gate(host: &Host) -> Result<Vec<Value>> {
             failed += went_wrong;
             longest = longest.max(slowest);
         }
+        let recorded = accounts::records(host)? - recorded;
+        ensure!(recorded >= calls, "{way}: {calls} calls, and only {recorded} records of them");
         found.push(json!({ "answer": way, "callers": callers, "calls_per_second": calls / GATE_SECONDS, "failed": failed, "longest_ms": longest as f64 / 1e3 }));
         if let Err(error) = host.no_session_left(Duration::from_secs(60)) {
             eprintln!("{error:#}");

@@ -67,7 +67,7 @@ fn main() -> Result<()> {
 
     let told = tell(&host);
     if let Err(error) = &told {
-        println!("\nThe demo went another way than it is told:\n{error:#}\n{}", host.journal());
+        println!("\nThe demo went another way than it is told:\n{error:#}\n{}", host.evidence());
     }
     if keep {
         told.and_then(|()| stay(host))

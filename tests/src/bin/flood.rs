@@ -14,11 +14,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use jit_proto::bus::names::{
-    AUDIT_INTERFACE, BUS_NAME, GATE_SOCKET, MANAGER_INTERFACE, OBJECT_PATH, SYSTEM_BUS_ADDRESS,
-};
+use jit_proto::bus::names::{AUDIT_INTERFACE, BUS_NAME, GATE_SOCKET, MANAGER_INTERFACE, OBJECT_PATH};
 use jit_tests::clock::{Deadline, rest};
 use jit_tests::floods::{Flood, How};
+use jit_tests::raw_bus::{connect, log_in};
 use rustix::process::{Pid, Signal, kill_process};
 use zbus::message::Flags;
 use zbus::{Message, Variant};
@@ -318,28 +317,4 @@ fn numbered(call: &[u8], n: u64) -> Vec<u8> {
     let serial = u32::try_from(n % 1_000_000).unwrap_or(0) + 10;
     bytes[8..12].copy_from_slice(&serial.to_ne_bytes());
     bytes
-}
-
-fn connect() -> Result<UnixStream> {
-    let path = SYSTEM_BUS_ADDRESS.strip_prefix("unix:path=").context("an address of another kind")?;
-    Ok(UnixStream::connect(path)?)
-}
-
-/// A connection to the bus with a name.
-fn log_in() -> Result<UnixStream> {
-    let mut bus = connect()?;
-    bus.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let uid: String =
-        rustix::process::getuid().as_raw().to_string().bytes().map(|b| format!("{b:02x}")).collect();
-    write!(bus, "\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n")?;
-    let hello = Message::method_call("/org/freedesktop/DBus", "Hello")
-        .destination("org.freedesktop.DBus")
-        .interface("org.freedesktop.DBus")
-        .build(&())?;
-    bus.write_all(hello.data())?;
-    let mut come = [0; 4096];
-    if bus.read(&mut come)? == 0 {
-        bail!("the bus takes no more connections");
-    }
-    Ok(bus)
 }

@@ -2,8 +2,9 @@
 //! Debian 13 host. `cargo build --release -p jitd --example million` first, then
 //! `cargo run --release -p jit_tests --bin full_store [-- ROUNDS]`.
 //!
-//! Two hosts run side by side, one with each store. In each round one caller is refused again and again on one for a moment
-//! and then on the other, in turns first: connect, decide, commit, answer. What is told is the median of the ratios within
+//! Two hosts run side by side, one with each store. In each round one caller is denied again and again on one for a moment
+//! and then on the other, in turns first: connect, decide, commit, answer. Each round calls as other accounts than the one
+//! before, so that every denial is recorded. What is told is the median of the ratios within
 //! the rounds, so that what slows the machine down for a while slows both down. Both stores are in memory: what a disk
 //! takes to sync varies by more than what is looked for, and the example measures it. The full one's index is made, and
 //! syslog has been handed all of it, before the first round: a host that has been there for years has neither to do.
@@ -15,26 +16,30 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use jit_tests::accounts;
 use jit_tests::clock::wait_until;
 use jit_tests::host::Host;
-use jit_tests::people::{MALLORY, uid};
 use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 
 const RECORDS: u64 = 1_000_000;
 /// Seconds: short beside what slows a machine down for a while.
 const MOMENT: &str = "0.15";
+/// Accounts for each round.
+const DENIED: u32 = 3;
 
 fn main() -> Result<()> {
     let rounds: usize = std::env::args().nth(1).map_or(Ok(300), |word| word.parse())?;
-    let (empty, full) = (with_records(0)?, with_records(RECORDS)?);
+    let accounts = DENIED * u32::try_from(rounds + 1)?;
+    let ((empty, first), (full, _)) = (with_records(0, accounts)?, with_records(RECORDS, accounts)?);
+    let before = accounts::records(&empty)?;
     let mut ratios = Vec::new();
     let mut rates: [Vec<u64>; 2] = [Vec::new(), Vec::new()];
     // The first round warms up and is not counted.
     for round in 0..=rounds {
         let mut rate = [0, 0];
         for store in [round % 2, (round + 1) % 2] {
-            rate[store] = refusals([&empty, &full][store])?;
+            rate[store] = denials([&empty, &full][store], first + DENIED * round as u32)?;
         }
         if round > 0 {
             ratios.push(rate[0] as f64 / rate[1] as f64);
@@ -44,6 +49,8 @@ fn main() -> Result<()> {
     ratios.sort_unstable_by(f64::total_cmp);
     let longer = |part: usize| (ratios[ratios.len() * part / 4] - 1.0) * 100.0;
     let written: u64 = rates[0].iter().sum();
+    let recorded = accounts::records(&empty)? - before;
+    ensure!(recorded >= written, "{written} denials, and only {recorded} records");
     let [empty, full] = rates.map(|mut rates| {
         rates.sort_unstable();
         rates[rates.len() / 2] as f64
@@ -55,14 +62,16 @@ fn main() -> Result<()> {
         longer(1),
         longer(3)
     );
-    println!("the empty store got {written} records meanwhile");
+    println!("the empty store got {recorded} records meanwhile");
     Ok(())
 }
 
-/// A host whose store is in memory and has this many records, all of them indexed and handed to syslog.
-fn with_records(records: u64) -> Result<Host> {
+/// A host whose store is in memory and has this many records, all of them indexed and handed to syslog, and the first uid
+/// of its accounts without a window.
+fn with_records(records: u64, denied: u32) -> Result<(Host, u32)> {
     let host = Host::boot(&Plan::new(Release::Trixie))?;
     host.install("stopwatch")?;
+    let first = accounts::add(&host, denied)?;
     host.root_sh(
         "set -e; systemctl stop jitd.service; cp -a /var/lib/jitd /run/store; \
          systemd-run --quiet --wait mount -t tmpfs -o mode=0700 store /var/lib/jitd",
@@ -87,14 +96,13 @@ fn with_records(records: u64) -> Result<Host> {
     wait_until("the index is up to date", Duration::from_secs(120), || {
         Ok(host.root_sh(reached)?.status == 0)
     })?;
-    Ok(host)
+    Ok((host, first))
 }
 
 /// How many calls were answered in a moment.
-fn refusals(host: &Host) -> Result<u64> {
+fn denials(host: &Host, first: u32) -> Result<u64> {
     let mut command = host.command()?;
-    let person = format!("--ruid={}", uid(MALLORY));
-    command.args(["setpriv", &person, "/usr/local/bin/stopwatch", "refused", MOMENT]);
+    command.args(["/usr/local/bin/stopwatch", "denied", MOMENT, &first.to_string(), &DENIED.to_string()]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut stdout = BufReader::new(child.stdout.take().context("a pipe")?);
     stdout.read_line(&mut String::new())?;

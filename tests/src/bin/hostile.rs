@@ -10,9 +10,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use jit_proto::bus::names::{BUS_NAME, GATE_INTERFACE, GATE_SOCKET, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
 use jit_tests::clock::rest;
+use jit_tests::raw_bus;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use zbus::connection::Builder;
 use zbus::{Connection, Fd, Message, OwnedFd, Variant, fdo, interface};
@@ -59,19 +60,9 @@ fn set_acl(file: &Path, which: &str, uid: u32) -> Result<()> {
 /// Connects to the system bus and ends, and leaves the connection to a child that asks for a grant when the process that
 /// the bus knows is no more. What is answered goes into a file.
 fn grant_as_an_orphan(user: &str, role: &str, file: &str) -> Result<()> {
-    let path = SYSTEM_BUS_ADDRESS.strip_prefix("unix:path=").context("an address of another kind")?;
-    let mut bus = UnixStream::connect(path)?;
-    let uid: String =
-        rustix::process::getuid().as_raw().to_string().bytes().map(|b| format!("{b:02x}")).collect();
-    write!(bus, "\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n")?;
-    let hello = Message::method_call("/org/freedesktop/DBus", "Hello")
-        .destination("org.freedesktop.DBus")
-        .interface("org.freedesktop.DBus")
-        .build(&())?;
-    bus.write_all(hello.data())?;
-    // The bus has answered both.
-    let mut come = [0; 4096];
-    ensure!(bus.read(&mut come)? > 0 && come.starts_with(b"OK"), "the bus does not take the handshake");
+    let bus = raw_bus::log_in()?;
+    // Its reader is cat, which waits as long as it takes.
+    bus.set_read_timeout(None)?;
     let options: HashMap<&str, Variant<'_>> = HashMap::new();
     let grant = Message::method_call(OBJECT_PATH, "Grant")
         .destination(BUS_NAME)

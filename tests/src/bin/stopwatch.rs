@@ -14,23 +14,26 @@ use anyhow::{Context, Result, bail};
 use jit_proto::bus::names::{GATE_INTERFACE, GATE_SOCKET, OBJECT_PATH};
 use jit_proto::pam_protocol::{METHOD_ENTER, OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
 use jit_tests::clock::{Deadline, now};
+use nix::unistd::{Uid, setresuid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, getpid, getuid, pidfd_open};
 use zbus::connection::Builder;
 use zbus::{Fd, OwnedVariant, Variant};
 
+/// So many denials of one user are recorded one by one, within a minute (jitd.toml(5), LIMITS), less a few.
+const RECORDED_DENIALS: u32 = 290;
+
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["time"] => time_commands(),
-        ["refused", seconds] => {
-            let runtime = runtime()?;
-            again_and_again(Duration::from_secs_f64(seconds.parse()?), || enter(&runtime, OUTCOME_DENIED))
+        ["denied", seconds, first, count] => {
+            denied(Duration::from_secs_f64(seconds.parse()?), first.parse()?, count.parse()?)
         }
         ["allowed", seconds] => again_and_again(Duration::from_secs(seconds.parse()?), sudo_like),
         ["once"] => enter_once(),
         ["kill", cgroup] => kill_cgroup(Path::new(cgroup)),
-        _ => bail!("usage: stopwatch time | refused SECONDS | allowed SECONDS | kill CGROUP"),
+        _ => bail!("usage: stopwatch time | denied SECONDS FIRST-UID COUNT | allowed SECONDS | kill CGROUP"),
     }
 }
 
@@ -74,6 +77,24 @@ fn again_and_again(duration: Duration, mut what: impl FnMut() -> Result<()>) -> 
     }
     println!("{calls} {failed} {}", longest.as_micros());
     Ok(())
+}
+
+/// Calls as one user after the other, so that each denial is recorded by itself: those of one user are only counted when
+/// they are many. Started as root; the real uid is the user's, as in sudo.
+fn denied(duration: Duration, first: u32, count: u32) -> Result<()> {
+    let runtime = runtime()?;
+    let mut calls = 0;
+    again_and_again(duration, || {
+        let user = calls / RECORDED_DENIALS;
+        if user >= count {
+            bail!("{count} users are too few for so many calls");
+        }
+        if calls % RECORDED_DENIALS == 0 {
+            setresuid(Uid::from_raw(first + user), Uid::from_raw(0), Uid::from_raw(0))?;
+        }
+        calls += 1;
+        enter(&runtime, OUTCOME_DENIED)
+    })
 }
 
 /// A process of its own for each call, that tags itself and is gone afterwards, as a sudo.

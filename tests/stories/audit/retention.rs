@@ -1,5 +1,5 @@
-//! Old records go from the store into the archive, and the record says so: by their age, by the store's size, and when
-//! the daemon is killed meanwhile.
+//! Old records move from the store to the archive, and the audit log says so: by age, by the size of the store, and
+//! where the daemon is killed meanwhile.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use jit_proto::audit::chain::{Head, append};
 use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::time::{BootId, BootTime, WallTime};
 use jit_tests::clock::wait_until;
-use jit_tests::host::{COMMAND_LIMIT, Host, play};
-use jit_tests::output::Output;
+use jit_tests::host::{Host, play};
+use jit_tests::output::{COMMAND_LIMIT, Output};
 use jit_tests::people::{DAVE, MALLORY};
 use jit_tests::plan::{Plan, Release};
 

@@ -1,12 +1,12 @@
-//! Whoever held root has been at the record: the seal and the copy elsewhere name exactly what.
+//! Root has changed the audit log: the seal, and the copy elsewhere, name exactly what was changed.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jit_tests::clock::wait_until;
-use jit_tests::host::{COMMAND_LIMIT, Host, play};
+use jit_tests::host::{Host, play};
 use jit_tests::login::Login;
-use jit_tests::output::Output;
+use jit_tests::output::{COMMAND_LIMIT, Output};
 use jit_tests::people::{ALICE, CAROL, DAVE, MALLORY, OSCAR};
 use jit_tests::plan::{Plan, Release};
 

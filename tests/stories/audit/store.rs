@@ -1,4 +1,4 @@
-//! What becomes of a store that is removed, emptied, damaged, or cut off with the power: the gate stays closed, it is told,
+//! A store that is removed, emptied, damaged, or cut off with the power: the gate stays closed, the reason is logged,
 //! and there is a way out.
 
 use std::time::Duration;
@@ -152,7 +152,7 @@ fn each_damaged_file_has_a_way_out() -> Result<()> {
         wait_until("the way out is told", LIMIT, || {
             Ok(host.root(&["systemctl", "status", "jitd.service"])?.text().contains("--recover"))
         })?;
-        ensure!(host.journal().contains("jitd(8), RECOVERY"), "the journal does not say it");
+        ensure!(host.evidence().contains("jitd(8), RECOVERY"), "the journal does not say it");
         dave.run("sudo -n touch /etc/ran")?.fails()?.says("is refused")?;
         ensure!(!host.has("/etc/ran"), "it ran");
         host.root(&["sudo", "-n", "true"])?.ok()?;

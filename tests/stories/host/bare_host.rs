@@ -1,9 +1,13 @@
-//! The ground the other stories stand on: hosts, logins, terminals, without the package.
+//! The harness itself: hosts, logins, terminals, without the package.
 
+use std::fs;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::Result;
-use jit_tests::host::play;
+use anyhow::{Context, Result, ensure};
+use jit_tests::clock::wait_until;
+use jit_tests::host::{cgroup_of, play};
+use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -39,13 +43,13 @@ fn a_bare_host_has_people_who_can_use_sudo() -> Result<()> {
 fn a_lifeline_is_let_go_when_the_last_holder_ends() -> Result<()> {
     play(&Plan::new(Release::Trixie).bare(), |host| {
         let lifeline = host.lifeline("/var/tmp/line")?;
-        anyhow::ensure!(lifeline.let_go(Duration::ZERO).is_err());
+        ensure!(lifeline.let_go(Duration::ZERO).is_err());
         let mut alice = host.login("alice")?;
         alice.run("exec 9>/var/tmp/line; echo me >&9; setsid sleep 1000 & pid=$!; exec 9>&-")?.ok()?;
-        anyhow::ensure!(lifeline.is_held()?);
+        ensure!(lifeline.is_held()?);
         alice.run("kill $pid")?.ok()?;
         lifeline.let_go(LIMIT)?;
-        anyhow::ensure!(!lifeline.is_held()?);
+        ensure!(!lifeline.is_held()?);
         Ok(())
     })
 }
@@ -60,4 +64,30 @@ fn a_host_keeps_its_disk_over_a_reboot() -> Result<()> {
         host.root(&["cat", "/proc/sys/kernel/random/boot_id"])?.ok()?.never_says(&boot)?;
         Ok(())
     })
+}
+
+/// A harness that is killed leaves no host, no mount and no folder for the next one to stumble over.
+#[test]
+fn a_killed_harness_takes_its_hosts_down() -> Result<()> {
+    let limit = Duration::from_secs(90);
+    for signal in ["TERM", "KILL"] {
+        let mut harness = Command::new(std::env::current_exe()?)
+            .args(["--exact", "host::bare_host::a_bare_host_has_people_who_can_use_sudo"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let pid = harness.id().to_string();
+        let host = format!("bookworm-{pid}-1");
+        let folder = places::runs().join(&host);
+        let cgroup = cgroup_of(&host)?;
+        wait_until("its host is up", limit, || Ok(cgroup.join("payload/harness").exists()))?;
+        ensure!(Command::new("kill").args([&format!("-{signal}"), &pid]).status()?.success());
+        harness.wait()?;
+        wait_until("its folder is gone", limit, || Ok(!folder.exists()))
+            .with_context(|| signal.to_owned())?;
+        let mounts = fs::read_to_string("/proc/self/mounts")?;
+        ensure!(!mounts.contains(&host), "SIG{signal}: {host} is mounted still:\n{mounts}");
+        ensure!(!cgroup.exists(), "SIG{signal}: the cgroup of {host} is there still");
+    }
+    Ok(())
 }
