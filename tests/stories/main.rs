@@ -10,6 +10,9 @@ mod gate {
     /// In a window what was requested works, and nothing beyond it.
     mod window;
 
+    /// In a window sudo and sudo-rs behave as without the module.
+    mod transparent;
+
     /// A role limited to some users gives no group that it does not name.
     mod groups;
 

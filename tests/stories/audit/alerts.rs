@@ -1,4 +1,4 @@
-//! Somebody is told: alerts are records beside what raised them, and a hook and a mail reach people outside.
+//! Alerts are records beside the records that raised them; a hook and a mail notify people outside of the host.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

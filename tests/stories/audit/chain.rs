@@ -1,4 +1,4 @@
-//! The audit record shows when somebody has been at it, and it reaches syslog.
+//! The audit log shows that it was changed, and it reaches syslog.
 
 use std::time::Duration;
 

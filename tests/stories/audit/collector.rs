@@ -1,4 +1,4 @@
-//! The record reaches a collector on another machine whole, whatever is killed or away on the way there.
+//! Every record reaches a collector on another machine, whatever is killed or down on the way there.
 //!
 //! The collector is a second syslog daemon on the same host, with the configurations that the package ships and
 //! certificates made here.

@@ -1,4 +1,5 @@
-//! The records leave the host: to syslog whatever is away meanwhile, to the journal, to a file; silence and a lost way show.
+//! Records leave the host for syslog, the journal and a file, whatever is down meanwhile; a silent host and a lost copy
+//! show.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! From a record one finds what others know of the same session: the journal, sudo's log, what was typed and shown.
+//! From a record to what others know of the same session: the journal, the log of sudo, what was typed and shown.
 #![allow(clippy::print_stdout, reason = "what sudo's logs hold is told to whoever runs the story alone")]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Auditors find what happened, see it as it happens, take it with them, and read a report whose figures they can check.
+//! Auditors search, follow and export the audit log, and read a report whose figures they can check.
 
 use std::fs;
 use std::time::Duration;

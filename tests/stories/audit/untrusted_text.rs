@@ -1,5 +1,9 @@
-//! Whatever people write, and however they get it in, stays what they wrote: it forges no line and no fact, and no
-//! approver's terminal, page or spreadsheet takes it for anything but text.
+//! Text that users write stays text, however it gets in: it forges no line and no field, and no terminal, page or
+//! spreadsheet of an approver executes it.
+
+mod write;
+
+mod readers;
 
 mod rfc5424;
 
@@ -13,13 +17,13 @@ use jit_proto::audit::render::told;
 use jit_proto::escape::{Escaped, is_unsafe};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{Host, play};
-use jit_tests::login::Login;
-use jit_tests::output::Output;
-use jit_tests::people::{ALICE, BOB, CAROL, DAVE, MALLORY, OSCAR};
+use jit_tests::people::MALLORY;
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
+use readers::{check_documents, check_terminals};
 use rfc5424::Message;
+use write::{say_everything, say_more_as_root, up_to, write_texts};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -79,143 +83,6 @@ if $rawmsg contains "jit" then action(type="omfile" file="/var/log/all.log" temp
 END
 systemctl restart rsyslog
 "#;
-
-/// Puts the texts into files that everybody's shell reads: each as it is, cut to a ticket's and a file name's length,
-/// and as 100 kB of it.
-fn write_texts(host: &Host) -> Result<()> {
-    for (name, text) in TEXTS {
-        let ticket: String = up_to(text, 120);
-        let file: String = up_to(text, 200).replace('/', "_");
-        let long = up_to(&text.repeat(HUNDRED_KB / text.len() + 1), HUNDRED_KB);
-        for (ending, content) in [("text", text), ("ticket", &ticket), ("file", &file), ("long", &long)] {
-            host.write(&format!("/srv/{name}.{ending}"), content)?;
-        }
-    }
-    host.root_sh(&format!(
-        "{{ {ODD_BYTES}; }} >/srv/bytes; LANG=C tr '/' _ </srv/bytes | head -c 200 >/srv/bytes.file"
-    ))?
-    .ok()?;
-    Ok(())
-}
-
-fn up_to(text: &str, bytes: usize) -> String {
-    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= bytes).last();
-    text[..end.unwrap_or(0)].to_owned()
-}
-
-fn id_of(output: &Output) -> Result<u64> {
-    let number = output.ok()?.line().trim_start_matches("t ").parse();
-    number.with_context(|| format!("no number:\n{output}"))
-}
-
-/// A call of the bus without jitctl between, whose own checks are not what protects anybody.
-fn call(method: &str, signature: &str, arguments: &str) -> String {
-    format!(
-        "busctl -- call org.jitd.Jit1 /org/jitd/Jit1 org.jitd.Jit1.Manager {method} '{signature}' {arguments}"
-    )
-}
-
-/// What is refused is told in a few safe words, even about 100 kB.
-fn told_safely(output: &Output) -> Result<()> {
-    let text = output.text();
-    ensure!(text.len() < 20_000, "{} bytes about {}", text.len(), output.command);
-    ensure!(!text.contains('\x1b') && !text.contains(['\u{9b}', '\u{202e}', '\u{2066}']), "{text:?}");
-    Ok(())
-}
-
-/// Requests, approvals, refusals, command lines: everything that a person says to jitd about a window.
-fn say_everything(host: &Host) -> Result<()> {
-    let (mut bob, mut carol, mut dave) = (host.login(BOB)?, host.login(CAROL)?, host.login(DAVE)?);
-    let mut mallory = host.login(MALLORY)?;
-    for (n, (name, _)) in TEXTS.iter().enumerate() {
-        let (text, ticket) =
-            (format!("\"$(cat /srv/{name}.text)\""), format!("\"$(cat /srv/{name}.ticket)\""));
-        let asked = if n % 2 == 0 {
-            let asked = dave.run(&format!("jitctl --json request ops --reason={text} --ticket={ticket}"))?;
-            asked.json()?["id"].as_u64().context("a request without a number")?
-        } else {
-            id_of(&dave.run(&call("Request", "stssa{sv}", &format!("ops 0 {text} {ticket} 0")))?)?
-        };
-        bob.run(&call("Approve", "ta{sv}", &format!("{asked} 1 comment s {text}")))?.ok()?;
-        for argument in [&text, &format!("\"$(cat /srv/{name}.long)\"")] {
-            dave.run(&format!("sudo -n true {argument} {text}"))?.ok()?;
-            mallory.run(&format!("sudo -n true {argument}"))?.fails()?;
-        }
-        let more = call("Extend", "ttsa{sv}", &format!("{asked} 60000000 {text} 0"));
-        let more = id_of(&dave.run(&more)?)?;
-        carol.run(&format!("jitctl deny {more} --reason={text}"))?.ok()?;
-        host.root_sh(&format!("jitctl revoke {asked} --reason={text}"))?.ok()?;
-        // What is too long, or no name at all, is refused in the daemon.
-        let long = format!("\"$(cat /srv/{name}.long)\"");
-        for refused in [
-            call("Request", "stssa{sv}", &format!("ops 0 {long} INC-1 0")),
-            call("Request", "stssa{sv}", &format!("ops 0 {text} {long} 0")),
-            call("Request", "stssa{sv}", &format!("{text} 0 {text} INC-1 0")),
-            call("Request", "stssa{sv}", &format!("{long} 0 {text} INC-1 0")),
-            call("Approve", "ta{sv}", &format!("{asked} 1 comment s {long}")),
-            call("Grant", "sstsa{sv}", &format!("{text} ops 0 {text} 0")),
-            call("Grant", "sstsa{sv}", &format!("{long} ops 0 {text} 0")),
-            format!("jitctl request ops --reason={long}"),
-            format!("jitctl request {text} --reason={text}"),
-        ] {
-            told_safely(dave.run(&refused)?.fails()?)?;
-        }
-    }
-    dave.run("sudo -n true \"$(cat /srv/bytes)\"")?.fails()?;
-    host.grant(DAVE, "ops", "30m")?;
-    dave.run("sudo -n true \"$(cat /srv/bytes)\"")?.ok()?;
-    // Programs with these names, and under these names, and files in a place where privilege is kept.
-    host.write_program(
-        "/usr/local/bin/plant",
-        "#!/bin/bash\nmkdir -p /srv/bin\nfor name in /srv/*.file; do\n  name=$(cat \"$name\")\n  cp /bin/sleep \"/srv/bin/$name\"\n  \
-         touch -- \"/etc/cron.d/$name\"\n  (exec \"/srv/bin/$name\" 1000) &\ndone\n\
-         for name in /srv/*.long; do (exec -a \"$(cat $name)\" sleep 1000) & done\n\
-         while [ $(pgrep -c -x sleep) -lt 15 ]; do :; done\ntouch /srv/planted\nwait\n",
-    )?;
-    dave.run("sudo -n plant >/dev/null 2>&1 &")?.ok()?;
-    wait_until("everything runs", LIMIT, || Ok(host.has("/srv/planted")))?;
-    dave.run("jitctl release")?.ok()?;
-    host.no_session_left(LIMIT)?;
-    host.record("grant.left_behind", |_| true)?;
-    Ok(())
-}
-
-/// What takes somebody who was root: a PAM service and a terminal of any name, an account of any name, a policy.
-fn say_more_as_root(host: &Host) -> Result<()> {
-    let mut mallory = host.login(MALLORY)?;
-    host.root_sh("install -m 4755 /usr/bin/pamtester /usr/local/bin/setuid-pamtester")?.ok()?;
-    host.root_sh(
-        "printf 's]\"\\033[1m\\\\' >/srv/service; cp /etc/pam.d/sudo \"/etc/pam.d/$(cat /srv/service)\"",
-    )?
-    .ok()?;
-    for (name, _) in TEXTS {
-        for service in ["sudo", "\"$(cat /srv/service)\""] {
-            let tty = format!("-I \"tty=$(cat /srv/{name}.text)\"");
-            let tried = mallory.run(&format!("setuid-pamtester {tty} {service} mallory acct_mgmt"))?;
-            told_safely(tried.fails()?)?;
-        }
-        let tried = mallory
-            .run(&format!("setuid-pamtester -I \"tty=$(cat /srv/{name}.long)\" sudo mallory acct_mgmt"))?;
-        told_safely(tried.fails()?)?;
-    }
-    host.root_sh(
-        &format!("printf '%s:x:{ODD_UID}:{ODD_UID}::/:/bin/bash\\n' \"$1\" >>/etc/passwd")
-            .replace("\"$1\"", &quoted(ODD_NAME)),
-    )?
-    .ok()?;
-    host.write("/etc/sudoers.d/odd", &format!("#{ODD_UID} ALL=(ALL) NOPASSWD: ALL\n"))?;
-    host.root(&["chmod", "0440", "/etc/sudoers.d/odd"])?.ok()?;
-    let odd = format!("setpriv --reuid={ODD_UID} --regid={ODD_UID} --clear-groups");
-    host.root_sh(&format!("{odd} sudo -n true"))?.fails()?;
-    host.root_sh(&format!("{odd} jitctl request ops --reason='who am I then'"))?.fails()?;
-    host.write(
-        "/etc/jitd/roles.d/odd.toml",
-        "[role.\"o\\u001b[2J\\u202e\\n\\\"]\"]\nmembers = [\"a\\u001b\\n\"]\n\"\\u009b\" = 1\n",
-    )?;
-    told_safely(&host.root_sh("systemctl reload jitd.service; jitctl policy check")?)?;
-    host.root_sh("rm /etc/jitd/roles.d/odd.toml; systemctl reload jitd.service")?.ok()?;
-    Ok(())
-}
 
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
@@ -387,146 +254,6 @@ fn check_record(host: &Host) -> Result<()> {
     // Whoever reads the file itself is not fooled either.
     let raw = host.root(&["sqlite3", "/var/lib/jitd/jit.db", "SELECT line FROM records"])?;
     ensure!(!raw.ok()?.stdout.chars().any(|c| c != '\n' && is_unsafe(c)), "something raw in the store");
-    Ok(())
-}
-
-/// Runs a command at a terminal and returns what it printed there, our own three styles left away.
-fn shown(terminal: &mut Login, command: &str) -> Result<String> {
-    let output = terminal.run(&format!("TERM=xterm-256color {command}"))?;
-    let text = output
-        .stdout
-        .replace("\r\n", "\n")
-        .replace("\x1b[1m", "")
-        .replace("\x1b[1;31m", "")
-        .replace("\x1b[0m", "");
-    let bad: Vec<char> = text.chars().filter(|c| *c != '\n' && is_unsafe(*c)).collect();
-    ensure!(bad.is_empty(), "{command} printed {bad:?}");
-    Ok(text)
-}
-
-/// Nothing but text is on the terminal of an approver, of an auditor, or of whoever asks.
-fn check_terminals(host: &Host) -> Result<()> {
-    // Each of them may have five requests pending.
-    let mut pending = Vec::new();
-    for (person, texts) in [DAVE, ALICE, OSCAR].iter().zip(TEXTS.chunks(5)) {
-        let mut person = host.login(person)?;
-        for (name, _) in texts {
-            let asked = person.run(&format!(
-                "jitctl --json request ops --reason=\"$(cat /srv/{name}.text)\" --ticket=\"$(cat /srv/{name}.ticket)\""
-            ))?;
-            pending.push(asked.json()?["id"].to_string());
-        }
-    }
-    let (mut bob, mut carol) = (host.login_at_terminal(BOB)?, host.login_at_terminal(CAROL)?);
-    for terminal in [&mut bob, &mut carol] {
-        terminal.run("stty cols 100 rows 40")?.ok()?;
-    }
-    let lines = shown(&mut bob, "jitctl pending")?;
-    for (name, text) in TEXTS {
-        let whole = Escaped(text.trim()).to_string();
-        ensure!(
-            lines.lines().any(|line| line.trim_start().starts_with("reason ") && line.ends_with(&whole)),
-            "{name} in {lines}"
-        );
-    }
-    for id in &pending {
-        shown(&mut bob, &format!("jitctl show {id}"))?;
-        shown(&mut bob, &format!("jitctl --json show {id}"))?;
-    }
-    for command in [
-        "jitctl --json pending",
-        "jitctl status",
-        "jitctl roles",
-        "jitctl audit show --last 1000",
-        "jitctl --json audit show --last 1000",
-        "jitctl audit search --user dave",
-        "jitctl audit search --text $'\\u202e'",
-        "jitctl --json audit search --text alert",
-        "timeout 3 jitctl audit follow --from 1",
-        "timeout 3 jitctl --json audit follow --from 1",
-        "jitctl report --since '1h ago'",
-        "jitctl report --since '1h ago' --format md",
-        "jitctl report --since '1h ago' --format csv",
-        "jitctl report --since '1h ago' --format json",
-        "jitctl audit export",
-        "jitctl audit export --format cef",
-        "jitctl audit export --format ecs",
-        "jitctl audit export --format ocsf",
-        "jitctl audit export --format csv",
-        "jitctl audit verify",
-        "jitctl request $'\\x1b[2J\\u202e' --reason $'\\x1b[2J'",
-        "jitctl $'\\x1b[2J'",
-    ] {
-        let text = shown(&mut carol, command)?;
-        ensure!(!text.is_empty(), "{command} printed nothing");
-    }
-    // One line a record.
-    let count = records_of(host)?.len();
-    let plain = carol.run("jitctl audit show --from 1 | wc -l")?;
-    ensure!(plain.ok()?.line().trim() == count.to_string(), "{plain}");
-    Ok(())
-}
-
-/// The cells of a CSV file, read as RFC 4180 says, at another separator if need be.
-fn cells(csv: &str, separator: char) -> Result<Vec<Vec<String>>> {
-    let mut rows = vec![vec![String::new()]];
-    let mut quoted = false;
-    let mut chars = csv.chars().peekable();
-    while let Some(c) = chars.next() {
-        let row = rows.last_mut().context("a row")?;
-        let cell = row.last_mut().context("a cell")?;
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => cell.extend(chars.next()),
-            '"' if quoted || cell.is_empty() => quoted = !quoted,
-            '\r' if !quoted && chars.peek() == Some(&'\n') => {
-                chars.next();
-                rows.push(vec![String::new()]);
-            }
-            c if c == separator && !quoted => row.push(String::new()),
-            c => cell.push(c),
-        }
-    }
-    ensure!(rows.pop() == Some(vec![String::new()]), "the last line has no end");
-    Ok(rows)
-}
-
-/// What is made for other programs is read by them as the texts it was made of.
-fn check_documents(host: &Host) -> Result<()> {
-    let count = records_of(host)?.len();
-    let made = |words: &str| -> Result<String> {
-        Ok(host.root_sh(&format!("jitctl {words}"))?.ok()?.stdout.clone())
-    };
-    for words in ["audit export --format csv", "report --since '1h ago' --format csv"] {
-        let csv = made(words)?;
-        let rows = cells(&csv, ',')?;
-        ensure!(rows.iter().all(|row| row.len() == rows[0].len()), "{words}: lines of different length");
-        ensure!(!words.starts_with("audit") || rows.len() > count, "{words}: {} lines", rows.len());
-        for separator in [',', ';', '\t'] {
-            // What splits at another mark finds no line ends within quotes that it does not know.
-            for cell in cells(&csv, separator).unwrap_or_default().concat() {
-                let cell = cell.trim_start_matches([' ', '"']);
-                ensure!(!cell.starts_with(['=', '+', '@']), "{words}: a formula {cell:?} at {separator:?}");
-                ensure!(!cell.starts_with('-') || cell.parse::<f64>().is_ok(), "{words}: a formula {cell:?}");
-            }
-        }
-    }
-    for format in ["jsonl", "ecs", "ocsf"] {
-        let text = made(&format!("audit export --format {format}"))?;
-        ensure!(text.lines().count() >= count, "{format}: {} lines", text.lines().count());
-        for line in text.lines() {
-            serde_json::from_str::<Value>(line).with_context(|| format!("{format}: {line}"))?;
-        }
-    }
-    ensure!(
-        made("audit export --format cef")?.lines().all(|line| line.starts_with("CEF:0|jitd|jitd|")),
-        "CEF"
-    );
-    let page = made("report --since '1h ago'")?;
-    let texts = html::text_of(&page)?;
-    for (name, text) in TEXTS {
-        let whole = Escaped(text.trim()).to_string();
-        ensure!(texts.iter().any(|text| text.contains(&whole)), "{name} is not in the page as it is");
-    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What people type by mistake gets an answer that helps, and what they are shown can be read.
+//! A mistake in a command gets an answer that helps; the output fits the terminal.
 
 use std::time::Duration;
 

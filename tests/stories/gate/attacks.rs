@@ -1,6 +1,6 @@
-//! Attacks, each a shell script: as somebody without a window, as somebody with one, and as root inside of one. For each it
-//! is counted who became root without a right to it, whether somebody with a right to it was held up, and how much was
-//! refused. `make test-hostile` plays them together with the floods.
+//! Attacks, each a shell script: by somebody without a window, by somebody with one, and by root inside of one. For
+//! each the story counts who became root without a right to it, whether somebody with a right to it was delayed, and
+//! how many calls were denied. `make test-hostile` plays them together with the floods.
 
 #![allow(clippy::print_stdout, reason = "the counts are there to be read")]
 

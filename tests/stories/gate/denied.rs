@@ -1,4 +1,4 @@
-//! Without a window nobody but root elevates, and who is refused is told what to type.
+//! Without a window nobody but root elevates; the denial says what to type.
 
 use anyhow::{Context, Result, ensure};
 use jit_tests::host::{Host, play};

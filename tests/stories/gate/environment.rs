@@ -1,4 +1,4 @@
-//! What a user puts into the environment changes nothing.
+//! What a user puts into the environment of sudo changes nothing.
 
 use std::time::Duration;
 

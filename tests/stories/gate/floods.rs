@@ -1,4 +1,4 @@
-//! Users who cause as much work as they can: nobody else waits for it, and nobody who has to stop them is kept from it.
+//! Users who cause as much work as they can delay nobody else, and keep nobody from stopping them.
 
 use std::time::Duration;
 

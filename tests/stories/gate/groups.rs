@@ -1,4 +1,4 @@
-//! A role that is limited to some users gives no group that it does not name, however it is asked for.
+//! A role that is limited to some users gives no group that it does not name, whichever option of sudo asks for it.
 
 use anyhow::{Context, Result, ensure};
 use jit_tests::host::{Host, play};

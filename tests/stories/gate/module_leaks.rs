@@ -1,4 +1,4 @@
-//! The module leaves nothing behind in the program that loads it, however often.
+//! The PAM module leaves no descriptor, thread or memory in the program that loads it, however often it is called.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! When the daemon is away, stuck, or not what it should be: refused in time, with the reason, never a hang or a pass.
+//! With jitd down, stuck or replaced by something else sudo is denied in time, with the reason: it neither hangs nor
+//! passes.
 
 use std::time::Duration;
 

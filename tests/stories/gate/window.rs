@@ -1,4 +1,4 @@
-//! With a window what was asked for works, and nothing beyond it.
+//! In a window what was requested works, and nothing beyond it.
 
 use std::time::Duration;
 

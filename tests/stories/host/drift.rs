@@ -1,4 +1,4 @@
-//! Surveys: everything that is planted is named, the gravest first, and ordinary administration is told as what it is.
+//! The drift scan names every plant, the gravest first, and names ordinary administration as what it is.
 #![allow(clippy::print_stdout, reason = "how many plants were named is told to whoever runs the story alone")]
 
 mod plants;

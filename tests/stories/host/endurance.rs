@@ -1,4 +1,4 @@
-//! What many sudos, many grants and many open sessions leave behind in the daemon. `make soak` plays the full sizes.
+//! What many sudos, grants and open sessions leave behind in the daemon. `make soak` runs the full sizes.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The tool tells what it knows: a stack that does not ask is named by status, policy check and the alert.
+//! A PAM stack that does not ask jitd is named by status and policy check, and is an alert.
 
 use std::time::Duration;
 

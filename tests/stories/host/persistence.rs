@@ -1,4 +1,4 @@
-//! What somebody plants inside a window, to have privilege after it, is named in the record of the grant.
+//! What a session leaves behind in order to have privilege later is named with its grant.
 #![allow(clippy::print_stdout, reason = "what a survey costs is told to whoever runs the story alone")]
 
 use std::collections::BTreeSet;

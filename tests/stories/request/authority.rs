@@ -1,4 +1,4 @@
-//! Who may decide, and who may know.
+//! Who may approve, deny and revoke, and who may read what.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who speaks: nobody lends another's voice from inside a window, counts twice, or has a job decide.
+//! Who is speaking: nobody speaks for somebody else from inside a window, counts as two, or lets a job decide.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Who is no longer who a grant was given to holds it no longer: looked at on each call and when the policy is loaded.
+//! A grant ends when its holder may no longer have it: checked at each call and when the policy is loaded.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Every command from everywhere: which are admitted, which are refused, and what the record says of these.
+//! Every command from every origin: which are allowed, which are denied, and what the audit log says of the denials.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

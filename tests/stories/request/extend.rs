@@ -1,4 +1,4 @@
-//! Windows that are made longer, that overlap, and that give notice before they close.
+//! Grants that are extended, that overlap, and that announce their end.
 
 use std::time::Duration;
 

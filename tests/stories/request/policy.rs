@@ -1,4 +1,4 @@
-//! A policy with a mistake is named with file, line and key, and the one that is in force stays.
+//! A mistake in the policy is named with file, line and key; the policy in force stays.
 
 use anyhow::{Context, Result, ensure};
 use jit_tests::host::play;

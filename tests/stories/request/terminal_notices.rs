@@ -1,4 +1,4 @@
-//! People are told, at their terminals, of what concerns them; and the terminals of a session, that it ends and why.
+//! Approvers, requesters and sessions are notified at their terminals; a session also of why it ends.
 
 use std::time::Duration;
 

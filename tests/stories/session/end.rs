@@ -1,4 +1,4 @@
-//! When a window ends, everything that was started in it ends, and the record says how many there were.
+//! At the end of a window every process that was started in it ends, and the audit log counts them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Ways out of a window for who is root in it, which no software on the same host can close: what shows afterwards.
+//! Ways out of a window that no software on the same host can close to root: what the audit log shows of them.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Grants and sessions that nobody uses end, work that must not be cut may finish, and a login takes its sessions with it.
+//! Unused grants and idle sessions end, work that must not be cut may finish, and a login takes its sessions with it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A session that is over leaves no scope that PID 1 takes for running.
+//! An ended session leaves no scope that PID 1 takes for running.
 
 use std::time::Duration;
 

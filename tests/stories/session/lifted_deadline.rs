@@ -1,4 +1,4 @@
-//! Root in a window takes PID 1's deadline away: it is seen, said and undone.
+//! Root in a window lifts the deadline that PID 1 holds: jitd sees it, records it and sets it again.
 
 use std::time::Duration;
 

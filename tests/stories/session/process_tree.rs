@@ -1,4 +1,4 @@
-//! Whatever a tree of processes does to stay, it is gone at the end, and the record names what had left the cgroup.
+//! A process tree that resists is gone at the end; the audit log names what had left the cgroup.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Grants and sessions outlive the daemon; grants outlive the boot.
+//! Grants and sessions outlive jitd; grants outlive a reboot.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A cgroup that cannot be read like others is not an empty one.
+//! A cgroup whose members cannot be read is not taken for an empty one.
 
 use std::time::Duration;
 

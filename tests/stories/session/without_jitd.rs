@@ -1,4 +1,4 @@
-//! PID 1 holds the end of every session too: whatever becomes of jitd, a session ends on time, and the record says so.
+//! PID 1 ends every session on time where jitd is killed, stopped or masked, and the audit log says so.
 
 use std::time::Duration;
 
