@@ -8,6 +8,14 @@ CARGO_FLAGS ?= --locked
 # rustup keeps cargo where a root shell's PATH may not look.
 export PATH := $(or $(CARGO_HOME),$(or $(HOME),/root)/.cargo)/bin:$(PATH)
 
+# With rustup, the compiler of rust-toolchain.toml, also where it is installed under another name.
+ifndef RUSTUP_TOOLCHAIN
+RUSTUP_TOOLCHAIN := $(shell packaging/toolchain)
+endif
+ifneq ($(RUSTUP_TOOLCHAIN),)
+export RUSTUP_TOOLCHAIN
+endif
+
 VERSION := $(shell sed -n 's/^version *= *"\(.*\)"/\1/p' Cargo.toml | head -n 1)
 ARCH = $(shell dpkg --print-architecture)
 # Evaluated when used: the compiler may only just have been installed.
@@ -17,9 +25,17 @@ PAM_DIR = $(PREFIX)/lib/$(MULTIARCH)/security
 ROOT = $(DESTDIR)$(PREFIX)
 DOC = $(ROOT)/share/doc/jitd
 MAN = $(ROOT)/share/man
-RELEASE = $(or $(CARGO_TARGET_DIR),target)/release
-TREE = $(or $(CARGO_TARGET_DIR),target)/deb/tree
-DEB = dist/jitd_$(VERSION)_$(ARCH).deb
+# `make quick` and `make story` build without optimisation, and leave the package that is shipped alone.
+PROFILE ?= release
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+RELEASE = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+TREE = $(TARGET)/deb/$(PROFILE)
+DEB = $(if $(filter release,$(PROFILE)),dist,$(RELEASE))/jitd_$(VERSION)_$(ARCH).deb
+
+# What `make quick` plays: one story of each capability.
+QUICK_STORIES = gate::denied::the_refusal_names_the_line_to_type gate::window::the_whole_story_on_trixie \
+	request::authority::nobody_approves_for_herself session::end::everything_is_gone_after_the_deadline_on_trixie \
+	audit::chain::every_record_reaches_syslog
 
 # Never writes over a file that a running process has mapped, and never leaves a moment without it: a PAM stack that
 # names a missing module refuses everybody.
@@ -29,12 +45,14 @@ install -m $(1) $(2) $(3).new
 mv -f $(3).new $(3)
 endef
 
-.PHONY: help build demo test test-hostile soak check bench bench-verify deb install install-files clean setup-build setup-test setup-check
+.PHONY: help build demo test test-hostile soak check quick story deb-unoptimised bench bench-verify deb install install-files clean setup-build setup-test setup-check
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo      the whole story on a booted Debian host; KEEP=1 leaves the host up'
 	@echo 'make test      every test; those on booted hosts need root'
+	@echo 'make quick     formatting, lints, unit tests, five stories: what is quick enough after each change; as root'
+	@echo 'make story STORY=NAME   the stories whose names contain NAME, on a package without optimisation; as root'
 	@echo 'make test-hostile   attacks on a booted host in their long form, a line for what each came to; about half an hour'
 	@echo 'make check     formatting, lints, licences, then make test: what has to hold before a commit'
 	@echo 'make bench     what the gate costs sudo, beside its alternatives, on a booted host'
@@ -52,8 +70,8 @@ setup-build setup-test setup-check:
 
 # The module is built last and alone: with the daemon in the same build its zbus would get tokio, and sudo a thread.
 build: setup-build
-	$(CARGO) build --release $(CARGO_FLAGS) -p jitd -p jitctl
-	$(CARGO) build --release $(CARGO_FLAGS) -p pam_jit
+	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p jitd -p jitctl
+	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p pam_jit
 
 # A line for each step; what was built is shown where it fails.
 demo: setup-test
@@ -83,6 +101,22 @@ test: setup-test deb
 test-hostile: setup-test deb
 	$(CARGO) build --release $(CARGO_FLAGS) -p jit_tests
 	$(RELEASE)/hostile_lane
+
+quick: setup-check deb-unoptimised
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --quiet $(CARGO_FLAGS) --workspace --exclude pam_jit --all-targets -- -D warnings
+	$(CARGO) clippy --quiet $(CARGO_FLAGS) -p pam_jit --all-targets -- -D warnings
+	$(CARGO) test --quiet $(CARGO_FLAGS) --workspace --exclude pam_jit --exclude jit_tests --lib
+	$(CARGO) test --quiet $(CARGO_FLAGS) -p pam_jit --lib
+	JIT_PACKAGE=$(abspath $(TARGET))/debug/$(notdir $(DEB)) RUST_TEST_THREADS=2 \
+		$(CARGO) test $(CARGO_FLAGS) -p jit_tests --test stories -- --exact $(QUICK_STORIES)
+
+story: setup-test deb-unoptimised
+	@test -n '$(STORY)' || { echo 'make story STORY=gate::window::the_whole_story_on_trixie' >&2; exit 1; }
+	JIT_PACKAGE=$(abspath $(TARGET))/debug/$(notdir $(DEB)) $(CARGO) test $(CARGO_FLAGS) -p jit_tests --test stories -- $(STORY)
+
+deb-unoptimised:
+	@$(MAKE) --no-print-directory deb PROFILE=dev
 
 # cargo-deny is checked where it is installed; building it takes longer than everything else here.
 check: setup-check

@@ -77,3 +77,35 @@ fn every_claim_of_security_md_names_tests_that_are_there() {
     }
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
+
+/// The paths that a text names in backticks: `a/b.rs`, `a/{b,c}.rs`, `a/b`.
+fn paths(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for span in text.lines().filter(|line| !line.starts_with("    ")).flat_map(code_spans) {
+        let is_path =
+            span.contains('/') || [".rs", ".md", ".toml"].iter().any(|ending| span.ends_with(ending));
+        if !is_path || span.contains([' ', '<', '*', ':', '=']) || span.starts_with('/') {
+            continue;
+        }
+        match (span.find('{'), span.find('}')) {
+            (Some(open), Some(close)) => {
+                found.extend(
+                    span[open + 1..close]
+                        .split(',')
+                        .map(|part| format!("{}{part}{}", &span[..open], &span[close + 1..])),
+                );
+            }
+            _ => found.push(span.to_owned()),
+        }
+    }
+    found
+}
+
+#[test]
+fn every_file_that_contributing_md_names_is_there() {
+    let root = places::repository();
+    let named = paths(&fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap());
+    assert!(named.len() > 20, "only {named:?}");
+    let missing: Vec<&String> = named.iter().filter(|path| !root.join(path).exists()).collect();
+    assert!(missing.is_empty(), "CONTRIBUTING.md names files that are not there: {missing:?}");
+}

@@ -28,7 +28,7 @@ const HEAD_LINES: usize = 12;
 /// Circles that are allowed, each by all of its files, with the reason.
 const CIRCLES_ALLOWED: [(&[&str], &str); 0] = [];
 /// How many other circles there may be; it only ever becomes smaller.
-const CIRCLES_LEFT: usize = 10;
+const CIRCLES_LEFT: usize = 9;
 /// How many files may be long and say no reason; it only ever becomes smaller.
 const LONG_LEFT: usize = 12;
 /// How many places may use a word that is not the field's; it only ever becomes smaller.
@@ -107,14 +107,15 @@ fn the_core_depends_on_the_formats_only() {
 fn a_long_file_says_why_it_is_one() {
     let root = places::repository();
     let mut found = Vec::new();
-    for krate in crates() {
-        for module in krate.modules() {
-            let text = fs::read_to_string(root.join(&module.path)).unwrap();
-            let lines = Source::new(&text).lines_of_code();
-            let head = text.lines().take(HEAD_LINES).filter(|line| line.starts_with("//!"));
-            if lines > MAX_LINES && !head.into_iter().any(|line| line.contains(REASON)) {
-                found.push(format!("{}: {lines} lines of code, and no `//! {REASON}...`", module.path));
-            }
+    let modules: Vec<String> =
+        crates().iter().flat_map(Crate::modules).map(|module| module.path.clone()).collect();
+    let programs = files(&[".rs"]).into_iter().filter(|path| path.contains("/src/bin/"));
+    for path in modules.into_iter().chain(programs) {
+        let text = fs::read_to_string(root.join(&path)).unwrap();
+        let lines = Source::new(&text).lines_of_code();
+        let mut head = text.lines().take(HEAD_LINES).filter(|line| line.starts_with("//!"));
+        if lines > MAX_LINES && !head.any(|line| line.contains(REASON)) {
+            found.push(format!("{path}: {lines} lines of code, and no `//! {REASON}...`"));
         }
     }
     at_most(LONG_LEFT, "files are long without a reason", &found);
