@@ -16,50 +16,119 @@ use crate::failure::Failure;
 /// No window is longer than this, so that one that was open when the period began started no earlier.
 const MAX_WINDOW: u64 = 366 * 86_400_000_000;
 
-/// What was recorded before the period about windows that reached into it.
+/// The events before the period that say who was given a window, by whom, why, and until when.
+const EXPLAINING: [AuditEvent; 11] = [
+    AuditEvent::RequestMade,
+    AuditEvent::RequestApproved,
+    AuditEvent::GrantStarted,
+    AuditEvent::GrantExtended,
+    AuditEvent::GrantShortened,
+    AuditEvent::GrantWarned,
+    AuditEvent::GrantExpired,
+    AuditEvent::GrantReleased,
+    AuditEvent::GrantUnused,
+    AuditEvent::GrantRevoked,
+    AuditEvent::GrantWithdrawn,
+];
+/// Events that tell of PAM stacks that did not ask; the daemon's starts say when it read them again.
+const OF_STACKS: [AuditEvent; 3] =
+    [AuditEvent::StackBroken, AuditEvent::StackRestored, AuditEvent::DaemonStarted];
+
+/// What was recorded before the period about windows that reached into it, and about PAM stacks.
+///
+/// One search an event, however many windows there are: a search for a single grant walks the whole index.
 pub(super) async fn context(
     daemon: &Daemon,
     records: &[RecordView],
     since: u64,
 ) -> Result<Vec<RecordView>, Failure> {
-    // Nothing is before the first record there ever was, and looking for each grant in it would take long.
+    // Nothing is before the first record there ever was.
     if records.first().is_some_and(|record| record.seq == 1) {
         return Ok(Vec::new());
     }
-    let parsed: Vec<Record> = records.iter().filter_map(parse).collect();
-    let started: BTreeSet<u64> = parsed
-        .iter()
-        .filter(|record| record.event == AuditEvent::GrantStarted)
-        .filter_map(|r| r.facts.grant)
-        .collect();
-    let mut wanted: BTreeSet<u64> = parsed.iter().filter_map(|record| record.facts.grant).collect();
-    let earlier = Filter {
+    let wanted = wanted(daemon, records, since).await?;
+    let mut before = Vec::new();
+    if !wanted.is_empty() {
+        for event in EXPLAINING {
+            // A request may be as old as the longest window before the window that it asked for.
+            let mut pages =
+                Pages::of(daemon, of_event(event, since.saturating_sub(2 * MAX_WINDOW), since), 1);
+            while let Some(page) = pages.next().await? {
+                before.extend(page.into_iter().filter(|stored| is_about(stored, &wanted)));
+            }
+        }
+    }
+    for event in OF_STACKS {
+        before.append(&mut Pages::of(daemon, of_event(event, 0, since), 1).all().await?);
+    }
+    before.sort_by_key(|record| record.seq);
+    Ok(before)
+}
+
+/// The grants that the period's records name without their beginning, and those that were to end in it or later.
+async fn wanted(daemon: &Daemon, records: &[RecordView], since: u64) -> Result<BTreeSet<u64>, Failure> {
+    let (mut named, mut started) = (BTreeSet::new(), BTreeSet::new());
+    for record in records.iter().filter_map(parse) {
+        named.extend(record.facts.grant);
+        if record.event == AuditEvent::GrantStarted {
+            started.extend(record.facts.grant);
+        }
+    }
+    let filter = Filter {
         event: Some(AuditEvent::GrantStarted.name().to_owned()),
         ..period(since.saturating_sub(MAX_WINDOW), since)
     };
-    for record in Pages::of(daemon, earlier, 1).all().await?.iter().filter_map(parse) {
-        let end = record.facts.until.as_deref().and_then(WallTime::from_rfc3339);
-        if end.is_none_or(|end| end.0 > since) {
-            wanted.extend(record.facts.grant);
+    let mut pages = Pages::of(daemon, filter, 1);
+    while let Some(page) = pages.next().await? {
+        for record in page.iter().filter_map(parse) {
+            let end = record.facts.until.as_deref().and_then(WallTime::from_rfc3339);
+            if end.is_none_or(|end| end.0 > since) {
+                named.extend(record.facts.grant);
+            }
         }
     }
-    let mut before = Vec::new();
-    for id in wanted.difference(&started) {
-        let known_before = Filter { until: Some(since), ..Filter::default() };
-        for filter in [
-            Filter { grant: Some(*id), ..known_before.clone() },
-            Filter { request: Some(*id), grant: None, ..known_before },
-        ] {
-            before.append(&mut Pages::of(daemon, filter, 1).all().await?);
+    Ok(&named - &started)
+}
+
+/// Whether a record is of one of these grants, or of the request that it came of: they share one number.
+fn is_about(stored: &RecordView, wanted: &BTreeSet<u64>) -> bool {
+    let Some(Record { facts, .. }) = parse(stored) else { return false };
+    [facts.grant, facts.request].into_iter().flatten().any(|id| wanted.contains(&id))
+}
+
+fn of_event(event: AuditEvent, since: u64, until: u64) -> Filter {
+    let since = Some(since).filter(|since| *since > 0);
+    Filter { event: Some(event.name().to_owned()), since, until: Some(until), ..Filter::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jit_proto::audit::record::Facts;
+
+    #[test]
+    fn a_record_is_about_a_grant_or_the_request_that_it_came_of() {
+        let wanted = BTreeSet::from([7]);
+        let stored = |facts| super::super::samples::stored(1, 5, AuditEvent::GrantExtended, facts);
+        assert!(is_about(&stored(Facts { grant: Some(7), ..Facts::default() }), &wanted));
+        // Of an extension the request has a number of its own, and names the grant.
+        assert!(is_about(&stored(Facts { grant: Some(7), request: Some(9), ..Facts::default() }), &wanted));
+        assert!(is_about(&stored(Facts { request: Some(7), ..Facts::default() }), &wanted));
+        assert!(!is_about(&stored(Facts { grant: Some(8), ..Facts::default() }), &wanted));
+    }
+
+    #[test]
+    fn every_event_that_compute_takes_from_before_the_period_is_looked_for() {
+        let irrelevant = [
+            AuditEvent::GrantLeftBehind,
+            AuditEvent::RequestDenied,
+            AuditEvent::RequestCancelled,
+            AuditEvent::RequestExpired,
+        ];
+        for event in AuditEvent::ALL {
+            let is_explaining = event.name().starts_with("grant.") || event.name().starts_with("request.");
+            let expected = is_explaining && !irrelevant.contains(event);
+            assert_eq!(EXPLAINING.contains(event), expected, "{}", event.name());
         }
     }
-    // A stack that did not ask when the period began; the daemon's starts say when it looked anew.
-    for event in [AuditEvent::StackBroken, AuditEvent::StackRestored, AuditEvent::DaemonStarted] {
-        let earlier =
-            Filter { event: Some(event.name().to_owned()), until: Some(since), ..Filter::default() };
-        before.append(&mut Pages::of(daemon, earlier, 1).all().await?);
-    }
-    before.sort_by_key(|record| record.seq);
-    before.dedup_by_key(|record| record.seq);
-    Ok(before)
 }
