@@ -31,6 +31,8 @@ enum Paging {
     Wanted(Choice),
     /// Through this one.
     On(Pager),
+    /// The reader has left it.
+    Left,
 }
 
 impl Output {
@@ -75,8 +77,17 @@ impl Output {
     /// Waits until the reader has left the pager, if there is one.
     pub(crate) fn finish(&self) {
         if let Paging::On(pager) = self.paging.replace(Paging::Off) {
-            pager.finish();
+            self.end(pager);
         }
+    }
+
+    /// Ends a pager, and prints what it was given where it could not be run. Says whether that was so.
+    fn end(&self, pager: Pager) -> bool {
+        let Some(unread) = pager.finish() else { return false };
+        self.talk("the pager that $PAGER names cannot be run; set PAGER=less, or PAGER=cat for none");
+        // The verb has ended, or hears of it with its next text.
+        let _ = self.text(&unread);
+        true
     }
 
     fn to_pager(&self, text: &str) -> Option<io::Result<()>> {
@@ -84,10 +95,22 @@ impl Output {
         if let Paging::Wanted(choice) = &*paging {
             *paging = Pager::start(choice).map_or(Paging::Off, Paging::On);
         }
-        match &mut *paging {
-            Paging::On(pager) => Some(pager.write(text)),
-            _ => None,
+        let pager = match &mut *paging {
+            Paging::On(pager) => pager,
+            Paging::Left => return Some(Err(io::ErrorKind::BrokenPipe.into())),
+            _ => return None,
+        };
+        let written = pager.write(text);
+        if written.as_ref().is_err_and(|why| why.kind() == io::ErrorKind::BrokenPipe)
+            && let Paging::On(pager) = std::mem::replace(&mut *paging, Paging::Off)
+        {
+            drop(paging);
+            if self.end(pager) {
+                return Some(Ok(()));
+            }
+            self.paging.replace(Paging::Left);
         }
+        Some(written)
     }
 
     /// Whether whoever read our output has left (`jitctl audit show | head`), so that more of it is for nobody.

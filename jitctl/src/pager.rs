@@ -48,9 +48,16 @@ pub(crate) fn is_rewritable() -> bool {
     std::env::var("TERM").is_ok_and(|term| !matches!(term.as_str(), "" | "dumb"))
 }
 
+/// How a shell ends that cannot run a command, or does not find it (sh(1), "Exit status for commands").
+const NOT_RUN: [i32; 2] = [126, 127];
+/// More than a pipe holds that nobody reads (pipe(7)): once so much is written, the pager has run.
+const MAX_UNREAD: usize = 1 << 17;
+
 /// A pager that runs.
 #[derive(Debug)]
 pub(crate) struct Pager {
+    /// What was written as long as it is not known that the pager runs.
+    unread: Option<String>,
     child: Child,
     stdin: Option<ChildStdin>,
     bold: bool,
@@ -79,12 +86,16 @@ impl Pager {
         let _ = signal(SignalKind::interrupt());
         let stdin = child.stdin.take();
         let bold = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
-        Some(Self { child, stdin, bold })
+        Some(Self { unread: Some(String::new()), child, stdin, bold })
     }
 
     /// Hands text on.
     pub(crate) fn write(&mut self, text: &str) -> io::Result<()> {
         let Some(stdin) = &mut self.stdin else { return Ok(()) };
+        match &mut self.unread {
+            Some(unread) if unread.len() < MAX_UNREAD => unread.push_str(text),
+            unread => *unread = None,
+        }
         if self.bold {
             stdin.write_all(text.as_bytes())
         } else {
@@ -92,17 +103,32 @@ impl Pager {
         }
     }
 
-    /// Waits until the reader has left it.
-    pub(crate) fn finish(mut self) {
+    /// Waits until the reader has left it. Returns what nobody has read, where the pager turned out not to be there.
+    pub(crate) fn finish(mut self) -> Option<String> {
         self.stdin = None;
-        // How a pager ends says nothing about what was printed.
-        let _ = self.child.wait();
+        let status = self.child.wait().ok().and_then(|status| status.code());
+        // How a pager that ran ends says nothing about what was printed.
+        self.unread.filter(|_| status.is_some_and(|code| NOT_RUN.contains(&code)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_pager_that_is_not_there_was_given_comes_back() {
+        let unread = |command: &str| {
+            let mut pager = Pager::start(&Choice::Command(command.to_owned())).unwrap();
+            // A pager that is gone already breaks the pipe; what it was given is kept all the same.
+            let _ = pager.write("line\n");
+            pager.finish()
+        };
+        assert_eq!(unread("no-such-pager-here -x 2>/dev/null").as_deref(), Some("line\n"));
+        assert_eq!(unread("/etc/passwd 2>/dev/null").as_deref(), Some("line\n"), "it is no program");
+        assert_eq!(unread("cat >/dev/null"), None);
+        assert_eq!(unread("exit 1"), None);
+    }
 
     #[test]
     fn a_pager_is_chosen_by_the_environment_and_root_runs_less_only() {
