@@ -194,7 +194,7 @@ impl Look<'_> {
             ticket: grant.ticket.as_ref().map_or(String::new(), |ticket| ticket.as_str().to_owned()),
             approvers: grant.approvers.iter().map(|account| account.name.clone()).collect(),
             starts_at: grant.starts_at.0,
-            ends_at: grant.ends.wall.0,
+            ends_at: ended_at(&grant.state).unwrap_or(grant.ends.wall).0,
             remaining_seconds: if live { seconds(grant.ends.remaining(self.now)) } else { 0 },
             sessions: self.ledger.under(grant.id).count() as u64,
         }
@@ -259,5 +259,16 @@ impl Look<'_> {
             may_request: role.members.include(self.person()),
             may_approve: role.approvers.include(self.person()),
         }
+    }
+}
+
+/// When a grant ended before its time.
+fn ended_at(state: &GrantState) -> Option<WallTime> {
+    match state {
+        GrantState::Live | GrantState::Expired => None,
+        GrantState::Released { at }
+        | GrantState::Unused { at }
+        | GrantState::Withdrawn { at, .. }
+        | GrantState::Revoked { at, .. } => Some(*at),
     }
 }

@@ -149,7 +149,11 @@ fn a_released_or_revoked_window_is_closed_at_once() -> Result<()> {
         let mut dave = host.login(DAVE)?;
         host.grant(DAVE, "ops", "30m")?;
         dave.run("sudo -n true")?.ok()?;
+        let planned = host.jitctl(&["grants"])?[0].clone();
         dave.run("jitctl release")?.ok()?;
+        let shown = dave.run(&format!("jitctl --json show {}", planned["id"]))?.json()?["grant"].clone();
+        ensure!(shown["state"] == "released", "{shown}");
+        ensure!(shown["ends_at"].as_str() < planned["ends_at"].as_str(), "it ended before its time: {shown}");
         refused(&dave.run("sudo -n sh -c 'id; touch /etc/ran'")?, host)?;
         let ended = host.record("grant.released", |record| record["user"] == "dave")?;
         ensure!(ended["uid"] == 2004, "{ended}");
