@@ -16,7 +16,7 @@ use crate::{audit, grant, policy, report, request, status};
         works until the window closes, everything started inside the window is gone afterwards, and every step is in \
         an audit record. jitctl is how people and scripts ask, approve, look and check; jitd(8) decides.",
     after_help = "Exit status: 0 done, 1 failure, 2 usage, 3 refused, 4 no such thing, 5 jitd unreachable, 6 pending, \
-        7 audit chain broken, 124 timed out waiting, 130 interrupted. See jitctl(1).",
+        7 audit chain broken, 8 not the whole audit log, 124 timed out waiting, 130 interrupted. See jitctl(1).",
     subcommand_required = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands",

@@ -30,6 +30,8 @@ pub(crate) enum Exit {
     Pending = 6,
     /// The audit chain is broken.
     ChainBroken = 7,
+    /// The chain is whole, but it is not all that was written.
+    NotWhole = 8,
     /// Timed out waiting, as timeout(1) has it.
     TimedOut = 124,
     /// Ctrl-C, as shells have it.
@@ -247,11 +249,12 @@ mod tests {
             Exit::Unreachable,
             Exit::Pending,
             Exit::ChainBroken,
+            Exit::NotWhole,
             Exit::TimedOut,
             Exit::Interrupted,
         ]
         .map(|exit| exit as u8);
-        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 124, 130]);
+        assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6, 7, 8, 124, 130]);
     }
 
     #[test]

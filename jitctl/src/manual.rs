@@ -71,7 +71,7 @@ const EXAMPLES: [(&str, &str); 18] = [
 ];
 
 /// What the exit statuses mean.
-const STATUSES: [(Exit, &str); 10] = [
+const STATUSES: [(Exit, &str); 11] = [
     (Exit::Done, "Done."),
     (
         Exit::Failed,
@@ -91,6 +91,11 @@ const STATUSES: [(Exit, &str); 10] = [
     (
         Exit::ChainBroken,
         "audit verify, report: the chain is broken; audit export: a record was left out; audit follow: it is another record now.",
+    ),
+    (
+        Exit::NotWhole,
+        "audit verify, report: the chain is whole, but it is not the whole audit log: records that were written are missing, or a \
+         part was set aside. The output names each problem.",
     ),
     (Exit::TimedOut, "request --wait --timeout: timed out waiting; the request stays."),
     (Exit::Interrupted, "Interrupted with Ctrl-C while waiting; the request stays."),

@@ -27,6 +27,7 @@ use crate::output::Output;
 
 #[cfg(test)]
 pub(crate) use line::record as record_line;
+pub(crate) use verify::text::exit_of;
 #[cfg(test)]
 pub(crate) use verify::text::verified;
 

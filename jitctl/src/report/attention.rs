@@ -69,6 +69,12 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
             ),
         ));
     }
+    notes.extend(
+        chain
+            .problems
+            .iter()
+            .map(|problem| note("chain", format!("This is not the whole audit log: {problem}."))),
+    );
     if report.records.unreadable > 0 {
         let unreadable = counted(report.records.unreadable, "record", "records");
         notes.push(note("figures", format!("{unreadable} of the period cannot be read.")));

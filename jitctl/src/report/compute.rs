@@ -172,6 +172,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_missing_beside_a_whole_chain_is_told() {
+        let sample = a_report("x");
+        let chain = VerifyView { problems: vec!["record 9 is gone".into()], ..sample.chain };
+        let report = compute(sample.about, (0, 1), &[], &[], chain, Standing::default());
+        assert_eq!(&*report.attention[0], "This is not the whole audit log: record 9 is gone.");
+    }
+
+    #[test]
     fn a_broken_record_is_the_first_thing_to_look_at() {
         let sample = a_report("x");
         let chain = VerifyView {

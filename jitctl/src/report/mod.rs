@@ -35,6 +35,7 @@ use clap::{Args, ValueEnum};
 use jit_proto::audit::filter::Filter;
 use jit_proto::time::WallTime;
 
+use crate::audit::exit_of;
 use crate::audit::pages::Pages;
 use crate::client::Daemon;
 use crate::clock::{self, moment};
@@ -124,7 +125,7 @@ pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Fail
     if let Some(path) = &args.output {
         output.talk(&format!("the report is in {}", path.display()));
     }
-    Ok(if report.chain.whole { Exit::Done } else { Exit::ChainBroken })
+    Ok(exit_of(&report.chain))
 }
 
 fn period(since: u64, until: u64) -> Filter {

@@ -12,7 +12,11 @@ use crate::output::Output;
 
 /// Prints it, as text or as JSON, and says how the run ends.
 pub(super) fn tell(found: &Found, output: &Output) -> Result<Exit, Failure> {
-    let exit = if found.broken.is_some() { Exit::ChainBroken } else { Exit::Done };
+    let exit = match (&found.broken, found.parts.iter().all(|(_, view)| view.problems.is_empty())) {
+        (Some(_), _) => Exit::ChainBroken,
+        (None, false) => Exit::NotWhole,
+        (None, true) => Exit::Done,
+    };
     if output.is_json() {
         let parts: Vec<Part<'_>> = found
             .parts
@@ -42,7 +46,7 @@ pub(super) fn tell(found: &Found, output: &Output) -> Result<Exit, Failure> {
     }
     output.text(&found.joined())?;
     let sources: BTreeSet<u8> = found.parts.iter().map(|(source, _)| *source as u8).collect();
-    if exit == Exit::Done && sources.len() > 1 {
+    if found.broken.is_none() && sources.len() > 1 {
         output.text("where they tell of the same records, they agree\n")?;
     }
     Ok(exit)

@@ -82,7 +82,7 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
     if key.is_empty() && input.is_empty() && head.is_empty() && file.is_none() {
         let found = Daemon::reach_for_verification().await?.verify().await?;
         output.view(&found, text::verified)?;
-        return Ok(if found.whole { Exit::Done } else { Exit::ChainBroken });
+        return Ok(text::exit_of(&found));
     }
     if key.iter().chain(&input).filter(|path| path.as_os_str() == "-").count() > 1 {
         return Err(Failure::usage("stdin (-) can be read once"));
@@ -113,7 +113,8 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
         }
     }
     let mut exit = answer::tell(&found, output)?;
-    if exit == Exit::Done && found.silence.as_ref().is_some_and(|silence| silence.asked && silence.too_long())
+    if matches!(exit, Exit::Done | Exit::NotWhole)
+        && found.silence.as_ref().is_some_and(|silence| silence.asked && silence.too_long())
     {
         exit = Exit::ChainBroken;
     }

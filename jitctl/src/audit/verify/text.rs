@@ -4,6 +4,7 @@ use jit_proto::bus::view::{SealsView, VerifyView};
 use jit_proto::escape::Escaped;
 
 use super::found::{Found, Source};
+use crate::failure::Exit;
 use crate::render::{counted, or_dash};
 
 /// What a verification found.
@@ -32,9 +33,18 @@ pub(crate) fn verified(found: &VerifyView) -> String {
     text
 }
 
+/// How a run ends that found this. A part of an audit log must not pass for the whole of it.
+pub(crate) fn exit_of(found: &VerifyView) -> Exit {
+    match (found.whole, found.problems.is_empty()) {
+        (false, _) => Exit::ChainBroken,
+        (true, false) => Exit::NotWhole,
+        (true, true) => Exit::Done,
+    }
+}
+
 /// What is wrong though the chain may be whole.
 fn beside_the_chain(found: &VerifyView) -> String {
-    let line = |problem: &String| format!("NOT THE WHOLE RECORD: {}\n", Escaped(problem));
+    let line = |problem: &String| format!("NOT THE WHOLE AUDIT LOG: {}\n", Escaped(problem));
     found.problems.iter().map(line).collect()
 }
 
@@ -150,6 +160,20 @@ pub(super) fn numbers(all: &[u64]) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_an_audit_log_does_not_end_as_the_whole_of_it() {
+        let whole = VerifyView { whole: true, first: 1, records: 3, ..VerifyView::default() };
+        assert_eq!(exit_of(&whole), Exit::Done);
+        let cut = VerifyView { problems: vec!["record 4 is gone".into()], ..whole };
+        assert_eq!(exit_of(&cut), Exit::NotWhole);
+        assert!(
+            verified(&cut).contains("\nNOT THE WHOLE AUDIT LOG: record 4 is gone\n"),
+            "{}",
+            verified(&cut)
+        );
+        assert_eq!(exit_of(&VerifyView { whole: false, ..cut }), Exit::ChainBroken, "the worse of the two");
+    }
 
     #[test]
     fn a_verification_is_told_in_one_sentence() {
