@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,14 +13,17 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::audit::{Cursors, Sinks};
+use crate::audit::cursor::Cursors;
 use crate::bus::BusContext;
 use crate::core::event::Input;
 use crate::core::policy::Settings;
 use crate::core::reconcile;
+use crate::engine::Engine;
 use crate::engine::alerting::Alerting;
+use crate::engine::deferred::Deferred;
+use crate::engine::handle::Handle;
+use crate::engine::messages::{ToDrift, ToSink};
 use crate::engine::timer;
-use crate::engine::{Deferred, Engine, Handle, ToDrift};
 use crate::gate::GateService;
 use crate::host::clock::Clock;
 use crate::host::sockets;
@@ -101,7 +105,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let (deadline, deadlines) = watch::channel(None);
     let (changes, changed) = broadcast::channel(1024);
     let (head, heads) = watch::channel(store.head().seq);
-    let sinks = Sinks::start(path, cursors, &engine, &clock).context("the audit sinks")?;
+    let sinks = audit::start(path, cursors, &engine, &clock).context("the audit sinks")?;
     let (heartbeat, interval) = watch::channel(Settings::default().sinks.heartbeat);
     let wal = WalSync::of(&store);
     let retention = retention::start(path.to_owned(), engine.clone()).context("the retention's thread")?;
@@ -131,7 +135,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         failing: false,
         distrusted: false,
         started_at,
-        later: Deferred::default(),
+        deferred: Deferred::default(),
     };
     let (ended, mut engine_ended) = mpsc::channel::<()>(1);
     tokio::spawn(async move {
@@ -159,7 +163,11 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     if rules.reload(&engine).await?.is_err() {
         warn!("without a valid policy nobody but root is let through");
         let settings = rules.sinks().await;
-        engine.look(|inside| inside.sinks.go_without_policy(settings)).await?;
+        // Where the settings cannot be read, records wait: by default they could go where nobody looks, and count as sent.
+        match settings {
+            Some(settings) => engine.tell_sinks(ToSink::Settings(Arc::new(settings))).await?,
+            None => warn!("audit records wait until jitd.toml can be read: it says where they go"),
+        }
         // Sessions that are still open are scanned for all the same.
         let _ = drift.send(ToDrift::Paths(Settings::default().setuid_paths));
     }

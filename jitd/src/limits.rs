@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::core::event::{Input, Reached};
 use crate::core::limits::Door;
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
 use crate::host::accounts::Nss;
 use crate::host::clock::pause;
 

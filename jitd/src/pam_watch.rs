@@ -9,14 +9,14 @@ use jit_host::pam_stack::{Fault, inspect};
 use tokio::sync::watch;
 
 use crate::core::event::Input;
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
 use crate::host::clock::pause_as_said;
 
 /// Runs until the engine has ended, and tells it what is wrong with each stack.
 pub(crate) async fn watch(engine: Handle, mut interval: watch::Receiver<Duration>) {
     loop {
         let services =
-            engine.look(|inside| inside.policy.map(|policy| policy.services()).unwrap_or_default());
+            engine.look(|snapshot| snapshot.policy.map(|policy| policy.services()).unwrap_or_default());
         let Ok(services) = services.await else { return };
         let Ok(found) = tokio::task::spawn_blocking(move || inspect(services)).await else {
             return;

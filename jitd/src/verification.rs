@@ -16,7 +16,7 @@ use jit_proto::time::WallTime;
 use tracing::{info, warn};
 
 use crate::core::event::Input;
-use crate::engine::{Handle, Stopped};
+use crate::engine::handle::{BlockingHandle, Handle, Stopped};
 use crate::host::clock::Stopwatch;
 use crate::host::priority::lower_priority;
 use crate::store::{Reader, StoreError};
@@ -48,6 +48,7 @@ struct Verified {
 /// # Errors
 /// When no thread can be started.
 pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<()> {
+    let engine = engine.blocking();
     thread::Builder::new().name("verification".into()).spawn(move || {
         lower_priority(NICE);
         // Nobody sends: these are waits that end by themselves.
@@ -60,7 +61,7 @@ pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<()> {
 
 struct Thread {
     store: PathBuf,
-    engine: Handle,
+    engine: BlockingHandle,
     rest: mpsc::Receiver<()>,
     verified: Option<Verified>,
     /// How often in a row the store could not be read.
@@ -89,10 +90,10 @@ impl Thread {
     }
 
     fn standing(&self) -> Result<Standing, Stopped> {
-        self.engine.look_from_thread(|inside| Standing {
-            head: inside.store.head().clone(),
-            pruned: inside.store.pruned().to.clone(),
-            now: inside.now.wall,
+        self.engine.look(|snapshot| Standing {
+            head: snapshot.store.head().clone(),
+            pruned: snapshot.store.pruned().to.clone(),
+            now: snapshot.now.wall,
         })
     }
 
@@ -119,7 +120,7 @@ impl Thread {
                 warn!("the record cannot be verified now, and is tried again: {error}");
                 if self.unread == MAX_UNREAD {
                     let detail = format!("the record could not be read {MAX_UNREAD} times in a row: {error}");
-                    self.engine.tell_from_thread(Input::RecordBroken { about: 0, detail })?;
+                    self.engine.tell(Input::RecordBroken { about: 0, detail })?;
                 }
                 return Ok(());
             }
@@ -141,7 +142,7 @@ impl Thread {
                     0 => format!("the record cannot be verified: {problem}"),
                     seq => format!("record {seq}: {problem} (jitctl audit verify)"),
                 };
-                self.engine.tell_from_thread(Input::RecordBroken { about: seq, detail })?;
+                self.engine.tell(Input::RecordBroken { about: seq, detail })?;
             }
         }
         // What is wrong is told once, and once a week again.

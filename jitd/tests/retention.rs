@@ -14,6 +14,7 @@ use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::audit::seal::{FirstKey, SealKey};
 use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
 use jit_proto::time::{BootId, BootTime, WallTime};
+use jitd::core::context::Context;
 use jitd::core::event::{Change, Commit, Durability, Effect, Input, Reply};
 use jitd::core::ledger::{Grant, GrantState};
 use jitd::core::people::Account;
@@ -117,7 +118,7 @@ impl World {
         let (End::BehindTheRecord(_) | End::Never) = end else { return Ok(None) };
         let ledger = self.store().ledger().unwrap();
         let event = Input::Prune(Box::new(segment.clone()));
-        let (_, effects) = step(ledger, Some(&self.policy), event, &now);
+        let (_, effects) = step(ledger, Some(&self.policy), event, &Context::default(), &now);
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Reply(Reply::Pruned))));
         for effect in effects {
             if let Effect::Commit(commit) = effect {
@@ -333,7 +334,8 @@ fn settings_that_changed_meanwhile_let_nothing_go() {
     let segment = segment::take(&reader, &course, &settings, &behind).unwrap().unwrap();
     world.policy.settings.retention.age = None;
     let ledger = world.store().ledger().unwrap();
-    let (_, effects) = step(ledger, Some(&world.policy), Input::Prune(Box::new(segment)), &now);
+    let (_, effects) =
+        step(ledger, Some(&world.policy), Input::Prune(Box::new(segment)), &Context::default(), &now);
     assert!(effects.is_empty(), "{effects:?}");
 }
 

@@ -13,9 +13,11 @@ use jit_proto::audit::record::Record;
 use serde_json::Value;
 
 use super::datagram::MAX_SEND_TIME;
+use super::heartbeat::Heartbeat;
 use super::receiver::Receiver;
 use super::sink::{SendError, Sink};
-use super::{Heartbeat, SinkSettings, syslog_line};
+use super::syslog_line;
+use crate::core::policy::SinkSettings;
 
 /// Where journald listens (systemd-journald.service(8)).
 const SOCKET: &str = "/run/systemd/journal/socket";

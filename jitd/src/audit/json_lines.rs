@@ -13,8 +13,9 @@ use jit_proto::audit::chain::Sealed;
 use jit_proto::audit::copies::{Line, exported, read as read_line};
 use tracing::debug;
 
+use super::heartbeat::Heartbeat;
 use super::sink::{SendError, Sink};
-use super::{Heartbeat, SinkSettings};
+use crate::core::policy::SinkSettings;
 
 /// The file; older ones are called `audit.jsonl.1` and so on, the oldest with the highest number.
 const PATH: &str = "/var/log/jitd/audit.jsonl";

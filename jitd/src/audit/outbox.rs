@@ -14,10 +14,12 @@ use jit_proto::audit::record::{AuditEvent, Record};
 use jit_proto::time::BootTime;
 use tracing::{info, warn};
 
+use super::cursor::Reached;
+use super::heartbeat::Heartbeat;
 use super::sink::{SendError, Sink};
-use super::{Heartbeat, Reached, SinkName, ToSink};
-use crate::core::event::{Input, SinkChange};
-use crate::engine::Handle;
+use crate::core::event::{Input, SinkChange, SinkName};
+use crate::engine::handle::Handle;
+use crate::engine::messages::ToSink;
 use crate::host::clock::{Clock, boot_now};
 use crate::store::Reader;
 use crate::store::wal::sync_wal;
@@ -151,7 +153,7 @@ impl Outbox {
             }
             ToSink::LastWord(records) => self.take_last_word(&records),
             ToSink::Settings(settings) => self.on = Some(self.carrier.configure(&settings)),
-            ToSink::Beat(heartbeat) => self.heartbeat = Some(heartbeat),
+            ToSink::Heartbeat(heartbeat) => self.heartbeat = Some(heartbeat),
         }
         true
     }
@@ -307,7 +309,7 @@ impl Outbox {
         if self.trouble.take().is_some() {
             info!("{} takes audit records again", self.name);
         }
-        if self.told && self.engine.tell_at_once(Input::Sink(self.name, SinkChange::Back)) {
+        if self.told && self.engine.try_tell(Input::Sink(self.name, SinkChange::Back)) {
             self.told = false;
         }
     }
@@ -336,9 +338,8 @@ impl Outbox {
             None => boot_now(),
         };
         if !self.told && boot_now().since(since) >= DOWN_AFTER {
-            self.told = self
-                .engine
-                .tell_at_once(Input::Sink(self.name, SinkChange::Down { problem: problem.clone() }));
+            self.told =
+                self.engine.try_tell(Input::Sink(self.name, SinkChange::Down { problem: problem.clone() }));
         }
         self.trouble = Some(problem);
     }
@@ -368,9 +369,9 @@ mod tests {
     use jit_proto::time::{BootId, WallTime};
     use tokio::sync::mpsc::Receiver;
 
-    use crate::audit::SinkSettings;
     use crate::core::event::Commit;
-    use crate::engine::Message;
+    use crate::core::policy::SinkSettings;
+    use crate::engine::handle::Message;
     use crate::store::{CommitMeta, Sent, Store};
 
     /// A receiver that misbehaves.
@@ -618,7 +619,7 @@ mod tests {
                 let said = inbox.try_recv().is_ok_and(|message| {
                     let back =
                         |event: &Input| matches!(event, Input::Sink(SinkName::Syslog, SinkChange::Back));
-                    matches!(message, Message::Input(incoming) if back(&incoming.event))
+                    matches!(message, Message::Input(incoming) if back(&incoming.input))
                 });
                 assert_eq!(said, is_back, "{events:?}");
                 sink.go_on();

@@ -2,7 +2,8 @@
 
 use jit_proto::audit::chain::Sealed;
 
-use super::{Heartbeat, SinkSettings};
+use super::heartbeat::Heartbeat;
+use crate::core::policy::SinkSettings;
 
 /// Why records do not get to their receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,11 +8,12 @@ use std::time::Duration;
 use jit_proto::audit::chain::Sealed;
 use syslog::{Logger, LoggerBackend};
 
+use super::heartbeat::Heartbeat;
 use super::journal::{self, Journal};
 use super::receiver::Receiver;
 use super::sink::{SendError, Sink};
 use super::syslog_line::{self, Rfc5424};
-use super::{Heartbeat, SinkSettings};
+use crate::core::policy::SinkSettings;
 
 /// A receiver whose queue stays full for this long counts as one that takes nothing.
 pub(super) const MAX_SEND_TIME: Duration = Duration::from_secs(5);

@@ -13,7 +13,7 @@ use syslog::{LogFormat, Logger, LoggerBackend};
 use syslog_fmt::v5424::{Config, Formatter, Timestamp};
 use syslog_fmt::{Facility, Severity};
 
-use super::Heartbeat;
+use super::heartbeat::Heartbeat;
 
 /// A value longer than this is cut in a message that does not fit; the store keeps it whole.
 const MAX_VALUE_BYTES: usize = 256;

@@ -13,9 +13,9 @@ use super::Failure;
 use super::caller::{caller, holder};
 use crate::core::authority::{CommandKind, admit};
 use crate::core::caller::Caller;
-use crate::core::event::{Input, Refusal};
+use crate::core::event::Refusal;
 use crate::core::ledger::Request;
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
 
 /// So many refusals of looks are recorded for one uid,
 const MAX_RECORDED: u32 = 5;
@@ -65,9 +65,11 @@ impl Admission {
         let asked = caller.clone();
         let first = self
             .engine
-            .look(move |inside| match asked.session(inside.ledger) {
+            .look(move |snapshot| match asked.session(snapshot.ledger) {
                 Some(session) => Err(session.holder.clone()),
-                None => Ok(admit(inside.ledger, inside.policy.map(AsRef::as_ref), &asked, kind).map(drop)),
+                None => {
+                    Ok(admit(snapshot.ledger, snapshot.policy.map(AsRef::as_ref), &asked, kind).map(drop))
+                }
             })
             .await?;
         let admitted = match first {
@@ -77,8 +79,8 @@ impl Admission {
                 let looked = looked.map_err(|error| Failure::Failed(error.to_string()))?;
                 caller.holder = looked.map_err(Failure::NotAuthorized)?;
                 let asked = caller.clone();
-                let look = self.engine.look(move |inside| {
-                    admit(inside.ledger, inside.policy.map(AsRef::as_ref), &asked, kind).map(drop)
+                let look = self.engine.look(move |snapshot| {
+                    admit(snapshot.ledger, snapshot.policy.map(AsRef::as_ref), &asked, kind).map(drop)
                 });
                 look.await?
             }
@@ -94,11 +96,11 @@ impl Admission {
 
     /// A request that is not pending any more, as the store has it.
     pub(super) async fn closed(&self, id: u64) -> Result<Option<Box<Request>>, Failure> {
-        let found = self.engine.look(move |inside| {
-            if inside.ledger.requests.contains_key(&RequestId(id)) {
+        let found = self.engine.look(move |snapshot| {
+            if snapshot.ledger.requests.contains_key(&RequestId(id)) {
                 return Ok(None);
             }
-            inside.store.request(id)
+            snapshot.store.request(id)
         });
         Ok(found.await??.map(Box::new))
     }
@@ -106,8 +108,8 @@ impl Admission {
     async fn record(&self, caller: Caller, kind: CommandKind, refusal: Refusal) -> Result<(), Failure> {
         let suppressed = if kind.changes() { Some(0) } else { self.is_recorded(caller.person.account.uid) };
         if let Some(suppressed) = suppressed {
-            let caller = Box::new(caller);
-            self.engine.ask(Input::Refused { caller, kind, refusal, suppressed }, None).await?;
+            // The caller is told by the one who refuses.
+            let _ = self.engine.refuse(caller, kind, refusal, suppressed).await?;
         }
         Ok(())
     }

@@ -23,8 +23,8 @@ use super::admission::Admission;
 use super::arguments::Options;
 use super::commands::commands;
 use crate::core::authority::CommandKind;
-use crate::core::event::{Command, Done, Input, Reply};
-use crate::engine::Handle;
+use crate::core::event::Command;
+use crate::engine::handle::Handle;
 use crate::store::{Index, Reader, StoreError};
 
 /// No call returns more records than this.
@@ -53,7 +53,10 @@ impl Audit {
 
     /// Where the records are, and the chain's end as the engine remembers it.
     async fn store(&self) -> Result<(PathBuf, Head), Failure> {
-        Ok(self.engine.look(|inside| (inside.store.path().to_owned(), inside.store.head().clone())).await?)
+        Ok(self
+            .engine
+            .look(|snapshot| (snapshot.store.path().to_owned(), snapshot.store.head().clone()))
+            .await?)
     }
 }
 
@@ -94,7 +97,7 @@ commands! {
         #[zbus(out_args("result"))]
         AuditVerify: async fn verify(self, _caller) -> Dict {
             let (reader, head) = self.reader().await?;
-            let problems = self.engine.look(|inside| inside.problems()).await?;
+            let problems = self.engine.look(|snapshot| snapshot.problems()).await?;
             let walk = tokio::task::spawn_blocking(move || {
                 let first = reader.first()?;
                 Ok::<_, StoreError>((first, reader.verify(Some(&head))?))
@@ -139,12 +142,8 @@ commands! {
             }
             let key = SealKey::taking(&mut bytes);
             let command = Command::Seal { key: key.clone(), again: again.unwrap_or(false) };
-            match self.engine.ask(Input::Command(Box::new(caller), command), None).await? {
-                Reply::Command(Ok(Done::Sealed)) => {}
-                Reply::Command(Err(refusal)) => return Err(refusal.into()),
-                _ => return Err(Failure::Failed("jitd answered something else".into())),
-            }
-            let first = self.engine.look(|inside| inside.store.seal_first()).await?;
+            self.engine.command(caller, command).await??;
+            let first = self.engine.look(|snapshot| snapshot.store.seal_first()).await?;
             let view = SealView { first, seal_key: key.id() };
             let handed = tokio::task::spawn_blocking(move || {
                 File::from(StdFd::from(key_out)).write_all(key.to_hex().as_bytes())

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::signals::Pause;
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
 use crate::store::catch_up;
 
 /// What is written within this time is taken up at once: a sudo is over by then and not slowed down.
@@ -14,7 +14,7 @@ const GATHER: Duration = Duration::from_secs(2);
 
 /// Runs until the engine ends.
 pub(super) async fn keep(engine: Handle, mut heads: watch::Receiver<u64>) {
-    let Ok(path) = engine.look(|inside| inside.store.path().to_owned()).await else { return };
+    let Ok(path) = engine.look(|snapshot| snapshot.store.path().to_owned()).await else { return };
     let mut failing = false;
     let mut pause = Pause::of(GATHER);
     loop {

@@ -15,9 +15,10 @@ use super::commands::commands;
 use super::policy::PolicyFiles;
 use crate::core::authority::CommandKind;
 use crate::core::caller::Caller;
-use crate::core::event::{Command, Done, Input, Reply, Which};
+use crate::core::event::{Command, Done, Which};
 use crate::core::show::Look;
-use crate::engine::{Handle, Inside};
+use crate::engine::handle::Handle;
+use crate::engine::snapshot::Snapshot;
 use crate::host::accounts::{Directory, Nss};
 use crate::policy::reload::PolicyLoader;
 use crate::sessions::cgroup::Scope;
@@ -41,22 +42,19 @@ impl Manager {
     }
 
     async fn command(&self, caller: Caller, command: Command) -> Result<Done, Failure> {
-        match self.engine.ask(Input::Command(Box::new(caller), command), None).await? {
-            Reply::Command(result) => Ok(result?),
-            Reply::Gate(_) | Reply::Pruned => Err(Failure::Failed("jitd answered something else".to_owned())),
-        }
+        Ok(self.engine.command(caller, command).await??)
     }
 
     /// Looks at the state as the caller may see it.
     async fn look<T: Send + 'static>(
         &self,
         caller: Caller,
-        look: impl FnOnce(Look<'_>, &Inside<'_>) -> Result<T, Failure> + Send + 'static,
+        look: impl FnOnce(Look<'_>, &Snapshot<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         self.engine
-            .look(move |inside| {
-                let policy = inside.policy.map(AsRef::as_ref);
-                look(Look { ledger: inside.ledger, policy, caller: &caller, now: &inside.now }, inside)
+            .look(move |snapshot| {
+                let policy = snapshot.policy.map(AsRef::as_ref);
+                look(Look { ledger: snapshot.ledger, policy, caller: &caller, now: &snapshot.now }, snapshot)
             })
             .await?
     }
@@ -78,8 +76,8 @@ impl Manager {
 
     /// The people who may approve a request, if the caller may see it and they are few.
     async fn approving_people(&self, caller: Caller, id: u64) -> Result<Vec<String>, Failure> {
-        let written = self.look(caller, move |look, inside| {
-            let request = inside.store.request(id)?.filter(|request| look.sees_request(request));
+        let written = self.look(caller, move |look, snapshot| {
+            let request = snapshot.store.request(id)?.filter(|request| look.sees_request(request));
             Ok(request.map(|request| (request.requester.name.clone(), look.request(&request).approvers)))
         });
         let Some((requester, written)) = written.await? else { return Ok(Vec::new()) };
@@ -101,7 +99,7 @@ impl Manager {
     async fn stacks(&self) -> Result<Vec<StackView>, Failure> {
         let services = self
             .engine
-            .look(|inside| inside.policy.map(|policy| policy.services()).unwrap_or_default())
+            .look(|snapshot| snapshot.policy.map(|policy| policy.services()).unwrap_or_default())
             .await?;
         let found = tokio::task::spawn_blocking(move || inspect(services)).await;
         let found = found.map_err(|error| Failure::Failed(error.to_string()))?.into_iter();
@@ -130,8 +128,8 @@ commands! {
         #[zbus(out_args("request"))]
         Approve: async fn approve(self, caller, id: u64, options: Options) -> Dict {
             self.decide(caller.clone(), id, arguments::approve(id, &options)?).await?;
-            self.look(caller, move |look, inside| {
-                let request = inside.store.request(id)?.ok_or_else(|| no_such(id))?;
+            self.look(caller, move |look, snapshot| {
+                let request = snapshot.store.request(id)?.ok_or_else(|| no_such(id))?;
                 Ok(to_dict(&look.request(&request))?)
             })
             .await
@@ -186,9 +184,9 @@ commands! {
         #[zbus(out_args("found"))]
         Show: async fn show(self, caller, id: u64) -> Dict {
             let approving = self.approving_people(caller.clone(), id).await?;
-            self.look(caller, move |look, inside| {
-                let request = inside.store.request(id)?.filter(|request| look.sees_request(request));
-                let grant = inside.store.grant(id)?.filter(|grant| look.sees_grant(grant));
+            self.look(caller, move |look, snapshot| {
+                let request = snapshot.store.request(id)?.filter(|request| look.sees_request(request));
+                let grant = snapshot.store.grant(id)?.filter(|grant| look.sees_grant(grant));
                 if request.is_none() && grant.is_none() {
                     return Err(no_such(id));
                 }
@@ -225,14 +223,14 @@ commands! {
         #[zbus(out_args("status"))]
         Status: async fn status(self, caller) -> Dict {
             let stacks = self.stacks().await?;
-            self.look(caller, move |look, inside| {
-                let records = inside.store.head().seq;
+            self.look(caller, move |look, snapshot| {
+                let records = snapshot.store.head().seq;
                 let view = StatusView {
                     version: env!("CARGO_PKG_VERSION").to_owned(),
-                    started_at: inside.started_at.0,
+                    started_at: snapshot.started_at.0,
                     records,
-                    unsent: records.saturating_sub(inside.sinks.cursors.syslog.seq()),
-                    problems: inside.problems(),
+                    unsent: records.saturating_sub(snapshot.cursors.syslog.seq()),
+                    problems: snapshot.problems(),
                     stacks,
                     ..look.status()
                 };

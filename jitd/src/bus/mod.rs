@@ -43,7 +43,7 @@ use zbus::{Connection, MessageStream};
 pub use failure::Failure;
 
 use crate::core::event::Changed;
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
 use crate::gate::GateService;
 use crate::limits::Counter;
 use crate::policy::reload::PolicyLoader;

@@ -6,7 +6,7 @@ use jit_proto::bus::view::ProblemView;
 use super::Failure;
 use crate::core::show::Look;
 use crate::core::time::seconds;
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
 use crate::policy::reload::PolicyLoader;
 
 /// The policy's files, and the engine that one of them is in force in.
@@ -23,7 +23,7 @@ impl PolicyFiles {
 
     /// What is wrong with the files as they are now.
     pub(super) async fn check(&self) -> Result<Vec<ProblemView>, Failure> {
-        let digest = self.engine.look(|inside| inside.policy.map(|policy| policy.digest.clone())).await?;
+        let digest = self.engine.look(|snapshot| snapshot.policy.map(|policy| policy.digest.clone())).await?;
         Ok(self.loader.check(digest).await)
     }
 

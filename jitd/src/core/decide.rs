@@ -6,8 +6,9 @@ use std::time::Duration;
 use jit_proto::identity::{GrantId, GroupId, RequestId, RoleName};
 use jit_proto::time::format_duration;
 
+use super::context::Context;
 use super::event::GroupAsked;
-use super::ledger::{Grant, Ledger};
+use super::ledger::{Grant, Ledger, Session};
 use super::people::{Account, Person};
 use super::policy::{Policy, Role};
 use super::time::Now;
@@ -23,8 +24,19 @@ pub struct Access<'a> {
     pub target: Option<&'a Account>,
     /// The group that is asked for beside that, and the groups that are the target's own.
     pub group: (&'a GroupAsked, &'a BTreeSet<GroupId>),
-    /// How long the oldest record waits for syslog, while that takes none.
-    pub unforwarded: Option<Duration>,
+}
+
+impl<'a> Access<'a> {
+    /// What a session had asked for, with the person who holds it.
+    #[must_use]
+    pub fn of(session: &'a Session, person: &'a Person) -> Self {
+        Self {
+            person,
+            service: &session.service,
+            target: session.run_as(),
+            group: (&session.group, &session.own_groups),
+        }
+    }
 }
 
 /// The answer. There is one way to be allowed, and it names the grant.
@@ -58,7 +70,13 @@ pub enum Denial {
 }
 
 /// Decides.
-pub fn decide(ledger: &Ledger, policy: Option<&Policy>, access: &Access<'_>, now: &Now) -> Decision {
+pub fn decide(
+    ledger: &Ledger,
+    policy: Option<&Policy>,
+    access: &Access<'_>,
+    context: &Context,
+    now: &Now,
+) -> Decision {
     let Some(policy) = policy else {
         return Decision::Denied(Denial::NoPolicy);
     };
@@ -68,7 +86,7 @@ pub fn decide(ledger: &Ledger, policy: Option<&Policy>, access: &Access<'_>, now
     let for_service: Vec<_> = in_policy.filter(|(_, role)| role.services.contains(access.service)).collect();
     let for_target: Vec<_> = for_service.iter().filter(|(_, role)| covers(role, access)).collect();
     let limit = policy.settings.sinks.require_forwarding_within;
-    let overdue = access.unforwarded.filter(|waits| limit.is_some_and(|limit| *waits > limit));
+    let overdue = context.oldest_unforwarded.filter(|waits| limit.is_some_and(|limit| *waits > limit));
     let recorded = for_target.iter().filter(|(_, role)| overdue.is_none() || role.without_forwarding);
     match (recorded.max_by_key(|(grant, _)| grant.ends.remaining(now)), overdue) {
         (Some((grant, _)), _) => Decision::Allowed(grant.id),
@@ -293,7 +311,6 @@ mod tests {
                 service: "sudo",
                 target: Some(&target),
                 group: (&asked, &own),
-                unforwarded: None,
             };
             let expected = match &asked {
                 GroupAsked::Nothing => target.uid.0 == 2,

@@ -6,7 +6,9 @@ use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, RoleName, SessionId};
 
 use super::decide::{Access, Decision, decide};
-use super::event::{AccessQuery, Change, DriftUpdate, Effect, EndReport, Named, Process, Verdict};
+use super::event::{
+    AccessQuery, Change, DriftUpdate, Effect, EndReport, Named, Process, SessionOrder, Verdict,
+};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, MainProcess, Session, SessionState};
 use super::people::{Account, Person};
@@ -30,15 +32,9 @@ pub(super) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: bool) -> V
         Err(why) => return refuse(turn, query, &why, Vec::new()),
     };
     turn.revalidate_holder(person);
-    let unforwarded = query.unforwarded;
-    let access = Access {
-        person,
-        service: &query.service,
-        target: None,
-        group: (&query.group, &query.own_groups),
-        unforwarded,
-    };
-    let grant = match decide(&turn.ledger, turn.policy, &access, turn.now) {
+    let access =
+        Access { person, service: &query.service, target: None, group: (&query.group, &query.own_groups) };
+    let grant = match decide(&turn.ledger, turn.policy, &access, turn.context, turn.now) {
         Decision::Allowed(grant) => grant,
         Decision::Denied(denial) => {
             let lines = denial.lines(turn.policy, &access);
@@ -86,7 +82,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: bool) -> V
     let idle = turn.policy.and_then(|policy| policy.roles.get(&grant.role)?.idle_timeout);
     let first = session.tag.is_none();
     turn.then(Effect::Drift(DriftUpdate::Opened(Box::new(session.clone()))));
-    turn.then(Effect::Watch { session: Box::new(session), until, idle, first });
+    turn.then(SessionOrder::Watch { session: Box::new(session), until, idle, first });
     Verdict::Allowed
 }
 
@@ -114,15 +110,13 @@ fn recheck_as(
     target: &Account,
     person: &Person,
 ) -> Verdict {
-    let unforwarded = query.unforwarded;
     let access = Access {
         person,
         service: &session.service,
         target: Some(target),
         group: (&query.group, &query.own_groups),
-        unforwarded,
     };
-    match decide(&turn.ledger, turn.policy, &access, turn.now) {
+    match decide(&turn.ledger, turn.policy, &access, turn.context, turn.now) {
         Decision::Denied(denial) => {
             let lines = denial.lines(turn.policy, &access);
             refuse(turn, query, &denial.short(), lines)
@@ -132,7 +126,7 @@ fn recheck_as(
             if let Some((_, ends)) = under.as_ref().filter(|_| grant != session.grant) {
                 let until = turn.scope_deadline(ends);
                 turn.is_used(grant);
-                turn.then(Effect::SetDeadline { session: session.id, until });
+                turn.then(SessionOrder::SetDeadline { session: session.id, until });
             }
             open(turn, query, session, under.map(|(role, _)| (grant, role)), target)
         }
@@ -177,7 +171,7 @@ pub(super) fn mind_groups(turn: &mut Turn<'_>, session: &Session) {
     let role = turn.policy.and_then(|policy| policy.roles.get(&session.role));
     if let (Some(role), Some(target)) = (role.filter(|role| !role.run_as.is_anybody()), session.run_as()) {
         let named = role.run_as_groups.groups.clone();
-        turn.then(Effect::MindGroups { session: session.id, target: target.uid, named });
+        turn.then(SessionOrder::MindGroups { session: session.id, target: target.uid, named });
     }
 }
 
@@ -188,8 +182,7 @@ pub(super) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
         CallOwner::Root => {
             // A nested sudo or su: pam_systemd may have moved it out of the scope.
             if let Some(outer) = session_of(&turn.ledger, &query.process) {
-                let effect = Effect::Reattach { session: outer.id, process: query.process.main };
-                turn.then(effect);
+                turn.then(SessionOrder::Reattach { session: outer.id, process: query.process.main });
             }
             return Verdict::Allowed;
         }
@@ -198,7 +191,7 @@ pub(super) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
     let Named::Account(target) = &query.user else {
         return refuse(turn, query, "the target user is not known on this host", Vec::new());
     };
-    turn.then(Effect::Reattach { session: session.id, process: query.process.main });
+    turn.then(SessionOrder::Reattach { session: session.id, process: query.process.main });
     if session.run_as().is_some_and(|opened| opened == target) {
         return Verdict::Allowed;
     }
@@ -209,7 +202,7 @@ pub(super) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
 /// Nothing is left of a session.
 pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let Some(mut session) = turn.ledger.sessions.remove(&id) else { return };
-    let why = Effect::why(&session);
+    let why = session.ended_by();
     let facts = Facts {
         ended_by: Some(why.word().to_owned()),
         contained_ms: report.contained.map(facts::milliseconds),

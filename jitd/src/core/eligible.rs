@@ -7,7 +7,7 @@ use jit_proto::identity::{GrantId, UserId};
 
 use super::decide::{Access, covers};
 use super::elevation::{holder_of, mind_groups};
-use super::event::Effect;
+use super::event::SessionOrder;
 use super::ledger::{EndedBy, Grant, GrantState};
 use super::people::Person;
 use super::policy::Policy;
@@ -79,14 +79,7 @@ impl Turn<'_> {
             .filter(|session| {
                 let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
                 let person = holder_of(session);
-                let access = Access {
-                    person: &person,
-                    service: &session.service,
-                    target: session.run_as(),
-                    group: (&session.group, &session.own_groups),
-                    unforwarded: None,
-                };
-                role.is_none_or(|role| !covers(role, &access))
+                role.is_none_or(|role| !covers(role, &Access::of(session, &person)))
             })
             .map(|session| session.id)
             .collect();
@@ -109,7 +102,7 @@ impl Turn<'_> {
             })
             .collect();
         for (session, idle) in minded {
-            self.then(Effect::SetIdleTimeout { session, idle });
+            self.then(SessionOrder::SetIdleTimeout { session, idle });
         }
     }
 

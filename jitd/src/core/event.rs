@@ -15,7 +15,7 @@ use super::alerts::Habit;
 use super::authority::CommandKind;
 use super::caller::Caller;
 use super::findings::Found;
-use super::ledger::{EndedBy, Grant, MainProcess, Request, Session};
+use super::ledger::{Grant, MainProcess, Request, Session};
 use super::limits::Door;
 use super::people::{Account, Person};
 use super::policy::Policy;
@@ -205,8 +205,6 @@ pub struct AccessQuery {
     pub group: GroupAsked,
     /// The groups of `user`, looked up where a group is asked for.
     pub own_groups: BTreeSet<GroupId>,
-    /// How long the oldest record waits that syslog takes not; the engine knows.
-    pub unforwarded: Option<Duration>,
 }
 
 impl AccessQuery {
@@ -443,7 +441,29 @@ pub struct EndReport {
 pub enum Effect {
     /// Write state and records, together or not at all.
     Commit(Commit),
-    /// Watch the process that knocked, and hold its tree in a scope.
+    /// Have the sessions do something.
+    Session(SessionOrder),
+    /// Tell somebody at their terminals.
+    Tell {
+        /// Whose terminals they have to be.
+        holder: UserId,
+        /// Which.
+        terminals: BTreeSet<String>,
+        /// What, a line each.
+        lines: Vec<String>,
+    },
+    /// Tell the drift scan.
+    Drift(DriftUpdate),
+    /// Tell the bus that something changed; ids only.
+    Notify(Changed),
+    /// Answer.
+    Reply(Reply),
+}
+
+/// What is to be done with the processes of sessions.
+#[derive(Debug, Clone)]
+pub enum SessionOrder {
+    /// Watch the process that called PAM, and hold its tree in a scope.
     Watch {
         /// The session.
         session: Box<Session>,
@@ -495,21 +515,12 @@ pub enum Effect {
     },
     /// End a scope that no session answers for.
     EndScope(SessionId),
-    /// Tell somebody at their terminals.
-    Tell {
-        /// Whose terminals they have to be.
-        holder: UserId,
-        /// Which.
-        terminals: BTreeSet<String>,
-        /// What, a line each.
-        lines: Vec<String>,
-    },
-    /// Tell the drift scan.
-    Drift(DriftUpdate),
-    /// Tell the bus that something changed; ids only.
-    Notify(Changed),
-    /// Answer.
-    Reply(Reply),
+}
+
+impl From<SessionOrder> for Effect {
+    fn from(order: SessionOrder) -> Self {
+        Self::Session(order)
+    }
 }
 
 /// What the drift scan has to know of sessions.
@@ -638,22 +649,11 @@ pub enum Refusal {
     CannotRecord(String),
 }
 
-impl Effect {
-    /// The end of a session that never got to run its command deserves no grace.
+impl SessionOrder {
+    /// The end of a session. One that never got to run its command gets no grace.
     #[must_use]
     pub fn terminate(session: &Session, manner: Manner, due: BootTime) -> Self {
         let manner = if session.run_as().is_some() { manner } else { Manner::AtOnce };
         Self::Terminate { session: Box::new(session.clone()), manner, due }
-    }
-
-    /// Why a session is being ended.
-    #[must_use]
-    pub fn why(session: &Session) -> EndedBy {
-        match session.state {
-            super::ledger::SessionState::Ending { why, .. } | super::ledger::SessionState::Ended { why } => {
-                why
-            }
-            _ => EndedBy::Exited,
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use world::{Happening, World, happening};
 
-use super::event::{Effect, Reply, Verdict};
+use super::event::{Effect, Reply, SessionOrder, Verdict};
 use super::ledger::{Ledger, SessionState};
 
 proptest! {
@@ -110,7 +110,7 @@ fn effects_come_in_order(effects: &[Effect]) -> Result<(), String> {
         return Err(format!("{effects:?}"));
     }
     let allowed = effects.iter().any(|e| matches!(e, Effect::Reply(Reply::Gate(Verdict::Allowed))));
-    let watched = effects.iter().any(|e| matches!(e, Effect::Watch { .. }));
+    let watched = effects.iter().any(|e| matches!(e, Effect::Session(SessionOrder::Watch { .. })));
     if watched && !allowed && !world::is_restart(effects) {
         return Err("something is watched that was not let in".to_owned());
     }

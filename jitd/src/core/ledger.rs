@@ -349,6 +349,15 @@ impl Session {
         }
     }
 
+    /// Why it is being ended; `Exited` where nobody ends it.
+    #[must_use]
+    pub fn ended_by(&self) -> EndedBy {
+        match self.state {
+            SessionState::Ending { why, .. } | SessionState::Ended { why } => why,
+            SessionState::Registered | SessionState::Open { .. } => EndedBy::Exited,
+        }
+    }
+
     /// Whether it is being ended.
     #[must_use]
     pub fn is_ending(&self) -> bool {

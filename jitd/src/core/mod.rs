@@ -4,6 +4,8 @@
 
 pub mod time;
 
+pub mod context;
+
 pub mod clock_offset;
 
 pub mod people;

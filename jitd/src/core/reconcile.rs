@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::identity::SessionId;
 
-use super::event::{Change, Commit, Durability, Effect};
+use super::event::{Change, Commit, Durability, Effect, SessionOrder};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, Session, SessionState};
 use super::reaping::Manner;
@@ -92,14 +92,19 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
         let until = now.boot.after(ends.map_or(std::time::Duration::ZERO, |ends| ends.remaining(now)));
         let session: Session = session.clone();
         // What its role says about idleness is known when the policy is loaded.
-        after.push(Effect::Watch { session: Box::new(session.clone()), until, idle: None, first: false });
+        after.push(Effect::from(SessionOrder::Watch {
+            session: Box::new(session.clone()),
+            until,
+            idle: None,
+            first: false,
+        }));
         if let SessionState::Ending { due, .. } = session.state {
             // Whatever could be asked was asked, or has had the time since.
-            after.push(Effect::terminate(&session, Manner::Kill, due));
+            after.push(Effect::from(SessionOrder::terminate(&session, Manner::Kill, due)));
         }
     }
     for id in scopes.iter().filter(|id| !ledger.sessions.contains_key(id)) {
-        after.push(Effect::EndScope(*id));
+        after.push(Effect::from(SessionOrder::EndScope(*id)));
     }
     let mut effects = Vec::new();
     if !commit.changes.is_empty() || !commit.drafts.is_empty() {

@@ -505,6 +505,7 @@ fn no_request(id: RequestId) -> Refusal {
 mod tests {
     use super::*;
     use crate::core::caller::Place;
+    use crate::core::context::Context;
     use crate::core::event::{Effect, Input, Reply};
     use crate::core::step::step;
     use crate::core::time::Now;
@@ -524,7 +525,8 @@ mod tests {
         let caller = Box::new(Caller { person, loginuid, audit_session, place, process, exe, holder });
         let command = Command::Seal { key: SealKey::taking(&mut [7; 32]), again };
         let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
-        let (ledger, effects) = step(ledger, None, Input::Command(caller, command), &now);
+        let (ledger, effects) =
+            step(ledger, None, Input::Command(caller, command), &Context::default(), &now);
         let done =
             effects.iter().any(|effect| matches!(effect, Effect::Reply(Reply::Command(Ok(Done::Sealed)))));
         let mut commits = effects.into_iter().filter_map(|effect| match effect {

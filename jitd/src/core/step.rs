@@ -9,7 +9,10 @@ use jit_proto::audit::seal::SealKey;
 use jit_proto::identity::{RequestId, SessionId, UserId};
 use jit_proto::time::BootTime;
 
-use super::event::{Change, Changed, Commit, Durability, Effect, Input, Reply, SinkChange, SinkName, Stage};
+use super::context::Context;
+use super::event::{
+    Change, Changed, Commit, Durability, Effect, Input, Reply, SessionOrder, SinkChange, SinkName, Stage,
+};
 use super::facts;
 use super::ledger::{EndedBy, Ledger, RequestState, Session, SessionState};
 use super::limits::{Allowance, Door, Rate};
@@ -31,12 +34,18 @@ const REMEMBER_CLOCK: Duration = Duration::from_secs(60);
 
 /// Takes one event. The ledger that goes in is used up; if the commit fails, the store has the one to go on from.
 #[must_use]
-pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Input, now: &Now) -> (Ledger, Vec<Effect>) {
-    let mut turn = Turn::new(ledger, policy, now);
-    turn.commit.durability = durability_of(&event);
+pub fn step(
+    ledger: Ledger,
+    policy: Option<&Policy>,
+    input: Input,
+    context: &Context,
+    now: &Now,
+) -> (Ledger, Vec<Effect>) {
+    let mut turn = Turn::new(ledger, policy, context, now);
+    turn.commit.durability = durability_of(&input);
     // Whatever happens, what is over is over first: no event is judged by a window that has closed.
     turn.close_what_is_over();
-    match event {
+    match input {
         Input::Started { version } => {
             turn.note(AuditEvent::DaemonStarted, facts::detail(format!("version {version}")))
         }
@@ -122,8 +131,8 @@ pub fn step(ledger: Ledger, policy: Option<&Policy>, event: Input, now: &Now) ->
 }
 
 /// How soon what an event comes to has to be on the disk, if nothing else comes of it.
-fn durability_of(event: &Input) -> Durability {
-    match event {
+fn durability_of(input: &Input) -> Durability {
+    match input {
         Input::AccessQuery(query) => match query.stage {
             Stage::Enter { .. } => Durability::BeforeTheSession,
             Stage::Recheck | Stage::Track => Durability::WithTheNext,
@@ -154,6 +163,7 @@ pub fn next_deadline(ledger: &Ledger, policy: Option<&Policy>, now: &Now) -> Opt
 pub(super) struct Turn<'a> {
     pub(super) ledger: Ledger,
     pub(super) policy: Option<&'a Policy>,
+    pub(super) context: &'a Context,
     pub(super) now: &'a Now,
     commit: Commit,
     after: Vec<Effect>,
@@ -162,10 +172,19 @@ pub(super) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    fn new(mut ledger: Ledger, policy: Option<&'a Policy>, now: &'a Now) -> Self {
+    fn new(mut ledger: Ledger, policy: Option<&'a Policy>, context: &'a Context, now: &'a Now) -> Self {
         let clock_due = now.wall.since(ledger.highest_wall) >= REMEMBER_CLOCK;
         ledger.highest_wall = ledger.highest_wall.max(now.wall);
-        Self { ledger, policy, now, commit: Commit::default(), after: Vec::new(), reply: None, clock_due }
+        Self {
+            ledger,
+            policy,
+            context,
+            now,
+            commit: Commit::default(),
+            after: Vec::new(),
+            reply: None,
+            clock_due,
+        }
     }
 
     pub(super) fn grace(&self) -> Duration {
@@ -261,8 +280,8 @@ impl<'a> Turn<'a> {
     }
 
     /// Adds an effect that follows the commit.
-    pub(super) fn then(&mut self, effect: Effect) {
-        self.after.push(effect);
+    pub(super) fn then(&mut self, effect: impl Into<Effect>) {
+        self.after.push(effect.into());
     }
 
     /// What this step writes has to be on the disk before anything follows it.
@@ -315,7 +334,7 @@ impl<'a> Turn<'a> {
         session.state = SessionState::Ending { run_as: session.run_as().cloned(), why, due };
         let session: Session = session.clone();
         self.tell_of_the_end(&session, why);
-        self.then(Effect::terminate(&session, manner, due));
+        self.then(SessionOrder::terminate(&session, manner, due));
         self.put(Change::Session(session));
         let inner: Vec<_> =
             self.ledger.sessions.values().filter(|s| s.parent == Some(id)).map(|s| s.id).collect();

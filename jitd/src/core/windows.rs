@@ -7,9 +7,10 @@ use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, SessionId};
 use jit_proto::time::{BootTime, format_duration};
 
+use super::context::Context;
 use super::decide::{Access, Decision, decide};
 use super::elevation::{holder_of, mind_groups};
-use super::event::{Change, Changed, DriftUpdate, Effect};
+use super::event::{Change, Changed, DriftUpdate, Effect, SessionOrder};
 use super::facts;
 use super::ledger::{EndedBy, Grant, GrantState, Ledger, RequestState, Session};
 use super::people::Account;
@@ -149,7 +150,7 @@ impl Turn<'_> {
             self.note(AuditEvent::SessionMoved, facts::session(&session));
             self.then(Effect::Drift(DriftUpdate::Opened(Box::new(session.clone()))));
             self.put(Change::Session(session));
-            self.then(Effect::SetDeadline { session: id, until });
+            self.then(SessionOrder::SetDeadline { session: id, until });
             if let Some(session) = self.ledger.sessions.get(&id).cloned() {
                 mind_groups(self, &session);
             }
@@ -166,7 +167,7 @@ impl Turn<'_> {
                 session.lingers_until = Some(until);
                 let session = session.clone();
                 self.put(Change::Session(session));
-                self.then(Effect::SetDeadline { session: id, until: switch });
+                self.then(SessionOrder::SetDeadline { session: id, until: switch });
             }
             _ => self.end_session(id, why, due),
         }
@@ -290,7 +291,7 @@ impl Turn<'_> {
         let sessions: Vec<SessionId> =
             self.ledger.under(id).filter(|session| !session.is_ending()).map(|session| session.id).collect();
         for session in sessions {
-            self.then(Effect::SetDeadline { session, until });
+            self.then(SessionOrder::SetDeadline { session, until });
         }
     }
 }
@@ -314,14 +315,8 @@ pub(super) fn next_moments<'a>(
 /// The longest live grant of the session's holder that lets it be what it is.
 fn covering(ledger: &Ledger, policy: Option<&Policy>, session: &Session, now: &Now) -> Option<GrantId> {
     let person = holder_of(session);
-    let access = Access {
-        person: &person,
-        service: &session.service,
-        target: session.run_as(),
-        group: (&session.group, &session.own_groups),
-        unforwarded: None,
-    };
-    match decide(ledger, policy, &access, now) {
+    // A session that is open goes on while records wait: it was let in when none waited too long.
+    match decide(ledger, policy, &Access::of(session, &person), &Context::default(), now) {
         Decision::Allowed(grant) => Some(grant),
         Decision::Denied(_) => None,
     }

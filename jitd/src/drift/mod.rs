@@ -29,7 +29,9 @@ use tracing::{error, info, warn};
 use crate::core::event::{DriftUpdate, Input};
 use crate::core::findings::Found;
 use crate::core::ledger::Session;
-use crate::engine::{Handle, NOTIFY_DELAY, ToDrift};
+use crate::engine::deferred::NOTIFY_DELAY;
+use crate::engine::handle::{BlockingHandle, Handle};
+use crate::engine::messages::ToDrift;
 use crate::host::clock::{Clock, Stopwatch};
 use crate::host::priority::lower_priority;
 use scan::Scanned;
@@ -62,7 +64,7 @@ pub fn start(
     ended: Vec<SessionId>,
 ) -> std::io::Result<mpsc::Sender<ToDrift>> {
     let (sender, inbox) = mpsc::channel();
-    let own = sender.clone();
+    let (own, engine) = (sender.clone(), engine.blocking());
     let files = StateFiles::in_folder(folder);
     thread::Builder::new().name("drift".into()).spawn(move || {
         lower_priority(NICE);
@@ -86,7 +88,7 @@ struct DriftScan {
     schedule: Schedule,
     files: StateFiles,
     clock: Clock,
-    engine: Handle,
+    engine: BlockingHandle,
     /// Given to each scan thread, which says that it has finished.
     sender: mpsc::Sender<ToDrift>,
     /// Below these paths privileged files are looked for; the first scan waits for them.
@@ -196,7 +198,7 @@ impl DriftScan {
                 Action::Tell(held, findings) => Input::LeftBehind { held, found: found(findings) },
                 Action::TellHost(last, findings) => Input::HostChanged { last, found: found(findings) },
             };
-            if self.engine.tell_from_thread(told).is_err() {
+            if self.engine.tell(told).is_err() {
                 return false;
             }
         }

@@ -11,9 +11,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
+use super::handle::Handle;
 use crate::core::clock_offset::ClockOffset;
 use crate::core::event::Input;
-use crate::engine::Handle;
 use crate::host::clock::Clock;
 use crate::host::sys::watched;
 

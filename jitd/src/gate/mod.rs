@@ -19,10 +19,10 @@ use zbus::{Guid, OwnedGuid, OwnedVariant};
 
 use silent::Silent;
 
-use crate::core::event::{AccessQuery, GroupAsked, Input, Named, Process, Reply, Stage, Verdict};
+use crate::core::event::{AccessQuery, GroupAsked, Input, Named, Process, Stage, Verdict};
 use crate::core::group_option::{self, Asked};
 use crate::core::ledger::MainProcess;
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
 use crate::host::clock::Clock;
 use crate::host::identity_cache::IdentityCache;
 use crate::host::process::{self, Detail};
@@ -117,16 +117,14 @@ impl GateService {
         };
         let main = query.process.main;
         let pidfd = matches!(stage, Stage::Enter { .. }).then_some(pidfd);
-        let answer = self.engine.ask(Input::AccessQuery(Box::new(query)), pidfd).await;
-        match answer {
-            Ok(Reply::Gate(Verdict::Allowed)) => {
+        match self.engine.decide(query, pidfd).await {
+            Ok(Verdict::Allowed) => {
                 if !matches!(stage, Stage::Enter { .. }) {
                     self.look_for_log(main);
                 }
                 (OUTCOME_ALLOWED.to_owned(), Vec::new(), HashMap::new())
             }
-            Ok(Reply::Gate(Verdict::Denied(lines))) => denied(lines),
-            Ok(Reply::Command(_) | Reply::Pruned) => refused("jitd answered something else".to_owned()),
+            Ok(Verdict::Denied(lines)) => denied(lines),
             Err(stopped) => refused(stopped.to_string()),
         }
     }
@@ -179,7 +177,6 @@ impl GateService {
             ruser: self.lookup.named(&said.ruser).await?,
             service: said.service,
             tty: said.tty,
-            unforwarded: None,
         })
     }
 }

@@ -30,7 +30,8 @@ use crate::bus;
 use crate::core::event::Input;
 use crate::core::notices::{Notices, audience};
 use crate::core::policy::{Policy, Role};
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
+use crate::engine::messages::ToNotifier;
 use crate::host::accounts::{Directory, Nss};
 use crate::host::clock::Clock;
 use crate::sessions::systemd::Systemd;
@@ -55,20 +56,9 @@ const MAX_RECIPIENTS: usize = 50;
 /// With nothing to do it looks up this often.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// What the notifier is told.
-#[derive(Debug)]
-pub enum ToNotifier {
-    /// These records are written, and may be something to people.
-    Written(Vec<u64>),
-    /// A policy has come into force.
-    Policy(Arc<Policy>),
-    /// A program that told of a record has ended.
-    Ended(Ended),
-}
-
 /// A run that has ended.
 #[derive(Debug)]
-pub struct Ended {
+struct Ended {
     way: Way,
     seq: u64,
     outcome: Outcome,
@@ -103,6 +93,7 @@ pub fn start(
     engine: Handle,
 ) -> std::io::Result<mpsc::UnboundedSender<ToNotifier>> {
     let (sender, mut inbox) = mpsc::unbounded_channel();
+    let (runs_ended, mut ended) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut notifier = Notifier {
         store: store.to_owned(),
@@ -116,17 +107,21 @@ pub fn start(
         failures: BTreeMap::new(),
         systemd: None,
         runs: 0,
-        sender: sender.clone(),
+        runs_ended,
         clock,
         engine,
     };
     thread::Builder::new().name("notify".into()).spawn(move || {
         runtime.block_on(async move {
             loop {
-                match tokio::time::timeout(notifier.wait(), inbox.recv()).await {
-                    Ok(Some(message)) => notifier.take(message).await,
-                    Ok(None) => return,
-                    Err(_) => {}
+                let wait = tokio::time::sleep(notifier.wait());
+                tokio::select! {
+                    message = inbox.recv() => match message {
+                        Some(message) => notifier.take(message).await,
+                        None => return,
+                    },
+                    Some(run) = ended.recv() => notifier.run_ended(run).await,
+                    () = wait => {}
                 }
                 notifier.run_what_is_due().await;
                 notifier.remember();
@@ -150,7 +145,8 @@ struct Notifier {
     failures: BTreeMap<&'static str, Limit>,
     systemd: Option<Systemd>,
     runs: u64,
-    sender: mpsc::UnboundedSender<ToNotifier>,
+    /// Given to each run, which says how it has ended.
+    runs_ended: mpsc::UnboundedSender<Ended>,
     clock: Clock,
     engine: Handle,
 }
@@ -168,17 +164,18 @@ impl Notifier {
                     self.look_at(&early).await;
                 }
             }
-            ToNotifier::Ended(Ended { way, seq, outcome }) => {
-                let now = self.clock.now().boot;
-                if let Outcome::Deferred(why) = &outcome {
-                    // It may take hours until it is given up, and meanwhile nobody is told.
-                    self.failed(way.name(), Some(seq), &format!("{why}; it is tried again later")).await;
-                }
-                let failed = self.queues.entry(way).or_default().ended(seq, outcome, now);
-                if let Some(why) = failed {
-                    self.failed(way.name(), Some(seq), &why).await;
-                }
-            }
+        }
+    }
+
+    async fn run_ended(&mut self, Ended { way, seq, outcome }: Ended) {
+        let now = self.clock.now().boot;
+        if let Outcome::Deferred(why) = &outcome {
+            // It may take hours until it is given up, and meanwhile nobody is told.
+            self.failed(way.name(), Some(seq), &format!("{why}; it is tried again later")).await;
+        }
+        let failed = self.queues.entry(way).or_default().ended(seq, outcome, now);
+        if let Some(why) = failed {
+            self.failed(way.name(), Some(seq), &why).await;
         }
     }
 
@@ -299,25 +296,25 @@ impl Notifier {
         let now = self.clock.now().boot;
         for way in Way::ALL {
             while let Some(next) = self.queues.get_mut(&way).and_then(|queue| queue.next(now)) {
-                let ended = |outcome| ToNotifier::Ended(Ended { way, seq: next.seq, outcome });
+                let ended = |outcome| Ended { way, seq: next.seq, outcome };
                 let systemd = match self.systemd().await {
                     Ok(systemd) => systemd,
                     Err(problem) => {
                         let outcome = Outcome::Deferred(format!("PID 1 cannot be asked: {problem}"));
                         // Its receiver is this very task.
-                        let _ = self.sender.send(ended(outcome));
+                        let _ = self.runs_ended.send(ended(outcome));
                         continue;
                     }
                 };
                 self.runs += 1;
                 let unit = format!("jit-notify-{}-{}.service", std::process::id(), self.runs);
-                let (notices, sender) = (self.notices(), self.sender.clone());
+                let (notices, runs_ended) = (self.notices(), self.runs_ended.clone());
                 let what = Arc::clone(&next.what);
                 let seq = next.seq;
                 tokio::spawn(async move {
                     let outcome = tell(&systemd, way, unit, &notices, &what).await;
                     // The notifier ends with the daemon only.
-                    let _ = sender.send(ToNotifier::Ended(Ended { way, seq, outcome }));
+                    let _ = runs_ended.send(Ended { way, seq, outcome });
                 });
             }
         }

@@ -12,7 +12,7 @@ use super::problem_lines;
 use crate::core::event::Input;
 use crate::core::people::Person;
 use crate::core::policy::{Policy, SinkSettings};
-use crate::engine::{Handle, Stopped};
+use crate::engine::handle::{Handle, Stopped};
 use crate::host::accounts::Nss;
 use crate::host::clock::Clock;
 use crate::policy;
@@ -96,8 +96,9 @@ impl PolicyLoader {
 /// The holders of live grants, as the user directory has them now. Who cannot be looked up is left out, and looked at
 /// with the next call.
 async fn holders(engine: &Handle) -> Result<BTreeMap<UserId, Option<Person>>, Stopped> {
-    let uids: BTreeSet<UserId> =
-        engine.look(|inside| inside.ledger.grants.values().map(|grant| grant.holder.uid).collect()).await?;
+    let uids: BTreeSet<UserId> = engine
+        .look(|snapshot| snapshot.ledger.grants.values().map(|grant| grant.holder.uid).collect())
+        .await?;
     let look_up = move || {
         let person = |uid: UserId| match Nss.person(uid) {
             Ok(person) => Some((uid, person)),

@@ -18,9 +18,9 @@ use jit_proto::audit::chain::{Broken, Head};
 use jit_proto::time::WallTime;
 use tracing::{error, info};
 
-use crate::core::event::{Input, Reply};
 use crate::core::retention::{Course, Retention, Stock, due};
-use crate::engine::{Handle, Stopped};
+use crate::engine::handle::{BlockingHandle, Handle, Stopped};
+use crate::engine::messages::ToRetention;
 use crate::host::priority::lower_priority;
 use crate::store::wal::checkpoint_if_long;
 use crate::store::{Reader, StoreError};
@@ -34,13 +34,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// So many of them and the store's log is looked at.
 const LOG_EVERY: u32 = 32;
 const NICE: i32 = 19;
-
-/// What the thread is told.
-#[derive(Debug)]
-pub enum ToRetention {
-    /// The settings in force.
-    Settings(Retention),
-}
 
 /// Why nothing goes, although something has to.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +65,7 @@ pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<mpsc::Sender<ToR
     let (sender, inbox) = mpsc::channel();
     thread::Builder::new().name("retention".into()).spawn(move || {
         lower_priority(NICE);
+        let engine = engine.blocking();
         Keeper { store, engine, inbox, settings: None, told: String::new() }.run();
     })?;
     Ok(sender)
@@ -90,7 +84,7 @@ enum Looked {
 
 struct Keeper {
     store: PathBuf,
-    engine: Handle,
+    engine: BlockingHandle,
     inbox: mpsc::Receiver<ToRetention>,
     settings: Option<Retention>,
     /// What was last said to be in the way.
@@ -135,19 +129,18 @@ impl Keeper {
         // First what an earlier run has begun.
         self.take_the_rest()?;
         let Some(settings) = self.settings.clone() else { return Ok(Looked::Nothing) };
-        let (now, handed, behind) = self.engine.look_from_thread(|inside| {
-            (inside.now.wall, inside.handed(), inside.store.pruned().to.clone())
-        })?;
+        let (now, handed, behind) = self
+            .engine
+            .look(|snapshot| (snapshot.now.wall, snapshot.handed(), snapshot.store.pruned().to.clone()))?;
         let reader = Reader::open(&self.store)?;
         let lags = reader.last()?.is_some_and(|last| handed < last);
         let nothing = if lags { Looked::ASinkLags } else { Looked::Nothing };
         let Some(course) = course(&reader, &settings, &behind, handed, now)? else { return Ok(nothing) };
         let Some(segment) = segment::take(&reader, &course, &settings, &behind)? else { return Ok(nothing) };
         let (from, to, kept_in) = (segment.from, segment.to, segment.kept_in.clone());
-        match self.engine.ask_from_thread(Input::Prune(Box::new(segment))) {
-            Ok(Reply::Pruned) => {}
-            // Not recorded, for a reason that was told where it was found: it is tried again.
-            Ok(_) | Err(Stopped) => return Ok(Looked::Nothing),
+        if let Err(Stopped) = self.engine.prune(segment) {
+            // Not recorded, for a reason that was told where it was found: the next look tries again.
+            return Ok(Looked::Nothing);
         }
         self.take_the_rest()?;
         let kept = kept_in.map_or("nowhere".to_owned(), |path| path.display().to_string());
@@ -158,7 +151,7 @@ impl Keeper {
 
     fn take_the_rest(&mut self) -> Result<(), RetentionError> {
         let mut times = 0;
-        while self.engine.take_away_from_thread()?? {
+        while self.engine.remove_records()?? {
             times += 1;
             if times % LOG_EVERY == 0
                 && let Err(problem) = checkpoint_if_long(&self.store)

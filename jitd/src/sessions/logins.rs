@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use zbus::{Connection, MatchRule, MessageStream};
 
 use crate::core::event::Input;
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
 
 const LOGIND: &str = "org.freedesktop.login1";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
@@ -48,7 +48,7 @@ pub async fn watch(bus: Connection, engine: Handle) -> zbus::Result<()> {
 }
 
 async fn catch_up(bus: &Connection, engine: &Handle) -> zbus::Result<()> {
-    let Ok(known) = engine.look(|inside| logins(inside.ledger)).await else { return Ok(()) };
+    let Ok(known) = engine.look(|snapshot| logins(snapshot.ledger)).await else { return Ok(()) };
     if known.is_empty() {
         return Ok(());
     }

@@ -25,7 +25,6 @@ mod reaper;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,75 +34,16 @@ use jit_proto::time::BootTime;
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, warn};
 
-use crate::core::event::{Input, Reply};
-use crate::core::ledger::{MainProcess, Session};
+use crate::core::event::{Input, SessionOrder};
+use crate::core::ledger::MainProcess;
 use crate::core::reaping::Manner;
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
+use crate::engine::messages::{SessionWaiter, ToSessions};
 use crate::host::clock::pause_as_said;
 use systemd::Systemd;
 
 /// Sessions named where files that reach all of them have changed.
 const MAX_NAMED: usize = 16;
-
-/// What the engine wants done with a session.
-pub enum Order {
-    /// Watch it from now on.
-    Watch {
-        /// The session.
-        session: Box<Session>,
-        /// PID 1 ends it then, if nobody else has.
-        until: BootTime,
-        /// Nobody typing and nothing running for this long ends it.
-        idle: Option<Duration>,
-        /// The process that knocked; looked for by its pid if this is not at hand.
-        pidfd: Option<OwnedFd>,
-        /// An answer that waits until the process is in its scope.
-        then: Option<oneshot::Sender<Reply>>,
-    },
-    /// Look again for its processes outside its scope.
-    Reattach {
-        /// The session.
-        session: SessionId,
-        /// A process that another module may have moved.
-        process: MainProcess,
-        /// Learns when it has been looked.
-        done: oneshot::Sender<()>,
-    },
-    /// Look, once its command runs, at the groups of its processes.
-    MindGroups {
-        /// The session.
-        session: SessionId,
-        /// Whom it became.
-        target: UserId,
-        /// The groups that its role names.
-        named: BTreeSet<GroupId>,
-    },
-    /// Its window has another end.
-    SetDeadline {
-        /// The session.
-        session: SessionId,
-        /// PID 1 ends it then.
-        until: BootTime,
-    },
-    /// Nobody typing and nothing running for this long ends it, from now on.
-    SetIdleTimeout {
-        /// The session.
-        session: SessionId,
-        /// For how long.
-        idle: Option<Duration>,
-    },
-    /// End it.
-    Terminate {
-        /// The session.
-        session: Box<Session>,
-        /// How much time is left to it.
-        manner: Manner,
-        /// The moment from which its end is measured.
-        due: BootTime,
-    },
-    /// End a scope that no session answers for.
-    EndScope(SessionId),
-}
 
 /// What one session's own task is told.
 enum ToSession {
@@ -124,7 +64,7 @@ enum ToSession {
 /// Runs until the engine ends. Each session has a task of its own, so one that is stuck delays no other. What PID 1 holds
 /// for their scopes is compared when PID 1 tells of a change, and as often as a sign of life goes out.
 pub async fn run(
-    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut orders: mpsc::UnboundedReceiver<ToSessions>,
     engine: Handle,
     systemd: Systemd,
     mut signs_of_life: watch_channel::Receiver<Duration>,
@@ -169,9 +109,14 @@ struct Tasks {
 }
 
 impl Tasks {
-    async fn obey(&mut self, order: Order) {
+    async fn obey(&mut self, message: ToSessions) {
+        let ToSessions { order, pidfd, waiting } = message;
         match order {
-            Order::Watch { session, until, idle, pidfd, then } => {
+            SessionOrder::Watch { session, until, idle, first: _ } => {
+                let waiting = match waiting {
+                    Some(SessionWaiter::Gate(gate)) => Some(gate),
+                    Some(SessionWaiter::Reattached(_)) | None => None,
+                };
                 self.sessions.retain(|_, sender| !sender.is_closed());
                 if self.sessions.is_empty() {
                     // On a thread of its own: no sudo waits for it.
@@ -191,31 +136,33 @@ impl Tasks {
                 let (engine, systemd) = (self.engine.clone(), self.systemd.clone());
                 // What the watch needs is looked up in its own task, which runs when the caller has its answer.
                 tokio::spawn(async move {
-                    watch::Watch::new(*session, until, pidfd, engine, systemd).run(inbox, then).await;
+                    watch::Watch::new(*session, until, pidfd, engine, systemd).run(inbox, waiting).await;
                 });
                 let sessions = &self.sessions;
                 self.newest.retain(|_, session| sessions.contains_key(session));
             }
-            Order::MindGroups { session, target, named } => {
+            SessionOrder::MindGroups { session, target, named } => {
                 tell(&self.sessions, session, ToSession::MindGroups(target, named));
             }
-            Order::Reattach { session, process, done } => {
-                tell(&self.sessions, session, ToSession::Reattach(process, done));
+            SessionOrder::Reattach { session, process } => {
+                if let Some(SessionWaiter::Reattached(done)) = waiting {
+                    tell(&self.sessions, session, ToSession::Reattach(process, done));
+                }
             }
-            Order::SetDeadline { session, until } => {
+            SessionOrder::SetDeadline { session, until } => {
                 tell(&self.sessions, session, ToSession::SetDeadline(until));
             }
-            Order::SetIdleTimeout { session, idle } => {
+            SessionOrder::SetIdleTimeout { session, idle } => {
                 tell(&self.sessions, session, ToSession::SetIdleTimeout(idle));
             }
-            Order::Terminate { session, manner, due } => {
+            SessionOrder::Terminate { session, manner, due } => {
                 let id = session.id;
                 if !tell(&self.sessions, id, ToSession::Terminate { manner, due }) {
                     // Its task has ended because it found nothing any more; the end is on its way to the engine.
                     tracing::debug!("session {id} has ended by itself");
                 }
             }
-            Order::EndScope(id) => {
+            SessionOrder::EndScope(id) => {
                 let systemd = self.systemd.clone();
                 tokio::spawn(async move {
                     let scope = cgroup::Scope::of(id);

@@ -21,11 +21,11 @@ use super::limit::{self, Deviations, Wanted};
 use super::reaper::{self, Target};
 use super::systemd::{ScopeError, Systemd};
 use super::tree::Tree;
-use crate::core::event::{EndReport, Input, Reply, Verdict};
+use crate::core::event::{EndReport, Input, Verdict};
 use crate::core::idle::Verdict as Idle;
 use crate::core::ledger::Session;
 use crate::core::reaping::{Manner, Reaping};
-use crate::engine::Handle;
+use crate::engine::handle::Handle;
 use crate::host::clock::{boot_now, monotonic_now, pause};
 use crate::host::process;
 use crate::host::sys::watched;
@@ -118,10 +118,10 @@ impl Watch {
     pub(super) async fn run(
         mut self,
         mut inbox: mpsc::UnboundedReceiver<ToSession>,
-        then: Option<oneshot::Sender<Reply>>,
+        waiting: Option<oneshot::Sender<Verdict>>,
     ) {
         let id = self.session.id;
-        if let Some(then) = then {
+        if let Some(waiting) = waiting {
             let verdict = match self.contain().await {
                 Ok(()) => Verdict::Allowed,
                 Err(problem) => Verdict::Denied(vec![format!(
@@ -130,7 +130,7 @@ impl Watch {
                 )]),
             };
             // A caller that has gone is noticed by its pidfd.
-            let _ = then.send(Reply::Gate(verdict));
+            let _ = waiting.send(verdict);
         } else if self.pidfd.is_none() && self.tree.scope.newest().is_none() {
             // Found again after a restart, without its first process: what is left of it can be anywhere.
             let looked = self.tree.look_everywhere().await;

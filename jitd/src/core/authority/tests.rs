@@ -6,6 +6,7 @@ use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, Session
 use jit_proto::time::{BootId, BootTime, WallTime};
 
 use super::*;
+use crate::core::context::Context;
 use crate::core::event::{Command, Done, Effect, GroupAsked, Input, Reply, Which};
 use crate::core::ledger::{MainProcess, RequestState, Session, SessionState};
 use crate::core::people::People;
@@ -107,7 +108,8 @@ impl World {
 
     fn ask(&mut self, caller: &Caller, command: Command) -> Result<Done, Refusal> {
         let event = Input::Command(Box::new(caller.clone()), command);
-        let (ledger, effects) = step(std::mem::take(&mut self.ledger), Some(&self.policy), event, &now());
+        let (ledger, effects) =
+            step(std::mem::take(&mut self.ledger), Some(&self.policy), event, &Context::default(), &now());
         self.ledger = ledger;
         let mut answer = None;
         for effect in effects {
@@ -387,7 +389,8 @@ fn what_the_table_refuses_does_not_fill_the_record_either() {
         let refusal = Refusal::NotAuthorized("not for you".into());
         let caller = Box::new(at_login(uid, uid));
         let event = Input::Refused { caller, kind: CommandKind::RevokeAll, refusal, suppressed };
-        let (ledger, effects) = step(std::mem::take(&mut world.ledger), Some(&world.policy), event, &now());
+        let (ledger, effects) =
+            step(std::mem::take(&mut world.ledger), Some(&world.policy), event, &Context::default(), &now());
         world.ledger = ledger;
         let answer = effects.iter().any(|it| matches!(it, Effect::Reply(Reply::Command(Err(_)))));
         assert!(answer, "it is refused, recorded or not");

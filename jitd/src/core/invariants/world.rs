@@ -12,9 +12,10 @@ use proptest::prelude::*;
 
 use crate::core::caller::{Caller, Place};
 use crate::core::clock_offset::ClockOffset;
+use crate::core::context::Context;
 use crate::core::event::{
-    AccessQuery, Change, Command, Commit, Effect, EndReport, GroupAsked, Input, Named, Process, Reply, Stage,
-    Verdict, Which,
+    AccessQuery, Change, Command, Commit, Effect, EndReport, GroupAsked, Input, Named, Process, Reply,
+    SessionOrder, Stage, Verdict, Which,
 };
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
 use crate::core::people::{Account, People, Person};
@@ -336,7 +337,6 @@ impl World {
             service: "sudo".into(),
             user,
             ruser: Named::Account(account(who)),
-            unforwarded: None,
             tty: String::new(),
         };
         self.event(Input::AccessQuery(Box::new(query)));
@@ -360,7 +360,7 @@ impl World {
     fn event(&mut self, event: Input) {
         let now = self.now();
         let ledger = std::mem::take(&mut self.ledger);
-        let (ledger, effects) = step(ledger, Some(&self.policy), event, &now);
+        let (ledger, effects) = step(ledger, Some(&self.policy), event, &Context::default(), &now);
         self.ledger = ledger;
         self.last_now = now;
         let crash = self.crash_after.take();
@@ -387,8 +387,10 @@ impl World {
     fn perform(&mut self, effect: &Effect) {
         match effect {
             Effect::Commit(commit) => self.commit(commit.clone()),
-            Effect::Terminate { session, .. } => drop(self.terminated.insert(session.id)),
-            Effect::Watch { session, .. } => {
+            Effect::Session(SessionOrder::Terminate { session, .. }) => {
+                self.terminated.insert(session.id);
+            }
+            Effect::Session(SessionOrder::Watch { session, .. }) => {
                 let recorded = self.store.ledger.sessions.contains_key(&session.id)
                     && self
                         .store

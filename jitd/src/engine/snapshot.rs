@@ -1,0 +1,46 @@
+//! What a reader gets to see of the state, between two steps.
+
+use std::sync::Arc;
+
+use jit_proto::time::WallTime;
+
+use crate::audit::cursor::Cursors;
+use crate::core::ledger::Ledger;
+use crate::core::policy::Policy;
+use crate::core::time::Now;
+use crate::store::{Sent, Store};
+
+/// The state at one moment. Everything in it is written already.
+pub struct Snapshot<'a> {
+    /// Live requests, grants and sessions.
+    pub ledger: &'a Ledger,
+    /// The policy in force.
+    pub policy: Option<&'a Arc<Policy>>,
+    /// Closed requests and grants, and the audit log.
+    pub store: &'a Store,
+    /// How far each sink has got.
+    pub cursors: &'a Cursors,
+    /// Why the store's files are not those that are open.
+    pub lost_files: Option<&'a str>,
+    /// When the daemon started.
+    pub started_at: WallTime,
+    /// The time.
+    pub now: Now,
+}
+
+impl Snapshot<'_> {
+    /// The number of the last record that every sink has taken. Later records have to stay in the store.
+    #[must_use]
+    pub fn handed(&self) -> u64 {
+        let Sent { syslog, journal, json_lines } = self.cursors.sent();
+        syslog.min(journal).min(json_lines)
+    }
+
+    /// The known problems of the audit log: sentences for people.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = self.store.problems();
+        problems.extend(self.lost_files.map(str::to_owned));
+        problems
+    }
+}
