@@ -72,6 +72,7 @@ setup-build setup-test setup-check:
 build: setup-build
 	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p jitd -p jitctl
 	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p pam_jit
+	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p jit_proto --example fill
 
 # A line for each step; what was built is shown where it fails.
 demo: setup-test
@@ -139,6 +140,9 @@ deb: build
 install: build
 	@$(MAKE) --no-print-directory install-files
 
+# Puts the table of audit events into a template (jit_proto/src/audit/event).
+FILL = $(RELEASE)/examples/fill
+
 # The one list of what is installed where; the package is made from what this lays out.
 install-files:
 	@test -n '$(MULTIARCH)' || { echo 'install: the multiarch name of this machine is unknown; give MULTIARCH=' >&2; exit 1; }
@@ -150,7 +154,9 @@ install-files:
 	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' systemd/jitd.service >$(ROOT)/lib/systemd/system/jitd.service
 	chmod 0644 $(ROOT)/lib/systemd/system/jitd.service
 	install -m 0644 systemd/jitd.socket systemd/jitd-operator.socket systemd/jit.slice $(ROOT)/lib/systemd/system/
-	install -D -m 0644 packaging/journal/jitd.catalog $(ROOT)/lib/systemd/catalog/jitd.catalog
+	install -d $(ROOT)/lib/systemd/catalog
+	$(FILL) packaging/journal/jitd.catalog.in >$(ROOT)/lib/systemd/catalog/jitd.catalog
+	chmod 0644 $(ROOT)/lib/systemd/catalog/jitd.catalog
 	install -D -m 0644 packaging/sysusers/jitd.conf $(ROOT)/lib/sysusers.d/jitd.conf
 	install -D -m 0644 packaging/dbus/org.jitd.Jit1.conf $(ROOT)/share/dbus-1/system.d/org.jitd.Jit1.conf
 	install -D -m 0644 packaging/dbus/org.jitd.Jit1.service $(ROOT)/share/dbus-1/system-services/org.jitd.Jit1.service
@@ -164,6 +170,8 @@ install-files:
 	for page in packaging/man/*.[578]; do \
 		gzip -9nc $$page >$(MAN)/man$${page##*.}/$${page##*/}.gz || exit 1; \
 	done
+	$(FILL) packaging/man/jit-audit.5.in >$(MAN)/man5/jit-audit.5
+	gzip -9nf $(MAN)/man5/jit-audit.5
 	chmod 0644 $(MAN)/man?/*
 	install -d $(ROOT)/share/bash-completion/completions $(ROOT)/share/zsh/vendor-completions $(ROOT)/share/fish/vendor_completions.d
 	$(RELEASE)/jitctl completions bash >$(ROOT)/share/bash-completion/completions/jitctl
@@ -186,6 +194,10 @@ install-files:
 	install -m 0644 packaging/pam/* $(DOC)/examples/pam/
 	for file in $$(cd packaging/siem && find . -type f); do \
 		install -D -m 0644 packaging/siem/$$file $(DOC)/siem/$$file || exit 1; \
+	done
+	for file in $$(cd $(DOC)/siem && find . -name '*.in'); do \
+		$(FILL) packaging/siem/$$file >$(DOC)/siem/$${file%.in} && rm $(DOC)/siem/$$file || exit 1; \
+		chmod 0644 $(DOC)/siem/$${file%.in} || exit 1; \
 	done
 
 # Not with a test host still up: its mounts reach out of the folder.

@@ -2,6 +2,7 @@
 
 pub mod chain;
 pub mod copies;
+pub mod event;
 pub mod filter;
 pub mod hash;
 pub mod known_head;

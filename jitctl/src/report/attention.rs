@@ -132,24 +132,9 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
             notes.push(note("windows", format!("{} {what}.", counted(count, "grant was", "grants were"))));
         }
     }
-    for (event, what) in [
-        (AuditEvent::PolicyRefused, "A policy was not accepted"),
-        (AuditEvent::ClockStepped, "The clock was set"),
-        (AuditEvent::SessionGroup, "A session had a group that its role does not give"),
-        (AuditEvent::ScopeTampered, "The limit of a session, or a unit of jitd, was tampered with"),
-        (AuditEvent::StackBroken, "A PAM stack does not ask"),
-        (AuditEvent::HostChanged, "A place where privilege is kept changed while nobody had a session"),
-        (AuditEvent::SinkDown, "Records were not forwarded"),
-        (AuditEvent::LimitReached, "A user reached a limit"),
-        (AuditEvent::AuditUnsealed, "The record lost its seal"),
-        (AuditEvent::AuditBroken, "The record was found broken"),
-        (AuditEvent::AuditRolledBack, "The record ended before one that was written"),
-        (AuditEvent::AuditRecovered, "A damaged record was set aside"),
-        (AuditEvent::AlertRaised, "An alert was raised"),
-        (AuditEvent::NotifyFailed, "Somebody who was to be told was not"),
-    ] {
-        let count = report.figure(event);
-        if count > 0 {
+    for event in AuditEvent::ALL {
+        let (what, count) = (event.row().attention, report.figure(*event));
+        if count > 0 && !what.is_empty() {
             notes.push(note("changes", format!("{what}, {}.", counted(count, "time", "times"))));
         }
     }

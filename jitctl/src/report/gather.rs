@@ -118,32 +118,7 @@ impl Gathered {
                 run.stuck = true;
                 run.left = facts.left;
             }
-            // They are in the figures, and say nothing that is not said elsewhere.
-            AuditEvent::AccessRoot
-            | AuditEvent::SessionMoved
-            | AuditEvent::SessionWarned
-            | AuditEvent::AlertRaised
-            | AuditEvent::NotifyFailed => {}
-            AuditEvent::DaemonStarted
-            | AuditEvent::DaemonStopped
-            | AuditEvent::PolicyLoaded
-            | AuditEvent::PolicyRefused
-            | AuditEvent::ClockStepped
-            | AuditEvent::SessionGroup
-            | AuditEvent::ScopeTampered
-            | AuditEvent::HostChanged
-            | AuditEvent::StackBroken
-            | AuditEvent::StackRestored
-            | AuditEvent::LimitReached
-            | AuditEvent::SinkDown
-            | AuditEvent::SinkBack
-            | AuditEvent::AuditSealed
-            | AuditEvent::AuditResealed
-            | AuditEvent::AuditUnsealed
-            | AuditEvent::AuditBroken
-            | AuditEvent::AuditRolledBack
-            | AuditEvent::AuditRecovered
-            | AuditEvent::AuditPruned => self.changes.push(Change {
+            event if event.row().is_change => self.changes.push(Change {
                 seq: record.seq,
                 at,
                 event: record.event.name(),
@@ -151,6 +126,8 @@ impl Gathered {
                 policy: facts.policy.clone(),
                 detail: text(&facts.detail),
             }),
+            // It is in the figures, and says nothing that is not said elsewhere.
+            _ => {}
         }
     }
 

@@ -10,7 +10,8 @@ use std::thread;
 use std::time::Duration;
 
 use jit_proto::audit::chain::Sealed;
-use jit_proto::audit::record::{AuditEvent, Record};
+use jit_proto::audit::event::{Kernel, Outcome};
+use jit_proto::audit::record::Record;
 use rustix::net::netlink::{AUDIT, SocketAddrNetlink};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
@@ -103,29 +104,15 @@ fn takes_none(why: &io::Error) -> bool {
 
 /// What kind of event of the kernel's audit a record is; libpam tells of sudo's calls itself.
 fn kind_of(record: &Record) -> Option<u16> {
-    match record.event {
-        AuditEvent::GrantStarted | AuditEvent::GrantExtended => Some(kind::ROLE_ASSIGN),
-        AuditEvent::GrantShortened
-        | AuditEvent::GrantExpired
-        | AuditEvent::GrantReleased
-        | AuditEvent::GrantUnused
-        | AuditEvent::GrantRevoked
-        | AuditEvent::GrantWithdrawn => Some(kind::ROLE_REMOVE),
-        AuditEvent::RequestMade
-        | AuditEvent::RequestApproved
-        | AuditEvent::RequestDenied
-        | AuditEvent::RequestCancelled
-        | AuditEvent::RequestExpired
-        | AuditEvent::CommandRefused => Some(kind::USER_MGMT),
-        AuditEvent::PolicyLoaded | AuditEvent::PolicyRefused => Some(kind::USYS_CONFIG),
-        AuditEvent::SessionEnded if record.facts.killed.is_some_and(|killed| killed > 0) => {
-            Some(kind::RESP_KILL_PROC)
-        }
-        AuditEvent::AuditUnsealed | AuditEvent::AuditBroken | AuditEvent::AuditRolledBack => {
-            Some(kind::ANOM_RBAC_INTEGRITY_FAIL)
-        }
-        _ => None,
-    }
+    Some(match record.event.row().kernel? {
+        Kernel::RoleAssign => kind::ROLE_ASSIGN,
+        Kernel::RoleRemove => kind::ROLE_REMOVE,
+        Kernel::UserMgmt => kind::USER_MGMT,
+        Kernel::UsysConfig => kind::USYS_CONFIG,
+        Kernel::RespKillProc if record.facts.killed.is_none_or(|killed| killed == 0) => return None,
+        Kernel::RespKillProc => kind::RESP_KILL_PROC,
+        Kernel::AnomRbacIntegrityFail => kind::ANOM_RBAC_INTEGRITY_FAIL,
+    })
 }
 
 /// `op=... acct=... res=success`, with what finds the record.
@@ -147,14 +134,7 @@ fn text_of(record: &Record, hash: &str) -> String {
     put("policy", facts.policy.as_deref().map(encoded));
     put("seq", Some(record.seq.to_string()));
     put("hash", Some(encoded(hash)));
-    let failed = matches!(
-        record.event,
-        AuditEvent::CommandRefused
-            | AuditEvent::PolicyRefused
-            | AuditEvent::AuditUnsealed
-            | AuditEvent::AuditBroken
-            | AuditEvent::AuditRolledBack
-    );
+    let failed = record.event.row().outcome == Outcome::Failure;
     text.push_str(" exe=\"/usr/libexec/jitd\" hostname=? addr=? terminal=? res=");
     text.push_str(if failed { "failed" } else { "success" });
     text
@@ -213,6 +193,7 @@ fn error_for(number: u32, answer: &[u8]) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jit_proto::audit::record::AuditEvent;
     use jit_proto::audit::record::Facts;
     use proptest::prelude::*;
 

@@ -121,16 +121,7 @@ fn matters(event: AuditEvent) -> bool {
 
 /// Whether such a record tells of what an approver or an operator did.
 fn is_decision(event: AuditEvent) -> bool {
-    matches!(
-        event,
-        AuditEvent::RequestApproved
-            | AuditEvent::RequestDenied
-            | AuditEvent::GrantStarted
-            | AuditEvent::GrantExtended
-            | AuditEvent::GrantRevoked
-            | AuditEvent::AuditSealed
-            | AuditEvent::AuditResealed
-    )
+    event.row().is_decision
 }
 
 /// Who logged in, where that is not who acts: an approver or operator, by where the command came from; or whoever elevates
@@ -161,24 +152,10 @@ fn login_mismatch(record: &Draft) -> Option<Finding> {
     Some((Rule::LoginMismatch, why))
 }
 
-/// The rule for which one such record is enough. Events are told by their names, so that one which is not recorded yet
-/// has its rule already.
+/// The rule for which one such record is enough, as the table of events names it.
 fn by_itself(event: AuditEvent) -> Option<Rule> {
-    Some(match event.name() {
-        "audit.unsealed" | "audit.resealed" | "audit.broken" | "audit.rolled_back" | "audit.recovered" => {
-            Rule::Chain
-        }
-        "clock.stepped" => Rule::Clock,
-        "sink.down" => Rule::SinkDown,
-        "grant.left_behind" => Rule::LeftBehind,
-        "host.changed" => Rule::HostChanged,
-        "session.stuck" => Rule::SessionStuck,
-        "session.group" => Rule::Group,
-        "scope.tampered" => Rule::ScopeTampered,
-        "stack.broken" => Rule::StackBroken,
-        "limit.reached" => Rule::LimitReached,
-        _ => return None,
-    })
+    let name = event.row().alert?;
+    Rule::ALL.iter().copied().find(|rule| rule.name() == name)
 }
 
 /// Whom a record is about: of a refused command, who sent it.

@@ -5,62 +5,9 @@
 
 use serde_json::Value;
 
-use super::{Origin, Outcome, PRODUCT, VERSION, doer, known, milliseconds, other, sentence, told};
-use crate::audit::record::{AuditEvent, Record};
+use super::{Origin, PRODUCT, VERSION, doer, known, milliseconds, other, sentence, told};
+use crate::audit::record::Record;
 use crate::escape::Escaped;
-
-/// What an event is called there, how severe it is (0 to 10), and how it went.
-fn entry(event: AuditEvent) -> (&'static str, u8, Outcome) {
-    use Outcome::{Failure, Success};
-    match event {
-        AuditEvent::DaemonStarted => ("Daemon started", 3, Success),
-        AuditEvent::DaemonStopped => ("Daemon stopped", 5, Success),
-        AuditEvent::PolicyLoaded => ("Policy loaded", 4, Success),
-        AuditEvent::PolicyRefused => ("Policy refused", 5, Failure),
-        AuditEvent::ClockStepped => ("Clock stepped", 6, Success),
-        AuditEvent::AuditSealed => ("Audit record sealed", 5, Success),
-        AuditEvent::AuditResealed => ("Audit record sealed anew", 6, Success),
-        AuditEvent::AuditUnsealed => ("Audit record not sealed any more", 10, Failure),
-        AuditEvent::AuditBroken => ("Audit record not what was written", 10, Failure),
-        AuditEvent::AuditRolledBack => ("Audit record ends before a known record", 10, Failure),
-        AuditEvent::AuditRecovered => ("Damaged audit record set aside", 10, Success),
-        AuditEvent::StackBroken => ("PAM stack does not ask", 10, Failure),
-        AuditEvent::StackRestored => ("PAM stack asks again", 4, Success),
-        AuditEvent::LimitReached => ("Limit for one user reached", 7, Failure),
-        AuditEvent::SinkDown => ("Audit records not forwarded", 8, Failure),
-        AuditEvent::SinkBack => ("Audit records forwarded again", 4, Success),
-        AuditEvent::AuditPruned => ("Old audit records removed", 5, Success),
-        AuditEvent::AlertRaised => ("Alert raised", 8, Success),
-        AuditEvent::NotifyFailed => ("Somebody could not be told", 7, Failure),
-        AuditEvent::RequestMade => ("Privilege requested", 2, Success),
-        AuditEvent::RequestApproved => ("Request approved", 3, Success),
-        AuditEvent::RequestDenied => ("Request denied", 4, Success),
-        AuditEvent::RequestCancelled => ("Request cancelled", 1, Success),
-        AuditEvent::RequestExpired => ("Request expired", 1, Success),
-        AuditEvent::GrantStarted => ("Privilege granted", 5, Success),
-        AuditEvent::GrantExtended => ("Grant extended", 5, Success),
-        AuditEvent::GrantShortened => ("Grant shortened", 4, Success),
-        AuditEvent::GrantWarned => ("Holder warned", 1, Success),
-        AuditEvent::GrantExpired => ("Grant expired", 2, Success),
-        AuditEvent::GrantReleased => ("Grant released", 2, Success),
-        AuditEvent::GrantUnused => ("Unused grant handed back", 2, Success),
-        AuditEvent::GrantRevoked => ("Grant revoked", 6, Success),
-        AuditEvent::GrantWithdrawn => ("Grant withdrawn", 6, Success),
-        AuditEvent::GrantLeftBehind => ("Privilege left behind", 9, Success),
-        AuditEvent::HostChanged => ("Places of privilege changed", 7, Success),
-        AuditEvent::CommandRefused => ("Command refused", 5, Failure),
-        AuditEvent::AccessAllowed => ("Elevation allowed", 3, Success),
-        AuditEvent::AccessDenied => ("Elevation denied", 6, Failure),
-        AuditEvent::AccessRoot => ("Root passed", 3, Success),
-        AuditEvent::SessionOpened => ("Elevated session opened", 3, Success),
-        AuditEvent::SessionMoved => ("Elevated session moved to another grant", 2, Success),
-        AuditEvent::SessionWarned => ("Idle session warned", 1, Success),
-        AuditEvent::SessionEnded => ("Elevated session ended", 3, Success),
-        AuditEvent::SessionGroup => ("Elevated session had a foreign group", 10, Failure),
-        AuditEvent::ScopeTampered => ("Limit of an elevated session tampered with", 10, Failure),
-        AuditEvent::SessionStuck => ("Elevated session could not be ended", 10, Failure),
-    }
-}
 
 /// Where a fact goes that CEF has a key for; a custom field comes with its label.
 fn key(fact: &str) -> Option<(&'static str, Option<&'static str>)> {
@@ -86,7 +33,8 @@ const TOLD: [&str; 7] = ["outcome", "user", "uid", "actor", "actor_uid", "run_as
 /// A record as one line of CEF, without a newline.
 #[must_use]
 pub fn line(record: &Record, origin: &Origin<'_>) -> String {
-    let (name, severity, outcome) = entry(record.event);
+    let row = record.event.row();
+    let (severity, name) = row.cef;
     let event = record.event.name();
     let mut line = format!("CEF:0|{PRODUCT}|{PRODUCT}|{VERSION}|{event}|{name}|{severity}|");
     let mut first = true;
@@ -102,7 +50,7 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
     put("dvchost", origin.host);
     put("cat", event.split('.').next().unwrap_or_default());
     put("act", event);
-    put("outcome", if outcome == Outcome::Failure { "failure" } else { "success" });
+    put("outcome", row.outcome.name());
     let facts = &record.facts;
     if let Some(doer) = doer(facts) {
         put("suser", doer.name);
@@ -170,7 +118,7 @@ fn own_key(fact: &str) -> String {
 mod tests {
     use super::super::tests::{ORIGIN, a_record, a_text, an_event, facts_of};
     use super::*;
-    use crate::audit::record::Facts;
+    use crate::audit::record::{AuditEvent, Facts};
     use crate::escape::unescaped;
     use proptest::prelude::*;
 

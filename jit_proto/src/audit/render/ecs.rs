@@ -4,81 +4,18 @@
 
 use serde_json::{Value, json};
 
-use super::{Origin, Outcome, PRODUCT, Somebody, VERSION, doer, known, other, sentence};
-use crate::audit::record::{AuditEvent, Record};
+use super::{Origin, PRODUCT, Somebody, VERSION, doer, known, other, sentence};
+use crate::audit::record::Record;
 use crate::escape::spelled_out_json;
 
 /// Version of the schema whose allowed values the table keeps to.
 const ECS_VERSION: &str = "9.0.0";
 
-/// What an event is there.
-struct Entry {
-    kind: &'static str,
-    category: &'static [&'static str],
-    types: &'static [&'static str],
-    outcome: Outcome,
-}
-
-/// The categories with the types that the schema expects in each.
-fn entry(event: AuditEvent) -> Entry {
-    use Outcome::{Failure, Success};
-    let of = |kind, category, types, outcome| Entry { kind, category, types, outcome };
-    match event {
-        AuditEvent::DaemonStarted => of("event", &["process"], &["start"], Success),
-        AuditEvent::DaemonStopped => of("event", &["process"], &["end"], Success),
-        AuditEvent::PolicyLoaded => of("event", &["configuration"], &["change"], Success),
-        AuditEvent::PolicyRefused => of("event", &["configuration"], &["change"], Failure),
-        AuditEvent::ClockStepped | AuditEvent::AuditSealed | AuditEvent::AuditResealed => {
-            of("event", &["configuration"], &["change"], Success)
-        }
-        AuditEvent::AuditUnsealed | AuditEvent::AuditBroken | AuditEvent::AuditRolledBack => {
-            of("alert", &["configuration"], &["change"], Failure)
-        }
-        AuditEvent::AuditRecovered => of("alert", &["configuration"], &["change"], Success),
-        AuditEvent::StackBroken => of("alert", &["configuration"], &["change"], Failure),
-        AuditEvent::StackRestored => of("event", &["configuration"], &["change"], Success),
-        AuditEvent::LimitReached => of("alert", &["iam"], &["info"], Failure),
-        AuditEvent::SinkDown => of("event", &["configuration"], &["info"], Failure),
-        AuditEvent::SinkBack => of("event", &["configuration"], &["info"], Success),
-        AuditEvent::AuditPruned => of("event", &["configuration"], &["deletion"], Success),
-        AuditEvent::AlertRaised => of("alert", &["iam"], &["info"], Success),
-        AuditEvent::NotifyFailed => of("event", &["process"], &["info"], Failure),
-        AuditEvent::RequestMade => of("event", &["iam"], &["user", "info"], Success),
-        AuditEvent::RequestApproved => of("event", &["iam"], &["admin", "info"], Success),
-        AuditEvent::RequestDenied => of("event", &["iam"], &["admin", "info"], Success),
-        AuditEvent::RequestCancelled | AuditEvent::RequestExpired => {
-            of("event", &["iam"], &["user", "info"], Success)
-        }
-        AuditEvent::GrantStarted => of("event", &["iam"], &["user", "change"], Success),
-        AuditEvent::GrantExtended | AuditEvent::GrantShortened => {
-            of("event", &["iam"], &["user", "change"], Success)
-        }
-        AuditEvent::GrantWarned => of("event", &["iam"], &["user", "info"], Success),
-        AuditEvent::GrantExpired | AuditEvent::GrantReleased | AuditEvent::GrantUnused => {
-            of("event", &["iam"], &["user", "change"], Success)
-        }
-        AuditEvent::GrantRevoked | AuditEvent::GrantWithdrawn => {
-            of("event", &["iam"], &["admin", "change"], Success)
-        }
-        AuditEvent::HostChanged => of("event", &["configuration"], &["change"], Success),
-        AuditEvent::GrantLeftBehind => of("alert", &["configuration", "iam"], &["change"], Success),
-        AuditEvent::CommandRefused => of("event", &["iam"], &["admin", "info"], Failure),
-        AuditEvent::AccessAllowed => of("event", &["authentication"], &["start"], Success),
-        AuditEvent::AccessDenied => of("event", &["authentication"], &["start"], Failure),
-        AuditEvent::AccessRoot => of("event", &["authentication"], &["start"], Success),
-        AuditEvent::SessionOpened => of("event", &["session"], &["start"], Success),
-        AuditEvent::SessionMoved | AuditEvent::SessionWarned => of("event", &["session"], &["info"], Success),
-        AuditEvent::SessionEnded => of("event", &["session"], &["end"], Success),
-        AuditEvent::SessionGroup => of("alert", &["session"], &["info"], Failure),
-        AuditEvent::ScopeTampered => of("alert", &["configuration"], &["change"], Failure),
-        AuditEvent::SessionStuck => of("alert", &["session"], &["info"], Failure),
-    }
-}
-
 /// A record as one line of JSON, without a newline.
 #[must_use]
 pub fn line(record: &Record, origin: &Origin<'_>) -> String {
-    let Entry { kind, category, types, outcome } = entry(record.event);
+    let row = record.event.row();
+    let (kind, category, types) = row.ecs;
     let facts = &record.facts;
     let user = |somebody: Somebody<'_>| {
         let mut user = json!({ "name": somebody.name });
@@ -96,11 +33,11 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
         "ecs": { "version": ECS_VERSION },
         "message": sentence(record),
         "event": {
-            "kind": kind,
+            "kind": kind.name(),
             "category": category,
             "type": types,
             "action": record.event.name(),
-            "outcome": if outcome == Outcome::Failure { "failure" } else { "success" },
+            "outcome": row.outcome.name(),
             "severity": record.event.severity() as u8,
             "module": PRODUCT,
             "dataset": "jitd.audit",
@@ -169,7 +106,7 @@ fn everybody(record: &Record) -> Vec<String> {
 mod tests {
     use super::super::tests::{ORIGIN, a_record, a_text, an_event, facts_of};
     use super::*;
-    use crate::audit::record::Facts;
+    use crate::audit::record::{AuditEvent, Facts};
     use proptest::prelude::*;
 
     /// What the schema allows (event.category and the event.type expected in each).
@@ -184,10 +121,10 @@ mod tests {
     #[test]
     fn every_event_keeps_to_the_allowed_values() {
         for event in AuditEvent::ALL {
-            let entry = entry(*event);
-            for category in entry.category {
-                let (_, types) = EXPECTED.iter().find(|(name, _)| name == category).unwrap();
-                assert!(entry.types.iter().all(|kind| types.contains(kind)), "{event:?}");
+            let (_, categories, types) = event.row().ecs;
+            for category in categories {
+                let (_, expected) = EXPECTED.iter().find(|(name, _)| name == category).unwrap();
+                assert!(types.iter().all(|kind| expected.contains(kind)), "{event:?}");
             }
         }
     }

@@ -1,7 +1,7 @@
-//! Audit records in the languages of others: a pure function for each, with one table of what an event is there.
+//! Audit records in the formats of others: a pure function for each.
 //!
-//! The tables name every event, so that a new one does not compile before it has its place in each of them. Facts that
-//! a language has no word for are handed over under their own names; none is left out.
+//! What an event is in each of them stands in its row ([`crate::audit::event`]). Facts that a format has no word for are
+//! handed over under their own names; none is left out.
 
 pub mod cef;
 
@@ -30,13 +30,6 @@ pub struct Origin<'a> {
     pub host: &'a str,
     /// The record's hash ([`crate::audit::chain`]), by which it is known.
     pub hash: &'a str,
-}
-
-/// How an event went, for languages that know no more than two ways.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
-    Success,
-    Failure,
 }
 
 /// Somebody, by name and uid.

@@ -4,26 +4,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Origin, Outcome, PRODUCT, Somebody, VERSION, doer, known, milliseconds, sentence};
+use super::{Origin, PRODUCT, Somebody, VERSION, doer, known, milliseconds, sentence};
+use crate::audit::event::{OcsfClass, Outcome};
 use crate::audit::record::{AuditEvent, Facts, Record, Severity};
 use crate::escape::spelled_out_json;
 
 const OCSF_VERSION: &str = "1.8.0";
 
-/// A class of the schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// For what has no class of its own.
-    Base,
-    DetectionFinding,
-    Authentication,
-    AuthorizeSession,
-    EntityManagement,
-    UserAccess,
-    ApplicationLifecycle,
-}
-
-impl Class {
+impl OcsfClass {
     /// Uid and name of the category, uid and name of the class.
     fn ids(self) -> (u32, &'static str, u32, &'static str) {
         match self {
@@ -35,63 +23,6 @@ impl Class {
             Self::UserAccess => (3, "Identity & Access Management", 3005, "User Access Management"),
             Self::ApplicationLifecycle => (6, "Application Activity", 6002, "Application Lifecycle"),
         }
-    }
-}
-
-/// An activity without a number of its own; its name says what it is.
-const OTHER: u32 = 99;
-
-/// Class and activity of each event, and how it went.
-fn entry(event: AuditEvent) -> (Class, u32, &'static str, Outcome) {
-    use Class::{
-        ApplicationLifecycle, Authentication, AuthorizeSession, Base, DetectionFinding, EntityManagement,
-        UserAccess,
-    };
-    use Outcome::{Failure, Success};
-    match event {
-        AuditEvent::DaemonStarted => (ApplicationLifecycle, 3, "Start", Success),
-        AuditEvent::DaemonStopped => (ApplicationLifecycle, 4, "Stop", Success),
-        AuditEvent::PolicyLoaded => (EntityManagement, 3, "Update", Success),
-        AuditEvent::PolicyRefused => (EntityManagement, 3, "Update", Failure),
-        AuditEvent::ClockStepped => (Base, OTHER, "Clock Stepped", Success),
-        AuditEvent::AuditSealed | AuditEvent::AuditResealed => (EntityManagement, 3, "Update", Success),
-        AuditEvent::AuditUnsealed
-        | AuditEvent::AuditBroken
-        | AuditEvent::AuditRolledBack
-        | AuditEvent::AuditRecovered => (DetectionFinding, 1, "Create", Failure),
-        AuditEvent::StackBroken => (DetectionFinding, 1, "Create", Failure),
-        AuditEvent::StackRestored => (DetectionFinding, 3, "Close", Success),
-        AuditEvent::LimitReached => (DetectionFinding, 1, "Create", Failure),
-        AuditEvent::SinkDown => (ApplicationLifecycle, OTHER, "Forwarding Stopped", Failure),
-        AuditEvent::SinkBack => (ApplicationLifecycle, OTHER, "Forwarding Resumed", Success),
-        AuditEvent::AuditPruned => (EntityManagement, 4, "Delete", Success),
-        AuditEvent::AlertRaised => (DetectionFinding, 1, "Create", Success),
-        AuditEvent::NotifyFailed => (Base, OTHER, "Not Told", Failure),
-        AuditEvent::RequestMade => (EntityManagement, 1, "Create", Success),
-        AuditEvent::RequestApproved => (EntityManagement, 3, "Update", Success),
-        AuditEvent::RequestDenied => (EntityManagement, OTHER, "Deny", Success),
-        AuditEvent::RequestCancelled => (EntityManagement, 4, "Delete", Success),
-        AuditEvent::RequestExpired => (EntityManagement, OTHER, "Expire", Success),
-        AuditEvent::GrantStarted => (UserAccess, 3, "Assign Role", Success),
-        AuditEvent::GrantExtended => (UserAccess, OTHER, "Extend", Success),
-        AuditEvent::GrantShortened => (UserAccess, OTHER, "Shorten", Success),
-        AuditEvent::GrantWarned => (UserAccess, OTHER, "Warn", Success),
-        AuditEvent::GrantExpired
-        | AuditEvent::GrantReleased
-        | AuditEvent::GrantUnused
-        | AuditEvent::GrantRevoked
-        | AuditEvent::GrantWithdrawn => (UserAccess, 4, "Remove Role", Success),
-        AuditEvent::GrantLeftBehind | AuditEvent::HostChanged => (DetectionFinding, 1, "Create", Success),
-        AuditEvent::CommandRefused => (EntityManagement, OTHER, "Refuse", Failure),
-        AuditEvent::AccessAllowed => (AuthorizeSession, 1, "Assign Privileges", Success),
-        AuditEvent::AccessDenied => (AuthorizeSession, 1, "Assign Privileges", Failure),
-        AuditEvent::AccessRoot => (AuthorizeSession, 1, "Assign Privileges", Success),
-        AuditEvent::SessionOpened => (Authentication, 7, "Account Switch", Success),
-        AuditEvent::SessionMoved => (Authentication, OTHER, "Move", Success),
-        AuditEvent::SessionWarned => (Authentication, OTHER, "Warn", Success),
-        AuditEvent::SessionEnded => (Authentication, 2, "Logoff", Success),
-        AuditEvent::SessionGroup | AuditEvent::ScopeTampered => (DetectionFinding, 1, "Create", Failure),
-        AuditEvent::SessionStuck => (DetectionFinding, 1, "Create", Failure),
     }
 }
 
@@ -108,11 +39,12 @@ fn severity(event: AuditEvent) -> (u32, &'static str) {
 /// A record as one line of JSON, without a newline.
 #[must_use]
 pub fn line(record: &Record, origin: &Origin<'_>) -> String {
-    let (class, activity, activity_name, outcome) = entry(record.event);
+    let row = record.event.row();
+    let (class, activity, activity_name) = row.ocsf;
     let (category_uid, category_name, class_uid, class_name) = class.ids();
     let (severity_id, severity) = severity(record.event);
     let facts = &record.facts;
-    let failed = outcome == Outcome::Failure;
+    let failed = row.outcome == Outcome::Failure;
     let mut document = json!({
         "activity_id": activity,
         "activity_name": activity_name,
@@ -152,48 +84,38 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
     }
     // What each class requires, and where its constraints are met.
     match class {
-        Class::Base => {}
-        Class::DetectionFinding => {
+        OcsfClass::Base => {}
+        OcsfClass::DetectionFinding => {
             document["finding_info"] = json!({
                 "uid": format!("{}-{}", origin.host, record.seq),
-                "title": match record.event {
-                    AuditEvent::SessionStuck => "An elevated session could not be proven empty",
-                    AuditEvent::SessionGroup => "An elevated session had a group that its role does not give",
-                    AuditEvent::ScopeTampered => "The limit of an elevated session was tampered with",
-                    AuditEvent::AlertRaised => "A rule over the audit record was met",
-                    AuditEvent::AuditUnsealed => "The audit record is not sealed any more",
-                    AuditEvent::AuditBroken => "The audit record is not what was written",
-                    AuditEvent::AuditRolledBack => "The audit record ends before a record that was written",
-                    AuditEvent::AuditRecovered => "A damaged audit record was set aside",
-                    _ => "Privilege left behind by an elevated session",
-                },
+                "title": row.finding,
             });
         }
-        Class::Authentication => {
+        OcsfClass::Authentication => {
             document["user"] = holder(facts);
             document["service"] = json!({ "name": facts.service.as_deref().unwrap_or(PRODUCT) });
             if let Some(session) = session(facts) {
                 document["session"] = session;
             }
         }
-        Class::AuthorizeSession => {
+        OcsfClass::AuthorizeSession => {
             document["user"] = holder(facts);
             document["privileges"] = json!([privilege(facts)]);
             if let Some(session) = session(facts) {
                 document["session"] = session;
             }
         }
-        Class::EntityManagement => {
+        OcsfClass::EntityManagement => {
             document["entity"] = entity(record);
             if let Some(reason) = &facts.reason {
                 document["comment"] = Value::from(reason.as_str());
             }
         }
-        Class::UserAccess => {
+        OcsfClass::UserAccess => {
             document["user"] = holder(facts);
             document["privileges"] = json!([privilege(facts)]);
         }
-        Class::ApplicationLifecycle => {
+        OcsfClass::ApplicationLifecycle => {
             document["app"] = json!({ "name": PRODUCT, "vendor_name": PRODUCT, "version": VERSION });
         }
     }

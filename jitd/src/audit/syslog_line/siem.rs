@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use jit_proto::audit::chain::{Head, append};
+use jit_proto::audit::event::publish;
 use jit_proto::audit::record::{Draft, Facts};
 use jit_proto::audit::render::{Origin, ecs};
 use jit_proto::time::{BootId, BootTime, WallTime};
@@ -24,8 +25,12 @@ fn packaging(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(path)
 }
 
+/// A file as it is installed: where it has a list of events, a template is what lies here.
 fn shipped(path: &str) -> String {
-    fs::read_to_string(packaging(path)).unwrap()
+    match fs::read_to_string(packaging(&format!("{path}.in"))) {
+        Ok(template) => publish::fill(&template),
+        Err(_) => fs::read_to_string(packaging(path)).unwrap(),
+    }
 }
 
 fn is_known(event: &str) -> bool {

@@ -379,3 +379,10 @@ fn a_change_of_the_host_raises_an_alert_where_it_is_grave() {
     assert_eq!(["sudoers", "set-uid", "accounts", "units"].map(changed), [1; 4]);
     assert_eq!(["own-files", "shipped", "mounts", "unseen"].map(changed), [0; 4]);
 }
+
+#[test]
+fn the_table_of_events_names_rules_that_there_are() {
+    for event in AuditEvent::ALL {
+        assert_eq!(event.row().alert, by_itself(*event).map(Rule::name), "{event:?}");
+    }
+}
