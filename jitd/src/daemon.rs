@@ -157,7 +157,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
 
     let counter = Counter::default();
     tokio::spawn(counter.clone().run(engine.clone()));
-    let behind = GateService::new(engine.clone(), clock.clone());
+    let service = GateService::new(engine.clone(), clock.clone());
     let rules = PolicyLoader::under(Path::new(POLICY), clock);
     engine.tell(Input::Started { version: env!("CARGO_PKG_VERSION") }).await?;
     if rules.reload(&engine).await?.is_err() {
@@ -173,7 +173,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     }
     let (stop, stopping) = watch::channel(false);
     let listener = UnixListener::from_std(listener).context("the gate's socket")?;
-    let gate = tokio::spawn(gate::serve(listener, behind.clone(), counter.clone(), stopping));
+    let gate = tokio::spawn(gate::serve(listener, service.clone(), counter.clone(), stopping));
     let (ready, taken) = oneshot::channel();
     let (lost, mut bus_lost) = mpsc::channel::<()>(1);
     if operators.is_none() {
@@ -183,7 +183,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let front = BusContext {
         engine: engine_of_bus,
         rules: rules_of_bus,
-        behind,
+        gate: service,
         changes: changed,
         heads,
         counter,

@@ -11,22 +11,22 @@ use crate::gate::{Answer, GateService, PamItems, denied, tagged};
 
 /// The interface.
 pub(super) struct Gate {
-    behind: GateService,
+    service: GateService,
 }
 
 impl Gate {
     /// The gate as the system bus has it.
-    pub(super) fn on_bus(behind: GateService) -> Self {
-        Self { behind }
+    pub(super) fn on_bus(service: GateService) -> Self {
+        Self { service }
     }
 
-    async fn answer(&self, call: Call<'_>, stage: Stage, process: OwnedFd, said: PamItems) -> Answer {
-        if let Some(line) = said.too_long() {
+    async fn answer(&self, call: Call<'_>, stage: Stage, process: OwnedFd, items: PamItems) -> Answer {
+        if let Some(line) = items.too_long() {
             return denied(vec![line]);
         }
         match root_pid(call.connection, &call.header).await {
-            Ok(pid) => self.behind.query(stage, pid, process.into(), said).await,
-            Err(why) => denied(vec![format!("jit: {} is refused: {why}.", said.service)]),
+            Ok(pid) => self.service.query(stage, pid, process.into(), items).await,
+            Err(why) => denied(vec![format!("jit: {} is refused: {why}.", items.service)]),
         }
     }
 }
@@ -52,8 +52,8 @@ impl Gate {
         options: HashMap<String, OwnedVariant>,
     ) -> (String, Vec<String>, HashMap<String, OwnedVariant>) {
         let tagged = tagged(&options);
-        let said = PamItems { service, user, ruser, tty };
-        self.answer(Call { connection, header }, Stage::Enter { tagged }, process, said).await
+        let items = PamItems { service, user, ruser, tty };
+        self.answer(Call { connection, header }, Stage::Enter { tagged }, process, items).await
     }
 
     #[zbus(out_args("outcome", "text", "more"))]
@@ -68,8 +68,8 @@ impl Gate {
         tty: String,
         _options: HashMap<String, OwnedVariant>,
     ) -> (String, Vec<String>, HashMap<String, OwnedVariant>) {
-        let said = PamItems { service, user, ruser, tty };
-        self.answer(Call { connection, header }, Stage::Recheck, process, said).await
+        let items = PamItems { service, user, ruser, tty };
+        self.answer(Call { connection, header }, Stage::Recheck, process, items).await
     }
 
     #[zbus(out_args("outcome", "text", "more"))]
@@ -84,7 +84,7 @@ impl Gate {
         tty: String,
         _options: HashMap<String, OwnedVariant>,
     ) -> (String, Vec<String>, HashMap<String, OwnedVariant>) {
-        let said = PamItems { service, user, ruser, tty };
-        self.answer(Call { connection, header }, Stage::Track, process, said).await
+        let items = PamItems { service, user, ruser, tty };
+        self.answer(Call { connection, header }, Stage::Track, process, items).await
     }
 }

@@ -23,6 +23,7 @@ use super::stream::Limited;
 use super::{signals, wait_for_end};
 use crate::core::event::Changed;
 use crate::core::limits::Door;
+use crate::host::accept::Acceptor;
 use crate::host::process;
 use crate::limits::Counter;
 
@@ -50,14 +51,14 @@ pub(super) async fn serve(
     operators: Operators,
     changes: broadcast::Receiver<Changed>,
 ) {
+    let mut acceptor = Acceptor::new(listener, OPERATOR_SOCKET);
     let guid = OwnedGuid::from(Guid::generate());
     let mut open: BTreeMap<UserId, usize> = BTreeMap::new();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let peer = accepted.and_then(|(stream, _)| Ok((peer_of(&stream)?, stream)));
-                let (peer, stream) = match peer {
+            stream = acceptor.next() => {
+                let peer = match peer_of(&stream) {
                     Ok(peer) => peer,
                     Err(error) => {
                         warn!("{OPERATOR_SOCKET}: {error}");

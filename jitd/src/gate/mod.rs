@@ -23,6 +23,7 @@ use crate::core::event::{AccessQuery, GroupAsked, Input, Named, Process, Stage, 
 use crate::core::group_option::{self, Asked};
 use crate::core::ledger::MainProcess;
 use crate::engine::handle::Handle;
+use crate::host::accept::Acceptor;
 use crate::host::clock::Clock;
 use crate::host::identity_cache::IdentityCache;
 use crate::host::process::{self, Detail};
@@ -42,19 +43,19 @@ pub type Answer = (String, Vec<String>, HashMap<String, OwnedVariant>);
 /// Takes callers from the socket until told to stop, and then lets those inside finish.
 pub async fn serve(
     listener: UnixListener,
-    behind: GateService,
+    service: GateService,
     counter: Counter,
     mut stop: watch::Receiver<bool>,
 ) {
+    let mut acceptor = Acceptor::new(listener, GATE_SOCKET);
     let silent = Silent::new(counter);
     let guid = OwnedGuid::from(Guid::generate());
     let mut callers = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if callers.len() < MAX_CALLERS => match accepted {
-                Ok((stream, _)) => drop(callers.spawn(one(stream, behind.clone(), silent.clone(), guid.clone()))),
-                Err(error) => warn!("{GATE_SOCKET}: {error}"),
-            },
+            stream = acceptor.next(), if callers.len() < MAX_CALLERS => {
+                callers.spawn(one(stream, service.clone(), silent.clone(), guid.clone()));
+            }
             Some(_) = callers.join_next() => {}
             _ = stop.changed() => break,
         }
@@ -62,8 +63,8 @@ pub async fn serve(
     while callers.join_next().await.is_some() {}
 }
 
-async fn one(stream: UnixStream, behind: GateService, silent: Silent, guid: OwnedGuid) {
-    let call = socket::talk(stream, &behind, &silent, &guid);
+async fn one(stream: UnixStream, service: GateService, silent: Silent, guid: OwnedGuid) {
+    let call = socket::talk(stream, &service, &silent, &guid);
     if let Err(error) = tokio::time::timeout(CALL_LIMIT, call).await.unwrap_or(Ok(())) {
         debug!("a caller of the gate went away: {error}");
     }
@@ -105,13 +106,13 @@ impl GateService {
     }
 
     /// Asks the engine. Whatever goes wrong on the way is a denial that says so.
-    pub(crate) async fn query(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, said: PamItems) -> Answer {
-        let service = said.service.clone();
+    pub(crate) async fn query(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, items: PamItems) -> Answer {
+        let name = items.service.clone();
         let refused = |why: String| {
             warn!("a call of the gate is refused: {why}");
-            denied(vec![format!("jit: {service} is refused: {why}.")])
+            denied(vec![format!("jit: {name} is refused: {why}.")])
         };
-        let query = match self.look(stage, caller_pid, &pidfd, said).await {
+        let query = match self.look(stage, caller_pid, &pidfd, items).await {
             Ok(query) => query,
             Err(why) => return refused(why),
         };
@@ -150,7 +151,7 @@ impl GateService {
         stage: Stage,
         caller_pid: u32,
         pidfd: &StdFd,
-        said: PamItems,
+        items: PamItems,
     ) -> Result<AccessQuery, String> {
         let entering = matches!(stage, Stage::Enter { .. });
         let detail = if entering { Detail::Whole } else { Detail::Known };
@@ -159,7 +160,7 @@ impl GateService {
         if process.main.pid != caller_pid {
             return Err(format!("process {caller_pid} speaks for process {}", process.main.pid));
         }
-        let user = self.lookup.named(&said.user).await?;
+        let user = self.lookup.named(&items.user).await?;
         let group = self.group(&process).await;
         let own_groups = match (&group, &user) {
             (GroupAsked::Group { .. }, Named::Account(account)) => {
@@ -174,9 +175,9 @@ impl GateService {
             own_groups,
             process,
             user,
-            ruser: self.lookup.named(&said.ruser).await?,
-            service: said.service,
-            tty: said.tty,
+            ruser: self.lookup.named(&items.ruser).await?,
+            service: items.service,
+            tty: items.tty,
         })
     }
 }

@@ -36,7 +36,7 @@ const MAX_CALL_BYTES: usize = 16 * 1024;
 /// Serves one caller.
 pub(super) async fn talk(
     stream: UnixStream,
-    behind: &GateService,
+    service: &GateService,
     silent: &Silent,
     guid: &OwnedGuid,
 ) -> zbus::Result<()> {
@@ -53,10 +53,10 @@ pub(super) async fn talk(
         silent.begin(pid).until(asked(stream, guid)).await
     };
     match asked.transpose()? {
-        Some(Asked::Module(stream, call)) => answer_module(stream, &call, behind, pid, guid).await,
+        Some(Asked::Module(stream, call)) => answer_module(stream, &call, service, pid, guid).await,
         Some(Asked::Other(other)) => {
             let (connection, messages, call) = *other;
-            answer_other(connection, messages, call, behind, pid).await
+            answer_other(connection, messages, call, service, pid).await
         }
         // It has been silent for too long.
         None => Ok(()),
@@ -139,11 +139,11 @@ async fn one_call(stream: &UnixStream) -> zbus::Result<Message> {
 async fn answer_module(
     mut stream: UnixStream,
     call: &Message,
-    behind: &GateService,
+    service: &GateService,
     pid: u32,
     guid: &OwnedGuid,
 ) -> zbus::Result<()> {
-    let reply = reply_to(call, behind, pid).await?;
+    let reply = reply_to(call, service, pid).await?;
     let mut answer = TAKEN.to_vec();
     answer[TAKEN_ID].copy_from_slice(guid.as_str().as_bytes());
     answer.extend_from_slice(reply.data());
@@ -155,13 +155,13 @@ async fn answer_other(
     connection: Connection,
     mut messages: MessageStream,
     first: Message,
-    behind: &GateService,
+    service: &GateService,
     pid: u32,
 ) -> zbus::Result<()> {
-    connection.send(&reply_to(&first, behind, pid).await?).await?;
+    connection.send(&reply_to(&first, service, pid).await?).await?;
     while let Some(Ok(message)) = messages.next().await {
         if message.message_type() == Type::MethodCall {
-            connection.send(&reply_to(&message, behind, pid).await?).await?;
+            connection.send(&reply_to(&message, service, pid).await?).await?;
         }
     }
     Ok(())
@@ -186,13 +186,13 @@ fn receive(stream: &UnixStream, come: &mut Vec<u8>, passed: &mut Vec<StdFd>) -> 
     Ok(received.bytes)
 }
 
-async fn reply_to(call: &Message, behind: &GateService, pid: u32) -> zbus::Result<Message> {
+async fn reply_to(call: &Message, service: &GateService, pid: u32) -> zbus::Result<Message> {
     let header = call.header();
     let place = (header.path().map(|path| path.as_str()), header.interface().map(|name| name.as_str()));
     let known = call.message_type() == Type::MethodCall && place == (Some(OBJECT_PATH), Some(GATE_INTERFACE));
     let body = call.body();
     let arguments: zbus::Result<Arguments> = body.deserialize();
-    let (process, service, user, ruser, tty, options) = match arguments {
+    let (process, pam_service, user, ruser, tty, options) = match arguments {
         Ok(arguments) if known => arguments,
         Ok(_) => return refusal(call, "UnknownMethod", "the gate has no such method"),
         Err(error) => return refusal(call, "InvalidArgs", &error.to_string()),
@@ -203,10 +203,10 @@ async fn reply_to(call: &Message, behind: &GateService, pid: u32) -> zbus::Resul
         Some(METHOD_TRACK) => Stage::Track,
         _ => return refusal(call, "UnknownMethod", "the gate has no such method"),
     };
-    let said = PamItems { service, user, ruser, tty };
-    let answer: Answer = match said.too_long() {
+    let items = PamItems { service: pam_service, user, ruser, tty };
+    let answer: Answer = match items.too_long() {
         Some(line) => denied(vec![line]),
-        None => behind.query(stage, pid, process.into(), said).await,
+        None => service.query(stage, pid, process.into(), items).await,
     };
     Message::method_return(&header).build(&answer)
 }

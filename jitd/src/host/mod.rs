@@ -1,6 +1,8 @@
 //! Asks the host one thing each: who somebody is, what a process is, what time it is.
 
 #[forbid(unsafe_code)]
+pub(crate) mod accept;
+#[forbid(unsafe_code)]
 pub mod accounts;
 #[forbid(unsafe_code)]
 pub mod clock;
