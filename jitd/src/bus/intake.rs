@@ -13,6 +13,7 @@ use zbus::wire::Endian;
 use zbus::{Connection, Message, fdo};
 
 use super::end::End;
+use super::refusals::Refusals;
 use crate::core::limits::{Admission, Bounds, Door, Limiter, Over, Rate};
 use crate::host::clock::boot_now;
 use crate::host::sys;
@@ -43,8 +44,6 @@ const MAX_UNKNOWN: usize = 512;
 const MAX_UNKNOWN_CALLS: usize = 24;
 /// All of these calls together are no larger, in bytes.
 const MAX_UNKNOWN_BYTES: usize = 4 * 1024 * 1024;
-/// Refusals that wait to be sent; those above are dropped, and their callers give up by themselves.
-const MAX_REFUSALS: usize = 256;
 /// Senders that are asked about at once.
 const LOOKUPS: usize = 8;
 /// A call that has no answer after this has none coming: what worked on it has failed.
@@ -63,7 +62,7 @@ pub(super) struct TooLarge {
 pub(super) struct Intake {
     state: Mutex<State>,
     wake: Notify,
-    refusals: mpsc::Sender<Message>,
+    refusals: Refusals,
     unknown: mpsc::Sender<String>,
     counter: Counter,
     end: End,
@@ -71,7 +70,6 @@ pub(super) struct Intake {
 
 /// What the tasks beside an intake work with.
 pub(super) struct Beside {
-    refusals: mpsc::Receiver<Message>,
     unknown: mpsc::Receiver<String>,
 }
 
@@ -107,7 +105,6 @@ enum Weight {
 impl Intake {
     /// An intake for one connection.
     pub(super) fn new(counter: Counter, end: End) -> (Arc<Self>, Beside) {
-        let (refusals, refused) = mpsc::channel(MAX_REFUSALS);
         let (unknown, asked) = mpsc::channel(MAX_UNKNOWN);
         let state = State {
             light: Limiter::new(LIGHT),
@@ -120,8 +117,15 @@ impl Intake {
             ready: VecDeque::new(),
             begun: HashMap::new(),
         };
-        let intake = Self { state: Mutex::new(state), wake: Notify::new(), refusals, unknown, counter, end };
-        (Arc::new(intake), Beside { refusals: refused, unknown: asked })
+        let intake = Self {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            refusals: Refusals::default(),
+            unknown,
+            counter,
+            end,
+        };
+        (Arc::new(intake), Beside { unknown: asked })
     }
 
     /// A call that may begin now and has waited.
@@ -145,17 +149,14 @@ impl Intake {
             return None;
         }
         let mut state = self.state();
-        let uid = match self.end {
-            End::Peer(peer) => Some(UserId(peer.uid)),
-            End::Bus | End::BusForCalls => state.senders.get(&sender).copied(),
-        };
+        let uid = self.uid_of(&state, &sender);
         if message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED) {
             // Whoever wants no answer wants nothing that this daemon does, and would not learn of a refusal.
             self.counter.count(uid, self.door(true));
             return None;
         }
         if message.data().fds().len() > MAX_DESCRIPTORS {
-            self.refuse(&message, error::INVALID_ARGUMENT, "a call passes one descriptor at most");
+            self.refuse(uid, &message, error::INVALID_ARGUMENT, "a call passes one descriptor at most");
             return None;
         }
         let Some(uid) = uid else {
@@ -163,6 +164,14 @@ impl Intake {
             return None;
         };
         self.admit(&mut state, uid, sender, message)
+    }
+
+    /// Who sends it, as far as that is known already.
+    fn uid_of(&self, state: &State, sender: &str) -> Option<UserId> {
+        match self.end {
+            End::Peer(peer) => Some(UserId(peer.uid)),
+            End::Bus | End::BusForCalls => state.senders.get(sender).copied(),
+        }
     }
 
     /// Whether what is no call is what it seems to be.
@@ -196,7 +205,8 @@ impl Intake {
             && !message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED)
         {
             let text = format!("a call of {length} bytes is too long");
-            self.refuse(&message, error::INVALID_ARGUMENT, &text);
+            let uid = self.uid_of(&self.state(), &sender_of(&message));
+            self.refuse(uid, &message, error::INVALID_ARGUMENT, &text);
         }
     }
 
@@ -231,7 +241,7 @@ impl Intake {
             Admission::Refused(message, over) => {
                 state.drop_lost(now);
                 self.counter.count(Some(uid), self.door(false));
-                self.refuse_over(&message, over);
+                self.refuse_over(Some(uid), &message, over);
                 None
             }
         }
@@ -253,7 +263,7 @@ impl Intake {
         };
         if let Some(over) = over {
             self.counter.count(None, self.door(false));
-            self.refuse_over(&message, over);
+            self.refuse_over(None, &message, over);
             return;
         }
         state.parked_bytes += length;
@@ -280,14 +290,13 @@ impl Intake {
         }
     }
 
-    fn refuse_over(&self, message: &Message, over: Over) {
-        self.refuse(message, LIMITS_EXCEEDED, &format!("jitd refuses this call: {}", over.clause()));
+    fn refuse_over(&self, uid: Option<UserId>, message: &Message, over: Over) {
+        self.refuse(uid, message, LIMITS_EXCEEDED, &format!("jitd refuses this call: {}", over.clause()));
     }
 
-    fn refuse(&self, message: &Message, name: &str, text: &str) {
+    fn refuse(&self, uid: Option<UserId>, message: &Message, name: &str, text: &str) {
         if let Ok(refusal) = Message::error(&message.header(), name).build(&text) {
-            // Above the bound nobody is told.
-            let _ = self.refusals.try_send(refusal);
+            self.refusals.add(uid, refusal);
         }
     }
 
@@ -367,23 +376,12 @@ fn weight_of(message: &Message) -> Weight {
     }
 }
 
-/// Sends the refusals, until the connection ends.
-async fn send_refusals(connection: Connection, refusals: &mut mpsc::Receiver<Message>) {
-    while let Some(refusal) = refusals.recv().await {
-        if connection.send(&refusal).await.is_err() {
-            return;
-        }
-    }
-}
-
 impl Beside {
     /// Sends refusals, and asks the bus who the senders are; on the connection itself, whose answers pass the intake.
     pub(super) async fn run(self, intake: Arc<Intake>, connection: Connection) {
-        let Self { mut refusals, unknown } = self;
-        tokio::join!(
-            send_refusals(connection.clone(), &mut refusals),
-            look_up_senders(intake, connection, unknown)
-        );
+        let Self { unknown } = self;
+        let looking = look_up_senders(Arc::clone(&intake), connection.clone(), unknown);
+        tokio::join!(intake.refusals.send(&connection), looking);
     }
 }
 
@@ -432,7 +430,7 @@ mod tests {
         assert!(calls.iter().all(|call| intake.sort(call.clone()).is_none()));
         assert_eq!(beside.unknown.try_recv().unwrap(), ":1.7");
         assert!(beside.unknown.try_recv().is_err(), "it is asked about once");
-        let refused = std::iter::from_fn(|| beside.refusals.try_recv().ok()).count();
+        let refused = std::iter::from_fn(|| intake.refusals.next_of_each().pop()).count();
         assert_eq!(refused, 40 - MAX_UNKNOWN_CALLS);
         intake.is_known(":1.7", Some(UserId(1000)));
         let begun: Vec<Message> = std::iter::from_fn(|| intake.take_ready()).collect();
@@ -493,7 +491,7 @@ mod tests {
 
     #[test]
     fn a_call_that_is_too_large_is_refused_by_its_header() {
-        let (intake, mut beside) = Intake::new(Counter::default(), End::Bus);
+        let (intake, _beside) = Intake::new(Counter::default(), End::Bus);
         let call = Message::method_call("/org/jitd/Jit1", "Request")
             .interface(MANAGER_INTERFACE)
             .sender(":1.7")
@@ -502,7 +500,7 @@ mod tests {
         let body = call.body().len();
         let header = call.data()[..call.data().len() - body].to_vec();
         intake.too_large(TooLarge { header, length: call.data().len() });
-        let refusal = beside.refusals.try_recv().unwrap();
+        let refusal = intake.refusals.next_of_each().pop().unwrap();
         assert_eq!(refusal.header().reply_serial(), Some(call.primary_header().serial_num()));
         assert_eq!(refusal.header().destination().unwrap().as_str(), ":1.7");
     }

@@ -26,6 +26,8 @@ mod operators;
 
 mod policy;
 
+mod refusals;
+
 mod signals;
 
 mod stream;
@@ -34,17 +36,23 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use jit_proto::bus::names::{BUS_NAME, OBJECT_PATH, SYSTEM_BUS_ADDRESS};
+use jit_proto::bus::names::{BUS_NAME, OBJECT_PATH, OPERATOR_SOCKET, SYSTEM_BUS_ADDRESS};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
+use tracing::error;
 use zbus::{Connection, MessageStream};
 
 pub use failure::Failure;
 
+use admission::Admission;
+use audit::Audit;
+use manager::Manager;
+
 use crate::core::event::Changed;
 use crate::engine::handle::Handle;
 use crate::gate::GateService;
+use crate::host::priority::lower_priority;
 use crate::limits::Counter;
 use crate::policy::reload::PolicyLoader;
 use end::End;
@@ -53,9 +61,14 @@ use intake::{Beside, Intake};
 use operators::Operators;
 use stream::Limited;
 
-/// Calls that are looked at behind the bus at once. More than the limits let in, so that none waits for a thread behind
-/// somebody else's slow one.
+/// Calls on the bus that are looked at at once, each on a thread. More than the limits let in, so that none waits for a
+/// thread behind somebody else's slow one.
 const MAX_LOOKUPS: usize = 32;
+/// The same for the operators' socket.
+const MAX_OPERATORS_LOOKUPS: usize = 16;
+/// The nice value of the bus's threads: that of everybody's programs. The daemon's own is lower, for the sudos that wait for
+/// it (jitd.service, `Nice=`), and a user who floods the bus must not work with that.
+const NICE: i32 = 0;
 
 /// Nobody on the bus is waited for longer, PID 1 included.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -84,7 +97,7 @@ pub struct BusContext {
     /// The policy.
     pub rules: PolicyLoader,
     /// The gate.
-    pub behind: GateService,
+    pub gate: GateService,
     /// What changed.
     pub changes: broadcast::Receiver<Changed>,
     /// The last record's number.
@@ -95,61 +108,75 @@ pub struct BusContext {
     pub operators: Option<std::os::unix::net::UnixListener>,
 }
 
-/// Serves the bus on a thread of its own: any local user can flood the bus, and must not delay the gate by it.
-/// `ready` learns when the name is taken, or why not; `lost` when the bus has gone.
+/// Serves the bus and the operators' socket, each on a thread of its own: any local user can flood the bus, and must delay
+/// neither the gate nor a revocation by it. `ready` learns when the name is taken, or why not; `lost` when the bus has gone.
 ///
 /// # Errors
 /// When no thread can be started.
 pub fn start(
-    front: BusContext,
+    context: BusContext,
     ready: oneshot::Sender<zbus::Result<()>>,
     lost: mpsc::Sender<()>,
 ) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(MAX_LOOKUPS)
-        .build()?;
-    thread::Builder::new().name("bus".into()).spawn(move || {
-        runtime.block_on(async move {
-            let served = serve(front).await;
-            let (result, connection) = match served {
-                Ok(connection) => (Ok(()), Some(connection)),
-                Err(error) => (Err(error), None),
-            };
-            // Whoever waited has given up, which ends the daemon.
-            let _ = ready.send(result);
-            if let Some(connection) = connection {
-                wait_for_end(&connection).await;
-            }
-            drop(lost);
-        });
-    })?;
-    Ok(())
-}
-
-/// Puts the interfaces up and takes the name.
-async fn serve(front: BusContext) -> zbus::Result<Connection> {
-    let BusContext { engine, rules, behind, changes, heads, counter, operators } = front;
-    let admission = admission::Admission::new(engine.clone());
-    let manager = manager::Manager::new(engine.clone(), rules, admission.clone());
-    let audit = audit::Audit::new(engine.clone(), admission);
+    let BusContext { engine, rules, gate, changes, heads, counter, operators } = context;
+    let admission = Admission::new(engine.clone());
+    let manager = Manager::new(engine.clone(), rules, admission.clone());
+    let audit = Audit::new(engine.clone(), admission);
     if let Some(listener) = operators {
-        let listener = UnixListener::from_std(listener)?;
         let (manager, audit, counter) = (manager.clone(), audit.clone(), counter.clone());
         let operators = Operators { manager, audit, counter, heads: heads.clone() };
-        tokio::spawn(operators::serve(listener, operators, changes.resubscribe()));
+        let changes = changes.resubscribe();
+        on_thread("operators", MAX_OPERATORS_LOOKUPS, || (), async {
+            match UnixListener::from_std(listener) {
+                Ok(listener) => operators::serve(listener, operators, changes).await,
+                Err(problem) => error!("{OPERATOR_SOCKET} is not served: {problem}"),
+            }
+        })?;
     }
-    let (connection, intake, beside) = open(counter, End::Bus).await?;
-    tokio::spawn(beside.run(intake, connection.clone()));
-    let server = connection.object_server();
-    server.at(OBJECT_PATH, manager).await?;
-    server.at(OBJECT_PATH, audit).await?;
-    server.at(OBJECT_PATH, Gate::on_bus(behind)).await?;
-    tokio::spawn(signals::forward(connection.clone(), changes));
-    tokio::spawn(signals::tell_heads(connection.clone(), heads.clone()));
-    tokio::spawn(index::keep(engine.clone(), heads));
-    connection.request_name(BUS_NAME).await?;
-    Ok(connection)
+    on_thread("bus", MAX_LOOKUPS, || lower_priority(NICE), async move {
+        let served = async {
+            let (connection, intake, beside) = open(counter, End::Bus).await?;
+            tokio::spawn(beside.run(intake, connection.clone()));
+            let server = connection.object_server();
+            server.at(OBJECT_PATH, manager).await?;
+            server.at(OBJECT_PATH, audit).await?;
+            server.at(OBJECT_PATH, Gate::on_bus(gate)).await?;
+            tokio::spawn(signals::forward(connection.clone(), changes));
+            tokio::spawn(signals::tell_heads(connection.clone(), heads.clone()));
+            tokio::spawn(index::keep(engine, heads));
+            connection.request_name(BUS_NAME).await?;
+            Ok(connection)
+        };
+        let (result, connection) = match served.await {
+            Ok(connection) => (Ok(()), Some(connection)),
+            Err(error) => (Err(error), None),
+        };
+        // Whoever waited has given up, which ends the daemon.
+        let _ = ready.send(result);
+        if let Some(connection) = connection {
+            wait_for_end(&connection).await;
+        }
+        drop(lost);
+    })
+}
+
+/// Runs work on a thread and a runtime of its own, with so many threads beside it for what blocks, which inherit what `begin`
+/// does to the first one.
+fn on_thread(
+    name: &str,
+    max_blocking: usize,
+    begin: impl FnOnce() + Send + 'static,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(max_blocking)
+        .build()?;
+    thread::Builder::new().name(name.into()).spawn(move || {
+        begin();
+        runtime.block_on(work);
+    })?;
+    Ok(())
 }
 
 /// Waits until a connection to the bus is no more.

@@ -119,8 +119,8 @@ impl Reader {
         if sizes.fields > MAX_FIELDS {
             return Ok(self.leave_out(sizes.whole()));
         }
-        self.fill(sizes.header()).await?;
         if sizes.whole() > self.max {
+            self.fill(sizes.header()).await?;
             // The header says whom to tell.
             let header = std::mem::take(&mut self.part);
             self.skip = sizes.whole() - sizes.header();
