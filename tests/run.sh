@@ -57,21 +57,19 @@ times() {
         /Running|Doc-tests/ {
             close_($1); name = $2; since = $1
             sub(/^ */, "", name); sub(/Running unittests /, "", name); sub(/Running /, "", name)
-            sub(/target.*\/deps\//, "", name); gsub(/[()]/, "", name); sub(/-[0-9a-f]{16}$/, "", name)
+            sub(/\([^ ]*\/deps\//, "(", name); sub(/-[0-9a-f]+\)$/, ")", name)
         }
         /test result/ { close_($1) }
         END { for (name in took) if (took[name] >= 0.5) printf "%8.1f  %s\n", took[name], name }
     ' "$programs" | sort -rn
+    awk -F'\t' '$1 == "boot" { boots++; booting += $2 }
+        END { printf "\nThe stories by module, of them %.1f seconds for %d boots:\n", booting, boots }' "$JIT_TIMES"
     awk -F'\t' '
         { module = $3; sub(/::[^:]*$/, "", module); spent[module] += $2 }
-        $1 == "boot" { boots[module]++; booting += $2; all++ }
-        END {
-            printf "\nThe hosts of the stories: %d boots, %.1f seconds of booting\n", all, booting
-            for (module in spent) printf "%8.1f  %3d hosts  %s\n", spent[module], boots[module], module
-        }
-    ' "$JIT_TIMES" | sort -s -k1,1nr -t$'\001'
-    echo
-    echo 'The slowest stories:'
+        $1 == "boot" { boots[module]++ }
+        END { for (module in spent) printf "%8.1f  %3d hosts  %s\n", spent[module], boots[module], module }
+    ' "$JIT_TIMES" | sort -rn
+    printf '\nThe slowest stories:\n'
     awk -F'\t' '{ spent[$3] += $2 } END { for (test in spent) printf "%8.1f  %s\n", spent[test], test }' "$JIT_TIMES" |
         sort -rn | head -n 12
     echo
