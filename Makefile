@@ -49,7 +49,7 @@ endef
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo      the whole story on a booted Debian host; KEEP=1 leaves the host up'
+	@echo 'make demo      a request, a window and its end on a booted Debian host; KEEP=1 leaves the host up'
 	@echo 'make test      every test; those on booted hosts need root'
 	@echo 'make quick     formatting, lints, unit tests, five stories: what is quick enough after each change; as root'
 	@echo 'make story STORY=NAME   the stories whose names contain NAME, on a package without optimisation; as root'

@@ -1,7 +1,7 @@
-//! `make demo`: the whole story on a booted Debian host, told to a person who watches.
+//! `make demo`: a request, a window and its end on a booted Debian host, for a person who watches.
 //!
 //! Everything shown is typed into real shells of a real host and printed as it comes back; the demo ends with status 0
-//! only if each step went as it is told. `KEEP=1` or `--keep` leaves the host up and says how to enter it.
+//! only if each step went as announced. `KEEP=1` or `--keep` leaves the host up and says how to enter it.
 #![allow(clippy::print_stdout, reason = "a demo is there to be seen")]
 
 use std::io::Write;
@@ -18,7 +18,7 @@ use jit_tests::plan::{Plan, Release};
 const LIMIT: Duration = Duration::from_secs(30);
 /// The window of the demo: long enough to look around in, short enough to wait for.
 const WINDOW: &str = "25s";
-/// By so much she makes it longer.
+/// How much the extension adds.
 const MORE: &str = "5s";
 const PROMPT: &str = "[sudo] password for alice: ";
 
@@ -32,7 +32,7 @@ ticket           = { required = true, pattern = "^INC-[0-9]+$" }
 [role.web-admin.approval]
 from = ["bob"]
 "#;
-/// Where the report is left for whoever watched, below the checkout.
+/// Where the demo leaves the report, below the checkout.
 const REPORT: &str = "dist/demo-report.html";
 
 fn main() -> Result<()> {
@@ -56,25 +56,25 @@ fn main() -> Result<()> {
     let host = Host::boot(&plan)?;
     println!("up after {:.1} s", booting.elapsed().as_secs_f64());
     let sound = host.records()?;
-    let alarms =
+    let alerts =
         |record: &&serde_json::Value| record["event"] == "stack.broken" || record["event"] == "alert.raised";
-    ensure!(!sound.iter().any(|record| alarms(&record)), "a healthy host raises no alarm: {sound:#?}");
+    ensure!(!sound.iter().any(|record| alerts(&record)), "a healthy host raises no alert: {sound:#?}");
     host.root(&["jitctl", "status", "--exit-code"])?.ok()?;
     say(
-        "A PID 1, users, disk and clock of its own. alice is in sudoers, bob decides, carol audits. One role:",
+        "The host has its own PID 1, users, disk and clock. alice is in sudoers, bob approves, carol is an auditor. One role:",
     );
     print!("{ROLE}");
 
-    let told = tell(&host);
-    if let Err(error) = &told {
-        println!("\nThe demo went another way than it is told:\n{error:#}\n{}", host.evidence());
+    let played = play(&host);
+    if let Err(error) = &played {
+        println!("\nA step of the demo failed:\n{error:#}\n{}", host.evidence());
     }
     if keep {
-        told.and_then(|()| stay(host))
+        played.and_then(|()| stay(host))
     } else {
-        told?;
+        played?;
         say(&format!(
-            "The whole story took {:.0} s. KEEP=1 leaves the host up to look around.",
+            "The demo took {:.0} s. KEEP=1 leaves the host up to look around.",
             begun.elapsed().as_secs_f64()
         ));
         Ok(())
@@ -86,37 +86,39 @@ fn wanted_by_environment() -> bool {
     std::env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-fn tell(host: &Host) -> Result<()> {
+fn play(host: &Host) -> Result<()> {
     let mut alice = Person::at_terminal(host, "alice")?;
     let mut bob = Person::at_terminal(host, "bob")?;
     let mut carol = Person::new(host, "carol")?;
-    // Logged in beforehand: a login that begins while somebody is root is what the survey has to name.
+    // Logged in beforehand: the drift scan names a login that begins while somebody is root.
     let mut elsewhere = Person::new(host, "alice")?;
 
-    chapter("1. The record is sealed, with a key that leaves the host");
+    chapter("1. root seals the audit log, with a key that leaves the host");
     let mut root = Person::at_terminal(host, "root")?;
     root.types("jitctl audit seal --init")?.ok()?.says("The record is sealed")?;
 
-    chapter("2. Nobody keeps root: the right password is not enough");
+    chapter("2. Without a window sudo is denied: the right password is not enough");
     let refused = alice.sudo("sudo systemctl restart cron")?;
     refused.fails()?.says("jit: sudo is refused: alice has no open window on this host.")?;
     refused.says("jitctl request web-admin --for 30m")?;
 
-    chapter("3. She asks, as she was told to; bob hears of it at his terminal");
+    chapter("3. alice types the line that the denial names; bob is notified at his terminal");
     let ask = format!("jitctl request web-admin --for {WINDOW} --reason 'INC-42 cron hangs' --ticket INC-42");
     alice.types(&ask)?.ok()?.says("web-admin")?;
-    bob.hears("jit: alice asks for web-admin")?;
+    bob.is_notified("jit: alice asks for web-admin")?;
     let id = host.jitctl(&["pending"])?[0]["id"].to_string();
     alice.types(&format!("jitctl approve {id}"))?.exits(3)?;
 
-    chapter("4. Somebody else decides");
+    chapter("4. bob approves; alice could not");
     bob.types(&format!("jitctl show {id}"))?.ok()?.says("INC-42 cron hangs")?;
     bob.types(&format!("jitctl approve {id}"))?.ok()?;
 
-    chapter("5. Inside the window sudo works, as ever");
+    chapter("5. In the window sudo works as usual");
     alice.sudo("sudo systemctl restart cron")?.ok()?;
 
-    chapter("6. A root shell, something in the background that does not want to go, and a way back in");
+    chapter(
+        "6. alice starts a root shell and a process that ignores SIGTERM, and plants a sudoers rule for later",
+    );
     let lifeline = host.lifeline("/var/tmp/line")?;
     let shell = alice.begins("sudo -s")?;
     let inside = "alice (root)";
@@ -125,24 +127,24 @@ fn tell(host: &Host) -> Result<()> {
     alice.types_as(inside, "echo 'alice ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/later")?;
     lifeline.taken(LIMIT)?;
 
-    chapter("7. She is warned, asks for more of it, and gets it");
-    alice.hears("jit: the window of alice for web-admin closes in")?;
+    chapter("7. alice is warned, requests an extension, and bob approves it");
+    alice.is_notified("jit: the window of alice for web-admin closes in")?;
     let more = format!("jitctl extend {id} --for {MORE} --reason 'INC-42 nearly there'");
     elsewhere.types(&more)?.ok()?;
     let extension = host.jitctl(&["pending"])?[0]["id"].to_string();
     bob.types(&format!("jitctl approve {extension}"))?.ok()?;
 
-    chapter("8. The window closes by itself, and all that was started in it ends");
+    chapter("8. The window closes on time, and every process that was started in it ends");
     count_down(host)?;
-    alice.hears("jit: the window of alice for web-admin has closed")?;
-    lifeline.let_go(LIMIT).context("what she started is still there")?;
+    alice.is_notified("jit: the window of alice for web-admin has closed")?;
+    lifeline.let_go(LIMIT).context("a process of the window is still there")?;
     host.no_session_left(LIMIT)?;
     alice.finishes(&shell)?.fails()?;
-    println!("        (the shell, and the one that ignores SIGTERM, are gone)");
+    println!("        (the shell and the process that ignores SIGTERM are gone)");
 
-    chapter("9. What she left behind is found");
+    chapter("9. jitd finds what alice left behind");
     let mut found = String::new();
-    wait_until("what was left behind is in the record", LIMIT, || {
+    wait_until("the audit log names what was left behind", LIMIT, || {
         let records = host.records()?;
         let left = records.iter().find(|record| {
             record["event"] == "grant.left_behind" && record.to_string().contains("/etc/sudoers.d/later")
@@ -153,7 +155,7 @@ fn tell(host: &Host) -> Result<()> {
     println!("        {found}");
     host.root(&["rm", "/etc/sudoers.d/later"])?.ok()?;
 
-    chapter("10. Every step is in the record, and the record is whole");
+    chapter("10. Every step is in the audit log, and verification finds it whole");
     let ended = host.record("session.ended", |record| record["ended_by"] == "expired")?;
     ensure!(ended["killed"].as_u64().unwrap_or(0) >= 2 && ended["left"] == 0, "{ended}");
     carol.types("jitctl audit verify")?.ok()?.says("whole")?;
@@ -164,7 +166,7 @@ fn tell(host: &Host) -> Result<()> {
     std::fs::write(&kept, report).with_context(|| format!("cannot write {}", kept.display()))?;
     println!("        (copied to {REPORT}, for a browser)");
 
-    chapter("11. Who has been at the record is found out");
+    chapter("11. root changes a record in the database: verification names it");
     let sql = "UPDATE records SET line = replace(line, 'cron hangs', 'cron is fine') WHERE seq = \
         (SELECT min(seq) FROM records WHERE line LIKE '%cron hangs%')";
     println!(
@@ -175,7 +177,7 @@ fn tell(host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Shows what is left of the window, once a second, until it is over.
+/// Shows how many seconds of the window are left, until it closes.
 fn count_down(host: &Host) -> Result<()> {
     let mut shown = u64::MAX;
     wait_until("the window closes", LIMIT, || {
@@ -200,11 +202,11 @@ fn stay(host: Host) -> Result<()> {
             "nsenter --all --target {leader} systemd-run --quiet --pty --wait --collect -p PAMName=login -p WorkingDirectory=~ --uid={user} bash -l"
         )
     };
-    say("The host stays up. As root of this machine, to enter it:");
+    say("The host stays up. To enter it, as root of this machine:");
     for user in ["alice", "bob", "carol", "root"] {
         println!("    {user:<6} {}", login(user));
     }
-    println!("    Everybody's password is {PASSWORD}.");
+    println!("    The password of each is {PASSWORD}.");
     println!("To end it:\n    {} --end", demo.display());
     Ok(())
 }
@@ -213,19 +215,19 @@ fn say(sentence: &str) {
     println!("\n# {sentence}");
 }
 
-/// Begins a line that says what is done now.
+/// Begins a line that names the step.
 fn step(what: &str) -> Result<()> {
     print!("... {what}: ");
-    std::io::stdout().flush().context("nobody reads")
+    std::io::stdout().flush().context("cannot write to stdout")
 }
 
 fn chapter(title: &str) {
     println!("\n=== {title}");
-    // A breath for whoever reads along.
+    // Time to read along.
     rest(Duration::from_millis(300));
 }
 
-/// Somebody whose typing is shown.
+/// A person whose input and output the demo prints.
 struct Person {
     name: String,
     shell: Login,
@@ -264,9 +266,9 @@ impl Person {
         Ok(output)
     }
 
-    /// Waits until this is said at the terminal, and shows it.
-    fn hears(&mut self, text: &str) -> Result<()> {
-        self.shell.expect(text, LIMIT).with_context(|| format!("{} hears nothing of it", self.name))?;
+    /// Waits until a message reaches the terminal, and prints it.
+    fn is_notified(&mut self, text: &str) -> Result<()> {
+        self.shell.expect(text, LIMIT).with_context(|| format!("{} is not notified", self.name))?;
         let rest = self.shell.expect("\n", LIMIT)?;
         println!("        (at the terminal of {}) {text}{}", self.name, rest.trim_end());
         Ok(())
