@@ -6,16 +6,16 @@ use clap_complete::Shell;
 use crate::values::TableArgs;
 use crate::{audit, grant, policy, report, request, status};
 
-/// Ask for a role on this host for a while, decide on what others ask for, see and check what happened.
+/// Requests a role for a limited time, decides on requests, shows and verifies what happened.
 #[derive(Debug, Parser)]
 #[command(
     name = "jitctl",
     version,
-    about = "just-in-time sudo: ask for a role, approve, look after windows, read the record",
-    long_about = "Nobody keeps root. A person asks for a role on this host for a while, somebody else approves, sudo \
-        works until the window closes, everything started inside the window is gone afterwards, and every step is in \
-        an audit record. jitctl is how people and scripts ask, approve, look and check; jitd(8) decides.",
-    after_help = "Exit status: 0 done, 1 failure, 2 usage, 3 refused, 4 no such thing, 5 jitd unreachable, 6 pending, \
+    about = "just-in-time sudo: request a role, approve requests, manage grants, read the audit log",
+    long_about = "Nobody keeps root. A person requests a role on this host for a limited time, and somebody else approves. \
+        sudo works while the grant is live (its window); jitd then terminates everything that was started with it. Every step \
+        is recorded in the audit log. jitctl is the command line to request, approve, inspect and verify; jitd(8) decides.",
+    after_help = "Exit status: 0 done, 1 failure, 2 usage, 3 denied, 4 no such thing, 5 jitd unreachable, 6 pending, \
         7 audit chain broken, 8 not the whole audit log, 124 timed out waiting, 130 interrupted. See jitctl(1).",
     subcommand_required = true,
     subcommand_value_name = "COMMAND",
@@ -23,7 +23,7 @@ use crate::{audit, grant, policy, report, request, status};
     arg_required_else_help = true
 )]
 pub(crate) struct Cli {
-    /// Print one JSON document (audit show, search and follow: one a line) instead of text
+    /// Print one JSON document (audit show, search and follow: one per line) instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// What to do.
@@ -38,16 +38,16 @@ pub(crate) enum Verb {
     Request(request::Verb),
     #[command(flatten)]
     Grant(grant::Verb),
-    /// List elevated sessions: your own, or all that you look after
+    /// List elevated sessions: your own, or all that you may see
     Sessions(TableArgs),
     #[command(flatten)]
     Status(status::Verb),
-    /// List the roles you may ask for or approve
+    /// List the roles that you may request or approve
     Roles(TableArgs),
-    /// Read or verify the audit record (root, operators and auditors)
+    /// Read, verify, export or seal the audit log (root, operators and auditors)
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Audit(audit::Verb),
-    /// Report for auditors on a period: who had what, when, why, approved by whom, what ran, how it ended
+    /// Write a report for auditors on a period: who held which role, when, why, approved by whom, what ran, how it ended
     Report(report::ReportArgs),
     /// Check or show the policy (root, operators and auditors)
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
@@ -55,7 +55,7 @@ pub(crate) enum Verb {
     /// Print the manual page as roff
     #[command(hide = true)]
     Man,
-    /// Print the completions of a shell
+    /// Print a shell's completions
     #[command(hide = true)]
     Completions {
         /// Which shell

@@ -73,7 +73,7 @@ impl Failure {
             Exit::Failed,
             error::FAILED,
             &format!(
-                "jitd's answer to {what} makes no sense: {why}; are jitctl and jitd of the same version?"
+                "jitctl does not understand jitd's answer to {what}: {why}; are jitctl and jitd of the same version?"
             ),
         )
     }
@@ -148,15 +148,15 @@ fn from_name(name: &str, text: &str) -> Failure {
     let exit = exit_of(name);
     let sentence = match name.strip_prefix("org.freedesktop.DBus.Error.") {
         Some("NoReply" | "Timeout" | "TimedOut") => {
-            "jitd does not answer; see systemctl status jitd".to_owned()
+            "jitd does not answer; run systemctl status jitd".to_owned()
         }
-        Some("Disconnected") => "jitd has ended the connection; see systemctl status jitd".to_owned(),
-        Some("AccessDenied") => format!("the system bus does not let this call through: {text}"),
-        Some("UnknownObject") => "jitd is not ready yet; see systemctl status jitd".to_owned(),
+        Some("Disconnected") => "jitd has closed the connection; run systemctl status jitd".to_owned(),
+        Some("AccessDenied") => format!("the system bus denied this call: {text}"),
+        Some("UnknownObject") => "jitd is not ready yet; run systemctl status jitd".to_owned(),
         Some("UnknownMethod" | "UnknownInterface") => {
             "the running jitd does not know this call; are jitctl and jitd of the same version?".to_owned()
         }
-        _ if exit == Exit::Unreachable => "jitd is not running; see systemctl status jitd".to_owned(),
+        _ if exit == Exit::Unreachable => "jitd is not running; run systemctl status jitd".to_owned(),
         _ if text.is_empty() => format!("jitd answered {name}"),
         _ => text.to_owned(),
     };
@@ -278,7 +278,7 @@ mod tests {
         let broken = |kind: std::io::ErrorKind| zbus::Error::InputOutput(std::sync::Arc::new(kind.into()));
         let ended = of_call(broken(std::io::ErrorKind::UnexpectedEof), false);
         assert_eq!(ended.exit, Exit::Unreachable);
-        assert!(ended.message.starts_with("jitd has ended the connection"), "{ended}");
+        assert!(ended.message.starts_with("jitd has closed the connection"), "{ended}");
         let bus = of_call(broken(std::io::ErrorKind::UnexpectedEof), true);
         assert!(bus.message.starts_with("the system bus at "), "{bus}");
         for on_the_bus in [true, false] {

@@ -10,61 +10,61 @@ use crate::cli::Cli;
 use crate::failure::{Exit, Failure};
 
 /// Day of the last change that a reader of the page would notice.
-const DATE: &str = "2026-11-25";
+const DATE: &str = "2026-11-28";
 
 /// What somebody would type, and why.
 const EXAMPLES: [(&str, &str); 18] = [
     (
-        "Ask for a role and come back when it is decided:",
+        "Request a role and wait for the decision:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
     ),
     (
-        "See what waits for your decision, and decide:",
+        "List the requests that you may decide on, and decide:",
         "jitctl pending\njitctl approve 7\njitctl deny 8 --reason \"use the staging host\"",
     ),
+    ("Approve for less time than was requested:", "jitctl approve 7 --for 10m --comment \"restart only\""),
     (
-        "Approve, but for less time than was asked for:",
-        "jitctl approve 7 --for 10m --comment \"restart only\"",
+        "List requests, grants and sessions; show the options of a command:",
+        "jitctl list\njitctl help request",
     ),
-    ("See everything that is going on; what a command takes:", "jitctl list\njitctl help request"),
-    ("See what you hold and for how long; hand it back early:", "jitctl status\njitctl release"),
-    ("Ask for more of it before it closes:", "jitctl extend 7 --for 30m --reason \"not done yet\""),
+    ("Show what you hold and for how long; hand it back early:", "jitctl status\njitctl release"),
+    ("Request an extension before the window closes:", "jitctl extend 7 --for 30m --reason \"not done yet\""),
     (
         "Give a role without a request, as an operator:",
         "jitctl grant alice db-admin --for 1h --reason \"restore drill\"",
     ),
-    ("Take everything away from one person, now:", "jitctl revoke --user alice --reason \"left the team\""),
+    ("Revoke everything from one person, now:", "jitctl revoke --user alice --reason \"left the team\""),
     (
-        "In a script, act on how a request was decided:",
+        "Act on the decision in a script:",
         "id=$(jitctl request web-admin --reason \"nightly deployment\" --json | jq .id)\njitctl show \"$id\" --exit-code >/dev/null; [ $? -eq 6 ] && echo \"not decided yet\"",
     ),
     (
-        "Check the audit record, and look at one record with all it holds:",
+        "Verify the audit log; show one record with all its facts:",
         "jitctl audit verify\njitctl audit show --from 1234 --last 1 --json",
     ),
     (
-        "Seal the record, as root, on the day the host is set up; keep what is printed in a safe:",
+        "Seal the audit log, as root, on the day the host is set up; keep what is printed in a safe:",
         "jitctl audit seal --init",
     ),
     (
-        "Check the seals, and compare the store with what the collector has kept:",
+        "Verify the seals, and compare the store with the collector's copy:",
         "jitctl audit verify --key /media/safe/web1.key --input web1.log --store",
     ),
     (
-        "Check all there ever was, where old records have gone into the archive:",
+        "Verify everything, where old records were moved to the archive:",
         "jitctl audit verify --input /var/lib/jitd/archive/*.jsonl --store",
     ),
     (
-        "Find what somebody did on a day, or how often something happened:",
+        "Search for what a person did on a day; count how often something happened:",
         "jitctl audit search --user alice --since 2026-11-25 --until 2026-11-26\njitctl audit search --event access.denied --since \"7 days ago\" --count",
     ),
-    ("See records as they are written, as JSON:", "jitctl --json audit follow | jq -c .record"),
+    ("Print records as they are written, as JSON:", "jitctl --json audit follow | jq -c .record"),
     (
-        "Take the record with you, whole or in another language:",
+        "Export the audit log, whole or in another format:",
         "jitctl audit export --output record.jsonl\njitctl audit export --format ocsf --since yesterday --until today",
     ),
     (
-        "Write the quarter's report for the auditor, to be opened in a browser or printed:",
+        "Write the quarter's report for the auditor, as a page for a browser or a printer:",
         "jitctl report --since 2026-07-01 --until 2026-10-01 --output q3.html",
     ),
     ("Check role files before they are loaded:", "jitctl policy check && systemctl reload jitd"),
@@ -75,30 +75,30 @@ const STATUSES: [(Exit, &str); 11] = [
     (Exit::Done, "Done."),
     (
         Exit::Failed,
-        "Failure; policy check: the files are not accepted, or with --exit-code there are warnings; status --exit-code: no policy is in force, or a PAM stack does not ask.",
+        "Failure. policy check: the files are not accepted, or with --exit-code there are warnings. status --exit-code: no policy is in force, or a PAM stack does not ask jitd.",
     ),
-    (Exit::Usage, "The command line, or a value in it, makes no sense."),
+    (Exit::Usage, "Usage error: the command line or a value in it is not valid."),
     (
         Exit::Refused,
-        "Refused: by the policy, by the approver, because nobody decided in time, or because it was decided already.",
+        "Denied: by the policy, by the approver, because nobody decided in time, or because the request was decided already.",
     ),
     (
         Exit::NoSuch,
-        "No such request, grant, role or user, or none that the caller may see; audit search: the record names it nowhere.",
+        "No such request, grant, role or user, or none that the caller may see. audit search: no record names it.",
     ),
     (Exit::Unreachable, "The daemon, or the system bus, cannot be reached."),
     (Exit::Pending, "show --exit-code: the request is not decided yet."),
     (
         Exit::ChainBroken,
-        "audit verify, report: the chain is broken; audit export: a record was left out; audit follow: it is another record now.",
+        "audit verify, report: the chain is broken, or a copy ends before --until. audit export: a record was left out. audit follow: the audit log was replaced.",
     ),
     (
         Exit::NotWhole,
         "audit verify, report: the chain is whole, but it is not the whole audit log: records that were written are missing, or a \
          part was set aside. The output names each problem.",
     ),
-    (Exit::TimedOut, "request --wait --timeout: timed out waiting; the request stays."),
-    (Exit::Interrupted, "Interrupted with Ctrl-C while waiting; the request stays."),
+    (Exit::TimedOut, "request --wait --timeout: timed out; the request stays pending."),
+    (Exit::Interrupted, "Interrupted with Ctrl-C while waiting; the request stays pending."),
 ];
 
 const FILES: [(&str, &str); 5] = [
@@ -106,14 +106,14 @@ const FILES: [(&str, &str); 5] = [
     ("/etc/jitd/roles.d/*.toml", "The roles."),
     (
         "/run/jitd/operator.sock",
-        "The daemon's own socket, taken first by whoever may open it: root and the group jit-operators. It answers also where \
-         the bus is flooded or hangs; waiting (--wait, audit follow) is done on the bus.",
+        "The daemon's own socket. jitctl tries it first; root and the group jit-operators may open it. It answers even if the bus \
+         is flooded or hangs. --wait and audit follow use the bus.",
     ),
     (
         "/run/dbus/system_bus_socket",
-        "The system bus, where the daemon is org.jitd.Jit1. The address is fixed; DBUS_SYSTEM_BUS_ADDRESS is not read.",
+        "The system bus, on which the daemon is org.jitd.Jit1. The address is fixed; jitctl does not read DBUS_SYSTEM_BUS_ADDRESS.",
     ),
-    ("/usr/libexec/jitd", "The daemon; with --check it checks the policy files without a running one."),
+    ("/usr/libexec/jitd", "The daemon. With --check it checks the policy files without a running daemon."),
 ];
 
 /// jitctl(1), as roff.
@@ -172,8 +172,9 @@ fn commands(command: &Command) -> Roff {
         roman(", "),
         bold("\"7 days ago\""),
         roman(
-            " or RFC 3339; a day stands for its beginning in the local time zone, and a time of day that its clocks show twice or never on that day is refused with what to write. Requests and the grants that come of \
-             them share one number.",
+            " or RFC 3339. A date stands for the beginning of that day in the local time zone. A time of day that occurs twice or never on \
+             that day, because the clocks change, is refused with the form to write instead. A request and the grant that it leads to \
+             have the same number. A window is the time in which a grant is live.",
         ),
     ]);
     for verb in visible(command) {
@@ -222,33 +223,32 @@ fn more() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["OUTPUT"]);
     roff.text([roman(
-        "Data goes to stdout, everything else to stderr. Text from people is shown with control characters, terminal \
-         sequences and bidirectional marks spelled out as \\u{..}. Nothing is asked for where there is no terminal. Times are local and name their offset \
-         from UTC. On a terminal, tables leave out columns and cut free text to fit, and --full shows everything; what \
-         is listed goes through a pager.",
+        "Data goes to stdout, everything else to stderr. In text from people, control characters, terminal sequences and \
+         bidirectional marks are written as \\u{..}. Without a terminal jitctl asks no questions. Times are local and include their \
+         offset from UTC. On a terminal, tables omit columns and cut free text to fit the width, and --full shows everything; \
+         lists go through a pager.",
     )]);
     roff.control("PP", []);
     roff.text([
         roman("With "),
         bold("--json"),
         roman(
-            " each run prints one document: request and approve the request, grant the grant, cancel, deny, release \
-             and revoke the numbers, the others what they show. Keys that end in _at are RFC 3339 with the local \
-             offset, keys that end in _seconds are numbers. audit show, search and follow print one line a record, {\"seq\", \
-             \"hash\", \"seal\", \"record\"}, with the record byte for byte as it is stored where stdout is no terminal; so \
-             does audit export as jsonl. A failure is also \
-             told on the last line of stderr, as {\"error\": {\"name\", \"message\"}}, with the D-Bus error's name.",
+            " each run prints one document: request and approve print the request, grant the grant, cancel, deny, release \
+             and revoke the numbers, all others what they show. Keys that end in _at are RFC 3339 with the local offset, keys that \
+             end in _seconds are numbers. audit show, search and follow print one line per record, {\"seq\", \"hash\", \"seal\", \
+             \"record\"}; if stdout is no terminal, the record is byte for byte as stored. audit export as jsonl does the same. The last \
+             line of stderr then reports a failure as {\"error\": {\"name\", \"message\"}}, with the name of the D-Bus error.",
         ),
     ]);
     roff.control("SH", ["REPORT"]);
     roff.text([roman(
-        "The report is made from the records of the period: windows with who approved them, what ran under them and how \
-         it ended; refusals; requests that came to nothing; what was left behind; policy, daemon and clock; the result of \
-         verifying the chain. What ran is the command line of sudo, not what was typed into a shell that it opened. Each \
+        "The report is computed from the records of the period. It lists windows with their approvers, what ran in them and how \
+         they ended; denials; requests without a grant; changes left behind; events of policy, daemon and clock; and the result of \
+         verifying the chain. What ran is the command line of sudo, not what was typed into a shell that sudo opened. Each \
          figure is the number that audit search --count prints for the event and the period. The section on controls \
-         says what each asks in short, what in the report speaks to it, and what is not shown; it is no statement that a \
-         control is met. Standing privilege is what is found on the host when the report is made: the rules of sudoers, \
-         by way of cvtsudoers(1), only where root makes it. The HTML is one file, fetches nothing and runs nothing.",
+         states in short what each control requires, what in the report relates to it, and what is not shown; it does not state \
+         that a control is met. Standing privilege is read from the host when the report is written. The rules of sudoers are \
+         read with cvtsudoers(1), and only if root runs jitctl. The HTML is one file that loads nothing and runs no script.",
     )]);
     roff.control("SH", ["EXIT STATUS"]);
     for (exit, meaning) in STATUSES {
@@ -258,12 +258,12 @@ fn more() -> Roff {
     }
     roff.control("SH", ["ENVIRONMENT"]);
     for (name, meaning) in [
-        ("NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM", "Whether headings are set in bold on a terminal."),
+        ("NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM", "Whether headings are bold on a terminal."),
         ("TZ", "The local time zone: a name of the time zone database, or a rule (tzset(3))."),
         (
             "PAGER",
-            "The pager for what is listed on a terminal; cat for none. Without it, and always for root, it is less(1), with \
-             LESS=FRSX and LESSSECURE=1.",
+            "The pager for lists on a terminal; cat for none. If it is not set, and always for root, jitctl runs less(1) with \
+             LESS=FRSX and LESSSECURE=1. If the pager cannot be run, the output is printed without one.",
         ),
     ] {
         roff.control("TP", []);

@@ -47,7 +47,7 @@ async fn choices_of(verb: &str, output: &Output) -> Result<Option<String>, Failu
         "approve" | "deny" => Some(requests(
             daemon.pending().await?,
             |request| request.may_approve,
-            "no request waits for your decision",
+            "no pending request is yours to decide",
         )),
         "cancel" => Some(requests(
             daemon.pending().await?,
@@ -64,7 +64,7 @@ async fn choices_of(verb: &str, output: &Output) -> Result<Option<String>, Failu
 fn roles(roles: Vec<RoleView>, output: &Output) -> String {
     let open: Vec<RoleView> = roles.into_iter().filter(|role| role.may_request).collect();
     if open.is_empty() {
-        return "there is no role that you may ask for".to_owned();
+        return "there is no role that you may request".to_owned();
     }
     format!("the roles are:\n{}", role::table(&open, &output.sheet(false)))
 }

@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-/// Options of what prints a table.
+/// Options of verbs that print a table.
 #[derive(Debug, Args)]
 pub(crate) struct TableArgs {
-    /// Show every column, and times with their day, however wide that is
+    /// Show every column and full times, however wide the lines become
     #[arg(long)]
     pub(crate) full: bool,
 }

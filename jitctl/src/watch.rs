@@ -89,7 +89,7 @@ impl Absence {
     pub(crate) fn ends(&mut self, output: &Output) -> bool {
         let was_absent = std::mem::take(&mut self.absent);
         if was_absent {
-            output.talk("jitd is back");
+            output.talk("jitd answers again");
         }
         was_absent
     }
@@ -106,7 +106,7 @@ impl Absence {
             return Err(failure);
         }
         if !std::mem::replace(&mut self.absent, true) {
-            output.talk(&format!("{failure}; waiting for it to come back"));
+            output.talk(&format!("{failure}; waiting until jitd answers again"));
         }
         // Changed or not, the next thing is to ask again.
         let _ = tokio::time::timeout(AGAIN_AFTER, watch.changed()).await;

@@ -38,7 +38,8 @@ pub(crate) async fn check_host(daemon: &Daemon, filter: &Filter) -> Result<(), F
     if own == *wanted {
         return Ok(());
     }
-    let message = format!("this host keeps the records of {own} only; ask {wanted} for its own");
+    let message =
+        format!("this host keeps the records of {own} only; run jitctl on {wanted} for its records");
     Err(Failure::new(Exit::NoSuch, error::NO_SUCH, &message))
 }
 
@@ -56,8 +57,8 @@ pub(crate) async fn check_names(
         }
         if walked && occurs(daemon, &one.filter, true).await? {
             output.talk(&format!(
-                "the record names {}, but the search index does not have it; \
-                 jitctl report and audit export read the record itself",
+                "the audit log names {}, but its search index does not; \
+                 jitctl report and jitctl audit export read the audit log itself",
                 tame(&one.what)
             ));
             continue;

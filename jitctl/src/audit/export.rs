@@ -21,7 +21,7 @@ use crate::{json, period};
 /// Words of `audit export`.
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
-    /// What to write it as
+    /// The output format
     #[arg(long, value_enum, default_value_t = ExportFormat::Jsonl)]
     pub(crate) format: ExportFormat,
     /// From this record on
@@ -33,7 +33,7 @@ pub(crate) struct ExportArgs {
     /// Before this moment
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub(crate) until: Option<WallTime>,
-    /// Into this file, which only its owner may read, instead of stdout
+    /// Write to this file, readable by its owner only, instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -41,7 +41,7 @@ pub(crate) struct ExportArgs {
 /// What the record is exported as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// A line of JSON a record, with its number and its hash; what audit verify reads
+    /// One line of JSON per record, with its number and hash; audit verify reads it
     Jsonl,
     /// Comma-separated values for a spreadsheet
     Csv,
@@ -83,7 +83,7 @@ pub(crate) async fn export(args: ExportArgs, output: &Output) -> Result<Exit, Fa
                 }
                 None => {
                     output.talk(&format!(
-                        "record {} cannot be read and is left out; jsonl has it as it is",
+                        "record {} cannot be read and is not exported; --format jsonl exports it as it is stored",
                         stored.seq
                     ));
                     unreadable += 1;
@@ -97,9 +97,9 @@ pub(crate) async fn export(args: ExportArgs, output: &Output) -> Result<Exit, Fa
     }
     to.finish()?;
     if let Some(path) = &args.output {
-        output.talk(&format!("{count} records are in {}", path.display()));
+        output.talk(&format!("exported {count} records to {}", path.display()));
     } else if count == 0 && unreadable == 0 {
-        output.talk("no audit record is in what was asked for");
+        output.talk("no audit record is in the given range");
     }
     Ok(if unreadable > 0 { Exit::ChainBroken } else { Exit::Done })
 }

@@ -13,7 +13,7 @@ const OUTCOMES: [&str; 2] = ["allowed", "denied"];
 /// What a record has to be.
 #[derive(Debug, Args)]
 pub(crate) struct RecordFilter {
-    /// Records about this person, or of what they did to others
+    /// Records about this person, or of what this person did to others
     #[arg(long, value_parser = name())]
     pub(crate) user: Option<String>,
     /// Records of this role
@@ -28,13 +28,13 @@ pub(crate) struct RecordFilter {
     /// Records of this session
     #[arg(long, value_name = "ID", value_parser = number())]
     pub(crate) session: Option<u64>,
-    /// Records of this event, by its name in jit-audit(5)
+    /// Records of this event; jit-audit(5) lists the names
     #[arg(long, hide_possible_values = true, value_parser = event_names())]
     pub(crate) event: Option<String>,
-    /// Records that went this way: allowed or denied
+    /// Records with this outcome: allowed or denied
     #[arg(long, hide_possible_values = true, value_parser = OUTCOMES)]
     pub(crate) outcome: Option<String>,
-    /// Records with this in one of their texts, whatever the case
+    /// Records that contain this text, in upper or lower case
     #[arg(long, value_parser = name())]
     pub(crate) text: Option<String>,
 }

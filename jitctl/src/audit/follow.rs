@@ -19,7 +19,7 @@ use crate::watch::{Absence, Watch};
 pub(crate) struct FollowArgs {
     #[command(flatten)]
     pub(crate) which: RecordFilter,
-    /// Begin with this record instead of the next one
+    /// Start with this record instead of the next one
     #[arg(long, value_name = "SEQ", value_parser = number())]
     pub(crate) from: Option<u64>,
 }
@@ -50,7 +50,7 @@ pub(crate) async fn follow(args: FollowArgs, output: &Output) -> Result<Exit, Fa
                     match head_of(&daemon).await {
                         Ok(head) if head.saturating_add(1) < next => {
                             let message = format!(
-                                "the record ends before {next} now: it is not the one that was followed"
+                                "the audit log now ends before record {next}: it was replaced or rolled back; run jitctl audit verify"
                             );
                             return Err(Failure::new(Exit::ChainBroken, error::FAILED, &message));
                         }

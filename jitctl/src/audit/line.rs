@@ -40,7 +40,7 @@ pub(crate) fn record(record: &RecordView) -> String {
     let seq = record.seq;
     // Read as loose JSON, so that a record of a newer daemon, or one that somebody has been at, is still shown.
     let Ok(Value::Object(facts)) = serde_json::from_str::<Value>(&record.line) else {
-        return format!("{seq:>6}  is no record: {}\n", Escaped(&record.line));
+        return format!("{seq:>6}  is not a record: {}\n", Escaped(&record.line));
     };
     let time = WallTime::from_rfc3339(text(&facts, "time")).map(WallTime::to_local);
     let time = time.unwrap_or_else(|| or_dash(text(&facts, "time")));
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_record_that_somebody_has_been_at_is_still_shown() {
-        assert_eq!(line("{\"v\":1,\n"), "    42  is no record: {\"v\":1,\\u{a}\n");
+        assert_eq!(line("{\"v\":1,\n"), "    42  is not a record: {\"v\":1,\\u{a}\n");
         assert!(line(r#"{"event":["x"],"time":7,"grant":"\u202e"}"#).ends_with("grant=\\u{202e}\n"));
     }
 }

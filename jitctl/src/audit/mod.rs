@@ -34,17 +34,17 @@ pub(crate) use verify::text::verified;
 /// What to do with the audit record.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show records, the last 20 if nothing else is said
+    /// Show records: by default the last 20
     Show(show::ShowArgs),
-    /// Check that every record is whole and in its place: in the store, in an export, in what syslog has kept
+    /// Verify that no record was changed, moved or removed: in the store, in an export, in a collector's copy
     Verify(verify::VerifyArgs),
-    /// Begin a seal over the record, and print its first key, once
+    /// Seal the audit log from now on, and print the first key, once
     Seal(seal::SealArgs),
-    /// Find records: all that match everything that is said, the newest last
+    /// Search for the records that match all given options; the newest comes last
     Search(Box<search::SearchArgs>),
-    /// Print records as they are written, over restarts of the daemon
+    /// Print records as they are written, also across restarts of jitd
     Follow(Box<follow::FollowArgs>),
-    /// Write the record in a format of others
+    /// Export the audit log for another tool
     Export(export::ExportArgs),
 }
 

@@ -64,7 +64,7 @@ pub(crate) async fn tell_beginning(
     if first.seq > from.max(1) && !later {
         let since = written_at.map(|at| format!(" of {}", at.to_local())).unwrap_or_default();
         output.talk(&format!(
-            "the record begins with {}{since}: earlier ones were removed (jitctl audit verify says by what)",
+            "the audit log begins with record {}{since}: earlier records were removed (jitctl audit verify names the record that says so)",
             first.seq
         ));
     }

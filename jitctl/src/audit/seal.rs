@@ -25,7 +25,7 @@ pub(crate) struct SealArgs {
     /// Begin the first seal
     #[arg(long)]
     init: bool,
-    /// Begin another one in place of the one there is; that is recorded
+    /// Begin another seal in place of the current one; this is recorded
     #[arg(long)]
     rotate: bool,
 }
@@ -57,14 +57,14 @@ pub(crate) async fn begin(args: SealArgs, output: &Output) -> Result<(), Failure
     }
     let (number, id) = (begun.first, &begun.seal_key);
     output
-        .text(&format!("# key {id} of the seal that begins with record {number}; keep it off the host\n"))?;
+        .text(&format!("# key {id} of the seal that begins with record {number}; keep it off this host\n"))?;
     output.text(&sheet)?;
     if output.is_terminal() {
         output.text(&qr(&sheet).map_err(|why| failed(&why))?)?;
     }
     output.talk(&format!(
-        "The record is sealed from record {number} on. This key is shown once, and kept nowhere on this host: write it \
-         down or scan it, take it elsewhere, and check what you have with jitctl audit verify --key FILE"
+        "The audit log is sealed from record {number} on. This key is shown once and is stored nowhere on this host: write it \
+         down or scan it, keep it elsewhere, and test your copy with jitctl audit verify --key FILE"
     ));
     Ok(())
 }
@@ -75,7 +75,9 @@ fn qr(sheet: &str) -> Result<String, QRCodeError> {
 }
 
 fn failed(why: &dyn std::fmt::Display) -> Failure {
-    let message = format!("the seal's first key cannot be had: {why}; if the seal has begun, begin another");
+    let message = format!(
+        "the first key of the seal was not received: {why}; if the seal has begun, begin another: jitctl audit seal --rotate"
+    );
     Failure::new(Exit::Failed, error::FAILED, &message)
 }
 

@@ -21,19 +21,19 @@ use crate::values::number;
 pub(crate) struct SearchArgs {
     #[command(flatten)]
     pub(crate) which: RecordFilter,
-    /// Records of this host; a host has its own only
+    /// Records of this host; a host keeps its own only
     #[arg(long, value_name = "NAME")]
     pub(crate) host: Option<String>,
     /// From this moment on: RFC 3339, 2026-11-25, "2026-11-25 14:30", today, yesterday, "2h ago"
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub(crate) since: Option<WallTime>,
-    /// Before this moment; a day stands for its beginning
+    /// Before this moment; a date stands for the beginning of that day
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub(crate) until: Option<WallTime>,
-    /// Only the last ones, at most this many
+    /// At most this many: the last ones
     #[arg(long, value_name = "N", value_parser = number())]
     pub(crate) limit: Option<u64>,
-    /// Print how many there are instead of them
+    /// Print how many records match instead of the records
     #[arg(long)]
     pub(crate) count: bool,
 }

@@ -13,7 +13,7 @@ use crate::values::number;
 /// Options of `audit show`.
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// At most this many: the last ones, or the first ones from --from on
+    /// At most this many: the last ones, or with --from the first ones from there on
     #[arg(long, value_name = "N", value_parser = number())]
     last: Option<u64>,
     /// From this record on
@@ -36,7 +36,7 @@ pub(crate) async fn show(args: ShowArgs, output: &Output) -> Result<(), Failure>
             if last <= MAX_RECORDS {
                 let records = daemon.read(0, last).await?;
                 if records.is_empty() {
-                    output.talk("there is no audit record yet");
+                    output.talk("the audit log has no record yet");
                 }
                 return print(&records, output);
             }
@@ -58,7 +58,7 @@ pub(crate) async fn show(args: ShowArgs, output: &Output) -> Result<(), Failure>
         next = end.saturating_add(1);
     }
     if none {
-        output.talk(&format!("there is no audit record from {next} on"));
+        output.talk(&format!("the audit log has no record from {next} on"));
     }
     Ok(())
 }

@@ -20,13 +20,13 @@ pub(crate) struct ExtendArgs {
     /// The grant's number
     #[arg(value_parser = number())]
     id: u64,
-    /// By how much; the role's default if left out
+    /// Duration of the extension; the role's default if omitted
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
     duration: Option<Duration>,
-    /// Why; approvers decide on it
+    /// The reason; approvers decide on it
     #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
     reason: Reason,
-    /// The ticket it belongs to; the grant's own if left out
+    /// The ticket it belongs to; the grant's own if omitted
     #[arg(long, value_parser = text::<Ticket>)]
     ticket: Option<Ticket>,
 }

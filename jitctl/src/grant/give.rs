@@ -25,10 +25,10 @@ pub(crate) struct GrantArgs {
     /// The role
     #[arg(value_parser = text::<RoleName>)]
     role: RoleName,
-    /// For how long; the role's default if left out
+    /// Duration; the role's default if omitted
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
     duration: Option<Duration>,
-    /// Why
+    /// The reason
     #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
     reason: Reason,
     /// The ticket it belongs to
@@ -61,7 +61,7 @@ pub(super) async fn grant(args: GrantArgs, output: &Output) -> Result<(), Failur
     if jit_host::sudoers::names(&user) == Some(false) {
         let user = Escaped(&user);
         output.talk(&format!(
-            "{user} is in no rule of sudoers, as far as cvtsudoers shows: sudo refuses {user} with this grant, too"
+            "{user} is in no rule of sudoers, as far as cvtsudoers shows: sudo denies {user} even with this grant"
         ));
     }
     Ok(())

@@ -19,19 +19,19 @@ use crate::values::{TableArgs, number};
 /// What can be done with a grant.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Give somebody a role without a request (operators and root)
+    /// Give a person a role without a request (operators and root)
     Grant(give::GrantArgs),
-    /// Hand a grant back before its time; what runs under it ends
+    /// Hand a grant back before its end; jitd terminates what runs under it
     Release {
-        /// The grant's number; may be left out when you hold only one
+        /// The grant's number; may be omitted if you hold only one
         #[arg(value_parser = number())]
         id: Option<u64>,
     },
-    /// Ask for more of a window you hold (operators: give it)
+    /// Request an extension of a grant you hold (operators: extend it)
     Extend(extend::ExtendArgs),
-    /// Take a grant away; what runs under it ends
+    /// Revoke a grant; jitd terminates what runs under it
     Revoke(revoke::RevokeArgs),
-    /// List live grants: your own, or all that you look after
+    /// List live grants: your own, or all that you may see
     Grants(TableArgs),
 }
 

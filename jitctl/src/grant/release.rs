@@ -26,7 +26,7 @@ pub(super) async fn release(id: Option<u64>, output: &Output) -> Result<(), Fail
             }
             let numbers: Vec<String> = held.iter().map(|grant| grant.id.to_string()).collect();
             return Err(Failure::usage(&format!(
-                "you hold several grants; say which: {}",
+                "you hold several grants; name one of: {}",
                 numbers.join(", ")
             )));
         }

@@ -16,12 +16,12 @@ use crate::values::{name, number, text};
 pub(crate) struct RevokeArgs {
     #[command(flatten)]
     which: GrantSelector,
-    /// Why
+    /// The reason
     #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
     reason: Reason,
 }
 
-/// Which grants to revoke: exactly one of these.
+/// The grants to revoke: exactly one of these is given.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct GrantSelector {
@@ -64,7 +64,7 @@ pub(super) async fn revoke(args: RevokeArgs, output: &Output) -> Result<(), Fail
         (None, None) => daemon.revoke_all(reason).await?,
     };
     if revoked.is_empty() {
-        output.talk("there was no live grant to revoke");
+        output.talk("no live grant matched; nothing was revoked");
     }
     output.view(&json!({ "revoked": revoked }), |_| {
         revoked.iter().map(|id| format!("grant {id} is revoked\n")).collect()

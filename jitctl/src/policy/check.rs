@@ -12,7 +12,7 @@ use crate::output::Output;
 /// Options of `policy check`.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// End with status 1 for warnings as well
+    /// Exit with status 1 for warnings as well
     #[arg(long)]
     exit_code: bool,
 }
@@ -27,7 +27,7 @@ impl Daemon {
 pub(super) async fn check(args: CheckArgs, output: &Output) -> Result<Exit, Failure> {
     let mut found = match check_at_daemon().await {
         Err(mut failure) if failure.exit == Exit::Unreachable => {
-            failure.message.push_str("; /usr/libexec/jitd --check checks the files without it");
+            failure.message.push_str("; to check the files without the daemon: /usr/libexec/jitd --check");
             return Err(failure);
         }
         other => other?,
@@ -36,10 +36,12 @@ pub(super) async fn check(args: CheckArgs, output: &Output) -> Result<Exit, Fail
     if let Ok(policy) = Daemon::reach().await?.policy_show().await {
         match sudoers::warnings(&policy.roles) {
             Ok(warnings) => found.extend(warnings),
-            Err(why) => output.talk(&format!("not checked, whether those who may ask are in sudoers: {why}")),
+            Err(why) => {
+                output.talk(&format!("not checked whether the members of roles are in sudoers: {why}"))
+            }
         }
     }
-    output.list(&found, "the policy files are fine", problems)?;
+    output.list(&found, "the policy files have no problems", problems)?;
     let failed = |problem: &ProblemView| args.exit_code || problem.severity == Severity::Error;
     Ok(if found.iter().any(failed) { Exit::Failed } else { Exit::Done })
 }

@@ -21,7 +21,7 @@ pub(crate) use self::{
 /// What can be done with the policy.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Read the policy files afresh and name every problem; changes nothing
+    /// Read the policy files again and print every problem; changes nothing
     Check(check::CheckArgs),
     /// Show the policy in force
     Show(TableArgs),

@@ -61,14 +61,14 @@ pub(super) async fn show(args: TableArgs, output: &Output) -> Result<(), Failure
 /// The policy in force.
 pub(crate) fn policy(policy: &PolicyView, sheet: &Sheet) -> String {
     if policy.digest.is_empty() {
-        return "no policy was accepted, so everything is refused; see jitctl policy check\n".to_owned();
+        return "no policy was accepted, so every request is denied; run jitctl policy check\n".to_owned();
     }
     let mut text = format!("policy {}, loaded {}\n", Escaped(&policy.digest), local(policy.loaded_at));
     text += &detail("at most", &span(policy.max_duration_seconds));
-    text += &detail("requests", &format!("lapse after {}", span(policy.request_expiry_seconds)));
+    text += &detail("requests", &format!("expire after {}", span(policy.request_expiry_seconds)));
     text += &detail("grace", &span(policy.grace_seconds));
     let warned: Vec<String> = policy.warn_before_seconds.iter().map(|seconds| span(*seconds)).collect();
-    text += &detail("warned", &format!("{} before the end", list(&warned)));
+    text += &detail("warnings", &format!("{} before the end", list(&warned)));
     text += &detail("operators", &list(&policy.operators));
     text += &detail("auditors", &list(&policy.auditors));
     let allowed = [
@@ -84,7 +84,7 @@ pub(crate) fn policy(policy: &PolicyView, sheet: &Sheet) -> String {
         text += &detail("no alerts", &list(&policy.alerts_off));
     }
     if !policy.told.is_empty() {
-        text += &detail("told", &list(&policy.told));
+        text += &detail("notified", &list(&policy.told));
     }
     if policy.roles.is_empty() {
         text += "no roles\n";

@@ -51,7 +51,7 @@ fn missing(
                 line: 0,
                 key: String::new(),
                 message: format!(
-                    "no rule names {people}, who may ask for role {role}: sudo refuses them in a window too"
+                    "no rule names {people}, who may request role {role}: sudo denies them even with a grant"
                 ),
                 severity: Severity::Warning,
             });
@@ -81,7 +81,7 @@ mod tests {
         let people = |_: &str| vec!["dave".to_owned(), "erin".to_owned()];
         let found = missing(&[rule("alice", &[]), rule("%sudo", &["dave"])], &roles, people);
         assert_eq!(found.len(), 1);
-        assert!(found[0].message.starts_with("no rule names erin, who may ask"), "{found:?}");
+        assert!(found[0].message.starts_with("no rule names erin, who may request"), "{found:?}");
         for who in ["ALL", "+admins", "#1000"] {
             assert!(missing(&[rule(who, &[])], &roles, people).is_empty(), "{who}");
         }

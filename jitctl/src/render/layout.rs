@@ -84,7 +84,7 @@ pub(crate) fn table(columns: &[Column], rows: Vec<Vec<String>>, sheet: &Sheet) -
     }
     let mut text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     if !hidden.is_empty() {
-        text += &format!("not shown: {} (--full shows all)\n", hidden.join(", "));
+        text += &format!("columns not shown: {} (--full shows all)\n", hidden.join(", "));
     }
     text
 }
@@ -191,7 +191,7 @@ mod tests {
         assert_eq!(wide.lines().count(), 2, "{wide}");
         let narrow = plain(&table(&columns(), row(), &new_york(Some(44))));
         assert!(narrow.contains("christopher-long-name  word"), "{narrow}");
-        assert!(narrow.ends_with("not shown: TICKET (--full shows all)\n"), "{narrow}");
+        assert!(narrow.ends_with("columns not shown: TICKET (--full shows all)\n"), "{narrow}");
         // Too narrow even for the names: they stay whole.
         let least = plain(&table(&columns(), row(), &new_york(Some(20))));
         assert!(least.contains("christopher-long-name"), "{least}");
@@ -229,7 +229,7 @@ mod tests {
             let text = plain(&table(&columns(), row, &new_york(Some(width))));
             let line = text.lines().nth(1).unwrap_or_default();
             prop_assert!(line.contains(&name), "{}", text);
-            let rows = text.lines().filter(|line| !line.starts_with("not shown")).count();
+            let rows = text.lines().filter(|line| !line.starts_with("columns not shown")).count();
             prop_assert_eq!(rows, 2, "{}", text);
         }
     }

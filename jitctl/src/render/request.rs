@@ -7,7 +7,7 @@ use jit_proto::escape::Escaped;
 
 use super::{counted, detail, list, local, or_dash, span};
 
-/// `request 7: web-admin for 30m, waits for 1 approval`.
+/// `request 7: web-admin for 30m, needs 1 approval`.
 pub(crate) fn line(request: &RequestView) -> String {
     let RequestView { id, role, .. } = request;
     format!("request {id}: {} {}, {}", Escaped(role), window(request), standing(request))
@@ -32,10 +32,10 @@ pub(crate) fn block(request: &RequestView) -> String {
     let RequestView { id, role, user, uid, .. } = request;
     let window = window(request);
     let mut text =
-        format!("request {id}: {} (uid {uid}) asks for {} {window}\n", Escaped(user), Escaped(role));
+        format!("request {id}: {} (uid {uid}) requests {} {window}\n", Escaped(user), Escaped(role));
     text += &detail("reason", &or_dash(&request.reason));
     text += &detail("ticket", &or_dash(&request.ticket));
-    text += &detail("asked", &local(request.requested_at));
+    text += &detail("requested", &local(request.requested_at));
     for approval in &request.approvals {
         let mut said =
             format!("{} (uid {}), {}", Escaped(&approval.user), approval.uid, local(approval.given_at));
@@ -50,7 +50,7 @@ pub(crate) fn block(request: &RequestView) -> String {
     } else {
         text += &detail("state", &format!("pending, {}", missing(request)));
         text += &detail("approvers", &who_approves(request));
-        text += &detail("lapses", &local(request.expires_at));
+        text += &detail("expires", &local(request.expires_at));
         if request.may_approve {
             text += &detail(
                 "to decide",
@@ -85,7 +85,7 @@ fn missing(request: &RequestView) -> String {
     let missing = u64::from(request.approvals_needed).saturating_sub(given);
     let (one, many) =
         if given == 0 { ("approval", "approvals") } else { ("more approval", "more approvals") };
-    format!("waits for {}", counted(missing, one, many))
+    format!("needs {}", counted(missing, one, many))
 }
 
 /// How a request was decided, by whom and why.
@@ -110,11 +110,11 @@ mod tests {
 
     #[test]
     fn a_new_request_is_told_in_one_line() {
-        assert_eq!(line(&a_request("alice")), "request 7: web-admin for 30m, waits for 1 approval");
+        assert_eq!(line(&a_request("alice")), "request 7: web-admin for 30m, needs 1 approval");
         let more = RequestView { extends: 3, ..a_request("alice") };
-        assert_eq!(line(&more), "request 7: web-admin for 30m more of grant 3, waits for 1 approval");
+        assert_eq!(line(&more), "request 7: web-admin for 30m more of grant 3, needs 1 approval");
         let two = RequestView { approvals_needed: 2, ..a_request("alice") };
-        assert_eq!(line(&two), "request 7: web-admin for 30m, waits for 2 approvals");
+        assert_eq!(line(&two), "request 7: web-admin for 30m, needs 2 approvals");
     }
 
     #[test]

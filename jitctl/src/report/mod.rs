@@ -53,16 +53,16 @@ const WALK: Option<bool> = Some(true);
 /// Words of `report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Begin of the period, as for audit search
+    /// Start of the period, as for audit search
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub(crate) since: WallTime,
-    /// End of the period; now if left out
+    /// End of the period; now if omitted
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub(crate) until: Option<WallTime>,
-    /// What to write it as
+    /// The output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
     pub(crate) format: ReportFormat,
-    /// Into this file, which only its owner may read, instead of stdout
+    /// Write to this file, readable by its owner only, instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -95,9 +95,9 @@ pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Fail
         records.append(&mut page);
         progress.read(&records);
     }
-    progress.tells("looking for what explains the windows");
+    progress.tells("reading what was recorded before the period");
     let before = context(&daemon, &records, since).await?;
-    progress.tells("verifying the record");
+    progress.tells("verifying the audit log");
     let chain = Daemon::reach_for_verification().await?.verify().await?;
     let about = About {
         host: daemon.host().await?,
@@ -123,7 +123,7 @@ pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Fail
     to.put(&text)?;
     to.finish()?;
     if let Some(path) = &args.output {
-        output.talk(&format!("the report is in {}", path.display()));
+        output.talk(&format!("the report was written to {}", path.display()));
     }
     Ok(exit_of(&report.chain))
 }

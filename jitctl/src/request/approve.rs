@@ -24,13 +24,13 @@ pub(crate) struct ApproveArgs {
     /// The request's number
     #[arg(value_parser = number())]
     id: u64,
-    /// Grant it for less time than was asked for
+    /// Grant it for less time than was requested
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
     duration: Option<Duration>,
-    /// Something to keep with the approval
+    /// A comment to record with the approval
     #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
     comment: Option<Reason>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
 }
@@ -64,8 +64,8 @@ pub(super) async fn approve(args: ApproveArgs, output: &Output) -> Result<(), Fa
             output.talk(pending(&[RequestView { may_approve: false, ..request }]).trim_end());
             let instead =
                 duration.map(|span| format!(" for {} only", format_duration(span))).unwrap_or_default();
-            if !ask::yes(&format!("Approve it{instead}?"), output)? {
-                let message = format!("request {id} is left as it is: there was no yes");
+            if !ask::yes(&format!("Approve this request{instead}?"), output)? {
+                let message = format!("request {id} is not approved: there was no yes to the question");
                 return Err(Failure::new(Exit::Failed, error::FAILED, &message));
             }
         }

@@ -27,26 +27,26 @@ pub(crate) use self::{
 /// What can be done with a request.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Ask for a role
+    /// Request a role
     Request(submit::RequestArgs),
-    /// Take back a request of your own that is still pending
+    /// Cancel a pending request of your own
     Cancel {
         /// The request's number
         #[arg(value_parser = number())]
         id: u64,
     },
-    /// List the pending requests you made or may decide on
+    /// List the pending requests that you made or may decide on
     Pending,
-    /// Show a request and the grant that came of it
+    /// Show a request and the grant that it led to
     Show(show::ShowArgs),
-    /// Say yes to a request. On a terminal it is shown first, and asked whether it is the one
+    /// Approve a request. On a terminal, show it and ask for confirmation first
     Approve(approve::ApproveArgs),
-    /// Say no to a request
+    /// Deny a request
     Deny {
         /// The request's number
         #[arg(value_parser = number())]
         id: u64,
-        /// Why; the requester reads it
+        /// The reason; the requester reads it
         #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
         reason: Reason,
     },

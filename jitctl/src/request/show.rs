@@ -14,7 +14,7 @@ pub(crate) struct ShowArgs {
     /// The request's or the grant's number
     #[arg(value_parser = number())]
     id: u64,
-    /// Tell the decision by the exit status: 0 approved, 3 denied, cancelled or expired, 6 still pending
+    /// Report the decision through the exit status: 0 approved, 3 denied, cancelled or expired, 6 pending
     #[arg(long)]
     exit_code: bool,
 }

@@ -29,19 +29,19 @@ pub(crate) struct RequestArgs {
     /// The role
     #[arg(value_parser = text::<RoleName>)]
     pub(crate) role: RoleName,
-    /// For how long, from the approval on; the role's default if left out
+    /// Duration, from the approval on; the role's default if omitted
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
     pub(crate) duration: Option<Duration>,
-    /// Why; approvers decide on it. Asked for on a terminal if left out
+    /// The reason; approvers decide on it. On a terminal jitctl asks for it if omitted
     #[arg(long, value_name = "TEXT", value_parser = text::<Reason>)]
     pub(crate) reason: Option<Reason>,
-    /// The ticket it belongs to. Asked for on a terminal if left out and the role wants one
+    /// The ticket it belongs to. On a terminal jitctl asks for it if omitted and the role requires one
     #[arg(long, value_parser = text::<Ticket>)]
     pub(crate) ticket: Option<Ticket>,
-    /// Wait until it is decided
+    /// Wait for the decision
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Stop waiting after this time, with exit status 124; the request stays
+    /// Stop waiting after this time, with exit status 124; the request stays pending
     #[arg(long, value_name = "DURATION", requires = "wait", value_parser = parse_span)]
     pub(crate) timeout: Option<Duration>,
 }
@@ -133,7 +133,7 @@ async fn make_request(
         }
         if shown.as_ref().is_none_or(|request| request.state == "pending") {
             output.talk(&format!(
-                "to see whether it is decided: jitctl show {id}; to take it back: jitctl cancel {id}"
+                "to see whether it is decided: jitctl show {id}; to cancel it: jitctl cancel {id}"
             ));
         }
         if let Some(request) = &shown {
@@ -191,7 +191,7 @@ async fn request_and_wait(
 }
 
 fn waits(id: u64) -> String {
-    format!("request {id} waits; to take it back: jitctl cancel {id}")
+    format!("request {id} is pending; to cancel it: jitctl cancel {id}")
 }
 
 /// What the hint of a refusal has in place of a reason and of a ticket; pasted as it stands, it is asked for.
@@ -216,20 +216,20 @@ fn why(
             return Ok((reason, ticket));
         }
         let mut missing = vec![match role.map_or(0, |role| role.reason_min_length) {
-            0 | 1 => "--reason is missing: say why you need the role, approvers decide on it".to_owned(),
+            0 | 1 => "--reason is missing: state why you need the role; approvers decide on it".to_owned(),
             least => format!(
-                "--reason is missing: say in {least} characters or more why you need the role, approvers decide on it"
+                "--reason is missing: state in at least {least} characters why you need the role; approvers decide on it"
             ),
         }];
         if wants_ticket {
-            missing.push(format!("--ticket is missing: the role wants one{}", that_matches(role)));
+            missing.push(format!("--ticket is missing: the role requires one{}", that_matches(role)));
         }
         return Err(Failure::usage(&missing.join("; ")));
     }
     let reason = match reason {
         Some(reason) => reason,
         None => {
-            let typed = ask::line("Why do you need the role? Approvers decide on it.", output)?;
+            let typed = ask::line("Reason (approvers decide on it): why do you need the role?", output)?;
             Reason::try_from(typed).map_err(|why| Failure::usage(&format!("--reason: {why}")))?
         }
     };
@@ -253,8 +253,8 @@ fn meant(role: &str, roles: &[RoleView]) -> String {
         roles.iter().filter(|role| role.may_request).map(|role| role.name.as_str()).collect();
     match (near(role, open.iter().copied()).first(), open.as_slice()) {
         (Some(like), _) => format!("; did you mean {like}?"),
-        (None, []) => "; there is none that you may ask for".to_owned(),
-        (None, open) => format!("; you may ask for: {}", open.join(", ")),
+        (None, []) => "; there is no role that you may request".to_owned(),
+        (None, open) => format!("; you may request: {}", open.join(", ")),
     }
 }
 
@@ -267,7 +267,7 @@ async fn tell_others(daemon: &Daemon, request: &RequestView, output: &Output) {
     let others: Vec<String> = pending.iter().filter(same).map(|other| other.id.to_string()).collect();
     if request.extends == 0 && !others.is_empty() {
         let (role, others) = (Escaped(&request.role), others.join(", "));
-        output.talk(&format!("for {role} you have asked before, and it is still pending: {others}"));
+        output.talk(&format!("you have an older pending request for {role}: {others}"));
     }
 }
 
@@ -283,7 +283,7 @@ async fn until_decided(
         match daemon.show(id).await {
             Ok(shown) => {
                 let request = shown.request.ok_or_else(|| {
-                    Failure::new(Exit::NoSuch, error::NO_SUCH, &format!("request {id} is not there any more"))
+                    Failure::new(Exit::NoSuch, error::NO_SUCH, &format!("request {id} no longer exists"))
                 })?;
                 if request.state != "pending" {
                     return Ok(request);
@@ -324,9 +324,9 @@ mod tests {
     fn an_unknown_role_is_answered_with_the_nearest_or_with_all() {
         let roles = [role("web-admin", true), role("db-admin", false)];
         assert_eq!(meant("webadmin", &roles), "; did you mean web-admin?");
-        assert_eq!(meant("zzz", &roles), "; you may ask for: web-admin, db-admin");
+        assert_eq!(meant("zzz", &roles), "; you may request: web-admin, db-admin");
         let others = [RoleView { may_request: false, ..role("web-admin", true) }];
-        assert_eq!(meant("webadmin", &others), "; there is none that you may ask for");
+        assert_eq!(meant("webadmin", &others), "; there is no role that you may request");
     }
 
     #[test]

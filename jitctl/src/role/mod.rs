@@ -13,7 +13,7 @@ use crate::values::TableArgs;
 /// `roles`.
 pub(crate) async fn roles(args: TableArgs, output: &Output) -> Result<(), Failure> {
     let roles = Daemon::reach().await?.roles().await?;
-    let empty = "there is no role that you may ask for or approve";
+    let empty = "there is no role that you may request or approve";
     output.page();
     output.list(&roles, empty, |roles| table(roles, &output.sheet(args.full)))
 }
@@ -53,10 +53,10 @@ pub(crate) fn table(roles: &[RoleView], sheet: &Sheet) -> String {
 
 fn may(role: &RoleView) -> &'static str {
     match (role.may_request, role.may_approve) {
-        (true, true) => "ask, approve",
-        (true, false) => "ask",
+        (true, true) => "request, approve",
+        (true, false) => "request",
         (false, true) => "approve",
-        (false, false) => "look",
+        (false, false) => "view",
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
     fn a_role_is_told_with_what_the_caller_may_do() {
         let text = table(&[a_role("^INC-[0-9]+$")], &a_sheet(None));
         let row = text.lines().nth(1).unwrap();
-        for part in ["web-admin", "ask", "30m", "2h", "root", "^INC-[0-9]+$"] {
+        for part in ["web-admin", "request", "30m", "2h", "root", "^INC-[0-9]+$"] {
             assert!(row.contains(part), "{part}: {row}");
         }
     }

@@ -15,16 +15,16 @@ use crate::values::TableArgs;
 /// What can be seen of the whole.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// List what there is: pending requests, live grants, elevated sessions
+    /// List pending requests, live grants and elevated sessions
     List(TableArgs),
-    /// Show the daemon's state, what you hold, and the PAM stacks that do not ask
+    /// Show the daemon's state, the grants you hold, and the PAM stacks that do not ask jitd
     Status(StatusArgs),
 }
 
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// End with status 1 where no policy is in force or a PAM stack does not ask
+    /// Exit with status 1 if no policy is in force or a PAM stack does not ask jitd
     #[arg(long)]
     exit_code: bool,
 }
@@ -72,9 +72,9 @@ async fn list(args: &TableArgs, output: &Output) -> Result<(), Failure> {
 
 /// The daemon, and what the caller holds and waits for.
 pub(crate) fn status(status: &StatusView, on_a_terminal: bool) -> String {
-    let mut text = format!("jitd {} runs since {}\n", Escaped(&status.version), local(status.started_at));
+    let mut text = format!("jitd {}, running since {}\n", Escaped(&status.version), local(status.started_at));
     let policy = if status.policy_digest.is_empty() {
-        "none was accepted, so everything is refused; see jitctl policy check".to_owned()
+        "none was accepted, so every request is denied; run jitctl policy check".to_owned()
     } else {
         let digest: String = status.policy_digest.chars().take(12).collect();
         let roles = counted(status.roles, "role", "roles");
@@ -107,11 +107,11 @@ pub(crate) fn status(status: &StatusView, on_a_terminal: bool) -> String {
         );
     }
     for problem in &status.problems {
-        text += &detail("RECORD", &Escaped(problem).to_string());
+        text += &detail("AUDIT LOG", &Escaped(problem).to_string());
     }
     let user = Escaped(&status.user);
     if status.held.is_empty() {
-        text += &format!("{user} holds no role\n");
+        text += &format!("{user} holds no grant\n");
     } else {
         text += &format!("{user} holds\n");
         for grant in &status.held {
@@ -119,7 +119,7 @@ pub(crate) fn status(status: &StatusView, on_a_terminal: bool) -> String {
         }
     }
     if !status.asked.is_empty() {
-        text += &format!("{user} waits for\n");
+        text += &format!("{user} has requested\n");
         for request in &status.asked {
             text += &format!("    {}\n", render::request::line(request));
         }
@@ -137,7 +137,7 @@ mod tests {
         let text = status(&a_status("alice"), false);
         assert!(text.contains("alice holds\n    web-admin until "), "{text}");
         assert!(text.contains(" (28m left), grant 7\n"), "{text}");
-        assert!(text.contains("request 7: web-admin for 30m, waits for 1 approval\n"), "{text}");
+        assert!(text.contains("request 7: web-admin for 30m, needs 1 approval\n"), "{text}");
         assert!(text.contains("2 pending requests, 1 live grant, 0 open sessions\n"), "{text}");
         assert!(text.contains("1234 records, all sent to syslog\n"), "{text}");
     }
@@ -150,8 +150,8 @@ mod tests {
         view.asked.clear();
         view.stacks.truncate(1);
         let text = status(&view, true);
-        assert!(text.contains("everything is refused"), "{text}");
-        assert!(text.ends_with("alice holds no role\n"), "{text}");
+        assert!(text.contains("every request is denied"), "{text}");
+        assert!(text.ends_with("alice holds no grant\n"), "{text}");
         let red = "\u{1b}[1;31mNOT GATED: alice lets people become root without a window\u{1b}[0m\n    alice:3: alice\n";
         assert!(text.contains(red), "{text}");
     }

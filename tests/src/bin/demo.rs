@@ -95,7 +95,7 @@ fn play(host: &Host) -> Result<()> {
 
     chapter("1. root seals the audit log, with a key that leaves the host");
     let mut root = Person::at_terminal(host, "root")?;
-    root.types("jitctl audit seal --init")?.ok()?.says("The record is sealed")?;
+    root.types("jitctl audit seal --init")?.ok()?.says("The audit log is sealed")?;
 
     chapter("2. Without a window sudo is denied: the right password is not enough");
     let refused = alice.sudo("sudo systemctl restart cron")?;

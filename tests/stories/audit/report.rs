@@ -185,10 +185,7 @@ fn the_figures_of_a_report_are_what_a_search_counts() -> Result<()> {
         host.root(&["sqlite3", "/var/lib/jitd/search.db", "DELETE FROM facts WHERE user = 'mallory'"])?
             .ok()?;
         let hidden = carol.run("jitctl audit search --user mallory --count")?;
-        hidden
-            .ok()?
-            .says("0")?
-            .says("the record names a user mallory, but the search index does not have it")?;
+        hidden.ok()?.says("0")?.says("the audit log names a user mallory, but its search index does not")?;
         carol.run(&format!("jitctl report {period}"))?.ok()?.says("mallory was refused 5 times")?;
 
         // Whoever has been at the record shows in the exit status and in the report.

@@ -94,7 +94,7 @@ fn pruned_to(host: &Host, at_least: u64) -> Result<u64> {
 fn verify_from_one(host: &Host, more: &str, input: &[u8]) -> Result<()> {
     let script = format!("jitctl audit verify --input /var/lib/jitd/archive/*.jsonl --store {more}");
     let verified = host.root_with(&["bash", "-c", &script], input, COMMAND_LIMIT)?;
-    verified.ok()?.says("the export goes on in the store: records 1 to ")?.says("they agree").map(drop)
+    verified.ok()?.says("the export goes on in the store: records 1 to ")?.says("all sources agree").map(drop)
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn old_records_go_into_the_archive_and_what_stays_is_whole() -> Result<()> {
             verify_from_one(host, "", b"")?;
 
             // Whoever reads is told where the record begins, and gets the rest.
-            let begins = format!("the record begins with {}", OLD + 1);
+            let begins = format!("the audit log begins with record {}", OLD + 1);
             host.root(&["jitctl", "audit", "show", "--from", "1"])?.ok()?.says("former")?.says(&begins)?;
             // Whoever is in none of the records that are left may have been in those.
             host.root(&["jitctl", "audit", "search", "--user", "ancient"])?.exits(4)?.says(&begins)?;
@@ -133,7 +133,7 @@ fn old_records_go_into_the_archive_and_what_stays_is_whole() -> Result<()> {
             host.root(&["jitctl", "audit", "verify", "--input", COPY, "--store"])?
                 .ok()?
                 .says("messages: records 1 to ")?
-                .says("they agree")?;
+                .says("all sources agree")?;
 
             let begun = host.root(&["jitctl", "audit", "seal", "--init"])?;
             let key = begun.ok()?.stdout.clone();

@@ -98,7 +98,11 @@ fn whoever_held_root_is_found_out() -> Result<()> {
             refuse(host, 60)?;
             keep_copy(host, "/var/log/elsewhere.log")?;
             let whole = verify(host, &key, &["--key", "-", "--input", "/var/log/elsewhere.log", "--store"])?;
-            whole.ok()?.says("the seals fit the key")?.says("chained but not sealed")?.says("they agree")?;
+            whole
+                .ok()?
+                .says("the seals fit the key")?
+                .says("chained but not sealed")?
+                .says("all sources agree")?;
             // The stop itself is in no copy yet: each start from here on tells syslog of it, whether this one had or not.
             host.root_sh(
                 "systemctl stop jitd.service; cp -a /var/lib/jitd /root/whole; systemctl start jitd.service

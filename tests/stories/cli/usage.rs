@@ -64,15 +64,15 @@ fn what_is_missing_is_offered_or_asked_for(host: &Host) -> Result<()> {
     let hint = "jitctl request web-admin --for 30m --reason \"...\" --ticket TICKET";
     alice.run(hint)?.exits(2)?.says("--reason is missing")?.says("--ticket is missing")?;
     let mut terminal = host.login_at_terminal(ALICE)?;
-    let answers = [("Why do you need the role?", "nginx is down"), ("Which ticket", "INC-42")];
-    answered(&mut terminal, hint, &answers)?.ok()?.says("waits for 1 approval")?;
+    let answers = [("why do you need the role?", "nginx is down"), ("Which ticket", "INC-42")];
+    answered(&mut terminal, hint, &answers)?.ok()?.says("needs 1 approval")?;
     // A second one for the same role is said.
     let again = alice.run(&format!("jitctl request web-admin {reason} --ticket INC-42"))?;
-    again.ok()?.says("for web-admin you have asked before, and it is still pending: ")?;
-    alice.run("jitctl cancel")?.exits(2)?.says("asks for web-admin")?;
-    host.login(BOB)?.run("jitctl approve")?.exits(2)?.says("alice (uid 2001) asks for web-admin")?;
-    host.login(BOB)?.run("jitctl deny")?.exits(2)?.says("alice (uid 2001) asks for web-admin")?;
-    host.login(DAVE)?.run("jitctl approve")?.exits(2)?.says("no request waits for your decision")?;
+    again.ok()?.says("you have an older pending request for web-admin: ")?;
+    alice.run("jitctl cancel")?.exits(2)?.says("requests web-admin")?;
+    host.login(BOB)?.run("jitctl approve")?.exits(2)?.says("alice (uid 2001) requests web-admin")?;
+    host.login(BOB)?.run("jitctl deny")?.exits(2)?.says("alice (uid 2001) requests web-admin")?;
+    host.login(DAVE)?.run("jitctl approve")?.exits(2)?.says("no pending request is yours to decide")?;
     let pending = host.jitctl(&["pending"])?;
     for request in pending.as_array().context("a list")? {
         alice.run(&format!("jitctl cancel {}", request["id"]))?.ok()?;
@@ -101,11 +101,11 @@ fn what_is_approved_is_shown_first(host: &Host) -> Result<()> {
     let mut bob = host.login_at_terminal(BOB)?;
     let typed = bob.start(&format!("jitctl approve {first}"))?;
     let shown = bob.expect("[y/N]", LIMIT)?;
-    for part in ["dave (uid 2004) asks for ops for 10m", "a look around", "INC-7"] {
+    for part in ["dave (uid 2004) requests ops for 10m", "a look around", "INC-7"] {
         ensure!(shown.contains(part), "{part}: {shown}");
     }
     bob.type_in("\n")?;
-    bob.finish(&typed, LIMIT)?.exits(1)?.says("there was no yes")?;
+    bob.finish(&typed, LIMIT)?.exits(1)?.says("there was no yes to the question")?;
     ensure!(state(&first)? == "pending", "it was approved without a yes");
     answered(&mut bob, &format!("jitctl approve {first}"), &[("[y/N]", "y")])?.ok()?;
     ensure!(state(&first)? == "approved", "a yes was not taken");

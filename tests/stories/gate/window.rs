@@ -40,7 +40,7 @@ fn the_whole_story(release: Release) -> Result<()> {
         let late = alice.run("sudo -n sh -c 'id; touch /etc/ran'")?;
         refused(&late, host)?;
         late.says("jit: sudo is refused: alice has no open window")?;
-        alice.run("jitctl status")?.ok()?.says("alice holds no role")?;
+        alice.run("jitctl status")?.ok()?.says("alice holds no grant")?;
 
         let events = ["access.denied", "request.made", "request.approved", "grant.started", "access.allowed"];
         for event in events.iter().chain(&["session.opened", "session.ended", "grant.expired"]) {

@@ -47,7 +47,7 @@ pub(super) fn tell(found: &Found, output: &Output) -> Result<Exit, Failure> {
     output.text(&found.joined())?;
     let sources: BTreeSet<u8> = found.parts.iter().map(|(source, _)| *source as u8).collect();
     if found.broken.is_none() && sources.len() > 1 {
-        output.text("where they tell of the same records, they agree\n")?;
+        output.text("all sources agree on the records they share\n")?;
     }
     Ok(exit)
 }

@@ -48,8 +48,8 @@ impl Silence {
         let last = self.last.to_rfc3339();
         let Some(due) = self.due else {
             return format!(
-                "the last message is of {last}; no sign of life is in the copy that says when the next one was due, so \
-                 whether it ends early is not known\n"
+                "the last message is of {last}; the copy has no heartbeat that says when the next one was due, so it is not \
+                 known whether the copy ends early\n"
             );
         };
         if !self.too_long() {
@@ -58,7 +58,7 @@ impl Silence {
         let (due, until) = (due.to_rfc3339(), self.until.to_rfc3339());
         let silent = render::span(self.until.0.saturating_sub(self.last.0) / 1_000_000);
         format!(
-            "the copy ends early: its last message is of {last}, a sign of life was due at {due}; silent for {silent} \
+            "the copy ends early: its last message is of {last}, a heartbeat was due at {due}; silent for {silent} \
              until {until}\n"
         )
     }

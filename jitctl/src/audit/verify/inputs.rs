@@ -124,7 +124,9 @@ impl Inputs {
         if self.asked.is_empty() && self.hosts.len() > 1 {
             let hosts: Vec<String> = self.hosts.iter().map(|host| Escaped(host).to_string()).collect();
             let hosts = hosts.join(", ");
-            return Err(Failure::usage(&format!("there are messages of several hosts, {hosts}: say --host")));
+            return Err(Failure::usage(&format!(
+                "the input has messages of several hosts, {hosts}: choose with --host"
+            )));
         }
         Ok(true)
     }
@@ -141,7 +143,7 @@ impl Inputs {
     pub(super) fn finish(self, store: bool, found: &mut Found, known: &mut Heads) -> Result<(), Failure> {
         let exports = !self.exported.is_empty();
         if !exports && self.messages == 0 && self.broken.is_none() {
-            return Err(Failure::new(Exit::Failed, error::FAILED, "there is no record in the input"));
+            return Err(Failure::new(Exit::Failed, error::FAILED, "the input has no record of jitd"));
         }
         let (first, last) = (self.chain.first(), self.chain.head().seq);
         let (trail_first, trail_last) = self.trail.reached();
@@ -279,7 +281,7 @@ mod tests {
         let (source, view) = &found.parts[0];
         let text = source_text(*source, view, &found);
         assert!(text.contains("records 1-4 were in a form that cannot be compared"), "{text}");
-        assert!(!text.contains("those that its hash was made of"), "{text}");
+        assert!(!text.contains("match its hash"), "{text}");
         assert_eq!(numbers(&[17, 40, 41, 42]).0, "records 17, 40-42 were");
     }
 
@@ -310,7 +312,7 @@ mod tests {
         let lines = handed_on(5);
         let found = look_at(&lines, &[]).unwrap();
         let (source, view) = &found.parts[0];
-        assert!(source_text(*source, view, &found).contains("the facts in every message are those"));
+        assert!(source_text(*source, view, &found).contains("the facts in every message match its hash"));
         let mut edited = lines;
         edited[2] = edited[2].replace("nginx down", "all is well");
         let (source, seq, problem) = broken(&edited);

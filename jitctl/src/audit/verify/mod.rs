@@ -40,22 +40,22 @@ use crate::output::Output;
 /// Options of `audit verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Check the seals as well, with the first key as audit seal printed it; - is stdin
+    /// Verify the seals as well, with the first key as audit seal printed it; - is stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Vec<PathBuf>,
-    /// Read these instead of the store, oldest first: files of the archive, what audit show --json printed, or a collector's lines (syslog or JSON); - is stdin
+    /// Read these files instead of the store, oldest first: the archive's, the output of audit show --json or audit export, or a collector's lines (syslog or JSON); - is stdin
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) input: Vec<PathBuf>,
-    /// Read the store as well, and compare it with the input; with PATH, that store's file, without the daemon, also if it is damaged
+    /// Read the store as well and compare it with the input. With PATH, read that store's file without the daemon, even if it is damaged
     #[arg(long, value_name = "PATH", num_args = 0..=1, default_missing_value = "", requires_if("", "input"))]
     pub(crate) store: Option<OsString>,
-    /// This host's messages, where the input has those of several
+    /// Read the messages of this host only, if the input has those of several
     #[arg(long, value_name = "NAME", requires = "input")]
     pub(crate) host: Vec<String>,
-    /// The copy is to reach this moment: its last sign of life is older, and verification fails; RFC 3339, 2026-11-25, "2026-11-25 14:30", today, yesterday, "2h ago"
+    /// The moment that the copy must reach; verification fails if its last heartbeat was due before. RFC 3339, 2026-11-25, "2026-11-25 14:30", today, yesterday, "2h ago"
     #[arg(long, value_name = "WHEN", value_parser = moment, requires = "input")]
     pub(crate) until: Option<WallTime>,
-    /// A record that was seen elsewhere, by number and hash
+    /// Number and hash of a record that was seen elsewhere, to compare with
     #[arg(long, value_name = "SEQ:HASH", value_parser = head)]
     pub(crate) head: Vec<(u64, RecordHash)>,
 }
@@ -85,7 +85,7 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
         return Ok(text::exit_of(&found));
     }
     if key.iter().chain(&input).filter(|path| path.as_os_str() == "-").count() > 1 {
-        return Err(Failure::usage("stdin (-) can be read once"));
+        return Err(Failure::usage("stdin (-) can be given only once"));
     }
     let mut keys = Vec::new();
     for path in &key {
@@ -121,7 +121,7 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
     match found.not_compared(&heads) {
         Some(seq) if exit == Exit::Done => {
             let message = format!(
-                "record {seq} could not be compared: it has left what was read; give the archive's file with --input"
+                "record {seq} could not be compared: it is in nothing that was read; give the file of the archive that has it with --input"
             );
             Err(Failure::new(Exit::Failed, error::FAILED, &message))
         }

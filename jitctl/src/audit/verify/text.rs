@@ -12,7 +12,7 @@ pub(crate) fn verified(found: &VerifyView) -> String {
     if !found.whole {
         let (bad, problem) = (found.bad_seq, Escaped(&found.problem));
         let whole = match (found.first, found.records) {
-            (_, 0) => "no record before it is whole".to_owned(),
+            (_, 0) => "no record before it is intact".to_owned(),
             (first, last) if first == last => format!("record {last} is whole"),
             (first, last) => format!("records {first} to {last} are whole"),
         };
@@ -64,7 +64,7 @@ fn removed(found: &VerifyView) -> String {
         }
     }
     for doubt in &found.doubts {
-        text.push_str(&format!("doubtful: {}\n", Escaped(doubt)));
+        text.push_str(&format!("in doubt: {}\n", Escaped(doubt)));
     }
     text
 }
@@ -79,10 +79,10 @@ fn sealed(span: &SealsView, last: Option<&SealsView>) -> String {
     match span.cover.as_str() {
         "fits" => format!("{records} {are} sealed, and the seals fit the key\n"),
         "unchecked" => {
-            format!("{records} {are} sealed; without the key (--key) the seals were not checked\n")
+            format!("{records} {are} sealed; the seals were not verified, because no key was given (--key)\n")
         }
         _ if covered => {
-            format!("{records} {are} chained but not sealed; the first seal behind covers the hashes\n")
+            format!("{records} {are} chained but not sealed; the first seal after them covers their hashes\n")
         }
         _ => format!("{records} {are} chained but not sealed\n"),
     }
@@ -97,13 +97,13 @@ pub(super) fn source_text(source: Source, view: &VerifyView, found: &Found) -> S
             let (first, last) = (view.first, view.records);
             let again = match found.repeated {
                 0 => String::new(),
-                1 => ", 1 of them twice".to_owned(),
-                more => format!(", {more} times one again"),
+                1 => ", 1 duplicate".to_owned(),
+                more => format!(", {more} duplicates"),
             };
             let rest = verified(view);
             let seals: String = rest.lines().skip(1).map(|line| format!("{line}\n")).collect();
             format!(
-                "messages: records {first} to {last} are all there and linked{again}; head {last}:{}\n{}{seals}",
+                "messages: records {first} to {last} are complete and linked{again}; head {last}:{}\n{}{seals}",
                 view.head,
                 contents(view, found)
             )
@@ -119,20 +119,20 @@ fn contents(view: &VerifyView, found: &Found) -> String {
     if !cut.is_empty() {
         let (are, numbers) = numbers(cut);
         text.push_str(&format!(
-            "{are} cut to fit into a message: what the facts of {numbers} say was not checked\n"
+            "{are} cut to fit into a message: the facts of {numbers} were not compared with the hash\n"
         ));
     }
     if !unknown.is_empty() {
         let (are, numbers) = numbers(unknown);
         text.push_str(&format!(
-            "{are} in a form that cannot be compared with the hash, as jitd 0.1.0 wrote it: what the facts of \
-             {numbers} say was not checked\n"
+            "{are} in a form that cannot be compared with the hash, as jitd 0.1.0 wrote it: the facts of \
+             {numbers} were not compared\n"
         ));
     }
     let unchecked = (cut.len() + unknown.len()) as u64;
     if unchecked < view.records.saturating_sub(view.first) + 1 {
         let which = if unchecked == 0 { "every" } else { "every other" };
-        text.push_str(&format!("the facts in {which} message are those that its hash was made of\n"));
+        text.push_str(&format!("the facts in {which} message match its hash\n"));
     }
     text
 }
@@ -202,16 +202,16 @@ mod tests {
         let sealed = verified(&VerifyView { seals, ..whole.clone() });
         assert!(sealed.contains("\nrecords 1 to 3 are chained but not sealed; "), "{sealed}");
         assert!(sealed.contains("\nrecords 4 to 9 are sealed, and the seals fit the key\n"), "{sealed}");
-        assert!(sealed.contains("\nrecord 10 is sealed; without the key"), "{sealed}");
+        assert!(sealed.contains("\nrecord 10 is sealed; the seals were not verified"), "{sealed}");
         let doubts = vec!["record 9 says too much".to_owned()];
         let rest = VerifyView { first: 7, pruned_by_record: 9, pruned_to: 8, doubts, ..whole.clone() };
         assert_eq!(
             verified(&rest),
             "records 7 to 1234 are whole; head 1234:ab12\nrecords 1 to 6 were removed by retention, as record 9 \
-             says\nrecords 7 to 8 are about to be removed as well\ndoubtful: record 9 says too much\n"
+             says\nrecords 7 to 8 are about to be removed as well\nin doubt: record 9 says too much\n"
         );
         let first = VerifyView { records: 0, bad_seq: 1, ..broken };
-        assert_eq!(verified(&first), "record 1: its hash does not match; no record before it is whole\n");
+        assert_eq!(verified(&first), "record 1: its hash does not match; no record before it is intact\n");
         let none = VerifyView { whole: true, records: 0, head: String::new(), ..whole };
         assert_eq!(verified(&none), "0 records are whole; head -\n");
     }
