@@ -906,6 +906,33 @@ says where the old one is, what was wrong with it, and the last record known of 
         ..ORDINARY
     };
 
+    /// An operator acknowledged a problem of the audit log.
+    AuditAcknowledged = "audit.acknowledged" => Row {
+        severity: Severity::Notice,
+        cef: (5, "Audit problem acknowledged"),
+        ecs: (Event, &["configuration"], &["change"]),
+        ocsf: (DetectionFinding, 3, "Close"),
+        finding: "A problem of the audit log was acknowledged",
+        splunk: &[Splunk::Change],
+        wazuh: wazuh(
+            100_867,
+            3,
+            groups::LOG,
+            "",
+            "$(record.actor) acknowledged a problem of the audit log of jitd: $(record.reason)"
+        ),
+        is_decision: true,
+        is_change: true,
+        attention: "A problem of the audit log was acknowledged",
+        manual: r#"
+.IR actor ", " actor_uid ", " loginuid " and " reason ;
+.I about
+is the number of the record that told of the problem:
+.BR audit.broken ", " audit.rolled_back " or " audit.recovered .
+"#,
+        ..ORDINARY
+    };
+
     /// A rule over the audit log was met, and somebody should look.
     AlertRaised = "alert.raised" => Row {
         severity: Severity::Alert,
