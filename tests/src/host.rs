@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::clock::{now, wait_until};
 use crate::disk::Disk;
+use crate::layers::{Layers, lock, unmount};
 use crate::lifeline::Lifeline;
 use crate::login::Login;
 pub use crate::machine::cgroup_of;
@@ -19,15 +20,14 @@ use crate::machine::{Machine, end_left_behind};
 use crate::output::{self, COMMAND_LIMIT, Output};
 use crate::places;
 use crate::plan::{Plan, Release};
-use crate::stage::{Layers, lock, unmount};
 use crate::times;
 use crate::watchdog::Watchdog;
 
 /// Grace between SIGTERM and SIGKILL in the policy of the stories (`tests/host/jitd.toml`).
 pub const GRACE: Duration = Duration::from_secs(1);
 
-/// A record comes at once, but for those of a survey, which waits for the longest of its rests: half a minute and fifty times
-/// what the one before it took.
+/// A record comes at once, but for those of a drift scan: the longest pause before one is half a minute and fifty times what
+/// the last one took.
 const RECORD_LIMIT: Duration = Duration::from_secs(180);
 const SETTINGS: &str = include_str!("../host/jitd.toml");
 const ROLES: [(&str, &str); 3] = [
@@ -93,7 +93,7 @@ impl Host {
         Ok(host)
     }
 
-    /// Makes what lies under such a host, where that is not there yet: so that booting it takes no longer than it does.
+    /// Makes the file systems of such a host, where they are not there yet: [`Host::boot`] then only boots.
     ///
     /// # Errors
     /// As [`Host::boot`].
@@ -340,8 +340,7 @@ impl Host {
         .with_context(|| format!("{:?}", self.jitctl(&["sessions"])))
     }
 
-    /// What the journal says and what runs, for those who look into a failure; of a host that is down what its console
-    /// says.
+    /// The journal and the processes of the host, for the report of a failure; its console where it is down.
     #[must_use]
     pub fn evidence(&self) -> String {
         if self.machine.is_none() {
@@ -391,8 +390,8 @@ impl Drop for Host {
     }
 }
 
-/// Plays a story on a host of its own; when it fails, the host's journal is told with the reason, which stands first
-/// and last: whoever shortens a long output keeps one end of it.
+/// Plays a story on a host of its own. The error of a failed story holds the host's journal and processes, with the reason
+/// first and last: a reader who shortens a long output keeps one end of it.
 ///
 /// # Errors
 /// When the host does not boot or the story fails.

@@ -13,7 +13,7 @@ mod stream;
 
 pub mod output;
 
-mod stage;
+mod layers;
 
 mod machine;
 

@@ -1,4 +1,4 @@
-//! Who plays: the people that `tests/host/stage.sh` makes on every host.
+//! The people that `tests/host/prepare.sh` makes on every host.
 
 /// Everybody's password, root's too.
 pub const PASSWORD: &str = "correct-horse";

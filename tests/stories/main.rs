@@ -137,7 +137,7 @@ mod host {
     mod persistence;
 
     /// The drift scan: every plant, noise, ordinary administration.
-    mod drift;
+    pub(crate) mod drift;
 
     /// Many sudos, grants and sessions: memory and descriptors.
     mod endurance;

@@ -15,6 +15,8 @@ use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
+use crate::host::drift::{first_scan, scanned};
+
 const LIMIT: Duration = Duration::from_secs(20);
 const SETTINGS: &str =
     "grace = \"1s\"\noperators = [\"@jit-operators\"]\nauditors = [\"@adm\"]\napprove_without_login = true\n";
@@ -201,22 +203,14 @@ fn a_notice_on_its_way(release: Release) -> Result<()> {
     play(&Plan::new(release), |host| {
         host.write_program(HOOK, "#!/bin/sh\nexec sleep 4242\n")?;
         settle(host, &format!("[notify]\nexec = \"{HOOK}\"\ntimeout = \"2m\"\n"))?;
-        let survey = Duration::from_secs(60);
-        wait_until("there is something to compare with", survey, || {
-            Ok(host.has("/var/lib/jitd/survey.json"))
-        })?;
-        let surveyed = || {
-            wait_until("everything is surveyed", survey, || {
-                Ok(host.read("/var/lib/jitd/survey-open.json").is_ok_and(|open| open.contains("\"held\":{}")))
-            })
-        };
+        first_scan(host)?;
         let mut dave = host.login(DAVE)?;
         host.grant(DAVE, "ops", "30m")?;
         wait_until("the hook is on its way", LIMIT, || {
             Ok(host.root(&["pgrep", "-u", "jit-notify", "-x", "sleep"])?.status == 0)
         })?;
         dave.run("sudo -n true")?.ok()?;
-        surveyed()?;
+        scanned(host)?;
         host.root(&["pgrep", "-u", "jit-notify", "-x", "sleep"])?.ok()?;
         let unit = host.root_sh("cat /run/systemd/transient/jit-notify-*.service")?;
         let left: Vec<Value> =
@@ -224,7 +218,7 @@ fn a_notice_on_its_way(release: Release) -> Result<()> {
         ensure!(left.is_empty(), "{left:#?}\n{unit}");
         // Somebody else's unit by such a name is told of.
         dave.run("sudo -n systemd-run --quiet --unit=jit-notify-7-7 sleep 4242")?.ok()?;
-        surveyed()?;
+        scanned(host)?;
         let told = host.record("grant.left_behind", |_| true)?;
         ensure!(told["left_behind"].to_string().contains("transient/jit-notify-7-7.service"), "{told}");
         let alert = host.record("alert.raised", |record| record["alert"] == "left-behind")?;

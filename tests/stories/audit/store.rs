@@ -187,7 +187,7 @@ fn each_damaged_file_has_a_way_out() -> Result<()> {
         host.root_with(&verify, seal.as_bytes(), LIMIT)?.exits(7)?.says(&named)?;
         host.root(&["jitctl", "audit", "seal", "--rotate"])?.ok()?;
 
-        // What is made anew by itself: the index, the surveys, how far people were told and how far it was verified.
+        // What jitd makes anew by itself: the index, the drift scans, the positions of notification and of verification.
         sh(
             host,
             "systemctl stop jitd.service; cd /var/lib/jitd; for f in search.db survey.json survey-open.json notified verified; do echo garbage >$f; done; systemctl start jitd.service",

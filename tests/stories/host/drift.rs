@@ -12,31 +12,31 @@ use jit_tests::people::{DAVE, OSCAR};
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
-/// A survey waits for the longest of its rests: half a minute and fifty times what the one before it took.
-const LIMIT: Duration = Duration::from_secs(180);
+/// The longest pause before a drift scan: half a minute and fifty times what the last scan took, with room.
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
-/// Until nobody's sessions are left to be surveyed.
-fn surveyed(host: &Host) -> Result<()> {
-    wait_until("everything is surveyed", LIMIT, || {
+/// Waits until a drift scan has covered every session.
+pub(crate) fn scanned(host: &Host) -> Result<()> {
+    wait_until("a drift scan has covered every session", LIMIT, || {
         Ok(host.read("/var/lib/jitd/survey-open.json").is_ok_and(|open| open.contains("\"held\":{}")))
     })
 }
 
-/// Runs a line in which a session begins, and waits until that session is surveyed: the file of whose sessions are still to
-/// be surveyed is written when it begins, and again when none is left.
-fn surveyed_after(host: &Host, run: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Runs a line in which a session begins, and waits until a drift scan has covered that session: jitd writes the file of
+/// sessions to be covered when it begins, and again when none is left.
+fn scanned_after(host: &Host, run: impl FnOnce() -> Result<()>) -> Result<()> {
     let stamp = || -> Result<String> {
         Ok(host.root(&["stat", "--format=%z %i", "/var/lib/jitd/survey-open.json"])?.text())
     };
     let before = stamp()?;
     run()?;
     wait_until("the session has been noted", LIMIT, || Ok(stamp()? != before))?;
-    surveyed(host)
+    scanned(host)
 }
 
-/// Until there is something to compare with.
-fn ready(host: &Host) -> Result<()> {
-    wait_until("there is something to compare with", LIMIT, || Ok(host.has("/var/lib/jitd/survey.json")))
+/// Waits for the first drift scan, with which later ones are compared.
+pub(crate) fn first_scan(host: &Host) -> Result<()> {
+    wait_until("there is a first drift scan", LIMIT, || Ok(host.has("/var/lib/jitd/survey.json")))
 }
 
 /// All lines of an event's records behind a record, with the kind of each record.
@@ -73,11 +73,11 @@ fn every_plant_is_named_the_gravest_first_with_200_files_of_noise_among_them() -
         let mut dave = host.login(DAVE)?;
         dave.run("cd /home/dave; for n in $(seq 90); do mkdir d; cd d; done; pwd >/home/dave/deep; cd")?
             .ok()?;
-        ready(host)?;
+        first_scan(host)?;
         let grant = host.grant(DAVE, "ops", "30m")?;
         let planted = dave.run("sudo -n /srv/plant.sh")?;
         ensure!(!planted.text().contains("FAILED"), "{}", planted.text());
-        surveyed(host)?;
+        scanned(host)?;
         let records = host.records()?;
         let lines = told(&records, "grant.left_behind", 0);
         let all: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
@@ -92,7 +92,7 @@ fn every_plant_is_named_the_gravest_first_with_200_files_of_noise_among_them() -
         let noise =
             (0..200).filter(|n| all.iter().any(|line| line.contains(&format!("noise-{n:03}")))).count();
         ensure!(noise == 200, "{noise} of the noise is named");
-        // The records of the survey: the gravest first, which the first one's text and the alert's begin with.
+        // The records of the drift scan: the gravest first, which the first one's text and the alert's begin with.
         let left: Vec<&Value> =
             records.iter().filter(|record| record["event"] == "grant.left_behind").collect();
         let ranks: Vec<usize> = left
@@ -128,7 +128,7 @@ fn what_runs_on_outside_of_a_session_is_named_and_ordinary_services_are_not() ->
             "[Service]\nExecStart=/bin/sh -c '/usr/bin/sleep 4001 & wait'\n",
         )?;
         host.root(&["systemctl", "daemon-reload"])?.ok()?;
-        ready(host)?;
+        first_scan(host)?;
         let mut dave = host.login(DAVE)?;
         let grant = host.grant(DAVE, "ops", "30m")?;
         host.write_program(
@@ -143,7 +143,7 @@ fn what_runs_on_outside_of_a_session_is_named_and_ordinary_services_are_not() ->
              && pgrep -fx '/usr/bin/sleep 4001'; do :; done\n",
         )?;
         dave.run("sudo -n /srv/plant.sh")?.ok()?;
-        surveyed(host)?;
+        scanned(host)?;
         let lines = told(&host.records()?, "grant.left_behind", 0);
         let of = |what: &str| {
             let found = lines.iter().find(|(_, line)| line.contains(what) && line.starts_with("process "));
@@ -171,12 +171,12 @@ fn what_runs_on_outside_of_a_session_is_named_and_ordinary_services_are_not() ->
 #[test]
 fn a_late_plant_is_a_record_that_names_the_last_grants() -> Result<()> {
     play(&Plan::new(Release::Trixie), |host| {
-        ready(host)?;
+        first_scan(host)?;
         let mut dave = host.login(DAVE)?;
         let grant = host.grant(DAVE, "ops", "30m")?;
         // The process is a finding by itself; what it does later is another one.
         dave.run("sudo -n systemd-run --quiet --unit=late sh -c 'until [ -e /srv/go ]; do sleep 1; done; echo \"# late\" >/etc/sudoers.d/late'")?.ok()?;
-        surveyed(host)?;
+        scanned(host)?;
         let told = host.record("grant.left_behind", |record| record["grant"] == grant)?;
         ensure!(told["left_behind"].to_string().contains("process "), "{told}");
         host.write("/srv/go", "")?;
@@ -271,10 +271,10 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
         let mut dave = host.login(DAVE)?;
         host.grant(DAVE, "ops", "30m")?;
         host.root(&["systemctl", "restart", "jitd.service"])?.ok()?;
-        ready(host)?;
+        first_scan(host)?;
         for (command, expected) in ADMINISTRATION {
             let behind = last(host)?;
-            surveyed_after(host, || dave.run(&format!("sudo -n sh -c \"{command}\""))?.ok().map(drop))?;
+            scanned_after(host, || dave.run(&format!("sudo -n sh -c \"{command}\""))?.ok().map(drop))?;
             let records = host.records()?;
             let lines = told(&records, "grant.left_behind", behind);
             println!("{command}: {lines:#?}");
@@ -295,7 +295,7 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
         }
         // FOUND B3: root's own work after a session is told with the interval, and keeps no alert from being raised.
         let behind = last(host)?;
-        surveyed_after(host, || {
+        scanned_after(host, || {
             dave.run("sudo -n useradd --non-unique --uid 0 --gid 0 --no-create-home toor")?.ok().map(drop)
         })?;
         let alert = host.record("alert.raised", |record| {
@@ -313,12 +313,12 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
     })
 }
 
-/// What the survey cannot be kept from seeing: FOUND D4 in the one case where it lets somebody in again.
+/// What nobody can hide from the drift scan: FOUND D4 in the one case where it lets somebody in again.
 #[test]
 fn an_acl_on_a_folder_above_is_named_for_both_who_held_root() -> Result<()> {
     play(&Plan::new(Release::Trixie), |host| {
         host.install("hostile")?;
-        ready(host)?;
+        first_scan(host)?;
         let mut dave = host.login(DAVE)?;
         let mut oscar = host.login(OSCAR)?;
         host.grant(DAVE, "ops", "30m")?;
@@ -326,7 +326,7 @@ fn an_acl_on_a_folder_above_is_named_for_both_who_held_root() -> Result<()> {
         let line = oscar.start("sudo -n sleep 3")?;
         dave.run("sudo -n hostile setacl /etc $(id -u)")?.ok()?;
         oscar.finish(&line, LIMIT)?.ok()?;
-        surveyed(host)?;
+        scanned(host)?;
         let records = host.records()?;
         let left: Vec<&Value> =
             records.iter().filter(|record| record["event"] == "grant.left_behind").collect();

@@ -1,8 +1,7 @@
 //! What a session leaves behind in order to have privilege later is named with its grant.
-#![allow(clippy::print_stdout, reason = "what a survey costs is told to whoever runs the story alone")]
+#![allow(clippy::print_stdout, reason = "whoever runs the story alone sees what a drift scan costs")]
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jit_tests::clock::wait_until;
@@ -11,8 +10,7 @@ use jit_tests::people::{DAVE, OSCAR};
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
-/// A survey waits for the longest of its rests: half a minute and fifty times what the one before it took.
-const LIMIT: Duration = Duration::from_secs(180);
+use crate::host::drift::{LIMIT, first_scan, scanned};
 
 /// What is typed as root, and what the alert says of it.
 const PLANTS: [(&str, &str); 12] = [
@@ -56,7 +54,7 @@ fn alert(host: &Host, grant: u64) -> Result<Vec<String>> {
     .with_context(|| format!("the records are {:#?}", host.records()))?;
     let last = found.context("a record")?;
     println!("{}: {}", host.release().name(), last["detail"].as_str().context("what it cost")?);
-    // A survey that finds much makes several records, of one moment.
+    // A drift scan that finds much makes several records, of one moment.
     let records = host.records()?;
     let same = |record: &&Value| {
         record["event"] == "grant.left_behind" && record["grant"] == grant && record["time"] == last["time"]
@@ -64,13 +62,6 @@ fn alert(host: &Host, grant: u64) -> Result<Vec<String>> {
     let lines =
         records.iter().filter(same).flat_map(|record| record["left_behind"].as_array().into_iter().flatten());
     Ok(lines.filter_map(Value::as_str).map(str::to_owned).collect())
-}
-
-/// Until nobody's sessions are left to be surveyed.
-fn surveyed(host: &Host) -> Result<()> {
-    wait_until("everything is surveyed", LIMIT, || {
-        Ok(host.read("/var/lib/jitd/survey-open.json").is_ok_and(|open| open.contains("\"held\":{}")))
-    })
 }
 
 fn twelve_plants(release: Release) -> Result<()> {
@@ -98,9 +89,9 @@ fn twelve_plants(release: Release) -> Result<()> {
             Ok(heard.contains("member=LeftBehind") && heard.contains(&format!("uint64 {grant}")))
         })?;
         // It is told once, and is then what there is.
-        surveyed(host)?;
+        scanned(host)?;
         dave.run("sudo -n true")?.ok()?;
-        surveyed(host)?;
+        scanned(host)?;
         let alerts = host.records()?.into_iter().filter(|record| record["event"] == "grant.left_behind");
         let times: BTreeSet<String> = alerts.map(|record| record["time"].to_string()).collect();
         ensure!(times.len() == 1, "told more than once: {times:?}");
@@ -129,16 +120,12 @@ fn neither_haste_nor_killing_the_daemon_hides_anything() -> Result<()> {
     play(&Plan::new(Release::Trixie), |host| {
         let mut dave = host.login(DAVE)?;
         let mut oscar = host.login(OSCAR)?;
-        wait_until(
-            "there is something to compare with",
-            LIMIT,
-            || Ok(host.has("/var/lib/jitd/survey.json")),
-        )?;
+        first_scan(host)?;
         let grant = host.grant(DAVE, "ops", "30m")?;
         dave.run("sudo -n bash -c 'echo x >/etc/cron.d/hasty; kill -9 $(pidof jitd)'")?;
         let told = alert(host, grant)?;
         ensure!(told.iter().any(|line| line == "added /etc/cron.d/hasty"), "{told:#?}");
-        surveyed(host)?;
+        scanned(host)?;
         // A change that two could have made is laid at both doors, and a third one's grant hears nothing of it.
         let others = host.grant(OSCAR, "ops", "30m")?;
         let mut line = oscar.start("sudo -n sleep 3")?;
@@ -146,8 +133,8 @@ fn neither_haste_nor_killing_the_daemon_hides_anything() -> Result<()> {
         oscar.finish(&line, LIMIT)?.ok()?;
         let told = alert(host, others)?;
         ensure!(told == ["added /etc/cron.d/either"], "{told:#?}");
-        surveyed(host)?;
-        // With the evidence of earlier surveys gone, that is told, and what has a time is found all the same.
+        scanned(host)?;
+        // Without the earlier scans jitd says so, and finds by their times what was changed.
         line = oscar.start("sudo -n sleep 1000")?;
         host.record("session.opened", |record| record["user"] == OSCAR && record["grant"] == others)?;
         dave.run(
@@ -181,7 +168,7 @@ fn who_leaves_nothing_behind_is_not_told_of() -> Result<()> {
         dave.run("sudo -n bash -c 'echo x >/etc/cron.d/passing; rm /etc/cron.d/passing'")?.ok()?;
         dave.run("sudo -n systemctl daemon-reload")?.ok()?;
         dave.run("sudo -n -i true")?.ok()?;
-        surveyed(host)?;
+        scanned(host)?;
         let threads = host.root_sh("ps -eLo ni,comm | sort -u")?;
         threads.says(" 10 drift\n")?;
         let alerts: Vec<Value> =

@@ -1,15 +1,12 @@
 //! Ways out of a window that no software on the same host can close to root: what the audit log shows of them.
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{Host, play};
 use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 
-/// A survey waits for the longest of its rests: half a minute and fifty times what the one before it took.
-const LIMIT: Duration = Duration::from_secs(180);
+use crate::host::drift::LIMIT;
 
 /// The pid of the one process with this command line.
 fn pid_of(host: &Host, command: &str) -> Result<String> {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::plan::Release;
 use crate::{output, places};
 
-const SCRIPT: &str = include_str!("../host/stage.sh");
+const SCRIPT: &str = include_str!("../host/prepare.sh");
 /// Fetching and unpacking two releases over a slow line.
 const TREES_LIMIT: Duration = Duration::from_secs(1200);
 const STAGE_LIMIT: Duration = Duration::from_secs(120);
@@ -114,13 +114,13 @@ fn make(lower: &[PathBuf], package: Option<&Path>, stage: &Path) -> Result<()> {
     let root = mount(lower, &folder)?;
     let extra = root.join("stage");
     fs::create_dir(&extra)?;
-    fs::write(extra.join("stage.sh"), SCRIPT)?;
+    fs::write(extra.join("prepare.sh"), SCRIPT)?;
     if let Some(package) = package {
         fs::copy(package, extra.join("jitd.deb"))?;
     }
     let mut command = Command::new("systemd-nspawn");
     command.args(["--quiet", "--pipe", "--register=no", "--keep-unit", "--private-network", "--as-pid2"]);
-    command.arg("--directory").arg(&root).args(["/bin/sh", "/stage/stage.sh"]);
+    command.arg("--directory").arg(&root).args(["/bin/sh", "/stage/prepare.sh"]);
     let done = output::run(&mut command, b"", STAGE_LIMIT);
     fs::remove_dir_all(&extra)?;
     done.context("preparing a host")?.ok().context("preparing a host")?;
