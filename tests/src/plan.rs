@@ -90,7 +90,15 @@ impl Plan {
     /// Installs more of Debian's packages; what conflicts with them is removed.
     #[must_use]
     pub fn with_debian(mut self, packages: &[&str]) -> Self {
-        self.more = packages.iter().map(|&package| package.to_owned()).collect();
+        self.more.extend(packages.iter().map(|&package| package.to_owned()));
+        self
+    }
+
+    /// Has these of Debian's packages, and what they depend on, in apt's cache: hosts have no network, and can install them
+    /// all the same.
+    #[must_use]
+    pub fn with_downloads(mut self, packages: &[&str]) -> Self {
+        self.more.extend(packages.iter().map(|package| format!("@{package}")));
         self
     }
 

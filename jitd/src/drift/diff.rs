@@ -156,7 +156,9 @@ fn is_of_an_older_unit(running: &Running, before: &Snapshot, after: &Snapshot) -
         })
     };
     let drop_ins = before.places.keys().chain(after.places.keys()).filter(|path| is_drop_in(path));
-    same(file) && drop_ins.collect::<BTreeSet<_>>().into_iter().all(|path| same(path))
+    same(file)
+        && running.wrapper.as_deref().is_none_or(same)
+        && drop_ins.collect::<BTreeSet<_>>().into_iter().all(|path| same(path))
 }
 
 /// Programs that differ from their packages and did not at the last comparison.

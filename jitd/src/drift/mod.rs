@@ -2,7 +2,6 @@
 
 mod account_files;
 mod diff;
-mod dpkg;
 mod finding;
 mod grouping;
 mod packages;

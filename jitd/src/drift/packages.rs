@@ -9,9 +9,9 @@ use std::path::Path;
 
 use jit_proto::escape::{Escaped, word};
 
-use super::dpkg::{INFO, STATUS, Shipped, md5_of, merged, packages};
 use super::finding::Finding;
 use crate::core::kinds::Kind;
+use crate::host::dpkg::{INFO, STATUS, Shipped, md5_of, merged, packages};
 
 /// Names in a line.
 const MAX_NAMES: usize = 40;
@@ -78,14 +78,13 @@ fn summary(touched: &BTreeMap<String, &'static str>, ours: &[Finding]) -> Findin
     let told: Vec<&str> = files
         .iter()
         .filter(|f| {
-            matches!(f.kind, Kind::Pam | Kind::Units | Kind::Schedules | Kind::Loader)
+            matches!(f.kind, Kind::Gate | Kind::Pam | Kind::Units | Kind::Schedules | Kind::Loader)
                 && !f.verb.starts_with("removed")
         })
         .map(|f| f.shown.as_str())
         .collect();
     let there = files.len() - removed.len();
-    let mut line =
-        format!("{}: {there} files and links, as the checksums of the packages say", hows.join(", "));
+    let mut line = format!("{}: {there} files and links, as dpkg's files and checksums say", hows.join(", "));
     if !told.is_empty() {
         line.push_str(&format!("; among them {}", listed(&told)));
     }
@@ -123,7 +122,9 @@ fn explains(shipped: &Shipped, root: &Path, finding: &Finding) -> bool {
             .contains(&finding.tail.as_str());
     match finding.kind {
         Kind::SetUid if !only_content => false,
-        Kind::Accounts | Kind::Sudoers | Kind::Keys | Kind::Rights | Kind::Gate => false,
+        Kind::Accounts | Kind::Sudoers | Kind::Keys | Kind::Rights => false,
+        // jitd's own programs are vouched for as others are; its policy and what was removed are not.
+        Kind::Gate if removed || !path.starts_with("/usr/") => false,
         Kind::Processes | Kind::OwnFiles | Kind::Unseen | Kind::Mounts | Kind::Shipped => false,
         _ if removed => true,
         Kind::Loader if path == "/etc/ld.so.cache" => only_content,
@@ -217,7 +218,7 @@ mod tests {
         assert_eq!(told.len(), 1, "{told:#?}");
         assert_eq!(
             told[0].line(),
-            "package a installed: 3 files and links, as the checksums of the packages say; among them \
+            "package a installed: 3 files and links, as dpkg's files and checksums say; among them \
              /usr/lib/systemd/system/a.service, /etc/cron.d/a"
         );
         assert_eq!(told[0].kind, Kind::Shipped);

@@ -31,8 +31,9 @@ const SHARE: u32 = 50;
 /// up to the longest.
 const FIRST_ROUND: Duration = Duration::from_secs(30);
 const MAX_ROUND: Duration = Duration::from_secs(30 * 60);
-/// Programs are compared with their packages so long after the daemon's start, and then again.
-const FIRST_CHECK: Duration = Duration::from_secs(15 * 60);
+/// Programs are compared with their packages once in this time, over restarts of the daemon too, and not in the first minute
+/// after its start.
+const FIRST_CHECK: Duration = Duration::from_secs(60);
 const CHECK: Duration = Duration::from_secs(24 * 3600);
 /// As many grants are remembered after their sessions.
 const MAX_LAST: usize = 16;
@@ -136,6 +137,11 @@ impl Schedule {
     pub(super) fn new(baseline: Option<Snapshot>, open: Open, now: &Now) -> Self {
         let lost = baseline.is_none() && !open.held.is_empty();
         let first_end = (!open.held.is_empty()).then_some(now.boot);
+        let checked = baseline.as_ref().and_then(|baseline| baseline.checked.as_ref());
+        // A check in the future shows that the wall clock was set: it proves nothing.
+        let since =
+            checked.and_then(|checked| now.wall.0.checked_sub(checked.at.0)).map(Duration::from_micros);
+        let rest = since.map_or(Duration::ZERO, |since| CHECK.saturating_sub(since));
         Self {
             baseline,
             taken: None,
@@ -153,7 +159,7 @@ impl Schedule {
             retry: BootTime(0),
             next_round: now.boot.after(FIRST_ROUND),
             pause: FIRST_ROUND,
-            check: now.boot.after(FIRST_CHECK),
+            check: now.boot.after(rest.max(FIRST_CHECK)),
         }
     }
 
@@ -262,7 +268,9 @@ impl Schedule {
     pub(super) fn scanned(&mut self, mut snapshot: Snapshot, waited: Duration, now: &Now) -> Vec<Action> {
         let Some((purpose, began)) = self.scanning else { return Vec::new() };
         snapshot.taken = began.wall;
-        if snapshot.checked.is_none() {
+        if let Some(checked) = &mut snapshot.checked {
+            checked.at = began.wall;
+        } else {
             snapshot.checked = self.baseline.as_ref().and_then(|before| before.checked.clone());
         }
         let took = now.boot.since(began.boot).saturating_sub(waited);

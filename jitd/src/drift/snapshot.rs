@@ -197,6 +197,9 @@ pub(super) struct Running {
     pub(super) unit_file: Option<String>,
     /// Whether the unit's file says to run it, or what it comes from.
     pub(super) is_of_unit: bool,
+    /// The script of the unit that names its executable, where the unit says to run a script that starts it.
+    #[serde(default)]
+    pub(super) wrapper: Option<String>,
     /// Whether it is the process by which somebody who is not root is logged in, as logind knows it.
     pub(super) is_login: bool,
 }
@@ -204,6 +207,9 @@ pub(super) struct Running {
 /// What a comparison of programs with their packages found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checked {
+    /// When; 0 where an earlier daemon did not say.
+    #[serde(default)]
+    pub(super) at: WallTime,
     /// Programs and libraries that are not what their package ships, and its name.
     pub(super) unlike: BTreeMap<String, String>,
     /// How many were compared.

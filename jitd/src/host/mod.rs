@@ -7,6 +7,8 @@ pub mod accounts;
 #[forbid(unsafe_code)]
 pub mod clock;
 #[forbid(unsafe_code)]
+pub(crate) mod dpkg;
+#[forbid(unsafe_code)]
 pub(crate) mod identity_cache;
 #[forbid(unsafe_code)]
 pub(crate) mod priority;

@@ -40,6 +40,7 @@ use crate::core::reaping::Manner;
 use crate::engine::handle::Handle;
 use crate::engine::messages::{SessionWaiter, ToSessions};
 use crate::host::clock::pause_as_said;
+use crate::host::dpkg::is_shipped_by;
 use systemd::Systemd;
 
 /// Sessions named where files that reach all of them have changed.
@@ -191,7 +192,8 @@ impl Tasks {
         let compared = tokio::task::spawn_blocking(move || {
             let now = look_at_files();
             let before = lock(&files).replace(now.clone());
-            before.map_or_else(Vec::new, |before| unit_files::changes(&before, &now))
+            let is_shipped = |path: &Path| is_shipped_by(Path::new("/"), unit_files::PACKAGE, path);
+            before.map_or_else(Vec::new, |before| unit_files::changes(&before, &now, is_shipped))
         });
         let changes = compared.await.unwrap_or_else(|problem| {
             error!("the files of our units cannot be looked at: {problem}");

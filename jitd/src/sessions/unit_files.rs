@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use tracing::warn;
+use tracing::{info, warn};
 
 /// Where PID 1 looks for units (systemd.unit(5), "Unit File Load Path").
 const FOLDERS: [&str; 12] = [
@@ -43,6 +43,8 @@ const DROP_INS: [&str; 10] = [
     "jitd-operator.socket.d",
 ];
 
+/// The package whose upgrade may change units.
+pub(super) const PACKAGE: &str = "jitd";
 /// A file is read up to here.
 const MAX_READ: u64 = 1 << 20;
 
@@ -72,12 +74,20 @@ pub(super) fn look(root: &Path) -> Files {
     files
 }
 
-/// What is new, changed or gone, a line each.
-pub(super) fn changes(before: &Files, now: &Files) -> Vec<String> {
-    let new = now.iter().filter_map(|(path, content)| match before.get(path) {
-        None => Some(format!("{} is new", path.display())),
-        Some(old) if old != content => Some(format!("{} is another", path.display())),
-        Some(_) => None,
+/// What is new, changed or gone, a line each. A file for which `is_shipped` holds was written by an upgrade of jitd's own
+/// package.
+pub(super) fn changes(before: &Files, now: &Files, is_shipped: impl Fn(&Path) -> bool) -> Vec<String> {
+    let new = now.iter().filter_map(|(path, content)| {
+        let how = match before.get(path) {
+            Some(old) if old == content => return None,
+            Some(_) => "is another",
+            None => "is new",
+        };
+        if is_shipped(path) {
+            info!("{} {how}; its content is what package {PACKAGE} ships", path.display());
+            return None;
+        }
+        Some(format!("{} {how}", path.display()))
     });
     let gone = before.keys().filter(|path| !now.contains_key(*path));
     new.chain(gone.map(|path| format!("{} is gone", path.display()))).collect()
@@ -149,6 +159,7 @@ mod tests {
             fs::write(folder.join("other.service"), "").unwrap();
         }
         let now = look(root.path());
+        let changes = |before: &Files, now: &Files| changes(before, now, |_| false);
         assert_eq!(changes(&before, &now).len(), written);
         assert!(changes(&now, &now).is_empty());
         let conf = root.path().join("etc/systemd/system/scope.d/x.conf");
@@ -160,6 +171,14 @@ mod tests {
         fs::write(conf.with_extension("dpkg-new"), same).unwrap();
         fs::rename(conf.with_extension("dpkg-new"), &conf).unwrap();
         assert!(changes(&later, &look(root.path())).is_empty());
+        // What a package ships is no line, and what somebody wrote beside it is one.
+        fs::write(&conf, "another").unwrap();
+        let (other, now_other) = (conf.with_file_name("y.conf"), look(root.path()));
+        fs::write(&other, "by hand").unwrap();
+        let shipped = super::changes(&later, &look(root.path()), |path| path == conf);
+        assert_eq!(shipped, [format!("{} is new", other.display())]);
+        fs::remove_file(&other).unwrap();
+        assert_eq!(now_other, look(root.path()));
         fs::remove_file(&conf).unwrap();
         assert_eq!(changes(&now, &look(root.path())), [format!("{path} is gone")]);
     }

@@ -5,7 +5,7 @@ mod plants;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{Host, play};
 use jit_tests::people::{DAVE, OSCAR};
@@ -151,7 +151,7 @@ fn what_runs_on_outside_of_a_session_is_named_and_ordinary_services_are_not() ->
         };
         let said = of("sleep 900")?;
         ensure!(said.contains("e02.service, a unit without a file"), "{said}");
-        ensure!(said.contains(" runs as root since 20") && said.contains("started by 1 systemd"), "{said}");
+        ensure!(said.contains(" runs as root since 20") && said.contains("child of 1 systemd"), "{said}");
         of("sleep 901")?;
         let said = of("sleep 902")?;
         ensure!(said.contains("session-c97.scope, a login that logind does not know"), "{said}");
@@ -226,14 +226,27 @@ for version in 1 2; do
         >$root/DEBIAN/postinst
     chmod 755 $root/DEBIAN/postinst
     (cd $root && find usr -type f -printf '%P\n' | sed 's|^|usr/|' | xargs md5sum >DEBIAN/md5sums)
-    dpkg-deb --build --root-owner-group $root /srv/webby_$version.deb >/dev/null
+    mkdir -p /srv/repository
+    deb=/srv/repository/webby_$version.deb
+    dpkg-deb --build --root-owner-group $root $deb >/dev/null
+    { dpkg-deb --field $deb
+      echo "Filename: ./webby_$version.deb"
+      echo "Size: $(stat --format=%s $deb)"
+      echo "SHA256: $(sha256sum $deb | cut -d' ' -f1)"
+      echo
+    } >>/srv/repository/Packages
 done
+echo 'deb [trusted=yes] file:/srv/repository ./' >/etc/apt/sources.list.d/local.list
+# Of this repository alone: a host has no network.
+apt-get update -qq -o Dir::Etc::sourcelist=/etc/apt/sources.list.d/local.list -o Dir::Etc::sourceparts=- \
+    -o APT::Get::List-Cleanup=0
 "##;
 
 /// What an administrator does in a window, and how the one finding of it begins; "" where there is none.
-const ADMINISTRATION: [(&str, &str); 8] = [
-    ("dpkg --install /srv/webby_1.deb", "package webby installed: "),
-    ("dpkg --install /srv/webby_2.deb", "package webby upgraded or installed again: "),
+const ADMINISTRATION: [(&str, &str); 9] = [
+    ("apt-get install -qq -y nginx", "packages "),
+    ("apt-get install -qq -y webby=1", "package webby installed: "),
+    ("apt-get upgrade -qq -y", "package webby upgraded or installed again: "),
     ("useradd --create-home erin", "changed /etc/passwd: account erin added"),
     (
         "EDITOR='sed -i s,/home/erin,/srv/erin,' vipw -q </dev/null",
@@ -245,13 +258,14 @@ const ADMINISTRATION: [(&str, &str); 8] = [
     ),
     ("/usr/sbin/logrotate --force /etc/logrotate.d/rotated", ""),
     ("systemctl start renew.service", "changed /etc/ssl/certs/host.pem: its content"),
-    ("dpkg --install --force-confold /srv/webby_2.deb", "package webby upgraded or installed again: "),
+    ("apt-get install -qq -y --reinstall webby", "package webby upgraded or installed again: "),
 ];
 
-/// The seven administrations of issue 8, and a reinstallation of the same files.
+/// The seven administrations of issue 8, an installation of a version, and a reinstallation of the same files. nginx is
+/// Debian's own, from apt's cache.
 #[test]
 fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> {
-    let plan = Plan::new(Release::Trixie).with_debian(&["logrotate"]);
+    let plan = Plan::new(Release::Trixie).with_debian(&["logrotate"]).with_downloads(&["nginx"]);
     play(&plan, |host| {
         host.write_program("/srv/packages.sh", PACKAGES)?;
         host.root(&["/srv/packages.sh"])?.ok()?;
@@ -274,7 +288,8 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
         first_scan(host)?;
         for (command, expected) in ADMINISTRATION {
             let behind = last(host)?;
-            scanned_after(host, || dave.run(&format!("sudo -n sh -c \"{command}\""))?.ok().map(drop))?;
+            let line = format!("sudo -n env DEBIAN_FRONTEND=noninteractive sh -c \"{command}\" </dev/null");
+            scanned_after(host, || dave.run_within(&line, LIMIT)?.ok().map(drop))?;
             let records = host.records()?;
             let lines = told(&records, "grant.left_behind", behind);
             println!("{command}: {lines:#?}");
@@ -309,6 +324,88 @@ fn ordinary_administration_is_one_readable_finding_each_or_none() -> Result<()> 
             page.contains("while, or shortly after, dave held root") && !page.contains("dave changed"),
             "{page}"
         );
+        Ok(())
+    })
+}
+
+/// A program that is changed is compared with what its package ships; so are, now and then, all of them.
+#[test]
+fn a_program_that_is_not_what_its_package_ships_is_named_and_one_that_is_raises_no_alert() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        // A library of a daemon of root's, in a folder that is compared with its package only.
+        const PLUGIN: &str = "/usr/lib/x86_64-linux-gnu/rsyslog/imuxsock.so";
+        let checked = |at: &str| {
+            wait_until("programs are compared with their packages", 3 * LIMIT, || {
+                let known = host.read("/var/lib/jitd/survey.json")?;
+                Ok(known.contains("\"checked\":{") && !known.contains(at))
+            })
+        };
+        let plugin = host.root_sh("dpkg --search imuxsock.so | cut -d' ' -f2")?.text().trim().to_owned();
+        ensure!(plugin.ends_with("/rsyslog/imuxsock.so"), "{plugin} is not like {PLUGIN}");
+        first_scan(host)?;
+        checked("\"checked\":null")?;
+        let mut dave = host.login(DAVE)?;
+        host.grant(DAVE, "ops", "30m")?;
+        let behind = last(host)?;
+        scanned_after(host, || {
+            dave.run("sudo -n sh -c 'cp -a /usr/sbin/cron /root/c; echo x >>/root/c; mv /root/c /usr/sbin/cron; touch /usr/sbin/agetty'")?.ok().map(drop)
+        })?;
+        let lines = told(&host.records()?, "grant.left_behind", behind);
+        let lines: Vec<&str> = lines.iter().map(|(_, line)| line.as_str()).collect();
+        let [changed, touched] = lines.as_slice() else { bail!("{lines:#?}") };
+        ensure!(
+            changed.starts_with("changed /usr/sbin/cron: its content is not what package cron ships"),
+            "{changed}"
+        );
+        ensure!(
+            touched.starts_with("changed /usr/sbin/agetty: ")
+                && touched.contains("its content is what package util-linux ships"),
+            "{touched}"
+        );
+        // Behind jitd's back, and a day later: what it knows is dated back.
+        host.root(&["systemctl", "stop", "jitd.service"])?.ok()?;
+        let line = format!("echo x >>{plugin}; touch {}", plugin.replace("imuxsock", "imklog"));
+        host.root_sh(&line)?.ok()?;
+        host.root_sh(
+            "sed -i 's/\"checked\":{\"at\":[0-9]*/\"checked\":{\"at\":1/' /var/lib/jitd/survey.json",
+        )?
+        .ok()?;
+        let behind = last(host)?;
+        host.root(&["systemctl", "start", "jitd.service"])?.ok()?;
+        checked("\"checked\":{\"at\":1,")?;
+        let record = host.record("host.changed", |record| {
+            record["seq"].as_u64() > Some(behind) && record["left_behind"].to_string().contains(&plugin)
+        })?;
+        let lines = record["left_behind"].to_string();
+        let said = format!(
+            "{plugin} is not what package rsyslog ships, by its checksum; when it was changed is not known"
+        );
+        ensure!(lines.contains(&said), "{lines}");
+        ensure!(!lines.contains("imklog") && !lines.contains("agetty"), "{lines}");
+        Ok(())
+    })
+}
+
+/// apache2 is started by a script that its unit names; who restarts it leaves nothing behind.
+#[test]
+fn a_daemon_that_a_wrapper_script_starts_is_its_units() -> Result<()> {
+    play(&Plan::new(Release::Trixie).with_downloads(&["apache2"]), |host| {
+        first_scan(host)?;
+        let mut dave = host.login(DAVE)?;
+        host.grant(DAVE, "ops", "30m")?;
+        let behind = last(host)?;
+        scanned_after(host, || {
+            let line = "sudo -n env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y apache2 </dev/null";
+            dave.run_within(line, LIMIT)?.ok().map(drop)
+        })?;
+        let lines = told(&host.records()?, "grant.left_behind", behind);
+        println!("{lines:#?}");
+        ensure!(lines.len() == 1 && lines[0].1.starts_with("packages "), "{lines:#?}");
+        host.root(&["systemctl", "is-active", "apache2.service"])?.ok()?;
+        let behind = last(host)?;
+        scanned_after(host, || dave.run("sudo -n systemctl restart apache2.service")?.ok().map(drop))?;
+        let lines = told(&host.records()?, "grant.left_behind", behind);
+        ensure!(lines.is_empty(), "{lines:#?}");
         Ok(())
     })
 }

@@ -105,6 +105,40 @@ fn an_upgrade_keeps_the_window_open() -> Result<()> {
     })
 }
 
+/// An upgrade whose units differ, and then a drop-in by hand, while a session is open.
+#[test]
+fn an_upgrade_that_changes_our_units_is_no_tampering_and_a_drop_in_is() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        fetch_package(host)?;
+        let unit = "usr/lib/systemd/system/jitd.service";
+        host.root_sh(&format!(
+            "dpkg-deb --raw-extract /root/jitd.deb /root/new && cd /root/new && echo '# of another version' >>{unit} \
+             && sed -i \"s|^[0-9a-f]*  {unit}$|$(md5sum {unit})|\" DEBIAN/md5sums \
+             && dpkg-deb --build /root/new /root/new.deb"
+        ))?
+        .ok()?;
+        let mut dave = host.login(DAVE)?;
+        host.grant(DAVE, "ops", "30m")?;
+        let line = dave.start("sudo -n sh -c 'until [ -e /run/over ]; do sleep 0.2; done'")?;
+        host.record("session.opened", |_| true)?;
+        dpkg(host, &["--install", "/root/new.deb"])?;
+        host.root_sh(&format!("grep --quiet 'of another version' /{unit}"))?.ok()?;
+        host.root(&["systemctl", "daemon-reload"])?.ok()?;
+        host.root_sh(
+            "mkdir -p /etc/systemd/system/jitd.service.d && echo >/etc/systemd/system/jitd.service.d/x.conf",
+        )?
+        .ok()?;
+        host.root(&["systemctl", "daemon-reload"])?.ok()?;
+        let tampered = host.record("scope.tampered", |_| true)?;
+        let detail = tampered["detail"].as_str().unwrap_or_default();
+        ensure!(detail.contains("jitd.service.d/x.conf is new") && !detail.contains("another"), "{detail}");
+        let all = host.records()?.into_iter().filter(|record| record["event"] == "scope.tampered").count();
+        ensure!(all == 1, "the upgrade was told as tampering");
+        host.root(&["touch", "/run/over"])?.ok()?;
+        dave.finish(&line, LIMIT)?.ok().map(drop)
+    })
+}
+
 /// The stacks that the package shows are Debian's own and our lines, on every release.
 #[test]
 fn the_example_stacks_are_debians_own_with_our_lines() -> Result<()> {

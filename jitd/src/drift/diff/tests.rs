@@ -375,6 +375,7 @@ fn running(unit_file: Option<&str>, is_of_unit: bool) -> Running {
         real_uid: 0,
         unit_file: unit_file.map(str::to_owned),
         is_of_unit,
+        wrapper: None,
         is_login: false,
     }
 }
@@ -387,6 +388,13 @@ fn a_unit_that_was_there_explains_what_it_runs_and_nothing_else_does() {
     assert!(!finds(running(Some(unit), true), &before));
     assert!(finds(running(Some(unit), false), &before), "put into its cgroup");
     assert!(finds(running(None, false), &before), "the unit has no file any more");
+    let wrapper = "/usr/sbin/actl";
+    let wrapped = || Running { wrapper: Some(wrapper.into()), ..running(Some(unit), true) };
+    assert!(finds(wrapped(), &before), "a script that is not known vouches for nothing");
+    let with =
+        |print: &str| snapshot(&[(unit, file("u", 0o644, 0, 1)), (wrapper, file(print, 0o755, 0, 1))], &[]);
+    assert!(unexplained(&wrapped(), "7 1", &with("w"), &with("w")).is_none());
+    assert!(unexplained(&wrapped(), "7 1", &with("w"), &with("x")).is_some(), "the script was changed");
     let mut changed = before.clone();
     changed.places.insert(unit.into(), file("v", 0o644, 0, 5));
     assert!(finds(running(Some(unit), true), &changed));

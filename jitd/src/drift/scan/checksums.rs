@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::drift::dpkg::{INFO, Shipped, md5_of, merged, packages, text};
 use crate::drift::snapshot::Checked;
+use crate::host::dpkg::{INFO, Shipped, md5_of, merged, packages, text};
 
 /// Programs and libraries that root's daemons run.
 const PROGRAMS: [&str; 7] = [

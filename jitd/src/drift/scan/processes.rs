@@ -137,7 +137,7 @@ impl Process {
             (None, ..) => "no unit".to_owned(),
         };
         let line = format!(
-            "process {} runs {privilege} since {since} UTC: {} ({}), in {}, cgroup {}, started by {} {}",
+            "process {} runs {privilege} since {since} UTC: {} ({}), in {}, cgroup {}, child of {} {}",
             self.pid,
             word(&self.exe),
             self.command_line(),
@@ -146,6 +146,8 @@ impl Process {
             self.parent,
             word(parent),
         );
+        let of_unit =
+            unit.zip(unit_file.as_deref()).and_then(|(unit, file)| self.origin(unit, file, all, units));
         let is_login = login.is_some()
             && known.is_some_and(|uid| uid != 0)
             && login.and_then(leader_of) == Some(self.pid);
@@ -154,9 +156,8 @@ impl Process {
             started_at,
             exe: self.exe.clone(),
             real_uid: self.uids[0],
-            is_of_unit: unit
-                .zip(unit_file.as_deref())
-                .is_some_and(|(unit, file)| self.is_of(unit, file, all, units)),
+            is_of_unit: of_unit.is_some(),
+            wrapper: of_unit.flatten(),
             unit_file,
             is_login,
         }
@@ -168,31 +169,47 @@ impl Process {
         i64::try_from(now.wall.0.saturating_sub(age)).unwrap_or(i64::MAX)
     }
 
-    /// Whether it is what its unit's file says to run, or comes from such a process in the same unit. A process that was
-    /// put there is neither.
-    fn is_of(&self, unit: &str, file: &str, all: &BTreeMap<u32, Self>, units: &mut UnitFiles) -> bool {
+    /// `Some` where it is what its unit's file says to run, or what a script that the file says to run names, or comes from
+    /// such a process in the same unit: then the script, if it is one. A process that was put there is none of these.
+    fn origin(
+        &self,
+        unit: &str,
+        file: &str,
+        all: &BTreeMap<u32, Self>,
+        units: &mut UnitFiles,
+    ) -> Option<Option<String>> {
         let stem = unit.split('@').next().unwrap_or(unit).trim_end_matches(".service");
         let for_others = RUN_FOR_OTHERS.iter().any(|name| name.trim_end_matches('@') == stem);
         let mut process = self;
         for _ in 0..64 {
             if process.is_one_of(units.runs(file)) {
-                return true;
+                return Some(None);
+            }
+            if !for_others
+                && process.parent == 1
+                && let Some(script) = units.wrapped(file).get(process.exe())
+            {
+                return Some(Some(script.clone()));
             }
             let above =
                 all.get(&process.parent).filter(|parent| parent.cgroup == self.cgroup && parent.pid != 1);
             match above {
                 Some(parent) if !for_others => process = parent,
-                _ => return false,
+                _ => return None,
             }
         }
-        false
+        None
+    }
+
+    /// Its executable, without what the kernel adds to the name of a file that was replaced, as by an upgrade.
+    fn exe(&self) -> &str {
+        self.exe.strip_suffix(" (deleted)").unwrap_or(&self.exe)
     }
 
     /// Whether it runs one of these programs. What its command line says counts only where it is an interpreter at the
     /// script that it was started for: anybody may name a program as an argument.
     fn is_one_of(&self, programs: &BTreeMap<String, BTreeSet<String>>) -> bool {
-        // As the kernel says it of a file that was replaced, as by an upgrade.
-        let exe = self.exe.strip_suffix(" (deleted)").unwrap_or(&self.exe);
+        let exe = self.exe();
         if programs.contains_key(exe) {
             return true;
         }

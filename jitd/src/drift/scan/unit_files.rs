@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::drift::snapshot::UNIT_FOLDERS;
@@ -11,6 +12,7 @@ use crate::drift::snapshot::UNIT_FOLDERS;
 pub(super) struct UnitFiles {
     files: BTreeMap<String, Option<String>>,
     runs: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
+    wrapped: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl UnitFiles {
@@ -58,6 +60,48 @@ impl UnitFiles {
             .collect()
         })
     }
+
+    /// The programs that a unit's wrapper scripts name, each with its script: `apachectl`, the unit's program, starts
+    /// `apache2`. Shells and interpreters that a script names are not among them.
+    pub(super) fn wrapped(&mut self, file: &str) -> &BTreeMap<String, String> {
+        if !self.wrapped.contains_key(file) {
+            let scripts = self.runs(file).iter().filter(|(_, interpreters)| !interpreters.is_empty());
+            // The file behind a link is what is compared.
+            let real = |script: &String| Some(fs::canonicalize(script).ok()?.to_str()?.to_owned());
+            let scripts: BTreeSet<String> = scripts.filter_map(|(script, _)| real(script)).collect();
+            let named = scripts.into_iter().flat_map(|script| {
+                let programs = programs_named_in(&read(Path::new(&script)));
+                programs.into_iter().map(move |program| (program, script.clone()))
+            });
+            let named = named.collect();
+            self.wrapped.insert(file.to_owned(), named);
+        }
+        self.wrapped.entry(file.to_owned()).or_default()
+    }
+}
+
+/// What a script may name without vouching for what it runs.
+const INTERPRETERS: [&str; 12] =
+    ["sh", "bash", "dash", "zsh", "ksh", "env", "busybox", "perl", "python", "ruby", "node", "php"];
+
+/// The programs that a script names by their absolute paths, with links resolved.
+fn programs_named_in(script: &str) -> BTreeSet<String> {
+    let is_of_a_path = |c: char| c.is_ascii_alphanumeric() || "/._+@-".contains(c);
+    let lines = script.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let words = lines.flat_map(|line| line.split(move |c| !is_of_a_path(c)));
+    // `${HTTPD:-/usr/sbin/apache2}` is such a word too.
+    let paths = words.map(|word| word.trim_start_matches('-')).filter(|word| word.starts_with('/'));
+    let real = paths.filter_map(|path| {
+        let real = fs::canonicalize(path).ok()?;
+        let name = real.file_name()?.to_str()?;
+        let is_interpreter = INTERPRETERS.iter().any(|interpreter| {
+            name.strip_prefix(interpreter)
+                .is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit() || c == '.' || c == '-'))
+        });
+        let is_program = fs::metadata(&real).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0);
+        (is_program && !is_interpreter).then(|| real.to_str().map(str::to_owned))?
+    });
+    real.collect()
 }
 
 /// What may run a script, by its first line (execve(2), "Interpreter scripts"), with links resolved; none where it is none.
@@ -118,5 +162,17 @@ mod tests {
         assert_eq!(interpreters_of(b"#!/bin/sh -e\nexit"), BTreeSet::from([shell.clone()]));
         assert_eq!(interpreters_of(b"#! /usr/bin/env sh\n"), BTreeSet::from([shell]));
         assert!(interpreters_of(b"\x7fELF#!/bin/sh\n").is_empty());
+    }
+
+    #[test]
+    fn a_wrapper_script_names_its_daemon_and_no_shell() {
+        let named = |script: &str| programs_named_in(script).into_iter().collect::<Vec<_>>();
+        let real = |path: &str| fs::canonicalize(path).unwrap().to_str().unwrap().to_owned();
+        assert_eq!(
+            named("#!/bin/sh\nHTTPD=${HTTPD:-/usr/bin/env}\nexec /bin/sh -c x\n"),
+            Vec::<String>::new()
+        );
+        let script = "#!/bin/sh\n# /usr/bin/tail\nD=${D:-/usr/bin/sort}\n\"$D\" /etc/passwd\n";
+        assert_eq!(named(script), [real("/usr/bin/sort")]);
     }
 }

@@ -6,8 +6,8 @@ use jit_proto::time::BootId;
 use super::*;
 use crate::core::ledger::{MainProcess, SessionState};
 use crate::core::people::Account;
-use crate::drift::snapshot::Entry;
 use crate::drift::snapshot::samples::file as entry_of;
+use crate::drift::snapshot::{Checked, Entry};
 
 fn at(seconds: f64) -> Now {
     let micros = (seconds * 1e6) as u64;
@@ -295,4 +295,34 @@ fn programs_are_compared_with_their_packages_once_a_day_and_never_around_a_sessi
     assert_eq!(checks.len(), 2, "{checks:?}");
     schedule.opened(&session(1, 7, &at(900_000.0)));
     assert_eq!(schedule.tick(&at(900_000.0)), [Action::Scan]);
+}
+
+/// When programs are compared for the first time by a daemon that starts at 200,000 s, in seconds; it is watched for two days.
+fn first_check(checked_at: Option<f64>) -> Option<u64> {
+    let checked = checked_at.map(|seconds| Checked { at: at(seconds).wall, ..Checked::default() });
+    let baseline = Snapshot { checked, ..host(&[]) };
+    let mut schedule = Schedule::new(Some(baseline), Open::default(), &at(200_000.0));
+    (0..17_280_u64).map(|n| 200_000 + n * 10).find(|seconds| {
+        let now = at(*seconds as f64);
+        let todo = schedule.tick(&now);
+        if schedule.scanning_since().is_some() {
+            schedule.scanned(host(&[]), Duration::ZERO, &now);
+            schedule.recorded(&now);
+        }
+        todo == [Action::ScanAndCheck]
+    })
+}
+
+#[test]
+fn a_restart_neither_repeats_a_comparison_with_packages_nor_puts_it_off() {
+    let day = 24 * 3600;
+    let soon = 200_060..200_300;
+    assert!(first_check(None).is_some_and(|at| soon.contains(&at)));
+    let next = 190_000 + day;
+    assert!(first_check(Some(190_000.0)).is_some_and(|at| (next..next + 1810).contains(&at)));
+    assert!(
+        first_check(Some(190_000.0 - day as f64)).is_some_and(|at| soon.contains(&at)),
+        "it is a day ago"
+    );
+    assert!(first_check(Some(201_000.0)).is_some_and(|at| soon.contains(&at)), "the clock was set back");
 }

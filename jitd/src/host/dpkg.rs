@@ -5,12 +5,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use md5::{Digest, Md5};
 
-pub(super) const INFO: &str = "/var/lib/dpkg/info/";
-pub(super) const STATUS: &str = "/var/lib/dpkg/status";
+pub(crate) const INFO: &str = "/var/lib/dpkg/info/";
+pub(crate) const STATUS: &str = "/var/lib/dpkg/status";
+/// Where dpkg keeps what a package says of itself while it unpacks its files.
+const UNPACKED_CONTROL: &str = "/var/lib/dpkg/tmp.ci/control";
+const UNPACKED_SUMS: &str = "/var/lib/dpkg/tmp.ci/md5sums";
 /// A file is read up to here in order to compare it.
 const MAX_READ: u64 = 256 << 20;
 /// dpkg's own files are read up to here.
@@ -18,17 +22,18 @@ const MAX_READ_OF_A_LIST: u64 = 64 << 20;
 
 /// What dpkg knows of some packages.
 #[derive(Debug, Default)]
-pub(super) struct Shipped {
+pub(crate) struct Shipped {
     /// As dpkg's files about them are named.
-    pub(super) packages: BTreeSet<String>,
+    pub(crate) packages: BTreeSet<String>,
     /// Every path of them.
     paths: BTreeSet<String>,
     /// MD5 of each plain file, and whose it is.
-    pub(super) sums: BTreeMap<String, (String, String)>,
+    pub(crate) sums: BTreeMap<String, (String, String)>,
 }
 
 impl Shipped {
-    pub(super) fn of<'a>(root: &Path, packages: impl Iterator<Item = &'a str>) -> Self {
+    /// Reads what dpkg says of these packages, below the root of a host.
+    pub(crate) fn of<'a>(root: &Path, packages: impl Iterator<Item = &'a str>) -> Self {
         let mut shipped = Self::default();
         let packages: Vec<&str> = packages.collect();
         for package in &packages {
@@ -36,11 +41,8 @@ impl Shipped {
             for line in text(root, &format!("{INFO}{package}.list")).lines() {
                 shipped.paths.insert(merged(line));
             }
-            for line in text(root, &format!("{INFO}{package}.md5sums")).lines() {
-                if let Some((sum, path)) = line.split_once(char::is_whitespace) {
-                    let path = merged(&format!("/{}", path.trim()));
-                    shipped.sums.insert(path, (sum.to_owned(), name.to_owned()));
-                }
+            for (path, sum) in sums_of(root, &format!("{INFO}{package}.md5sums")) {
+                shipped.sums.insert(path, (sum, name.to_owned()));
             }
         }
         shipped.packages = packages.iter().map(|package| (*package).to_owned()).collect();
@@ -70,7 +72,8 @@ impl Shipped {
         }
     }
 
-    pub(super) fn has(&self, root: &Path, path: &str) -> bool {
+    /// Whether these packages ship what is at a path: a file with that content, a folder, or a link to a path of theirs.
+    pub(crate) fn has(&self, root: &Path, path: &str) -> bool {
         let outside = root.join(path.trim_start_matches('/'));
         let Ok(meta) = fs::symlink_metadata(&outside) else { return false };
         if meta.is_dir() {
@@ -86,14 +89,42 @@ impl Shipped {
     }
 }
 
+/// Whether a package ships the plain file at this path with the content that it has, and nobody but root may write it. While
+/// dpkg unpacks a package, its new checksums are in `tmp.ci` still.
+pub(crate) fn is_shipped_by(root: &Path, package: &str, path: &Path) -> bool {
+    let outside = root.join(path.strip_prefix("/").unwrap_or(path));
+    let is_roots = |meta: fs::Metadata| meta.is_file() && meta.uid() == 0 && meta.mode() & 0o022 == 0;
+    if !fs::symlink_metadata(&outside).is_ok_and(is_roots) {
+        return false;
+    }
+    let unpacked = text(root, UNPACKED_CONTROL).lines().any(|line| line == format!("Package: {package}"));
+    let lists = [Some(format!("{INFO}{package}.md5sums")), unpacked.then(|| UNPACKED_SUMS.to_owned())];
+    let Some(sum) = md5_of(&outside) else { return false };
+    let wanted = merged(&path.to_string_lossy());
+    lists
+        .into_iter()
+        .flatten()
+        .any(|list| sums_of(root, &list).any(|(path, its)| path == wanted && its == sum))
+}
+
+/// Paths and MD5 of a file of checksums.
+fn sums_of(root: &Path, list: &str) -> impl Iterator<Item = (String, String)> + use<> {
+    let lines: Vec<(String, String)> = text(root, list)
+        .lines()
+        .filter_map(|line| line.split_once(char::is_whitespace))
+        .map(|(sum, path)| (merged(&format!("/{}", path.trim())), sum.to_owned()))
+        .collect();
+    lines.into_iter()
+}
+
 /// The packages that dpkg has files about, as these files are named.
-pub(super) fn packages(root: &Path) -> Vec<String> {
+pub(crate) fn packages(root: &Path) -> Vec<String> {
     let names = fs::read_dir(root.join(INFO.trim_start_matches('/'))).into_iter().flatten().flatten();
     names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".list")?.to_owned())).collect()
 }
 
 /// One of dpkg's own files; empty where it cannot be read.
-pub(super) fn text(root: &Path, path: &str) -> String {
+pub(crate) fn text(root: &Path, path: &str) -> String {
     let mut text = Vec::new();
     if let Ok(file) = File::open(root.join(path.trim_start_matches('/'))) {
         // What cannot be read vouches for nothing.
@@ -103,7 +134,7 @@ pub(super) fn text(root: &Path, path: &str) -> String {
 }
 
 /// The MD5 of a plain file; `None` where it cannot be read, and so is like nothing.
-pub(super) fn md5_of(path: &Path) -> Option<String> {
+pub(crate) fn md5_of(path: &Path) -> Option<String> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
@@ -125,7 +156,7 @@ pub(super) fn md5_of(path: &Path) -> Option<String> {
 }
 
 /// A path as it is where `/bin`, `/sbin` and `/lib` are links into `/usr`, which dpkg's lists need not know.
-pub(super) fn merged(path: &str) -> String {
+pub(crate) fn merged(path: &str) -> String {
     let is_old = ["/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/"].iter().any(|top| path.starts_with(top));
     if is_old { format!("/usr{path}") } else { path.to_owned() }
 }
@@ -147,6 +178,31 @@ fn plain(path: &Path, target: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_a_package_is_known_by_its_content_also_while_it_is_unpacked() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        let unit = "usr/lib/systemd/system/jitd.service";
+        let sums = |text: &str| format!("{}  {unit}\n", hex::encode(Md5::digest(text.as_bytes())));
+        write(unit, "one");
+        write("var/lib/dpkg/info/jitd.md5sums", &sums("one"));
+        let is_shipped = || is_shipped_by(root.path(), "jitd", &Path::new("/").join(unit));
+        // Tests run as whoever runs them; what is not root's is nobody's.
+        let by_root = fs::metadata(root.path()).unwrap().uid() == 0;
+        assert_eq!(is_shipped(), by_root);
+        write(unit, "two");
+        assert!(!is_shipped());
+        write("var/lib/dpkg/tmp.ci/md5sums", &sums("two"));
+        write("var/lib/dpkg/tmp.ci/control", "Package: other\n");
+        assert!(!is_shipped(), "another package is unpacked");
+        write("var/lib/dpkg/tmp.ci/control", "Package: jitd\n");
+        assert_eq!(is_shipped(), by_root);
+    }
 
     #[test]
     fn a_link_is_followed_by_its_text_alone() {
