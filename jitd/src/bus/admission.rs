@@ -10,7 +10,7 @@ use zbus::Connection;
 use zbus::message::Header;
 
 use super::Failure;
-use super::caller::{caller, holder};
+use super::caller::{FirstCallers, caller, holder};
 use crate::core::authority::{CommandKind, admit};
 use crate::core::caller::Caller;
 use crate::core::event::Refusal;
@@ -29,6 +29,7 @@ const MAX_UIDS: usize = 1024;
 pub(super) struct Admission {
     engine: Handle,
     refused: Arc<Mutex<HashMap<UserId, Refused>>>,
+    first_callers: Arc<FirstCallers>,
 }
 
 /// The refused looks of one uid.
@@ -41,7 +42,7 @@ struct Refused {
 
 impl Admission {
     pub(super) fn new(engine: Handle) -> Self {
-        Self { engine, refused: Arc::default() }
+        Self { engine, refused: Arc::default(), first_callers: Arc::default() }
     }
 
     /// The caller, if they may ask this from where they are.
@@ -54,7 +55,7 @@ impl Admission {
         header: &Header<'_>,
         kind: CommandKind,
     ) -> Result<Caller, Failure> {
-        self.judge(caller(connection, header).await?, kind).await
+        self.judge(caller(connection, header, &self.first_callers).await?, kind).await
     }
 
     /// The same for a caller who was gathered already.
@@ -77,7 +78,7 @@ impl Admission {
             Err(account) => {
                 let looked = tokio::task::spawn_blocking(move || holder(&account)).await;
                 let looked = looked.map_err(|error| Failure::Failed(error.to_string()))?;
-                caller.holder = looked.map_err(Failure::NotAuthorized)?;
+                caller.holder = looked.map_err(|error| Failure::NotAuthorized(error.to_string()))?;
                 let asked = caller.clone();
                 let look = self.engine.look(move |snapshot| {
                     admit(snapshot.ledger, snapshot.policy.map(AsRef::as_ref), &asked, kind).map(drop)

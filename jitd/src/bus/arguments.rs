@@ -105,8 +105,7 @@ pub(super) async fn account_of(user: String) -> Result<Account, Failure> {
     let name = bounded(user)?;
     let looked = tokio::task::spawn_blocking(move || (Nss.account(&name), name));
     let (found, name) = looked.await.map_err(|error| Failure::Failed(error.to_string()))?;
-    let found =
-        found.map_err(|error| Failure::Failed(format!("the user directory cannot be asked: {error}")))?;
+    let found = found.map_err(|error| Failure::Failed(error.to_string()))?;
     found.ok_or_else(|| Failure::NoSuch(format!("there is no user {name:?} on this host")))
 }
 

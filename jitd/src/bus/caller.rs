@@ -1,10 +1,12 @@
 //! Who sends a message on the system bus or the operators' socket: asked of the bus, the kernel, `/proc` and logind, never
 //! believed from the message.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use jit_proto::bus::names::session_of_scope;
 use jit_proto::identity::UserId;
@@ -15,7 +17,7 @@ use super::Failure;
 use crate::core::caller::{Caller, Place};
 use crate::core::ledger::MainProcess;
 use crate::core::people::{Account, Person};
-use crate::host::accounts::Nss;
+use crate::host::accounts::{IdentityError, Nss};
 use crate::host::process::{self, LoginUid};
 
 /// Where logind keeps what it knows of a session (sd_session_get_uid(3) reads it there).
@@ -31,11 +33,92 @@ pub(crate) enum Peer {
     Unknown,
 }
 
+/// Why it is not known who calls.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallerError {
+    /// The message names nobody.
+    #[error("the message has no sender")]
+    NoSender,
+    /// The kernel does not say who connected to the operators' socket.
+    #[error("the kernel does not say who calls")]
+    NoPeer,
+    /// The same, in the words of the connection.
+    #[error("the kernel does not say who calls: {0}")]
+    Peer(io::Error),
+    /// No descriptor of the caller's process can be had.
+    #[error("the caller's pidfd cannot be kept: {0}")]
+    Pidfd(io::Error),
+    /// The connection to the bus.
+    #[error("the bus cannot be asked who calls: {0}")]
+    Bus(zbus::Error),
+    /// The sender has gone.
+    #[error("the bus does not know the caller any more: {0}")]
+    Gone(fdo::Error),
+    /// The bus keeps no uid.
+    #[error("the bus does not say who calls")]
+    NoUid,
+    /// The bus keeps no pid.
+    #[error("the bus does not say which process calls")]
+    NoProcess,
+    /// Only root calls the gate.
+    #[error("uid {0} may not call the gate")]
+    NotRoot(UserId),
+    /// A uid that nobody has.
+    #[error("uid {0} has no account on this host")]
+    NoAccount(UserId),
+    /// NSS.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
+impl From<CallerError> for Failure {
+    fn from(error: CallerError) -> Self {
+        Self::NotAuthorized(error.to_string())
+    }
+}
+
+/// The processes that have called through connections to a bus that keeps pids and no pidfds (Debian 12).
+///
+/// A connection outlives the process that made it, where others hold its descriptor, and the pid can be somebody else's by
+/// then; so it is the process that called first, or nobody.
+#[derive(Debug, Default)]
+pub(super) struct FirstCallers(Mutex<HashMap<String, MainProcess>>);
+
+impl FirstCallers {
+    /// Connections that are remembered. The bus gives no name a second time.
+    const MAX: usize = 4096;
+
+    /// Whether nobody else has called through this connection before.
+    fn is_first(&self, sender: &str, process: MainProcess) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= Self::MAX && !known.contains_key(sender) {
+            known.clear();
+        }
+        *known.entry(sender.to_owned()).or_insert(process) == process
+    }
+}
+
 /// Who sent this message. A sender that cannot be asked about any more is nobody, least of all root (CVE-2021-3560).
-pub(super) async fn caller(connection: &Connection, header: &Header<'_>) -> Result<Caller, Failure> {
-    let credentials = credentials(connection, header).await.map_err(Failure::NotAuthorized)?;
+pub(super) async fn caller(
+    connection: &Connection,
+    header: &Header<'_>,
+    first: &FirstCallers,
+) -> Result<Caller, Failure> {
+    let credentials = credentials(connection, header).await?;
+    let by_pid = matches!(credentials.peer, Peer::Pid(_));
     let gathered = tokio::task::spawn_blocking(move || gather(UserId(credentials.uid), credentials.peer));
-    gathered.await.map_err(|error| Failure::Failed(error.to_string()))?.map_err(Failure::NotAuthorized)
+    let caller = gathered.await.map_err(|error| Failure::Failed(error.to_string()))??;
+    if by_pid
+        && let (Some(sender), Some(process)) = (header.sender(), caller.process)
+        && !first.is_first(sender, process)
+    {
+        let why = format!(
+            "the process that connected to the bus has ended, and another one is {} now",
+            process.pid
+        );
+        return Ok(Caller { place: Place::Unreadable(why), process: None, exe: None, ..caller });
+    }
+    Ok(caller)
 }
 
 /// All there is to know about a caller, whichever way it came. It asks NSS, and so may block.
@@ -45,8 +128,8 @@ pub(super) async fn caller(connection: &Connection, header: &Header<'_>) -> Resu
 ///
 /// # Errors
 /// When the uid has no account, or NSS cannot be asked.
-pub(crate) fn gather(uid: UserId, peer: Peer) -> Result<Caller, String> {
-    let person = Nss.person(uid)?.ok_or_else(|| format!("uid {uid} has no account on this host"))?;
+pub(crate) fn gather(uid: UserId, peer: Peer) -> Result<Caller, CallerError> {
+    let person = Nss.person(uid)?.ok_or(CallerError::NoAccount(uid))?;
     let unreadable = |why: String| Caller {
         person: person.clone(),
         loginuid: None,
@@ -150,7 +233,7 @@ fn login_of(sessions: &Path, id: &str) -> io::Result<Option<UserId>> {
 }
 
 /// The account of a session's holder, with their groups as they are now.
-pub(super) fn holder(account: &Account) -> Result<Option<Person>, String> {
+pub(super) fn holder(account: &Account) -> Result<Option<Person>, IdentityError> {
     Nss.person(account.uid)
 }
 
@@ -158,12 +241,12 @@ pub(super) fn holder(account: &Account) -> Result<Option<Person>, String> {
 ///
 /// # Errors
 /// Says why the caller is not.
-pub(super) async fn root_pid(connection: &Connection, header: &Header<'_>) -> Result<u32, String> {
+pub(super) async fn root_pid(connection: &Connection, header: &Header<'_>) -> Result<u32, CallerError> {
     let credentials = credentials(connection, header).await?;
     match (credentials.uid, credentials.pid) {
         (0, Some(pid)) => Ok(pid),
-        (0, None) => Err("the bus does not say which process calls".to_owned()),
-        (uid, _) => Err(format!("uid {uid} may not call the gate")),
+        (0, None) => Err(CallerError::NoProcess),
+        (uid, _) => Err(CallerError::NotRoot(UserId(uid))),
     }
 }
 
@@ -173,24 +256,24 @@ struct Credentials {
     peer: Peer,
 }
 
-async fn credentials(connection: &Connection, header: &Header<'_>) -> Result<Credentials, String> {
+async fn credentials(connection: &Connection, header: &Header<'_>) -> Result<Credentials, CallerError> {
     if !connection.is_bus() {
         // On a socket of our own the kernel names the other end, and a sender in the message is anybody's word.
-        let known = connection.peer_creds().await.map_err(|error| error.to_string())?;
-        let uid = known.unix_user_id().ok_or("the kernel does not say who calls")?;
+        let known = connection.peer_creds().await.map_err(CallerError::Peer)?;
+        let uid = known.unix_user_id().ok_or(CallerError::NoPeer)?;
         let pidfd = known.process_fd().map(|pidfd| pidfd.as_fd().try_clone_to_owned()).transpose();
-        let pidfd = pidfd.map_err(|error| format!("the caller's pidfd cannot be kept: {error}"))?;
+        let pidfd = pidfd.map_err(CallerError::Pidfd)?;
         return Ok(Credentials {
             uid,
             pid: known.process_id(),
             peer: pidfd.map_or(Peer::Unknown, Peer::Pidfd),
         });
     }
-    let sender = header.sender().ok_or("the message has no sender")?.to_owned();
-    let bus = fdo::DBusProxy::new(connection).await.map_err(|error| error.to_string())?;
+    let sender = header.sender().ok_or(CallerError::NoSender)?.to_owned();
+    let bus = fdo::DBusProxy::new(connection).await.map_err(CallerError::Bus)?;
     let known = bus.get_connection_credentials(sender.into()).await;
-    let known = known.map_err(|error| format!("the bus does not know the caller any more: {error}"))?;
-    let uid = known.unix_user_id().ok_or("the bus does not say who calls")?;
+    let known = known.map_err(CallerError::Gone)?;
+    let uid = known.unix_user_id().ok_or(CallerError::NoUid)?;
     let pid = known.process_id();
     let peer = match known.into_process_fd() {
         Some(pidfd) => Peer::Pidfd(OwnedFd::from(pidfd)),
@@ -250,6 +333,20 @@ mod tests {
         assert_eq!(login_of(folder.path(), "../c1").unwrap(), None);
         fs::create_dir(folder.path().join("c7")).unwrap();
         assert!(login_of(folder.path(), "c7").is_err(), "what cannot be read is not taken for nothing there");
+    }
+
+    #[test]
+    fn a_pid_that_is_used_again_is_not_the_process_that_connected() {
+        let first = FirstCallers::default();
+        let (before, after) = (MainProcess { pid: 7, start: 1 }, MainProcess { pid: 7, start: 2 });
+        assert!(first.is_first(":1.1", before));
+        assert!(first.is_first(":1.1", before));
+        assert!(!first.is_first(":1.1", after));
+        assert!(first.is_first(":1.2", after));
+        for number in 0..10_000 {
+            let _ = first.is_first(&format!(":2.{number}"), before);
+        }
+        assert!(first.0.lock().unwrap().len() <= FirstCallers::MAX);
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod socket;
 mod silent;
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd as StdFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use crate::core::group_option::{self, Asked};
 use crate::core::ledger::MainProcess;
 use crate::engine::handle::Handle;
 use crate::host::accept::Acceptor;
+use crate::host::accounts::IdentityError;
 use crate::host::clock::Clock;
 use crate::host::identity_cache::IdentityCache;
 use crate::host::process::{self, Detail};
@@ -91,6 +94,20 @@ impl PamItems {
     }
 }
 
+/// Why it is not known who calls the gate.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    /// `/proc` does not tell.
+    #[error("the caller cannot be read: {0}")]
+    Caller(io::Error),
+    /// The pidfd is not that of the process that has connected.
+    #[error("process {caller} speaks for process {process}")]
+    ForAnother { caller: u32, process: u32 },
+    /// NSS does not tell.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+}
+
 /// What the gate's interface works with.
 #[derive(Clone)]
 pub struct GateService {
@@ -108,13 +125,13 @@ impl GateService {
     /// Asks the engine. Whatever goes wrong on the way is a denial that says so.
     pub(crate) async fn query(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, items: PamItems) -> Answer {
         let name = items.service.clone();
-        let refused = |why: String| {
+        let refused = |why: &dyn fmt::Display| {
             warn!("a call of the gate is refused: {why}");
             denied(vec![format!("jit: {name} is refused: {why}.")])
         };
         let query = match self.look(stage, caller_pid, &pidfd, items).await {
             Ok(query) => query,
-            Err(why) => return refused(why),
+            Err(why) => return refused(&why),
         };
         let main = query.process.main;
         let pidfd = matches!(stage, Stage::Enter { .. }).then_some(pidfd);
@@ -126,7 +143,7 @@ impl GateService {
                 (OUTCOME_ALLOWED.to_owned(), Vec::new(), HashMap::new())
             }
             Ok(Verdict::Denied(lines)) => denied(lines),
-            Err(stopped) => refused(stopped.to_string()),
+            Err(stopped) => refused(&stopped),
         }
     }
 
@@ -152,13 +169,12 @@ impl GateService {
         caller_pid: u32,
         pidfd: &StdFd,
         items: PamItems,
-    ) -> Result<AccessQuery, String> {
+    ) -> Result<AccessQuery, LookError> {
         let entering = matches!(stage, Stage::Enter { .. });
         let detail = if entering { Detail::Whole } else { Detail::Known };
-        let process = process::read(pidfd.as_fd(), detail)
-            .map_err(|error| format!("the caller cannot be read: {error}"))?;
+        let process = process::read(pidfd.as_fd(), detail).map_err(LookError::Caller)?;
         if process.main.pid != caller_pid {
-            return Err(format!("process {caller_pid} speaks for process {}", process.main.pid));
+            return Err(LookError::ForAnother { caller: caller_pid, process: process.main.pid });
         }
         let user = self.lookup.named(&items.user).await?;
         let group = self.group(&process).await;
@@ -195,7 +211,7 @@ impl GateService {
         match self.lookup.group(&name).await {
             Ok(Some(gid)) => GroupAsked::Group { gid, name },
             Ok(None) => GroupAsked::Unclear(format!("there is no group {name:?}")),
-            Err(why) => GroupAsked::Unclear(why),
+            Err(why) => GroupAsked::Unclear(why.to_string()),
         }
     }
 }

@@ -10,7 +10,7 @@ use jit_proto::time::BootTime;
 
 use crate::core::event::Named;
 use crate::core::people::{Account, Person};
-use crate::host::accounts::{Directory, Nss};
+use crate::host::accounts::{Directory, IdentityError, Nss};
 use crate::host::clock::Clock;
 
 /// NSS itself remembers longer (nscd.conf(5), sssd.conf(5)); a change of groups counts after this at the latest.
@@ -34,12 +34,12 @@ impl IdentityCache {
     }
 
     /// Somebody by uid, with their groups.
-    pub(crate) async fn person(&self, uid: UserId) -> Result<Option<Person>, String> {
+    pub(crate) async fn person(&self, uid: UserId) -> Result<Option<Person>, IdentityError> {
         self.recall(&self.people, uid, move || Nss.person(uid)).await
     }
 
     /// What a PAM item names.
-    pub(crate) async fn named(&self, item: &str) -> Result<Named, String> {
+    pub(crate) async fn named(&self, item: &str) -> Result<Named, IdentityError> {
         if item.is_empty() {
             return Ok(Named::Unset);
         }
@@ -49,30 +49,26 @@ impl IdentityCache {
     }
 
     /// A group as sudo(8) takes it: a name, or `#` and a gid.
-    pub(crate) async fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
+    pub(crate) async fn group(&self, name: &str) -> Result<Option<GroupId>, IdentityError> {
         if let Some(number) = name.strip_prefix('#') {
             return Ok(number.parse().ok().map(GroupId));
         }
         let name = name.to_owned();
-        let found = tokio::task::spawn_blocking(move || Nss.group(&name)).await;
-        found
-            .map_err(|error| error.to_string())?
-            .map_err(|error| format!("the group directory cannot be asked: {error}"))
+        tokio::task::spawn_blocking(move || Nss.group(&name)).await?
     }
 
     async fn recall<K: Hash + Eq, V: Clone + Send + 'static>(
         &self,
         remembered: &Remembered<K, V>,
         key: K,
-        ask: impl FnOnce() -> Result<Option<V>, String> + Send + 'static,
-    ) -> Result<Option<V>, String> {
+        ask: impl FnOnce() -> Result<Option<V>, IdentityError> + Send + 'static,
+    ) -> Result<Option<V>, IdentityError> {
         let now = self.clock.now().boot;
         let known = remembered.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some((_, value)) = known.filter(|(since, _)| now.since(*since) < TTL) {
             return Ok(Some(value));
         }
-        let found = tokio::task::spawn_blocking(ask).await.map_err(|error| error.to_string())?;
-        let found = found.map_err(|error| format!("the user directory cannot be asked: {error}"))?;
+        let found = tokio::task::spawn_blocking(ask).await??;
         if let Some(value) = &found {
             let mut known = remembered.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= MAX_ENTRIES {

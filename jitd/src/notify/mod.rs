@@ -416,16 +416,17 @@ async fn tell(systemd: &Systemd, way: Way, unit: String, notices: &Notices, what
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::accounts::IdentityError;
     use jit_proto::identity::GroupId;
 
     struct Leads;
 
     impl Directory for Leads {
-        fn user(&self, _: &str) -> Result<Option<UserId>, String> {
+        fn user(&self, _: &str) -> Result<Option<UserId>, IdentityError> {
             Ok(None)
         }
 
-        fn group(&self, _: &str) -> Result<Option<GroupId>, String> {
+        fn group(&self, _: &str) -> Result<Option<GroupId>, IdentityError> {
             Ok(None)
         }
 

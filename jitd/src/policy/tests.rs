@@ -9,22 +9,22 @@ use jit_proto::time::WallTime;
 
 use super::load;
 use crate::core::policy::Policy;
-use crate::host::accounts::Directory;
+use crate::host::accounts::{Directory, IdentityError};
 
 struct Few;
 
 impl Directory for Few {
-    fn user(&self, name: &str) -> Result<Option<UserId>, String> {
+    fn user(&self, name: &str) -> Result<Option<UserId>, IdentityError> {
         Ok(match name {
             "root" => Some(UserId::ROOT),
             "alice" => Some(UserId(1000)),
             "bob" => Some(UserId(1001)),
-            "far" => return Err("the directory server is away".to_owned()),
+            "far" => return Err(IdentityError::Users(nix::Error::EHOSTDOWN)),
             _ => None,
         })
     }
 
-    fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
+    fn group(&self, name: &str) -> Result<Option<GroupId>, IdentityError> {
         Ok(match name {
             "webops" => Some(GroupId(100)),
             "leads" => Some(GroupId(101)),
@@ -368,11 +368,11 @@ fn both_checks_of_the_form_know_the_same_keys() {
 struct Groups;
 
 impl Directory for Groups {
-    fn user(&self, name: &str) -> Result<Option<UserId>, String> {
+    fn user(&self, name: &str) -> Result<Option<UserId>, IdentityError> {
         Few.user(name)
     }
 
-    fn group(&self, name: &str) -> Result<Option<GroupId>, String> {
+    fn group(&self, name: &str) -> Result<Option<GroupId>, IdentityError> {
         Few.group(name)
     }
 

@@ -8,15 +8,22 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use jit_proto::identity::{GroupId, UserId};
+use jit_proto::identity::{GroupId, SessionId, UserId};
+use jit_proto::time::{BootTime, format_duration};
+use tracing::error;
 
-use crate::host::accounts::Nss;
+use crate::host::accounts::{IdentityError, Nss};
+use crate::host::clock::boot_now;
 use crate::host::process::{self, Ids};
 
 /// From the opening of the session to the first look, and then twice as long each time,
 const FIRST: Duration = Duration::from_millis(2);
 /// but at most this.
 const SELDOM: Duration = Duration::from_secs(60);
+/// A look that fails is followed by others, as if so many had been made: half a second, one second and so on.
+const LOOKS_AFTER_FAILURE: u32 = 8;
+/// When nothing but failures has come of the looks for this long, the session ends.
+const MAX_UNKNOWN: Duration = Duration::from_secs(60);
 
 /// What is looked for.
 #[derive(Debug)]
@@ -26,11 +33,30 @@ pub(super) struct Groups {
     /// The target's own, once NSS has told.
     own: Option<BTreeSet<GroupId>>,
     looks: u32,
+    /// When the first of the failures in a row was.
+    failing_since: Option<BootTime>,
+}
+
+/// Why it cannot be told which groups the processes have.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum GroupsError {
+    /// Which processes there are.
+    #[error("the cgroup of the session cannot be read: {0}")]
+    Cgroup(io::Error),
+    /// One of them.
+    #[error("process {pid} cannot be read: {error}")]
+    Process { pid: u32, error: io::Error },
+    /// Which groups the target has.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The same.
+    #[error("uid {0}, which the session runs as, has no account any more")]
+    NoAccount(UserId),
 }
 
 impl Groups {
     pub(super) fn new(target: UserId, named: BTreeSet<GroupId>) -> Self {
-        Self { target, named, own: None, looks: 0 }
+        Self { target, named, own: None, looks: 0, failing_since: None }
     }
 
     /// When to look next.
@@ -38,22 +64,50 @@ impl Groups {
         FIRST.saturating_mul(1 << self.looks.min(15)).min(SELDOM)
     }
 
-    /// Looks at these processes; says what is wrong with the first that has a group too many.
-    ///
-    /// # Errors
-    /// When it cannot be told.
-    pub(super) async fn look(&mut self, pids: Vec<u32>) -> Result<Option<String>, String> {
+    /// Looks at these processes; returns why the session has to end: one has a group too many, or nobody can tell.
+    pub(super) async fn look(&mut self, pids: io::Result<Vec<u32>>, session: SessionId) -> Option<String> {
         self.looks = self.looks.saturating_add(1);
+        let found = match pids {
+            Ok(pids) => self.foreign_group(pids).await,
+            Err(error) => Err(GroupsError::Cgroup(error)),
+        };
+        if let Err(problem) = &found {
+            error!("the groups of session {session} cannot be checked: {problem}");
+        }
+        self.judge(found, boot_now())
+    }
+
+    /// What a look comes to, at this moment.
+    fn judge(&mut self, found: Result<Option<String>, GroupsError>, now: BootTime) -> Option<String> {
+        let problem = match found {
+            Ok(found) => {
+                self.failing_since = None;
+                return found;
+            }
+            Err(problem) => problem,
+        };
+        let since = *self.failing_since.get_or_insert_with(|| {
+            self.looks = self.looks.min(LOOKS_AFTER_FAILURE);
+            now
+        });
+        let failing = now.since(since);
+        (failing >= MAX_UNKNOWN).then(|| {
+            let failing = format_duration(Duration::from_secs(failing.as_secs()));
+            format!("the groups of its processes could not be checked for {failing}: {problem}")
+        })
+    }
+
+    /// What is wrong with the first process that has a group too many.
+    async fn foreign_group(&mut self, pids: Vec<u32>) -> Result<Option<String>, GroupsError> {
         if self.own.is_none() {
             let target = self.target;
             let asked = tokio::task::spawn_blocking(move || Nss.person(target)).await;
-            let person = asked.map_err(|error| error.to_string())??;
-            self.own = Some(person.ok_or("whom it became has no account any more")?.groups);
+            let person = asked.map_err(IdentityError::Thread)??;
+            self.own = Some(person.ok_or(GroupsError::NoAccount(target))?.groups);
         }
         let allowed: BTreeSet<GroupId> = self.own.iter().flatten().chain(&self.named).copied().collect();
         for pid in pids {
-            let ids =
-                process::ids_of(pid).map_err(|error| format!("process {pid} cannot be read: {error}"))?;
+            let ids = process::ids_of(pid).map_err(|error| GroupsError::Process { pid, error })?;
             let Some(ids) = ids.filter(|ids| ids.uid == self.target) else { continue };
             let foreign = foreign(&ids, &allowed, given_by_program(pid));
             if !foreign.is_empty() {
@@ -97,6 +151,21 @@ mod tests {
             others: others.map(GroupId),
             supplementary: supplementary.iter().copied().map(GroupId).collect(),
         }
+    }
+
+    #[test]
+    fn a_session_whose_groups_nobody_can_tell_ends_after_a_minute_and_no_sooner() {
+        let mut groups = Groups::new(UserId::ROOT, BTreeSet::new());
+        let fails = || Err(GroupsError::Cgroup(io::Error::from_raw_os_error(libc::EIO)));
+        let at = |seconds: u64| BootTime(seconds * 1_000_000);
+        groups.looks = 40;
+        assert_eq!(groups.judge(fails(), at(100)), None);
+        assert!(groups.next() < Duration::from_secs(1), "it is looked again soon");
+        assert_eq!(groups.judge(fails(), at(159)), None);
+        assert_eq!(groups.judge(Ok(None), at(160)), None);
+        assert_eq!(groups.judge(fails(), at(200)), None, "what lies before a look that told is past");
+        let why = groups.judge(fails(), at(261)).unwrap();
+        assert!(why.starts_with("the groups of its processes could not be checked for 1m1s: "), "{why}");
     }
 
     #[test]

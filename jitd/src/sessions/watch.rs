@@ -437,21 +437,10 @@ impl Watch {
         let pids =
             self.tree.outside().and_then(|outside| Ok([outside, self.tree.scope.all_pids()?].concat()));
         let Some(groups) = &mut self.groups else { return };
-        let looked = match pids {
-            Ok(pids) => groups.look(pids).await,
-            Err(problem) => groups.look(Vec::new()).await.and(Err(problem.to_string())),
-        };
-        match looked {
-            Ok(None) => {}
-            Ok(Some(found)) => {
-                self.groups = None;
-                if self.engine.tell(Input::GroupExceeded(self.session.id, found)).await.is_err() {
-                    debug!("the engine has ended before session {}", self.session.id);
-                }
-            }
-            Err(problem) => {
-                error!("session {}: its groups cannot be told yet: {problem}", self.session.id);
-            }
+        let Some(found) = groups.look(pids, self.session.id).await else { return };
+        self.groups = None;
+        if self.engine.tell(Input::GroupExceeded(self.session.id, found)).await.is_err() {
+            debug!("the engine has ended before session {}", self.session.id);
         }
     }
 

@@ -10,17 +10,18 @@ const LOGIND: &str = "org.freedesktop.login1";
 /// logind has this long to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The logins that logind knows, and whose they are; none where it does not say. Called on a thread without a runtime.
-pub(super) fn known() -> Logins {
+/// The logins that logind knows, and whose they are; `None` where it does not say, and then nothing is taken for a login. Called on a thread without a runtime.
+pub(super) fn known() -> Option<Logins> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let asked = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
         let answer = runtime.block_on(async { tokio::time::timeout(TIMEOUT, ask()).await });
         answer.map_err(|_| format!("no answer within {TIMEOUT:?}"))?.map_err(|error| error.to_string())
     });
-    asked.unwrap_or_else(|problem| {
-        debug!("logind did not say which logins there are, so none is taken for one: {problem}");
-        Logins::new()
-    })
+    asked
+        .inspect_err(|problem| {
+            debug!("logind did not say which logins there are, so none is taken for one: {problem}");
+        })
+        .ok()
 }
 
 async fn ask() -> zbus::Result<Logins> {

@@ -48,7 +48,7 @@ pub(super) struct Amount {
 /// Scans this host. `check` compares programs with their packages too.
 pub(super) fn host(clock: &Clock, setuid_paths: &[PathBuf], check: bool) -> Scanned {
     let (stopwatch, cpu) = (Stopwatch::start(), CpuTime::of_this_thread());
-    let first = processes::look(&clock.now(), &logins::known());
+    let first = processes::look(&clock.now(), logins::known().as_ref());
     let (mut snapshot, amount) = files(Path::new("/"), clock.now().boot_id, setuid_paths);
     if check {
         snapshot.checked = Some(checksums::check(Path::new("/")));
@@ -60,8 +60,8 @@ pub(super) fn host(clock: &Clock, setuid_paths: &[PathBuf], check: bool) -> Scan
     let waited = stopwatch.elapsed().saturating_sub(took);
     // Asked again, after the files were read: a login that has begun meanwhile is known too.
     let logins = logins::known();
-    processes::without_logins(&mut snapshot, &logins);
-    snapshot.processes = processes::look(&clock.now(), &logins);
+    processes::without_logins(&mut snapshot, &logins.clone().unwrap_or_default());
+    snapshot.processes = processes::look(&clock.now(), logins.as_ref());
     snapshot.processes.retain(|key, _| first.contains_key(key));
     Scanned { snapshot, amount, took, waited, cpu: cpu.elapsed() }
 }

@@ -43,8 +43,18 @@ const RUN_FOR_OTHERS: [&str; 14] = [
 /// A login that logind knows: its number, and whose.
 pub(super) type Logins = BTreeMap<String, u32>;
 
+/// What a scope is that is named like a login's and is none of those that logind tells of.
+fn no_login(unit: &str, logins: Option<&Logins>) -> String {
+    let why = if logins.is_some() {
+        "a login that logind does not know"
+    } else {
+        "a login; logind does not answer"
+    };
+    format!("{}, {why}", word(unit))
+}
+
 /// What runs with privilege now, by pid and start. `logins` are those that logind knows.
-pub(super) fn look(now: &Now, logins: &Logins) -> BTreeMap<String, Running> {
+pub(super) fn look(now: &Now, logins: Option<&Logins>) -> BTreeMap<String, Running> {
     let mut all = BTreeMap::new();
     for pid in crate::host::process::all_pids().unwrap_or_default().into_iter().take(MAX_PROCESSES) {
         // One that ends meanwhile is none.
@@ -116,7 +126,13 @@ impl Process {
         self.uids.contains(&0) || self.capabilities != 0
     }
 
-    fn told(&self, now: &Now, all: &BTreeMap<u32, Self>, logins: &Logins, units: &mut UnitFiles) -> Running {
+    fn told(
+        &self,
+        now: &Now,
+        all: &BTreeMap<u32, Self>,
+        logins: Option<&Logins>,
+        units: &mut UnitFiles,
+    ) -> Running {
         let started_at = self.started_at(now);
         let since = WallTime(u64::try_from(started_at).unwrap_or(0)).to_rfc3339();
         let since = since.get(..19).unwrap_or(&since).replace('T', " ");
@@ -128,10 +144,10 @@ impl Process {
         let unit = unit_of(&self.cgroup);
         let unit_file = unit.and_then(|unit| units.file(unit));
         let login = unit.and_then(|unit| unit.strip_prefix("session-")?.strip_suffix(".scope"));
-        let known = login.and_then(|login| logins.get(login).copied());
+        let known = login.and_then(|login| logins?.get(login).copied());
         let place = match (unit, login, known, &unit_file) {
             (_, Some(login), Some(uid), _) => format!("login {} of uid {uid}", word(login)),
-            (Some(unit), Some(_), None, _) => format!("{}, a login that logind does not know", word(unit)),
+            (Some(unit), Some(_), None, _) => no_login(unit, logins),
             (Some(unit), None, _, Some(_)) => word(unit).into_owned(),
             (Some(unit), None, _, None) => format!("{}, a unit without a file", word(unit)),
             (None, ..) => "no unit".to_owned(),
@@ -286,7 +302,7 @@ mod tests {
         let now = Now { wall: WallTime(0), boot: jit_proto::time::BootTime(0), boot_id: BootId("a".into()) };
         let all = BTreeMap::new();
         let process = Process::read(std::process::id()).unwrap();
-        let told = process.told(&now, &all, &Logins::new(), &mut UnitFiles::default());
+        let told = process.told(&now, &all, Some(&Logins::new()), &mut UnitFiles::default());
         assert!(told.line.starts_with(&format!("process {} runs ", std::process::id())), "{}", told.line);
     }
 }

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::Loader;
 use super::source::Source;
 use crate::core::people::People;
+use crate::host::accounts::IdentityError;
 
 impl Loader<'_> {
     pub(super) fn span(
@@ -67,7 +68,7 @@ impl Loader<'_> {
         source: &Source,
         entry: &Spanned<String>,
         key: &str,
-        found: Result<bool, String>,
+        found: Result<bool, IdentityError>,
     ) {
         let name = entry.get_ref();
         let kind = if name.starts_with('@') { "group" } else { "user" };
