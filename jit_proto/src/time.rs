@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct WallTime(pub u64);
 
 /// A moment of `CLOCK_BOOTTIME`, in microseconds since boot, suspend included (clock_gettime(2)). It never
-/// goes back, and means nothing without the boot it was read in.
+/// goes back, and means nothing outside of the boot it was read in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BootTime(pub u64);
@@ -21,19 +21,27 @@ pub struct BootTime(pub u64);
 #[serde(transparent)]
 pub struct BootId(pub String);
 
+/// What the moments of both clocks can do; a moment of one is none of the other.
+macro_rules! arithmetic_of {
+    ($($moment:ident)+) => {$(
+        impl $moment {
+            /// This moment plus a span; saturates.
+            #[must_use]
+            pub fn after(self, span: Duration) -> Self {
+                Self(self.0.saturating_add(micros(span)))
+            }
+
+            /// Time from `earlier` to this moment; zero if `earlier` is later.
+            #[must_use]
+            pub fn since(self, earlier: Self) -> Duration {
+                Duration::from_micros(self.0.saturating_sub(earlier.0))
+            }
+        }
+    )+};
+}
+arithmetic_of!(WallTime BootTime);
+
 impl WallTime {
-    /// This moment plus a span; saturates.
-    #[must_use]
-    pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(micros(span)))
-    }
-
-    /// Time from `earlier` to this moment; zero if it lies behind.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
-    }
-
     /// RFC 3339 in UTC, always with six digits behind the second, so that equal moments are equal texts.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
@@ -79,20 +87,6 @@ impl WallTime {
 
     fn to_timestamp(self) -> Option<jiff::Timestamp> {
         i64::try_from(self.0).ok().and_then(|us| jiff::Timestamp::from_microsecond(us).ok())
-    }
-}
-
-impl BootTime {
-    /// This moment plus a span; saturates.
-    #[must_use]
-    pub fn after(self, span: Duration) -> Self {
-        Self(self.0.saturating_add(micros(span)))
-    }
-
-    /// Time from `earlier` to this moment; zero if it lies behind.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 }
 
