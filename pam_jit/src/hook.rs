@@ -17,14 +17,15 @@ use std::ffi::CStr;
 use std::fmt;
 use std::ops::Deref;
 
-/// What a hook comes to.
+/// What a hook comes to. No few flipped bits make one of the other (as in sudo-rs, `HARDENED_ENUM_VALUE`).
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
 pub(crate) enum Verdict {
     /// `PAM_SUCCESS`.
-    Pass,
+    Pass = 0x5245_d0a9,
     /// `PAM_PERM_DENIED`.
-    Deny,
+    Deny = 0xadba_2f56,
 }
 
 /// Account: tag this process, then ask whether it may go on. sudo, sudo-rs, su and doas run this stage each time that
