@@ -287,24 +287,39 @@ mod tests {
 
     /// Records as journald hands them on.
     fn handed_on(count: u64) -> Vec<String> {
+        handed_on_with(count, usize::MAX, |_| "nginx down".to_owned())
+    }
+
+    /// The same with values of at most so many bytes, and a reason for each record.
+    fn handed_on_with(count: u64, longest: usize, reason: impl Fn(u64) -> String) -> Vec<String> {
         let mut head = Head::default();
         let line = |n: u64| {
-            let facts = Facts {
-                user: Some("CORP\\bob".into()),
-                reason: Some("nginx down".into()),
-                ..Facts::default()
-            };
+            let facts =
+                Facts { user: Some("CORP\\bob".into()), reason: Some(reason(n + 1)), ..Facts::default() };
             let (wall, boot, boot_id) = (WallTime(n * 1_000_000), BootTime(n), BootId("b".into()));
             let draft = Draft { event: AuditEvent::AccessDenied, wall, boot, boot_id, facts };
             let sealed = append(&mut head, draft).unwrap();
             let record = serde_json::from_str(&sealed.line).unwrap();
             let mut params =
                 vec![("seq".to_owned(), sealed.seq.to_string()), ("hash".to_owned(), sealed.hash)];
-            params.extend(message::params(&record, usize::MAX));
+            params.extend(message::params(&record, longest));
             let (lead, element) = (message::lead(&record, 256), message::element("jit@32473", &params));
             format!("2026-11-25T10:00:00.000000+00:00 web1 jitd[3]: {lead} {element}")
         };
         (0..count).map(line).collect()
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_into_a_message_is_named_by_number() {
+        let of_3 = |n: u64| if n == 3 { "a reason at length, ".repeat(200) } else { "nginx down".to_owned() };
+        let lines = handed_on_with(5, 256, of_3);
+        assert!(lines[2].len() < 2048 && lines[2].contains(" cut=\"reason\""), "{}", lines[2]);
+        let found = look_at(&lines, &[]).unwrap();
+        assert_eq!((found.broken.is_none(), found.unchecked.clone()), (true, (vec![3], Vec::new())));
+        let (source, view) = &found.parts[0];
+        let text = source_text(*source, view, &found);
+        assert!(text.contains("record 3 was cut to fit into a message"), "{text}");
+        assert!(text.contains("every other message"), "{text}");
     }
 
     #[test]
