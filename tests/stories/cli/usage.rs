@@ -144,7 +144,7 @@ fn a_table_fits_and_goes_through_a_pager(host: &Host) -> Result<()> {
     carol.run("unset PAGER; jitctl roles")?.ok()?.says("web-admin")?;
     // How far a report is: on a terminal that can show it, and in no script.
     let report = "jitctl report --since '1h ago' --output report.html";
-    carol.run(report)?.ok()?.says("reading record ")?.says("verifying the record")?;
+    carol.run(report)?.ok()?.says("reading record ")?.says("verifying the audit log")?;
     host.login(CAROL)?.run(report)?.ok()?.never_says("reading record")?;
     // Root runs nothing that a variable names.
     let mut root = host.login_at_terminal("root")?;
