@@ -109,6 +109,7 @@ pub(crate) fn a_status(text: &str) -> StatusView {
         records: 1234,
         unsent: 0,
         problems: vec![text.into()],
+        acknowledged: vec![text.into()],
         user: text.into(),
         held: vec![a_grant(text)],
         asked: vec![a_request(text)],

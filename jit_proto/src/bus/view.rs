@@ -204,6 +204,9 @@ pub struct StatusView {
     /// What is known to be wrong with the record: sentences for people.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// Problems that an operator has acknowledged, with who did, when and why: sentences for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acknowledged: Vec<String>,
     /// Login name of the caller.
     pub user: String,
     /// The caller's live grants.
@@ -305,6 +308,9 @@ pub struct VerifyView {
     /// copy, or set aside. Sentences for people.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// Problems that an operator has acknowledged, with who did, when and why: sentences for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acknowledged: Vec<String>,
 }
 
 impl VerifyView {

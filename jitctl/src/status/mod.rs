@@ -109,6 +109,9 @@ pub(crate) fn status(status: &StatusView, on_a_terminal: bool) -> String {
     for problem in &status.problems {
         text += &detail("AUDIT LOG", &Escaped(problem).to_string());
     }
+    for problem in &status.acknowledged {
+        text += &detail("acknowledged", &Escaped(problem).to_string());
+    }
     let user = Escaped(&status.user);
     if status.held.is_empty() {
         text += &format!("{user} holds no grant\n");
@@ -140,6 +143,16 @@ mod tests {
         assert!(text.contains("request 7: web-admin for 30m, needs 1 approval\n"), "{text}");
         assert!(text.contains("2 pending requests, 1 live grant, 0 open sessions\n"), "{text}");
         assert!(text.contains("1234 records, all sent to syslog\n"), "{text}");
+    }
+
+    #[test]
+    fn an_acknowledged_problem_is_told_apart_from_an_open_one() {
+        let mut view = a_status("alice");
+        view.problems = vec!["record 2 says: it was emptied".into()];
+        view.acknowledged = vec!["record 1 says: it was set aside; acknowledged by oscar".into()];
+        let text = status(&view, false);
+        assert!(text.contains("AUDIT LOG    record 2 says: it was emptied\n"), "{text}");
+        assert!(text.contains("acknowledged record 1 says: it was set aside; acknowledged by oscar\n"), "{text}");
     }
 
     #[test]

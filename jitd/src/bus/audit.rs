@@ -97,7 +97,10 @@ commands! {
         #[zbus(out_args("result"))]
         AuditVerify: async fn verify(self, _caller) -> Dict {
             let (reader, head) = self.reader().await?;
-            let problems = self.engine.look(|snapshot| snapshot.problems()).await?;
+            let (problems, acknowledged) = self
+                .engine
+                .look(|snapshot| (snapshot.problems(), snapshot.store.acknowledged_problems()))
+                .await?;
             let walk = tokio::task::spawn_blocking(move || {
                 let first = reader.first()?;
                 Ok::<_, StoreError>((first, reader.verify(Some(&head))?))
@@ -106,7 +109,7 @@ commands! {
             let first_time = first.as_ref().and_then(|record| time_of(&record.line)).unwrap_or_default();
             let first = first.map_or(0, |record| record.seq);
             let view = match walked {
-                Ok(whole) => VerifyView { first_time, problems, ..whole.into() },
+                Ok(whole) => VerifyView { first_time, problems, acknowledged, ..whole.into() },
                 Err((whole_to, broken)) => VerifyView {
                     records: whole_to.seq,
                     head: whole_to.hash.to_string(),
@@ -115,6 +118,7 @@ commands! {
                     first: if whole_to.seq > 0 { first } else { 0 },
                     first_time,
                     problems,
+                    acknowledged,
                     ..VerifyView::default()
                 },
             };

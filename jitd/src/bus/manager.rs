@@ -231,6 +231,7 @@ commands! {
                     records,
                     unsent: records.saturating_sub(snapshot.cursors.syslog.seq()),
                     problems: snapshot.problems(),
+                    acknowledged: snapshot.store.acknowledged_problems(),
                     stacks,
                     ..look.status()
                 };

@@ -36,7 +36,7 @@ impl Snapshot<'_> {
         syslog.min(journal).min(json_lines)
     }
 
-    /// The known problems of the audit log: sentences for people.
+    /// The open problems of the audit log: sentences for people.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.store.problems();

@@ -6,34 +6,108 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::Store;
 
-impl Store {
-    /// What is wrong with the audit log, as far as records that are still kept say so: sentences for people.
-    #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        let kept = self.breaks.iter().filter(|(seq, _)| *seq > self.pruned.to.seq);
-        kept.map(|(seq, detail)| format!("record {seq} says: {detail}")).collect()
+/// A problem of the audit log, as a record tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Break {
+    /// The number of that record.
+    seq: u64,
+    detail: String,
+    /// Who acknowledged it, when and why; none while it is open.
+    acknowledged: Option<String>,
+}
+
+impl Break {
+    fn told(&self) -> String {
+        let Self { seq, detail, acknowledged } = self;
+        let how = acknowledged.as_ref().map_or(String::new(), |how| format!("; {how}"));
+        format!("record {seq} says: {detail}{how}")
     }
 }
 
-/// What a record says is wrong with the audit log, if it is one that does.
-pub(super) fn break_of(draft: &Draft) -> Option<String> {
-    let says = matches!(
-        draft.event,
-        AuditEvent::AuditBroken | AuditEvent::AuditRolledBack | AuditEvent::AuditRecovered
-    );
-    says.then(|| draft.facts.detail.clone().unwrap_or_default())
+impl Store {
+    /// The open problems of the audit log, as far as records that are still kept tell of them: sentences for people.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.kept_breaks().filter(|one| one.acknowledged.is_none()).map(Break::told).collect()
+    }
+
+    /// The problems that an operator has acknowledged, with who did and why: sentences for people.
+    #[must_use]
+    pub fn acknowledged_problems(&self) -> Vec<String> {
+        self.kept_breaks().filter(|one| one.acknowledged.is_some()).map(Break::told).collect()
+    }
+
+    /// The numbers of the records that tell of open problems.
+    #[must_use]
+    pub fn open_problems(&self) -> Vec<u64> {
+        self.kept_breaks().filter(|one| one.acknowledged.is_none()).map(|one| one.seq).collect()
+    }
+
+    fn kept_breaks(&self) -> impl Iterator<Item = &Break> {
+        self.breaks.iter().filter(|one| one.seq > self.pruned.to.seq)
+    }
+}
+
+/// What a record changes about the known problems.
+#[derive(Debug)]
+pub(super) enum BreakChange {
+    /// It tells of one.
+    Found(String),
+    /// It acknowledges the one that the record of this number tells of.
+    Acknowledged(u64, String),
+}
+
+/// What a record changes about the known problems, if it is one that does.
+pub(super) fn change_of(draft: &Draft) -> Option<BreakChange> {
+    let facts = &draft.facts;
+    match draft.event {
+        AuditEvent::AuditBroken | AuditEvent::AuditRolledBack | AuditEvent::AuditRecovered => {
+            Some(BreakChange::Found(facts.detail.clone().unwrap_or_default()))
+        }
+        AuditEvent::AuditAcknowledged => {
+            let by = facts.actor.as_deref().unwrap_or_default();
+            let reason = facts.reason.as_deref().unwrap_or_default();
+            let how = format!("acknowledged by {by} at {}: {reason}", draft.wall.to_rfc3339());
+            facts.about.map(|seq| BreakChange::Acknowledged(seq, how))
+        }
+        _ => None,
+    }
 }
 
 /// Writes it, in the transaction of its record.
-pub(super) fn put(transaction: &Transaction<'_>, seq: u64, detail: &str) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO breaks (seq, detail) VALUES (?1, ?2)";
-    transaction.prepare_cached(sql)?.execute(params![seq, detail]).map(drop)
+pub(super) fn put(transaction: &Transaction<'_>, row: u64, change: &BreakChange) -> rusqlite::Result<()> {
+    match change {
+        BreakChange::Found(detail) => {
+            let sql = "INSERT OR REPLACE INTO breaks (seq, detail) VALUES (?1, ?2)";
+            transaction.prepare_cached(sql)?.execute(params![row, detail])
+        }
+        BreakChange::Acknowledged(seq, how) => {
+            let sql = "UPDATE breaks SET acknowledged = ?2 WHERE seq = ?1 AND acknowledged IS NULL";
+            transaction.prepare_cached(sql)?.execute(params![seq, how])
+        }
+    }
+    .map(drop)
 }
 
-/// All of them: the record's number, and what it says.
-pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<(u64, String)>> {
-    let mut statement = connection.prepare("SELECT seq, detail FROM breaks ORDER BY seq")?;
-    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+/// The same for what the store remembers, once it is written.
+pub(super) fn remember(breaks: &mut Vec<Break>, row: u64, change: BreakChange) {
+    match change {
+        BreakChange::Found(detail) => breaks.push(Break { seq: row, detail, acknowledged: None }),
+        BreakChange::Acknowledged(seq, how) => {
+            if let Some(one) = breaks.iter_mut().find(|one| one.seq == seq) {
+                one.acknowledged.get_or_insert(how);
+            }
+        }
+    }
+}
+
+/// All of them, in the order of their records.
+pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Break>> {
+    let mut statement = connection.prepare("SELECT seq, detail, acknowledged FROM breaks ORDER BY seq")?;
+    let row = |row: &rusqlite::Row<'_>| {
+        Ok(Break { seq: row.get(0)?, detail: row.get(1)?, acknowledged: row.get(2)? })
+    };
+    statement.query_map([], row)?.collect()
 }
 
 #[cfg(test)]
@@ -65,7 +139,26 @@ mod tests {
         let kept = CommitMeta { highest_wall: WallTime(9), next_session: 7, sent: Sent::NOTHING };
         store.commit(vec![commit], kept).unwrap();
         assert_eq!(store.problems(), ["record 2 says: it was emptied"]);
+        assert_eq!(store.open_problems(), [2]);
         drop(store);
-        assert_eq!(Store::open(&path).unwrap().problems(), ["record 2 says: it was emptied"]);
+        let mut store = Store::open(&path).unwrap();
+        assert_eq!(store.problems(), ["record 2 says: it was emptied"]);
+        // Whoever acknowledges it is named, over restarts as well; it is open no longer, and not acknowledged twice.
+        let acknowledged = |by: &str| Draft {
+            facts: Facts {
+                about: Some(2),
+                actor: Some(by.into()),
+                reason: Some("restored from a copy".into()),
+                ..Facts::default()
+            },
+            ..draft(AuditEvent::AuditAcknowledged, None)
+        };
+        let drafts = vec![acknowledged("oscar"), acknowledged("mallory")];
+        store.commit(vec![Commit { durability: Durability::AtOnce, drafts, ..Commit::default() }], kept).unwrap();
+        let told = "record 2 says: it was emptied; acknowledged by oscar at 1970-01-01T00:00:00.000001Z: restored from a copy";
+        for store in [store, Store::open(&path).unwrap()] {
+            assert_eq!((store.problems().len(), store.open_problems().len()), (0, 0));
+            assert_eq!(store.acknowledged_problems(), [told]);
+        }
     }
 }

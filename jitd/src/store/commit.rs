@@ -108,7 +108,7 @@ impl Store {
             for draft in commit.drafts {
                 let row = state.head.seq + 1;
                 let table = "records";
-                let broken = breaks::break_of(&draft);
+                let broken = breaks::change_of(&draft);
                 let appended = append(&mut state.head, draft);
                 let mut sealed =
                     appended.map_err(|error| StoreError::Row { path: path.clone(), table, row, error })?;
@@ -116,9 +116,9 @@ impl Store {
                     sealed.seal = Some(hex::encode(sealer.seal_next(&state.head.hash)));
                 }
                 insert(&transaction, &sealed).map_err(context)?;
-                if let Some(detail) = broken {
-                    breaks::put(&transaction, row, &detail).map_err(context)?;
-                    breaks.push((row, detail));
+                if let Some(change) = broken {
+                    breaks::put(&transaction, row, &change).map_err(context)?;
+                    breaks.push((row, change));
                 }
                 written.push(sealed);
             }
@@ -156,7 +156,9 @@ impl Store {
             })
             .map_err(context)?;
         transaction.commit().map_err(context)?;
-        self.breaks.append(&mut breaks);
+        for (row, change) in breaks {
+            breaks::remember(&mut self.breaks, row, change);
+        }
         Ok((written, state))
     }
 

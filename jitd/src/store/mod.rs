@@ -95,8 +95,8 @@ pub struct Store {
     /// Requests and grants up to these numbers were looked at, whether they go with the records.
     swept: (u64, u64),
     files: Files,
-    /// What records say is wrong with the record itself: their numbers, and what they say.
-    breaks: Vec<(u64, String)>,
+    /// The problems of the audit log that records tell of.
+    breaks: Vec<breaks::Break>,
 }
 
 impl Store {

@@ -18,7 +18,7 @@ struct Migration {
 }
 
 /// In order. A layout's number is the number of migrations that made it.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration { name: "state and records", adds: ("state", "head_seq"), sql: TABLES },
     Migration {
         name: "seals",
@@ -63,6 +63,12 @@ const MIGRATIONS: [Migration; 6] = [
               ALTER TABLE grants ADD COLUMN digest TEXT;
               ALTER TABLE sessions ADD COLUMN digest TEXT;
               CREATE TABLE breaks (seq INTEGER PRIMARY KEY, detail TEXT NOT NULL) STRICT;",
+    },
+    // Who acknowledged the problem, when and why; NULL while it is open.
+    Migration {
+        name: "acknowledged problems",
+        adds: ("breaks", "acknowledged"),
+        sql: "ALTER TABLE breaks ADD COLUMN acknowledged TEXT;",
     },
 ];
 

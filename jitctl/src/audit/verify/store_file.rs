@@ -86,7 +86,8 @@ impl Opened {
 
     /// What is wrong beside the chain: what the store has noted itself, and what this host remembers of it.
     pub(crate) fn problems(&self) -> Vec<String> {
-        let mut problems = self.noted().unwrap_or_default();
+        let noted = self.noted().unwrap_or_default().into_iter();
+        let mut problems: Vec<String> = noted.filter(|(_, how)| how.is_none()).map(|(told, _)| told).collect();
         if !self.log_is_read {
             problems.push(
                 "the log beside it (-wal) was not read, because the file system is read-only".to_owned(),
@@ -104,12 +105,24 @@ impl Opened {
         problems
     }
 
-    fn noted(&self) -> rusqlite::Result<Vec<String>> {
-        let mut statement = self.connection.prepare("SELECT seq, detail FROM breaks ORDER BY seq")?;
-        let rows = statement.query_map([], |row| {
-            Ok(format!("record {} says: {}", row.get::<_, u64>(0)?, row.get::<_, String>(1)?))
-        })?;
-        rows.collect()
+    /// The problems that the store has noted, and how each was acknowledged. Stores of before 0.3 have no such column.
+    fn noted(&self) -> rusqlite::Result<Vec<(String, Option<String>)>> {
+        let read = |column: &str| -> rusqlite::Result<Vec<(String, Option<String>)>> {
+            let sql = format!("SELECT seq, detail, {column} FROM breaks ORDER BY seq");
+            let mut statement = self.connection.prepare(&sql)?;
+            let rows = statement.query_map([], |row| {
+                let told = format!("record {} says: {}", row.get::<_, u64>(0)?, row.get::<_, String>(1)?);
+                Ok((told, row.get(2)?))
+            })?;
+            rows.collect()
+        };
+        read("acknowledged").or_else(|_| read("NULL"))
+    }
+
+    /// The noted problems that an operator has acknowledged.
+    pub(crate) fn acknowledged(&self) -> Vec<String> {
+        let noted = self.noted().unwrap_or_default().into_iter();
+        noted.filter_map(|(told, how)| how.map(|how| format!("{told}; {how}"))).collect()
     }
 
     fn rolled_back(&self, known: &Remembered) -> Option<String> {
@@ -232,6 +245,24 @@ mod tests {
         let Walked::Unreadable { behind, .. } = found else { panic!("{found:?}") };
         let (from, to) = behind.unwrap();
         assert!(whole > 10 && from > whole + 1 && to == 100, "{whole} {from} {to}");
+    }
+
+    #[test]
+    fn a_problem_is_open_until_it_is_acknowledged() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = store(folder.path(), 3);
+        let connection = Connection::open(file.path()).unwrap();
+        let told = |file: &StoreFile| {
+            let opened = file.open().unwrap();
+            (opened.problems(), opened.acknowledged())
+        };
+        let breaks = "CREATE TABLE breaks (seq INTEGER PRIMARY KEY, detail TEXT NOT NULL);
+            INSERT INTO breaks VALUES (2, 'it was emptied')";
+        connection.execute_batch(breaks).unwrap();
+        assert_eq!(told(&file), (vec!["record 2 says: it was emptied".to_owned()], vec![]), "an older store");
+        let acknowledged = "ALTER TABLE breaks ADD COLUMN acknowledged TEXT; UPDATE breaks SET acknowledged = 'by oscar'";
+        connection.execute_batch(acknowledged).unwrap();
+        assert_eq!(told(&file), (vec![], vec!["record 2 says: it was emptied; by oscar".to_owned()]));
     }
 
     #[test]

@@ -45,7 +45,8 @@ pub(crate) fn exit_of(found: &VerifyView) -> Exit {
 /// What is wrong though the chain may be whole.
 fn beside_the_chain(found: &VerifyView) -> String {
     let line = |problem: &String| format!("NOT THE WHOLE AUDIT LOG: {}\n", Escaped(problem));
-    found.problems.iter().map(line).collect()
+    let acknowledged = found.acknowledged.iter().map(|problem| format!("{}\n", Escaped(problem)));
+    found.problems.iter().map(line).chain(acknowledged).collect()
 }
 
 /// What is said of records that are no longer there, and what there is to doubt about it.
@@ -172,6 +173,10 @@ mod tests {
             "{}",
             verified(&cut)
         );
+        // Somebody has looked at it: it is told, and fails nothing any more.
+        let known = VerifyView { acknowledged: cut.problems.clone(), problems: Vec::new(), ..cut.clone() };
+        assert_eq!(exit_of(&known), Exit::Done);
+        assert!(verified(&known).contains("\nrecord 4 is gone\n"), "{}", verified(&known));
         assert_eq!(exit_of(&VerifyView { whole: false, ..cut }), Exit::ChainBroken, "the worse of the two");
     }
 

@@ -5,7 +5,7 @@ use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::record::Record;
 use jit_proto::audit::seal::FirstKey;
 use jit_proto::bus::names::AUDIT_INTERFACE;
-use jit_proto::bus::view::VerifyView;
+use jit_proto::bus::view::{StatusView, VerifyView};
 
 use super::found::{Found, Source};
 use super::inputs::{Heads, unreadable};
@@ -26,7 +26,7 @@ impl Daemon {
 pub(super) async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Found) -> Result<(), Failure> {
     let daemon = Daemon::reach_for_verification().await?;
     let head = daemon.head().await?;
-    let problems = daemon.status().await?.problems;
+    let StatusView { problems, acknowledged, .. } = daemon.status().await?;
     let mut known = known;
     // Read before the first page: what is written meanwhile comes behind it.
     if head.seq > 0 {
@@ -51,7 +51,7 @@ pub(super) async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Foun
     }
     let (first, last) = (verifier.first(), verifier.head().seq);
     match verifier.finish(Some(&head)) {
-        Ok(whole) => found.whole(Source::Store, VerifyView { problems, ..whole.into() }),
+        Ok(whole) => found.whole(Source::Store, VerifyView { problems, acknowledged, ..whole.into() }),
         Err(broken) => found.broken(Source::Store, first, last, broken),
     }
     Ok(())
@@ -65,7 +65,7 @@ pub(super) fn walk_file(
     found: &mut Found,
 ) -> Result<(), Failure> {
     let opened = file.open().map_err(|why| unreadable(file.path(), &why))?;
-    let mut problems = opened.problems();
+    let (mut problems, acknowledged) = (opened.problems(), opened.acknowledged());
     let head = opened.head();
     if let Some(head) = head.as_ref().filter(|head| head.seq > 0) {
         known.entry(head.seq).or_insert(head.hash);
@@ -83,7 +83,7 @@ pub(super) fn walk_file(
     let broken = match walked {
         Walked::ToTheEnd => match verifier.finish(head.as_ref()) {
             Ok(whole) => {
-                found.whole(Source::Store, VerifyView { first_time, problems, ..whole.into() });
+                found.whole(Source::Store, VerifyView { first_time, problems, acknowledged, ..whole.into() });
                 return Ok(());
             }
             Err(broken) => broken,
@@ -99,7 +99,7 @@ pub(super) fn walk_file(
     };
     found.broken(Source::Store, first, last, broken);
     if let Some((_, view)) = &mut found.broken {
-        (view.first_time, view.problems) = (first_time, problems);
+        (view.first_time, view.problems, view.acknowledged) = (first_time, problems, acknowledged);
     }
     Ok(())
 }
