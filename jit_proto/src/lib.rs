@@ -9,4 +9,5 @@ pub mod bus;
 pub mod escape;
 pub mod identity;
 pub mod pam_protocol;
+pub mod request;
 pub mod time;

@@ -17,17 +17,17 @@ use zbus::{Connection, DynamicType, OwnedVariant, Variant};
 
 use crate::failure::{Failure, NO_REPLY, no_answer, no_bus, of_call};
 
-/// How long a call may take. The daemon answers within milliseconds; this is for one that hangs.
+/// Timeout of a call. The daemon answers within milliseconds unless it hangs.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
 /// Verifying reads every record there is.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(600);
 /// Searching a text may read every record there is, and the first search may have to make the index.
 const FOUND_WITHIN: Duration = Duration::from_secs(120);
-/// How long the other end may take to say hello; zbus itself would wait for ever.
+/// Timeout of the handshake; zbus itself has none.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
-/// When no answer has come for so long, the daemon is asked whether it is there at all.
+/// After this time without an answer, the daemon is pinged.
 const SILENT_FOR: Duration = Duration::from_secs(2);
-/// A daemon that is there answers that at once, whatever else it does.
+/// Timeout of that ping, which a running daemon answers at once.
 const PONG_WITHIN: Duration = Duration::from_secs(2);
 
 /// Over the bus to the daemon and back is as long as so many round trips to the bus, at most.
@@ -43,16 +43,6 @@ pub(crate) struct ShowView {
     pub(crate) request: Option<RequestView>,
     /// The grant; none as long as the request is not approved.
     pub(crate) grant: Option<GrantView>,
-}
-
-/// What somebody asks for.
-#[derive(Debug)]
-pub(crate) struct Wish<'a> {
-    pub(crate) role: &'a str,
-    /// None for the role's default.
-    pub(crate) duration: Option<Duration>,
-    pub(crate) reason: &'a str,
-    pub(crate) ticket: Option<&'a str>,
 }
 
 /// The daemon, as this process reaches it.

@@ -6,10 +6,11 @@ use clap::Args;
 use jit_proto::bus::dict::Dict;
 use jit_proto::escape::Escaped;
 use jit_proto::identity::{Reason, RoleName, Ticket};
+use jit_proto::request::RequestSpec;
 use jit_proto::time::parse_span;
 use serde_json::json;
 
-use crate::client::{Daemon, Wish, span, value};
+use crate::client::{Daemon, span, value};
 use crate::failure::{Exit, Failure, tame};
 use crate::nearest::near;
 use crate::output::Output;
@@ -37,22 +38,22 @@ pub(crate) struct GrantArgs {
 }
 
 impl Daemon {
-    async fn grant(&self, user: &str, wish: &Wish<'_>) -> Result<u64, Failure> {
+    async fn grant(&self, user: &str, spec: &RequestSpec) -> Result<u64, Failure> {
         let mut options = Dict::new();
-        if let Some(ticket) = wish.ticket {
-            options.insert("ticket".to_owned(), value(ticket)?);
+        if let Some(ticket) = &spec.ticket {
+            options.insert("ticket".to_owned(), value(ticket.as_str())?);
         }
-        self.manage("Grant", &(user, wish.role, span(wish.duration), wish.reason, options)).await
+        self.manage("Grant", &(user, spec.role.as_str(), span(spec.duration), spec.reason.as_str(), options))
+            .await
     }
 }
 
 /// `grant`.
 pub(super) async fn grant(args: GrantArgs, output: &Output) -> Result<(), Failure> {
     let GrantArgs { user, role, duration, reason, ticket } = args;
-    let ticket = ticket.as_ref().map(Ticket::as_str);
-    let wish = Wish { role: role.as_str(), duration, reason: reason.as_str(), ticket };
+    let spec = RequestSpec { role, duration, reason, ticket };
     let daemon = Daemon::reach().await?;
-    let id = daemon.grant(&user, &wish).await.map_err(|failure| or_another_account(failure, &user))?;
+    let id = daemon.grant(&user, &spec).await.map_err(|failure| or_another_account(failure, &user))?;
     match daemon.show(id).await.map(|shown| shown.grant) {
         Ok(Some(grant)) => output.view(&grant, granted)?,
         // The grant is given; that it cannot be shown does not take it back.

@@ -9,12 +9,13 @@ use jit_proto::bus::names::error;
 use jit_proto::bus::view::{GrantView, RequestView, RoleView};
 use jit_proto::escape::Escaped;
 use jit_proto::identity::{Reason, RoleName, Ticket};
+use jit_proto::request::RequestSpec;
 use jit_proto::time::parse_span;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::ask;
-use crate::client::{Daemon, Wish, span};
+use crate::client::{Daemon, span};
 use crate::failure::{Exit, Failure};
 use crate::nearest::near;
 use crate::output::Output;
@@ -47,9 +48,10 @@ pub(crate) struct RequestArgs {
 }
 
 impl Daemon {
-    async fn request(&self, wish: &Wish<'_>) -> Result<u64, Failure> {
-        let body =
-            (wish.role, span(wish.duration), wish.reason, wish.ticket.unwrap_or_default(), Dict::new());
+    async fn request(&self, spec: &RequestSpec) -> Result<u64, Failure> {
+        let RequestSpec { role, duration, reason, ticket } = spec;
+        let ticket = ticket.as_ref().map_or("", Ticket::as_str);
+        let body = (role.as_str(), span(*duration), reason.as_str(), ticket, Dict::new());
         self.manage("Request", &body).await
     }
 }
@@ -65,12 +67,11 @@ pub(super) async fn request(args: RequestArgs, output: &Output) -> Result<Exit, 
         return Err(Failure::new(Exit::NoSuch, error::NO_SUCH, &message));
     }
     let (reason, ticket) = why(args.reason, args.ticket, role, output)?;
-    let ticket = ticket.as_ref().map(Ticket::as_str);
-    let wish = Wish { role: args.role.as_str(), duration: args.duration, reason: reason.as_str(), ticket };
-    let asked = ask_for(&daemon, &wish, args.wait, args.timeout, output).await;
+    let spec = RequestSpec { role: args.role, duration: args.duration, reason, ticket };
+    let asked = ask_for(&daemon, &spec, args.wait, args.timeout, output).await;
     asked.map_err(|mut failure| {
         if failure.exit == Exit::NoSuch && role.is_none() {
-            failure.message.push_str(&meant(wish.role, &roles));
+            failure.message.push_str(&meant(spec.role.as_str(), &roles));
         }
         failure
     })
@@ -78,13 +79,13 @@ pub(super) async fn request(args: RequestArgs, output: &Output) -> Result<Exit, 
 
 async fn ask_for(
     daemon: &Daemon,
-    wish: &Wish<'_>,
+    spec: &RequestSpec,
     wait: bool,
     timeout: Option<Duration>,
     output: &Output,
 ) -> Result<Exit, Failure> {
     if !wait {
-        let (id, shown) = make_request(daemon, wish, output).await?;
+        let (id, shown) = make_request(daemon, spec, output).await?;
         match shown {
             Some(request) if output.is_json() => output.document(&request)?,
             None if output.is_json() => output.document(&json!({ "id": id }))?,
@@ -97,7 +98,7 @@ async fn ask_for(
         .map_err(|why| Failure::new(Exit::Failed, error::FAILED, &format!("jitctl cannot wait: {why}")))?;
     let made = Cell::new(None);
     tokio::select! {
-        exit = request_and_wait(daemon, wish, timeout, &made, output) => exit,
+        exit = request_and_wait(daemon, spec, timeout, &made, output) => exit,
         _ = interrupt.recv() => {
             if let Some(id) = made.get() {
                 output.talk(&waits(id));
@@ -110,10 +111,10 @@ async fn ask_for(
 /// Makes the request and says so; the view is missing when the daemon cannot show what it has just taken.
 async fn make_request(
     daemon: &Daemon,
-    wish: &Wish<'_>,
+    spec: &RequestSpec,
     output: &Output,
 ) -> Result<(u64, Option<RequestView>), Failure> {
-    let id = daemon.request(wish).await?;
+    let id = daemon.request(spec).await?;
     let shown = match daemon.show(id).await {
         Ok(shown) => shown.request,
         // The request is made; that it cannot be shown does not unmake it.
@@ -145,14 +146,14 @@ async fn make_request(
 
 async fn request_and_wait(
     daemon: &Daemon,
-    wish: &Wish<'_>,
+    spec: &RequestSpec,
     timeout: Option<Duration>,
     made: &Cell<Option<u64>>,
     output: &Output,
 ) -> Result<Exit, Failure> {
     // Listening comes first: an approval right after the request must not be missed.
     let watch = Watch::begin(daemon).await?;
-    let (id, shown) = make_request(daemon, wish, output).await?;
+    let (id, shown) = make_request(daemon, spec, output).await?;
     made.set(Some(id));
     if let Some(request) = &shown {
         output.talk(&format!("waiting for {}", who_approves(request)));
