@@ -1,4 +1,4 @@
-//! Questions, on a terminal only: a script gets an error that it can act on instead.
+//! Asks questions, on a terminal only; a script gets an error instead.
 
 use std::io::{self, BufRead, IsTerminal};
 

@@ -18,15 +18,15 @@ pub(crate) enum Exit {
     Done = 0,
     /// It failed for a reason that has no number of its own.
     Failed = 1,
-    /// The words make no sense.
+    /// The command line is not valid.
     Usage = 2,
-    /// The policy, or the person who decides, says no.
+    /// Denied by the policy or by the person who decides.
     Refused = 3,
     /// No such request, grant, role or user; or none that the caller may see.
     NoSuch = 4,
     /// The daemon cannot be reached.
     Unreachable = 5,
-    /// Not decided yet.
+    /// The request is not decided yet.
     Pending = 6,
     /// The audit chain is broken.
     ChainBroken = 7,

@@ -1,4 +1,4 @@
-//! Names that somebody may have meant.
+//! Finds the names that are most similar to what was typed.
 
 /// Nearer than this is a slip of the keyboard; further away is another name (Jaro and Winkler, from 0 to 1).
 const NEAR: f64 = 0.78;

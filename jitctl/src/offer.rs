@@ -1,4 +1,4 @@
-//! What there is to choose from, for somebody who left out which.
+//! Lists what can be chosen, where the role or the number is missing on the command line.
 
 use std::ffi::OsString;
 

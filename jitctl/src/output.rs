@@ -1,4 +1,4 @@
-//! Where text goes: data to stdout, talk to stderr.
+//! Output: data goes to stdout, everything else to stderr.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IsTerminal, Write};

@@ -1,4 +1,4 @@
-//! Where something long goes: to stdout, or into a file that only its owner reads.
+//! The target of an export or a report: stdout, or a file that only its owner may read.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
@@ -10,7 +10,7 @@ use jit_proto::bus::names::error;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
-/// Where something long goes.
+/// The target of an export or a report.
 pub(crate) enum Target<'a> {
     /// To stdout.
     Stdout(&'a Output),

@@ -18,8 +18,8 @@ use crate::output::Output;
 /// How soon to ask again when the daemon holds its name but did not answer: no signal announces its recovery.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Tells when something about some request, or the record, may have changed. Signals carry ids only and anybody can send one, so
-/// they say no more than "look again".
+/// Tells when a request or the audit log may have changed. Signals carry ids only, and anybody can send one, so a signal
+/// means no more than "read again".
 #[derive(Debug)]
 pub(crate) struct Watch {
     changed: Arc<Notify>,

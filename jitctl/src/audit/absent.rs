@@ -1,4 +1,4 @@
-//! Names that the record does not know: a slip in `audit search --user` must not read as "nothing happened".
+//! Finds names that no record has: a typing error in `audit search --user` must not read as "nothing happened".
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::failure::{Exit, Failure, tame};
 use crate::nearest::near;
 use crate::output::Output;
 
-/// Of so many of the nearest names it is looked whether the record has them.
+/// At most this many similar names are searched for in the audit log.
 const MAX_TRIED: usize = 8;
 
 /// One filter of a search by itself.
@@ -43,8 +43,8 @@ pub(crate) async fn check_host(daemon: &Daemon, filter: &Filter) -> Result<(), F
     Err(Failure::new(Exit::NoSuch, error::NO_SUCH, &message))
 }
 
-/// Says why nothing was found, if one of the names or numbers occurs nowhere in the record. `walked` reads the whole
-/// record before it says so, since what is missing in the search index is not missing in the record.
+/// Fails if one of the names or numbers of a filter is in no record. With `walked` the whole audit log is read first: the
+/// search index may lack what the audit log has.
 pub(crate) async fn check_names(
     daemon: &Daemon,
     filter: &Filter,
@@ -114,7 +114,7 @@ async fn occurs(daemon: &Daemon, filter: &Filter, walked: bool) -> Result<bool, 
     Ok(!daemon.search(&filter, 1, 1).await?.is_empty())
 }
 
-/// Names like this one that the record has. What cannot be asked suggests nothing.
+/// Similar names that records have. Sources that cannot be read suggest nothing.
 async fn nearest(daemon: &Daemon, kind: Kind, name: &str) -> Vec<String> {
     let mut known: BTreeSet<String> = BTreeSet::new();
     for stored in daemon.read(0, MAX_RECORDS).await.unwrap_or_default() {

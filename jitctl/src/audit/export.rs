@@ -38,7 +38,7 @@ pub(crate) struct ExportArgs {
     pub(crate) output: Option<PathBuf>,
 }
 
-/// What the record is exported as.
+/// The format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
     /// One line of JSON per record, with its number and hash; audit verify reads it
@@ -53,7 +53,7 @@ pub(crate) enum ExportFormat {
     Ocsf,
 }
 
-/// `audit export`: the record in a format of others, to a file or to stdout.
+/// `audit export`: the audit log in a format of another tool, to a file or to stdout.
 pub(crate) async fn export(args: ExportArgs, output: &Output) -> Result<Exit, Failure> {
     period::check_bounds(args.since, args.until, clock::now(), output)?;
     let daemon = Daemon::reach_for_search().await?;

@@ -50,7 +50,7 @@ pub(crate) fn end_of(page: &[RecordView], from: u64) -> Option<u64> {
     page.last().map(|record| record.seq).filter(|end| *end >= from)
 }
 
-/// Says if what is asked for begins before the record does, because old records were removed.
+/// Tells the reader if the requested range begins before the first record that is kept.
 pub(crate) async fn tell_beginning(
     daemon: &Daemon,
     from: u64,

@@ -10,12 +10,7 @@ use super::model::{Control, Report, counted, removed};
 /// All of them, with this report's figures.
 pub(super) fn of(report: &Report) -> Vec<Control> {
     let figure = |event: AuditEvent| report.figure(event);
-    let people = {
-        let mut names: Vec<&str> = report.windows.iter().map(|window| window.user.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.len() as u64
-    };
+    let people = report.people();
     let windows = report.windows.len() as u64;
     let direct = report.direct().count() as u64;
     let approved = windows.saturating_sub(direct);

@@ -238,7 +238,7 @@ fn micros(time: &str) -> Option<u64> {
     WallTime::from_rfc3339(time).map(|at| at.0)
 }
 
-/// A moment of the record for people; as it is where it is none.
+/// A record's time in local time; unchanged if it is not a time.
 fn local(time: &str) -> String {
     WallTime::from_rfc3339(time).map_or_else(|| time.to_owned(), WallTime::to_local)
 }

@@ -18,16 +18,16 @@ pub(super) fn page(report: &Report) -> String {
     let chain = &report.chain;
     page.line(&if chain.whole {
         format!(
-            "The record is **whole**: {}, head `{}`{}.",
+            "The audit log is **whole**: {}, head `{}`{}.",
             counted(chain.count(), "record", "records"),
             safe(&chain.head),
             removed(chain)
         )
     } else {
-        format!("The record is **not whole**: record {} {}.", chain.bad_seq, safe(&chain.problem))
+        format!("The audit log is **not whole**: record {} {}.", chain.bad_seq, safe(&chain.problem))
     });
     if !report.attention.is_empty() {
-        page.line("## To look at");
+        page.line("## Needs attention");
         let notes: Vec<String> = report.attention.iter().map(|note| format!("- {}", safe(note))).collect();
         page.line(&notes.join("\n"));
     }
@@ -81,7 +81,7 @@ pub(super) fn page(report: &Report) -> String {
             ]
         }),
     );
-    page.line("## Refused");
+    page.line("## Denied");
     page.table(
         &["record", "when", "who", "service", "command", "why"],
         report.denials.iter().map(|denial| {
@@ -90,12 +90,12 @@ pub(super) fn page(report: &Report) -> String {
         }),
     );
     page.table(
-        &["record", "when", "who", "what was refused over the bus"],
+        &["record", "when", "who", "what was denied over the bus"],
         report.refused_commands.iter().map(|refused| {
             vec![refused.seq.to_string(), refused.at.clone(), refused.by.clone(), refused.what.clone()]
         }),
     );
-    page.line("## Requests that came to nothing");
+    page.line("## Requests without a grant");
     page.table(
         &["request", "when", "who", "role", "why", "state", "by", "because"],
         report.requests.iter().map(|asked| {
@@ -139,7 +139,7 @@ pub(super) fn page(report: &Report) -> String {
     );
     page.line("## Standing privilege");
     page.line(&format!(
-        "Found when this report was made, not in the record. Accounts with uid 0: {}.",
+        "Read from the host when this report was written; it is not in the audit log. Accounts with uid 0: {}.",
         safe(&report.standing.uid_zero.join(", "))
     ));
     if let Some(gap) = &report.standing.gap {
@@ -154,7 +154,7 @@ pub(super) fn page(report: &Report) -> String {
             .map(|gate| vec![gate.service.clone(), if gate.gated { "yes" } else { "no" }.into()]),
     );
     page.table(
-        &["sudoers rule for", "who that is", "as", "commands", "password"],
+        &["sudoers rule for", "members", "as", "commands", "password"],
         report.standing.rules.iter().flatten().map(|rule| {
             vec![
                 rule.who.clone(),

@@ -47,7 +47,7 @@ use context::context;
 use model::About;
 use progress::Progress;
 
-/// The period's records are read one and all: what somebody did to the index hides nothing from the report.
+/// All records of the period are read without the index, so that a manipulated index hides nothing from the report.
 const WALK: Option<bool> = Some(true);
 
 /// Words of `report`.

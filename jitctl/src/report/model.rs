@@ -1,6 +1,6 @@
 //! What a report says, as data; how it is written is for `html`, `markdown` and `csv`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Deref;
 
@@ -242,6 +242,12 @@ impl Report {
     /// Windows that an operator opened without a request.
     pub(super) fn direct(&self) -> impl Iterator<Item = &Window> {
         self.windows.iter().filter(|window| window.given_by.is_some())
+    }
+
+    /// How many people held a window.
+    pub(super) fn people(&self) -> u64 {
+        let names: BTreeSet<&str> = self.windows.iter().map(|window| window.user.as_str()).collect();
+        names.len() as u64
     }
 
     /// Everything that ran, with its window.

@@ -1,4 +1,4 @@
-//! What is going on: the daemon's state, what the caller holds, and all lists at once.
+//! `status` and `list`: the daemon's state, what the caller holds, and all lists at once.
 
 use clap::{Args, Subcommand};
 use jit_proto::bus::view::{StackView, StatusView};
@@ -152,7 +152,10 @@ mod tests {
         view.acknowledged = vec!["record 1 says: it was set aside; acknowledged by oscar".into()];
         let text = status(&view, false);
         assert!(text.contains("AUDIT LOG    record 2 says: it was emptied\n"), "{text}");
-        assert!(text.contains("acknowledged record 1 says: it was set aside; acknowledged by oscar\n"), "{text}");
+        assert!(
+            text.contains("acknowledged record 1 says: it was set aside; acknowledged by oscar\n"),
+            "{text}"
+        );
     }
 
     #[test]

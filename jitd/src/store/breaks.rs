@@ -154,7 +154,9 @@ mod tests {
             ..draft(AuditEvent::AuditAcknowledged, None)
         };
         let drafts = vec![acknowledged("oscar"), acknowledged("mallory")];
-        store.commit(vec![Commit { durability: Durability::AtOnce, drafts, ..Commit::default() }], kept).unwrap();
+        store
+            .commit(vec![Commit { durability: Durability::AtOnce, drafts, ..Commit::default() }], kept)
+            .unwrap();
         let told = "record 2 says: it was emptied; acknowledged by oscar at 1970-01-01T00:00:00.000001Z: restored from a copy";
         for store in [store, Store::open(&path).unwrap()] {
             assert_eq!((store.problems().len(), store.open_problems().len()), (0, 0));

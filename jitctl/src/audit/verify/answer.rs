@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use jit_proto::bus::view::VerifyView;
 use serde::Serialize;
 
-use super::found::{Found, Silence, Source};
+use super::found::{Silence, Source, Verification};
 use super::text::source_text;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
 /// Prints it, as text or as JSON, and says how the run ends.
-pub(super) fn tell(found: &Found, output: &Output) -> Result<Exit, Failure> {
+pub(super) fn tell(found: &Verification, output: &Output) -> Result<Exit, Failure> {
     let exit = match (&found.broken, found.parts.iter().all(|(_, view)| view.problems.is_empty())) {
         (Some(_), _) => Exit::ChainBroken,
         (None, false) => Exit::NotWhole,

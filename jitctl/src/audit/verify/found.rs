@@ -7,12 +7,12 @@ use serde::Serialize;
 
 use crate::render;
 
-/// So much later than it says a sign of life may come, in microseconds.
+/// How late a heartbeat may come, in microseconds.
 const LATE: u64 = 30_000_000;
 
-/// What was found, one after the other; it ends with the first thing that is wrong.
+/// The results of a verification, source by source, up to the first error.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Verification {
     pub(super) parts: Vec<(Source, VerifyView)>,
     pub(super) repeated: u64,
     /// Records whose messages had been cut, and records whose content could not be compared for another reason.
@@ -27,7 +27,7 @@ pub(super) struct Silence {
     /// When the last message that is there was written.
     #[serde(serialize_with = "as_text")]
     pub(super) last: WallTime,
-    /// When the next sign of life was due; none where there is none in the copy that says so.
+    /// When the next heartbeat was due; none if the copy has no heartbeat.
     #[serde(serialize_with = "as_text_or_none")]
     pub(super) due: Option<WallTime>,
     /// What the copy is compared with.
@@ -39,7 +39,7 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    /// A sign of life may be late by as long as syslog takes.
+    /// Whether the next heartbeat is overdue by more than [`LATE`].
     pub(super) fn too_long(&self) -> bool {
         self.due.is_none_or(|due| self.until.0 > due.0.saturating_add(LATE))
     }
@@ -72,7 +72,7 @@ fn as_text_or_none<S: serde::Serializer>(at: &Option<WallTime>, to: S) -> Result
     at.map(WallTime::to_rfc3339).serialize(to)
 }
 
-/// Where records were read.
+/// A source of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Source {
@@ -81,7 +81,7 @@ pub(super) enum Source {
     Store,
 }
 
-impl Found {
+impl Verification {
     pub(super) fn whole(&mut self, source: Source, view: VerifyView) {
         self.parts.push((source, view));
     }

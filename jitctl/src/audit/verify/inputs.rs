@@ -14,7 +14,7 @@ use jit_proto::bus::view::{SealsView, VerifyView};
 use jit_proto::escape::Escaped;
 use jit_proto::time::WallTime;
 
-use super::found::{Found, Silence, Source};
+use super::found::{Silence, Source, Verification};
 use crate::failure::{Exit, Failure};
 
 /// Hashes by their numbers.
@@ -29,7 +29,7 @@ pub(super) struct Inputs {
     exported: Heads,
     known: Heads,
     messages: u64,
-    /// When the last message was written that says so, and when its next sign of life was due.
+    /// When the last message with a time was written, and when the next heartbeat was due.
     last: Option<WallTime>,
     due: Option<WallTime>,
     broken: Option<(Source, Broken)>,
@@ -140,7 +140,12 @@ impl Inputs {
     }
 
     /// Says what was found, and leaves in `known` what the store is to be compared with, if it is.
-    pub(super) fn finish(self, store: bool, found: &mut Found, known: &mut Heads) -> Result<(), Failure> {
+    pub(super) fn finish(
+        self,
+        store: bool,
+        found: &mut Verification,
+        known: &mut Heads,
+    ) -> Result<(), Failure> {
         let exports = !self.exported.is_empty();
         if !exports && self.messages == 0 && self.broken.is_none() {
             return Err(Failure::new(Exit::Failed, error::FAILED, "the input has no record of jitd"));
@@ -250,11 +255,11 @@ mod tests {
         lines
     }
 
-    fn look_at(lines: &[String], hosts: &[&str]) -> Result<Found, Failure> {
+    fn look_at(lines: &[String], hosts: &[&str]) -> Result<Verification, Failure> {
         let hosts = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut inputs = Inputs::new(&[], &Heads::new(), hosts);
         lines.iter().try_for_each(|line| inputs.line(line))?;
-        let mut found = Found::default();
+        let mut found = Verification::default();
         inputs.finish(false, &mut found, &mut Heads::new())?;
         Ok(found)
     }
@@ -403,7 +408,7 @@ mod tests {
         let part = |first, records| VerifyView { whole: true, first, records, ..VerifyView::default() };
         let found = |export, store| {
             let parts = vec![(Source::Export, export), (Source::Store, store)];
-            Found { parts, ..Found::default() }
+            Verification { parts, ..Verification::default() }
         };
         assert!(found(part(1, 9), part(10, 20)).joined().contains("records 1 to 20 are whole and linked"));
         assert!(found(part(1, 12), part(10, 20)).joined().contains("records 1 to 20"));
@@ -420,7 +425,7 @@ mod tests {
         let mut inputs = Inputs::new(&[], &Heads::new(), Vec::new());
         let lines = [export[..5].to_vec(), messages].concat();
         lines.iter().try_for_each(|line| inputs.line(line)).unwrap();
-        let (mut found, mut known) = (Found::default(), Heads::new());
+        let (mut found, mut known) = (Verification::default(), Heads::new());
         inputs.finish(true, &mut found, &mut known).unwrap();
         assert!(found.broken.is_none() && known.len() == 9, "the store is compared with all nine");
     }

@@ -1,7 +1,7 @@
-//! Checks the record: the store, an export, what syslog has kept, and whether they agree.
+//! `audit verify`: verifies the store, an export and a collector's copy, and compares them.
 //!
-//! Without words of its own the daemon walks its store. With a key, files or heads the walk is made here, so that an
-//! auditor needs no daemon for it, and no daemon sees the key.
+//! Without options the daemon walks its store. With a key, files or heads jitctl walks, so that an auditor needs no daemon
+//! and the daemon does not see the key.
 
 mod found;
 
@@ -28,7 +28,7 @@ use jit_proto::escape::Escaped;
 use jit_proto::time::WallTime;
 use zeroize::Zeroizing;
 
-use self::found::Found;
+use self::found::Verification;
 use self::inputs::{Heads, Inputs, opened, unreadable};
 use self::store_file::StoreFile;
 use self::walk::{walk_file, walk_store};
@@ -91,7 +91,7 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
     for path in &key {
         keys.extend(keys_in(path)?);
     }
-    let mut found = Found::default();
+    let mut found = Verification::default();
     let heads: Vec<u64> = head.iter().map(|(seq, _)| *seq).collect();
     let mut known: Heads = head.into_iter().collect();
     if !input.is_empty() {

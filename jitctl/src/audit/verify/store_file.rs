@@ -9,7 +9,7 @@ use jit_proto::audit::known_head::{self, Remembered};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
-/// Where the daemon has its store: what this host remembers of the record is about that one.
+/// The daemon's store. The head that this host remembers (`known_head`) is the head of this store.
 const OWN: &str = "/var/lib/jitd/jit.db";
 
 /// A store's file, not opened yet.
@@ -87,7 +87,8 @@ impl Opened {
     /// What is wrong beside the chain: what the store has noted itself, and what this host remembers of it.
     pub(crate) fn problems(&self) -> Vec<String> {
         let noted = self.noted().unwrap_or_default().into_iter();
-        let mut problems: Vec<String> = noted.filter(|(_, how)| how.is_none()).map(|(told, _)| told).collect();
+        let mut problems: Vec<String> =
+            noted.filter(|(_, how)| how.is_none()).map(|(told, _)| told).collect();
         if !self.log_is_read {
             problems.push(
                 "the log beside it (-wal) was not read, because the file system is read-only".to_owned(),
@@ -260,7 +261,8 @@ mod tests {
             INSERT INTO breaks VALUES (2, 'it was emptied')";
         connection.execute_batch(breaks).unwrap();
         assert_eq!(told(&file), (vec!["record 2 says: it was emptied".to_owned()], vec![]), "an older store");
-        let acknowledged = "ALTER TABLE breaks ADD COLUMN acknowledged TEXT; UPDATE breaks SET acknowledged = 'by oscar'";
+        let acknowledged =
+            "ALTER TABLE breaks ADD COLUMN acknowledged TEXT; UPDATE breaks SET acknowledged = 'by oscar'";
         connection.execute_batch(acknowledged).unwrap();
         assert_eq!(told(&file), (vec![], vec!["record 2 says: it was emptied; by oscar".to_owned()]));
     }

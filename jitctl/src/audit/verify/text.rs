@@ -3,7 +3,7 @@
 use jit_proto::bus::view::{SealsView, VerifyView};
 use jit_proto::escape::Escaped;
 
-use super::found::{Found, Source};
+use super::found::{Source, Verification};
 use crate::failure::Exit;
 use crate::render::{counted, or_dash};
 
@@ -90,7 +90,7 @@ fn sealed(span: &SealsView, last: Option<&SealsView>) -> String {
 }
 
 /// What was found in one source.
-pub(super) fn source_text(source: Source, view: &VerifyView, found: &Found) -> String {
+pub(super) fn source_text(source: Source, view: &VerifyView, found: &Verification) -> String {
     match source {
         Source::Store => format!("store: {}", verified(view)),
         Source::Export => format!("export: {}", verified(view)),
@@ -114,7 +114,7 @@ pub(super) fn source_text(source: Source, view: &VerifyView, found: &Found) -> S
 }
 
 /// Of which records the content was compared with the hash, and of which it was not.
-fn contents(view: &VerifyView, found: &Found) -> String {
+fn contents(view: &VerifyView, found: &Verification) -> String {
     let (cut, unknown) = &found.unchecked;
     let mut text = String::new();
     if !cut.is_empty() {

@@ -7,7 +7,7 @@ use jit_proto::audit::seal::FirstKey;
 use jit_proto::bus::names::AUDIT_INTERFACE;
 use jit_proto::bus::view::{StatusView, VerifyView};
 
-use super::found::{Found, Source};
+use super::found::{Source, Verification};
 use super::inputs::{Heads, unreadable};
 use super::store_file::{StoreFile, Walked};
 use crate::client::{Daemon, MAX_RECORDS};
@@ -23,7 +23,11 @@ impl Daemon {
 }
 
 /// Reads the store through the daemon, a page at a time.
-pub(super) async fn walk_store(keys: &[FirstKey], known: Heads, found: &mut Found) -> Result<(), Failure> {
+pub(super) async fn walk_store(
+    keys: &[FirstKey],
+    known: Heads,
+    found: &mut Verification,
+) -> Result<(), Failure> {
     let daemon = Daemon::reach_for_verification().await?;
     let head = daemon.head().await?;
     let StatusView { problems, acknowledged, .. } = daemon.status().await?;
@@ -62,7 +66,7 @@ pub(super) fn walk_file(
     file: &StoreFile,
     keys: &[FirstKey],
     mut known: Heads,
-    found: &mut Found,
+    found: &mut Verification,
 ) -> Result<(), Failure> {
     let opened = file.open().map_err(|why| unreadable(file.path(), &why))?;
     let (mut problems, acknowledged) = (opened.problems(), opened.acknowledged());

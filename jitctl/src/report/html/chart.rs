@@ -291,7 +291,7 @@ mod tests {
         let (top, cut) = end_of_scale([40, 50, 45, 200_000].into_iter());
         assert_eq!((top, cut), (100, Some(100)));
         let rows = [("a".to_owned(), [200_000, 3]), ("b".to_owned(), [40, 0]), ("c".to_owned(), [30, 9])];
-        let (svg, cut) = bars("x", &rows, ["allowed", "refused"]);
+        let (svg, cut) = bars("x", &rows, ["allowed", "denied"]);
         assert!(cut.is_some() && svg.contains("200000 / 3") && svg.contains("class=\"cut\""), "{svg}");
         let column = |allowed| Column { label: "11-25 14:00".into(), allowed, denied: 0 };
         let many: Vec<Column> = (0..48).map(|n| column(if n == 7 { 90_000 } else { 20 })).collect();

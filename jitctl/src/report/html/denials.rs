@@ -11,7 +11,7 @@ const MAX_ALIKE: usize = 20;
 
 /// The part of the page; denials of one kind are gathered.
 pub(super) fn refused(page: &mut Page, report: &Report) {
-    page.put("<h2 id=\"refused\">Refused at the gate</h2>\n");
+    page.put("<h2 id=\"refused\">Denied elevations</h2>\n");
     if report.denials.is_empty() {
         page.put("<p class=\"soft\">None in the period.</p>\n");
     }
@@ -49,7 +49,7 @@ pub(super) fn refused(page: &mut Page, report: &Report) {
         page.put("</details>\n");
     }
     if !report.refused_commands.is_empty() {
-        page.put("<h3 style=\"margin-top:1.2rem\">Refused requests, approvals and other commands</h3>\n");
+        page.put("<h3 style=\"margin-top:1.2rem\">Denied requests, approvals and other commands</h3>\n");
         let rows = report.refused_commands.iter().map(|refused| {
             vec![time(&refused.at), plain(&refused.by), plain(&refused.what), number(refused.seq)]
         });

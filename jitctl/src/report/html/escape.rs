@@ -1,4 +1,4 @@
-//! Text in HTML: what stands between `<` and `>` is ours.
+//! Escapes text for HTML.
 
 use jit_proto::escape::Escaped;
 

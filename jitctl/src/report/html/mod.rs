@@ -26,10 +26,10 @@ const STYLE: &str = include_str!("style.css");
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 /// The parts of the page, by id.
 const PARTS: [(&str, &str); 10] = [
-    ("look", "To look at"),
+    ("look", "Needs attention"),
     ("glance", "At a glance"),
     ("windows", "Windows"),
-    ("refused", "Refused"),
+    ("refused", "Denied"),
     ("requests", "Requests"),
     ("left-behind", "Left behind"),
     ("changes", "Policy, daemon, clock"),
@@ -61,7 +61,7 @@ pub(super) fn page(report: &Report) -> String {
     controls(&mut page, report);
     figures(&mut page, report);
     page.put(&format!(
-        "<footer>Made {} by jitctl {} from the record of {host}. Times are local to where it was made.</footer>\n\
+        "<footer>Written {} by jitctl {} from the audit log of {host}. Times are in the local time zone of that host.</footer>\n\
          </main>\n</body>\n</html>\n",
         safe(&report.about.made_at),
         report.about.version
@@ -108,18 +108,13 @@ fn day_and_time(moment: &str) -> String {
 
 fn tiles(page: &mut Page, report: &Report) {
     let figure = |event: AuditEvent| report.figure(event);
-    let people = {
-        let mut names: Vec<&str> = report.windows.iter().map(|window| window.user.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.len() as u64
-    };
+    let people = report.people();
     let direct = report.direct().count() as u64;
     let rows: [(u64, &str, Option<AuditEvent>, &str); 10] = [
         (figure(AuditEvent::GrantStarted), "windows opened", Some(AuditEvent::GrantStarted), ""),
         (people, "people held one", None, ""),
         (figure(AuditEvent::AccessAllowed), "elevations allowed", Some(AuditEvent::AccessAllowed), ""),
-        (figure(AuditEvent::AccessDenied), "elevations refused", Some(AuditEvent::AccessDenied), ""),
+        (figure(AuditEvent::AccessDenied), "elevations denied", Some(AuditEvent::AccessDenied), ""),
         (figure(AuditEvent::AccessRoot), "elevations by root itself", Some(AuditEvent::AccessRoot), ""),
         (figure(AuditEvent::RequestMade), "requests made", Some(AuditEvent::RequestMade), ""),
         (figure(AuditEvent::RequestDenied), "requests denied", Some(AuditEvent::RequestDenied), ""),
@@ -141,9 +136,9 @@ fn tiles(page: &mut Page, report: &Report) {
 }
 
 fn attention(page: &mut Page, report: &Report) {
-    page.put("<h2 id=\"look\">To look at</h2>\n");
+    page.put("<h2 id=\"look\">Needs attention</h2>\n");
     if report.attention.is_empty() {
-        page.put("<p class=\"soft\">Nothing stands out: every window was asked for and approved, every session that was ended is gone, and the record is whole.</p>\n");
+        page.put("<p class=\"soft\">Nothing stands out: every window was requested and approved, every session that was ended is gone, and the audit log is whole.</p>\n");
         return;
     }
     page.put("<ul class=\"look\">");
@@ -154,7 +149,7 @@ fn attention(page: &mut Page, report: &Report) {
 }
 
 fn requests(page: &mut Page, report: &Report) {
-    page.put("<h2 id=\"requests\">Requests that came to nothing</h2>\n");
+    page.put("<h2 id=\"requests\">Requests without a grant</h2>\n");
     let rows = report.requests.iter().map(|asked| {
         let by = asked.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
         let why = asked.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -168,7 +163,7 @@ fn requests(page: &mut Page, report: &Report) {
             number(asked.request),
         ]
     });
-    page.table(&["When", "Who", "Role", "Why", "Ticket", "What became of it", "Request"], rows);
+    page.table(&["When", "Who", "Role", "Why", "Ticket", "Result", "Request"], rows);
 }
 
 fn left_behind(page: &mut Page, report: &Report) {
@@ -197,8 +192,8 @@ fn changes(page: &mut Page, report: &Report) {
 fn standing(page: &mut Page, report: &Report) {
     let standing = &report.standing;
     page.put(
-        "<h2 id=\"standing\">Standing privilege</h2>\n<p class=\"soft\">Found on the host when this report was made; it is not in the record. \
-         Where a service asks jitd, a sudoers rule is of use only while a window is open.</p>\n",
+        "<h2 id=\"standing\">Standing privilege</h2>\n<p class=\"soft\">Read from the host when this report was written; it is not in the audit log. \
+         Where a service asks jitd, a sudoers rule takes effect only while a window is open.</p>\n",
     );
     if let Some(gap) = &standing.gap {
         page.put(&format!("<p><span class=\"pill warn\">not shown</span> {}</p>\n", safe(gap)));
@@ -223,7 +218,7 @@ fn standing(page: &mut Page, report: &Report) {
                 },
             ]
         });
-        page.table(&["sudoers rule for", "Who that is", "As", "Commands", "Password"], rows);
+        page.table(&["sudoers rule for", "Members", "As", "Commands", "Password"], rows);
     }
 }
 
@@ -237,8 +232,8 @@ fn who_that_is(rule: &jit_host::sudoers::SudoRule) -> String {
 
 fn controls(page: &mut Page, report: &Report) {
     page.put(
-        "<h2 id=\"controls\">Controls</h2>\n<p class=\"soft\">What each asks in short, what in this report speaks to it, and what neither it nor jitd \
-         shows. No statement that a control is met.</p>\n",
+        "<h2 id=\"controls\">Controls</h2>\n<p class=\"soft\">What each control requires in short, what in this report relates to it, and what neither the report nor jitd \
+         shows. This does not state that a control is met.</p>\n",
     );
     for control in &report.controls {
         let shows: String = control.shows.iter().map(|shows| format!("<li>{}</li>", safe(shows))).collect();
@@ -256,7 +251,7 @@ fn figures(page: &mut Page, report: &Report) {
     page.put(&format!(
         "<h2 id=\"figures\">How to check the figures</h2>\n<p>Each is the number of records of an event in the period:\
          <br><code>jitctl audit search --since {} --until {} --event EVENT --count</code></p>\n\
-         <p>The record itself: <code>jitctl audit verify</code>, and the copy that left the host through syslog.</p>\n",
+         <p>The audit log itself: <code>jitctl audit verify</code>, and the copy that left the host through syslog.</p>\n",
         safe(&report.about.since),
         safe(&report.about.until)
     ));

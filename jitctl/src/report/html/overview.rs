@@ -36,7 +36,7 @@ pub(super) fn charts(page: &mut Page, report: &Report) {
             .map(|cut| format!("; the scale ends at {cut}, and longer bars are cut and have their number"));
         said.map(|said| format!("<span>{said}</span>")).unwrap_or_default()
     };
-    let legend = "<span><i class=\"key allowed\"></i>allowed<i class=\"key denied\"></i>refused</span>";
+    let legend = "<span><i class=\"key allowed\"></i>allowed<i class=\"key denied\"></i>denied</span>";
     page.put("<h2 id=\"glance\">At a glance</h2>\n<div class=\"charts\">\n");
     let mut figure = |caption: &str, svg: String, empty: bool| {
         let body = if empty { "<p class=\"soft\">None in the period.</p>".to_owned() } else { svg };
@@ -47,7 +47,7 @@ pub(super) fn charts(page: &mut Page, report: &Report) {
     figure(&format!("Elevations {width} {legend}{}", cut(ends_at)), svg, none);
     let (svg, ends_at) = columns("Elevations by hour of the day", &by_hour(&report.moments));
     figure(&format!("Elevations by hour of the day {legend}{}", cut(ends_at)), svg, none);
-    let (svg, ends_at) = bars("Elevations by person", &people, ["allowed", "refused"]);
+    let (svg, ends_at) = bars("Elevations by person", &people, ["allowed", "denied"]);
     figure(&format!("Elevations by person {legend}{}", cut(ends_at)), svg, people.is_empty());
     let (roles, ends, sessions) = (single(roles), single(ends), single(sessions));
     for (name, rows, what) in [

@@ -45,7 +45,7 @@ fn window(page: &mut Page, window: &Window, open: bool) {
         Some(how @ ("revoked" | "withdrawn")) => ("bad", how),
         Some(how) => ("good", how),
     };
-    let from = window.started.as_deref().unwrap_or("before the record");
+    let from = window.started.as_deref().unwrap_or("before the audit log");
     let to = ended.map(|ended| ended.at.as_str()).or(window.until.as_deref()).unwrap_or_default();
     let to = match (from.split_once(' '), to.split_once(' ')) {
         (Some((day, _)), Some((same, time))) if day == same => time,
