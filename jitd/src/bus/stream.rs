@@ -35,7 +35,7 @@ const MAX_ANSWER: usize = 1024 * 1024;
 /// No header is larger, in bytes: names are at most 255 bytes, and a path of this daemon is short.
 const MAX_FIELDS: usize = 8 * 1024;
 /// After so many messages without a pause, others on this thread have their turn.
-const IN_A_ROW: u32 = 32;
+const IN_A_ROW: u32 = 8;
 
 /// The socket.
 #[derive(Debug)]

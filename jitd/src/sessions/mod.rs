@@ -20,6 +20,8 @@ mod unit_files;
 
 mod tree;
 
+mod containment;
+
 mod reaper;
 
 mod watch;
