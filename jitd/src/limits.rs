@@ -1,4 +1,4 @@
-//! Counts what the doors refuse or drop, and tells the engine at most once a second, so that no flood of refusals becomes
+//! Counts the calls and connections above a limit, and tells the engine at most once a second, so that no flood of refusals becomes
 //! one of events.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use crate::host::clock::pause;
 /// Counts are gathered for this long.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Where the doors count.
+/// Where they are counted.
 #[derive(Debug, Clone, Default)]
 pub struct Counter {
     shared: Arc<Shared>,

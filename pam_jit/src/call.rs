@@ -123,7 +123,7 @@ pub(crate) fn ask(way: &Way, question: &Question<'_>) -> Result<Answer, Unanswer
 /// Reads what came back, if it is the answer to this call, or the error that it came to.
 fn answer_to(call: &Message, reply: &Message) -> Result<Answer, Unanswered> {
     if reply.header().reply_serial() != Some(call.primary_header().serial_num()) {
-        return Err(Unanswered::Nonsense("it answers another question".to_owned()));
+        return Err(Unanswered::Nonsense("the serial number is that of another call".to_owned()));
     }
     match reply.message_type() {
         Type::MethodReturn => read(reply),

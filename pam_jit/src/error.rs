@@ -11,8 +11,8 @@ pub(crate) enum Unanswered {
     /// The deadline of the hook passed.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
-    /// What it takes to ask cannot be had: descriptors, a pidfd.
-    #[error("no means to ask it: {0}")]
+    /// No socket, or no pidfd of this process.
+    #[error("the call cannot be made: {0}")]
     Means(std::io::Error),
     /// The socket is not there, or nobody listens.
     #[error("{socket}: {0}", socket = names::GATE_SOCKET)]
@@ -20,11 +20,11 @@ pub(crate) enum Unanswered {
     /// Somebody else than root listens on the gate's socket.
     #[error("its socket belongs to uid {0}")]
     NotRoots(u32),
-    /// Cut off in mid-call, not D-Bus, or nobody there behind the bus.
+    /// The connection ended before the answer, or nobody owns the name on the bus.
     #[error("{0}")]
     Lost(String),
-    /// An answer of another shape or beyond all measure.
-    #[error("its answer makes no sense: {0}")]
+    /// An answer of another type, or too large.
+    #[error("invalid answer: {0}")]
     Nonsense(String),
     /// The daemon answered with an error.
     #[error("{0}")]

@@ -98,11 +98,11 @@ pub(crate) fn misplaced(pamh: &PamHandle, stage: Stage) -> Verdict {
 /// After a panic of ours: says that it was one, and nothing of what it said.
 pub(crate) fn broken(pamh: &PamHandle, stage: Stage) {
     let items = Items::read(pamh);
-    feedback::log(Severity::Err, &items.service, stage, "pam_jit.so failed in itself; refused");
+    feedback::log(Severity::Err, &items.service, stage, "internal error in pam_jit.so; denied");
     feedback::show(
         pamh,
         &[format!(
-            "jit: {} is refused: pam_jit failed in itself. Ask the administrator of this host.",
+            "jit: {} is refused: internal error in pam_jit. Ask the administrator of this host.",
             items.service
         )],
     );

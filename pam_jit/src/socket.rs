@@ -89,7 +89,10 @@ fn exchange_once(clock: &Deadline, call: &Message, passed: BorrowedFd<'_>) -> Re
         let mut part = [0; 2048];
         match recv(socket, &mut part, RecvFlags::empty()) {
             Ok((0, _)) => {
-                return Err(Unanswered::Connect(io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up")));
+                return Err(Unanswered::Connect(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the connection was closed",
+                )));
             }
             Ok((length, _)) => come.extend_from_slice(&part[..length]),
             Err(Errno::AGAIN | Errno::INTR) => {}
@@ -123,7 +126,7 @@ fn send(socket: &OwnedFd, call: &Message, passed: BorrowedFd<'_>) -> Result<(), 
     let sent = sendmsg(socket, &parts, &mut attached, SendFlags::NOSIGNAL);
     let sent = sent.map_err(|error| Unanswered::Connect(error.into()))?;
     if sent != HANDSHAKE.len() + call.data().len() {
-        return Err(Unanswered::Nonsense("it took only a part of the question".to_owned()));
+        return Err(Unanswered::Nonsense("only a part of the call was sent".to_owned()));
     }
     Ok(())
 }
@@ -131,7 +134,7 @@ fn send(socket: &OwnedFd, call: &Message, passed: BorrowedFd<'_>) -> Result<(), 
 /// How long the handshake's answer and the message behind it are together, once all of it has come.
 fn whole(come: &[u8]) -> Result<Option<usize>, Unanswered> {
     if !come.iter().zip(0..).all(|(byte, place)| is_as_expected(*byte, place)) {
-        return Err(Unanswered::Nonsense("it does not take the D-Bus handshake".to_owned()));
+        return Err(Unanswered::Nonsense("the D-Bus handshake was rejected".to_owned()));
     }
     let Some(begun) = come.get(TAKEN.len()..) else { return Ok(None) };
     let length =

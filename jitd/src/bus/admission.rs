@@ -1,4 +1,4 @@
-//! The door of every command: who calls is gathered, and the table of origins is asked.
+//! Admits every command: learns who calls, and asks the table of origins.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

@@ -118,8 +118,8 @@ fn bounded(text: String) -> Result<String, Failure> {
 
 fn text_option(options: &Options, key: &str) -> Result<Option<String>, Failure> {
     let Some(value) = options.get(key) else { return Ok(None) };
-    let text =
-        <&str>::try_from(value).map_err(|_| Failure::InvalidArgument(format!("option {key} is no text")))?;
+    let text = <&str>::try_from(value)
+        .map_err(|_| Failure::InvalidArgument(format!("option {key} is not a string")))?;
     let text = bounded(text.to_owned())?;
     Ok(Some(text.chars().take(MAX_OPTION_CHARS).collect()))
 }
@@ -130,7 +130,7 @@ fn ticket_option(options: &Options) -> Result<Option<Ticket>, Failure> {
 
 fn number_option(options: &Options, key: &str) -> Result<Option<u64>, Failure> {
     let Some(value) = options.get(key) else { return Ok(None) };
-    let number =
-        u64::try_from(value).map_err(|_| Failure::InvalidArgument(format!("option {key} is no number")))?;
+    let number = u64::try_from(value)
+        .map_err(|_| Failure::InvalidArgument(format!("option {key} is not a number")))?;
     Ok(Some(number))
 }

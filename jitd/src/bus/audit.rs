@@ -1,4 +1,4 @@
-//! org.jitd.Jit1.Audit: the record, for those who may read it.
+//! org.jitd.Jit1.Audit: the audit log, for those who may read it.
 
 use std::fs::File;
 use std::io::Write;
@@ -136,7 +136,7 @@ commands! {
         #[zbus(out_args("seal"))]
         Seal: async fn seal(self, caller, key_out: OwnedFd, options: Options) -> Dict {
             let again = options.get("rotate").map(bool::try_from).transpose();
-            let again = again.map_err(|_| Failure::InvalidArgument("option rotate is no truth value".into()))?;
+            let again = again.map_err(|_| Failure::InvalidArgument("option rotate is not a boolean".into()))?;
             let _one_at_a_time = self.sealing.lock().await;
             let mut bytes = [0; 32];
             match getrandom(&mut bytes, GetRandomFlags::empty()) {

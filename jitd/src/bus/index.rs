@@ -22,7 +22,7 @@ pub(super) async fn keep(engine: Handle, mut heads: watch::Receiver<u64>) {
         // A search does it too, and tells its caller if it cannot; here once is enough.
         match tokio::task::spawn_blocking(move || catch_up(&path)).await {
             Ok(Err(problem)) if !failing => {
-                warn!("the index of the record is not up to date: {problem}");
+                warn!("the index of the audit log is not up to date: {problem}");
                 failing = true;
             }
             Ok(Ok(_)) => failing = false,

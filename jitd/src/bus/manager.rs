@@ -274,7 +274,9 @@ fn number(done: Done) -> Result<u64, Failure> {
     match done {
         Done::Request(id) => Ok(id.0),
         Done::Grant(id) => Ok(id.0),
-        Done::Grants(_) | Done::Sealed => Err(Failure::Failed("jitd answered something else".to_owned())),
+        Done::Grants(_) | Done::Sealed => {
+            Err(Failure::Failed("internal error: an answer of another kind".to_owned()))
+        }
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) async fn serve(
                 let (operators, changes, guid) = (operators.clone(), changes.resubscribe(), guid.clone());
                 connections.spawn(async move {
                     if let Err(error) = one(stream, peer, operators, changes, guid).await {
-                        debug!("a connection to {OPERATOR_SOCKET} came to nothing: {error}");
+                        debug!("a connection to {OPERATOR_SOCKET} failed: {error}");
                     }
                     uid
                 });
@@ -84,7 +84,7 @@ pub(super) async fn serve(
                     *count -= 1;
                     open.retain(|_, count| *count > 0);
                 },
-                Err(error) => warn!("a connection to {OPERATOR_SOCKET} ended in itself: {error}"),
+                Err(error) => warn!("a connection to {OPERATOR_SOCKET} ended with an internal error: {error}"),
             },
         }
     }

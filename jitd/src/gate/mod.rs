@@ -69,7 +69,7 @@ pub async fn serve(
 async fn one(stream: UnixStream, service: GateService, silent: Silent, guid: OwnedGuid) {
     let call = socket::talk(stream, &service, &silent, &guid);
     if let Err(error) = tokio::time::timeout(CALL_LIMIT, call).await.unwrap_or(Ok(())) {
-        debug!("a caller of the gate went away: {error}");
+        debug!("a call of the gate failed: {error}");
     }
 }
 

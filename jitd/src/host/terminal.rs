@@ -22,14 +22,14 @@ pub(crate) fn path(tty: &str) -> Option<PathBuf> {
 /// it cannot be: the record and the bus tell as well.
 pub(crate) fn tell(holder: UserId, tty: &str, lines: &[String]) {
     if let Err(error) = write(holder, tty, lines, |_| true) {
-        debug!("terminal {} was not told: {error}", Escaped(tty));
+        debug!("nothing was written to terminal {}: {error}", Escaped(tty));
     }
 }
 
 /// The same, if the person lets others write to it (mesg(1)).
 pub(crate) fn tell_if_open(holder: UserId, tty: &str, lines: &[String]) {
     if let Err(error) = write(holder, tty, lines, is_open) {
-        debug!("terminal {} was not told: {error}", Escaped(tty));
+        debug!("nothing was written to terminal {}: {error}", Escaped(tty));
     }
 }
 

@@ -81,7 +81,7 @@ impl Scope {
         self.generations.insert(generation);
     }
 
-    /// The how manieth scope of the session is the newest.
+    /// The number of the newest scope of the session, from 0: a session can be moved to a new one.
     #[must_use]
     pub fn newest(&self) -> Option<u32> {
         self.generations.last().copied()

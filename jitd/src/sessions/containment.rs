@@ -192,7 +192,7 @@ impl Containment {
         let Some(old) = self.held.take() else { return };
         if let Err(problem) = self.hold(old + 1).await {
             warn!(
-                "session {} is still held by the limit of its old window, and is tried again: {problem}",
+                "session {} still has the deadline of its old window; trying again: {problem}",
                 self.session
             );
         }
@@ -248,7 +248,7 @@ impl Containment {
         let held = match self.systemd.held(&scope).await {
             Ok(held) => held,
             Err(problem) => {
-                warn!("PID 1 does not tell what it holds of {scope}: {problem}");
+                warn!("PID 1 does not say what it holds of {scope}: {problem}");
                 return None;
             }
         };

@@ -32,7 +32,7 @@ pub(super) async fn stop(id: SessionId, scope: &Scope, systemd: &Systemd) {
             return;
         }
     }
-    warn!("PID 1 still holds a scope of session {id}, in which nothing is any more");
+    warn!("PID 1 still lists a scope of session {id} that is empty");
 }
 
 async fn is_collected(unit: &str, scope: &Scope, generation: u32, systemd: &Systemd) -> bool {
@@ -41,19 +41,19 @@ async fn is_collected(unit: &str, scope: &Scope, generation: u32, systemd: &Syst
         Ok(Some(held)) if held.active_state == "deactivating" => return false,
         Ok(Some(_)) => {}
         Err(problem) => {
-            debug!("PID 1 does not tell whether it holds {unit}: {problem}");
+            debug!("PID 1 does not say whether it holds {unit}: {problem}");
             return false;
         }
     }
     match scope.populated(generation) {
         Ok(false) => {
-            debug!("{unit} is empty, and PID 1 takes it for running: it is stopped");
+            debug!("{unit} is empty and active: stopping it");
             if let Err(problem) = systemd.stop(unit).await {
                 warn!("{unit} is empty and could not be stopped: {problem}");
             }
         }
-        Ok(true) => debug!("{unit} is not empty, and is left alone"),
-        Err(problem) => warn!("it cannot be told whether {unit} is empty: {problem}"),
+        Ok(true) => debug!("{unit} is not empty: not stopped"),
+        Err(problem) => warn!("cannot tell whether {unit} is empty: {problem}"),
     }
     false
 }

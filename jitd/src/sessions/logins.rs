@@ -31,12 +31,12 @@ pub async fn watch(bus: Connection, engine: Handle) -> zbus::Result<()> {
     tokio::spawn(async move {
         if let Err(error) = catch_up(&bus, &engine).await {
             // A host without logind has no logins to end with.
-            debug!("logind is not asked which logins there are: {error}");
+            debug!("logind does not list its sessions: {error}");
         }
         while let Some(message) = stream.next().await {
             let Ok(message) = message else { continue };
             let Ok((login, _)) = message.body().deserialize::<(String, zbus::OwnedObjectPath)>() else {
-                warn!("logind told of the end of a login in a form that is not known");
+                warn!("logind sent a SessionRemoved signal of an unknown type");
                 continue;
             };
             if engine.tell(Input::LoginGone(login)).await.is_err() {

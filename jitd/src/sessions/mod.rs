@@ -76,7 +76,7 @@ pub async fn run(
         Tasks { sessions: HashMap::new(), newest: HashMap::new(), engine, systemd, files: Arc::default() };
     let (sender, mut changes) = mpsc::channel(256);
     if let Err(problem) = tasks.systemd.changes(sender.clone()).await {
-        error!("PID 1 does not tell of changes, and is asked at each sign of life only: {problem}");
+        error!("PID 1 sends no signals about units; scopes are compared at each heartbeat only: {problem}");
     }
     tokio::spawn(async move {
         loop {
@@ -171,7 +171,7 @@ impl Tasks {
                     let scope = cgroup::Scope::of(id);
                     if let Err(error) = scope.kill().await {
                         warn!(
-                            "a scope that no session answers for, jit-{id}.scope, could not be ended: {error}"
+                            "the scope jit-{id}.scope belongs to no session and could not be killed: {error}"
                         );
                     }
                     leftover::stop(id, &scope, &systemd).await;
@@ -198,7 +198,7 @@ impl Tasks {
             before.map_or_else(Vec::new, |before| unit_files::changes(&before, &now, is_shipped))
         });
         let changes = compared.await.unwrap_or_else(|problem| {
-            error!("the files of our units cannot be looked at: {problem}");
+            error!("the unit files of jitd cannot be read: {problem}");
             Vec::new()
         });
         if !changes.is_empty() {

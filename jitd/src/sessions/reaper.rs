@@ -30,7 +30,7 @@ pub(super) struct Target {
     pub(super) scope: Scope,
     /// The audit session id that its processes carry, wherever they went.
     pub(super) tag: Option<u32>,
-    /// The process that knocked.
+    /// The process that called.
     pub(super) main: MainProcess,
     /// The moment from which the end is measured.
     pub(super) due: BootTime,
@@ -39,19 +39,19 @@ pub(super) struct Target {
 /// Ends it. Where it cannot be proven to have ended, the report says that something is left; then this is called again,
 /// after [`Reaping::again`]. `first_signal` is set when the first signal goes out.
 pub(super) async fn end(
-    doomed: &Target,
+    target: &Target,
     reaping: &mut Reaping,
     first_signal: &mut Option<Duration>,
 ) -> EndReport {
     let mut kill = None;
-    let populated = doomed.scope.is_populated().unwrap_or_else(|error| {
-        warn!("it cannot be told whether a session's cgroup is empty: {error}");
+    let populated = target.scope.is_populated().unwrap_or_else(|error| {
+        warn!("cannot tell whether a session's cgroup is empty: {error}");
         true
     });
     let mut act = reaping.next(Seen::Begin { populated });
     loop {
         if first_signal.is_none() && matches!(act, Act::Signal(_) | Act::KillAll | Act::End(_)) {
-            *first_signal = Some(boot_now().since(doomed.due));
+            *first_signal = Some(boot_now().since(target.due));
         }
         if kill.is_none() && reaping.kills() {
             kill = Some(boot_now());
@@ -61,17 +61,17 @@ pub(super) async fn end(
                 let now = boot_now();
                 let kill = kill.map(|since| now.since(since));
                 return EndReport {
-                    took: now.since(doomed.due),
+                    took: now.since(target.due),
                     first_signal: *first_signal,
                     kill,
                     ..report
                 };
             }
             Act::Freeze => {
-                freeze(&doomed.scope).await;
+                freeze(&target.scope).await;
                 Seen::Done
             }
-            Act::List => listed(doomed).await.map_or(Seen::Unknown, Seen::Listed),
+            Act::List => listed(target).await.map_or(Seen::Unknown, Seen::Listed),
             Act::Signal(signals) => {
                 if signals.len() <= INLINE_LIMIT {
                     send(&signals);
@@ -81,20 +81,20 @@ pub(super) async fn end(
                 Seen::Done
             }
             Act::Thaw => {
-                thaw(&doomed.scope);
+                thaw(&target.scope);
                 Seen::Done
             }
-            Act::AwaitEmpty(limit) => Seen::Empty(doomed.scope.wait_until_empty(limit).await.is_ok()),
+            Act::AwaitEmpty(limit) => Seen::Empty(target.scope.wait_until_empty(limit).await.is_ok()),
             Act::KillAll => {
-                let killed = doomed.scope.kill().await;
+                let killed = target.scope.kill().await;
                 if let Err(error) = &killed {
                     warn!("a session's cgroup is not empty after cgroup.kill: {error}");
                 }
                 // What survived that is stuck in the kernel; frozen, it would be stuck for good.
-                thaw(&doomed.scope);
+                thaw(&target.scope);
                 Seen::Empty(killed.is_ok())
             }
-            Act::Sweep => swept(doomed).await.map_or(Seen::Unknown, Seen::Swept),
+            Act::Sweep => swept(target).await.map_or(Seen::Unknown, Seen::Swept),
             Act::End(processes) => {
                 let ended = blocking(move || kill_and_wait(&processes)).await;
                 ended.map_or(Seen::Unknown, Seen::Left)
@@ -107,23 +107,23 @@ pub(super) async fn end(
 async fn freeze(scope: &Scope) {
     if let Err(error) = scope.freeze(FREEZE_LIMIT).await {
         // A process in uninterruptible sleep does not freeze; what follows works without.
-        warn!("a session does not freeze: {error}");
+        warn!("a session's cgroup was not frozen in time: {error}");
     }
 }
 
 fn thaw(scope: &Scope) {
     if let Err(error) = scope.thaw() {
-        warn!("a session does not thaw: {error}");
+        warn!("a session's cgroup could not be thawed: {error}");
     }
 }
 
 /// What is in the scopes; `None` where that cannot be told.
-async fn listed(doomed: &Target) -> Option<Vec<Found>> {
+async fn listed(target: &Target) -> Option<Vec<Found>> {
     let look_at_all = |pids: Vec<u32>| -> io::Result<Vec<Found>> {
         let found = pids.into_iter().enumerate().map(|(nth, pid)| look_at(pid, nth < MAX_NAMED));
         found.filter_map(Result::transpose).collect()
     };
-    let found = match doomed.scope.all_pids() {
+    let found = match target.scope.all_pids() {
         Ok(pids) if pids.len() <= INLINE_LIMIT => look_at_all(pids),
         Ok(pids) => blocking(move || look_at_all(pids)).await?,
         Err(error) => Err(error),
@@ -131,9 +131,9 @@ async fn listed(doomed: &Target) -> Option<Vec<Found>> {
     found.inspect_err(|error| warn!("a session's cgroup cannot be listed: {error}")).ok()
 }
 
-/// Whatever carries the tag or lives in the scopes still, and the process that knocked where it does.
-async fn swept(doomed: &Target) -> Option<Vec<Found>> {
-    let Target { scope, tag, main, .. } = doomed.clone();
+/// Whatever carries the tag or lives in the scopes still, and the process that called, if it is alive.
+async fn swept(target: &Target) -> Option<Vec<Found>> {
+    let Target { scope, tag, main, .. } = target.clone();
     let found = blocking(move || -> io::Result<(Vec<Found>, Option<io::Error>)> {
         // What can be found is ended, although something else cannot be read.
         let (mut pids, unknown) = match scope.all_pids() {
@@ -155,7 +155,7 @@ async fn swept(doomed: &Target) -> Option<Vec<Found>> {
     match found.await? {
         Ok((found, None)) => Some(found),
         Ok((found, Some(error))) => {
-            warn!("it cannot be told what a session's cgroup holds: {error}");
+            warn!("a session's cgroup cannot be listed: {error}");
             (!found.is_empty()).then_some(found)
         }
         Err(error) => {

@@ -144,7 +144,9 @@ impl Watch {
                             if self.is_over().await {
                                 break self.report(EndReport::default()).await;
                             }
-                            warn!("session {id} is not in its scope yet; its tag holds it: {problem}");
+                            warn!(
+                                "session {id} is not in its scope yet; its audit session identifies it meanwhile: {problem}"
+                            );
                         }
                     }
                     self.tries = if self.containment.is_held() { 0 } else { self.tries + 1 };
@@ -254,10 +256,7 @@ impl Watch {
     /// Whether nothing is left of it where it was seen. What cannot be read is not nothing.
     fn is_gone(&self) -> bool {
         self.containment.is_gone().unwrap_or_else(|problem| {
-            error!(
-                "it cannot be told whether session {} is over, and so it is not: {problem}",
-                self.session.id
-            );
+            error!("cannot tell whether session {} has ended; it stays open: {problem}", self.session.id);
             false
         })
     }
@@ -344,12 +343,12 @@ impl Watch {
             }
         }
         let scope = self.containment.tree.scope.clone();
-        let doomed = Target { scope, tag: self.containment.tree.tag, main: self.session.main, due };
+        let target = Target { scope, tag: self.containment.tree.tag, main: self.session.main, due };
         let mut reaping = Reaping::new(manner);
         let mut first_signal = None;
         let mut tries = 0_u32;
         loop {
-            let report = reaper::end(&doomed, &mut reaping, &mut first_signal).await;
+            let report = reaper::end(&target, &mut reaping, &mut first_signal).await;
             if report.left == 0 {
                 return self.report(report).await;
             }
