@@ -1,7 +1,7 @@
 //! Opens the store at the start of the daemon: waits for one that cannot be opened, and says the way out.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,7 @@ const MAX_ATTEMPTS: u32 = 10;
 pub(crate) const WAY_OUT: &str = "nobody but root is let through until it can be opened; what to do: jitd(8), RECOVERY; /usr/libexec/jitd --recover";
 
 /// A store that was opened, with all that is read from it at a start.
+#[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
@@ -45,7 +46,7 @@ pub(crate) struct Opened {
 pub(crate) async fn open(path: &Path) -> anyhow::Result<Opened> {
     let mut told = String::new();
     for _ in 0..MAX_ATTEMPTS {
-        match try_open(path) {
+        match read_at_start(path) {
             Ok(opened) => return Ok(opened),
             Err(problem) => {
                 let problem = problem.to_string();
@@ -64,26 +65,43 @@ pub(crate) async fn open(path: &Path) -> anyhow::Result<Opened> {
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum OpeningError {
+pub(crate) enum OpeningError {
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The files of the old and of the new store are not where they belong yet.
+    #[error("a recovery into {aside} was interrupted: run /usr/libexec/jitd --recover again", aside = .0.display())]
+    Recovery(PathBuf),
 }
 
-fn try_open(path: &Path) -> Result<Opened, OpeningError> {
-    let lock = lock(path)?;
-    Ok(read(path, lock)?)
-}
-
-/// Opens a store and reads what the daemon begins with.
+/// One attempt to open the store.
 ///
 /// # Errors
-/// When it cannot be opened, or what is in it is damaged.
-pub(crate) fn read(path: &Path, lock: File) -> Result<Opened, StoreError> {
+/// As long as it is locked, a recovery is to be finished, or the store cannot be opened.
+pub(crate) fn read_at_start(path: &Path) -> Result<Opened, OpeningError> {
+    let lock = lock(path)?;
+    if let Some(aside) = interrupted_recovery(path) {
+        return Err(OpeningError::Recovery(aside));
+    }
     let store = Store::open(path)?;
     let (ledger, sent, habits) = (store.ledger()?, store.sent()?, store.habits()?);
     Ok(Opened { store, ledger, sent, habits, lock })
+}
+
+/// Begins the names of the folders for stores that `--recover` set aside.
+pub(crate) const ASIDE: &str = "damaged-";
+/// The folder in there that holds the new store until it is in its place.
+pub(crate) const NEW: &str = "new";
+
+/// The folder of a recovery that was cut off after its new store was complete.
+pub(crate) fn interrupted_recovery(store: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(store.parent()?).ok()?;
+    let mut folders = entries.flatten().map(|entry| entry.path());
+    folders.find(|folder| {
+        let name = folder.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with(ASIDE) && folder.join(NEW).is_dir()
+    })
 }
 
 /// Why the lock beside the store was not taken.

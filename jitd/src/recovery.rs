@@ -1,4 +1,7 @@
-//! `jitd --recover`: sets a damaged store aside, and begins anew with a record that says so. It deletes nothing.
+//! `jitd --recover`: sets a damaged store aside and begins a new one, whose first record says so. It deletes nothing.
+//!
+//! The new store is made in a folder beside the old one's files before any of them is moved. As long as that folder is
+//! there, the daemon opens no store, and another `--recover` goes on where the one before was cut off.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,14 +21,14 @@ use rusqlite::{Connection, OpenFlags};
 use crate::core::event::{Commit, Durability};
 use crate::engine::alerting::Alerting;
 use crate::host::clock::Clock;
-use crate::opening::{self, LockError};
+use crate::opening::{self, ASIDE, LockError, NEW, interrupted_recovery};
 use crate::store::{CommitMeta, KnownHead, Reader, Sent, Store, StoreError, head_of_row};
 
 /// The daemon holds the lock for a moment with each attempt to open a store that it cannot open.
 const LOCK_ATTEMPTS: u32 = 30;
 const LOCK_RETRY: Duration = Duration::from_millis(100);
 
-/// Why nothing was done.
+/// Why it did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
     /// The daemon runs on this store.
@@ -40,10 +43,18 @@ pub enum RecoveryError {
     /// A file cannot be moved or written.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     File(PathBuf, io::Error),
-    /// The new store cannot be made.
-    #[error("the damaged store is in {aside}, and the new one cannot be made: {error}", aside = .0.display(), error = .1)]
+    /// The new store cannot be made; the old one is where it was.
+    #[error("the new store cannot be made in {folder}: {error}", folder = .0.display(), error = .1)]
     Anew(PathBuf, StoreError),
+    /// A file would be overwritten.
+    #[error("{path} exists already: move it away, and run --recover again", path = .0.display())]
+    Exists(PathBuf),
 }
+
+/// The new store's name there.
+const STORE: &str = "jit.db";
+/// The folder of the new store until it is complete.
+const NEW_PART: &str = "new.part";
 
 /// Sets the store aside and begins anew; says what was done, a line each.
 ///
@@ -51,6 +62,11 @@ pub enum RecoveryError {
 /// Why nothing, or not all, was done.
 pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<Vec<String>, RecoveryError> {
     let _lock = lock(path)?;
+    if let Some(aside) = interrupted_recovery(path) {
+        let mut said = vec![format!("an interrupted recovery into {} goes on", aside.display())];
+        said.extend(put_in_place(path, &aside, &mut KnownHead::at(known), &clock.now().wall)?);
+        return Ok(said);
+    }
     let problem = match examine(path) {
         Ok(()) if force => "nothing was found to be wrong with it (--force)".to_owned(),
         Ok(()) => return Err(RecoveryError::Fine(path.display().to_string())),
@@ -67,7 +83,7 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
     let old = state_of(path);
     let in_store = old.as_ref().and_then(|old| Some(Remembered { head: old.head.clone()?, at: old.wall }));
     let last = remembered.into_iter().chain(in_store).max_by_key(|known| known.head.seq);
-    let aside = set_aside(path, &now.wall)?;
+    let aside = folder_aside(path, &now.wall)?;
 
     let mut detail = format!("the store was set aside in {}: {problem}", aside.display());
     detail += &match &last {
@@ -78,7 +94,6 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
         detail += &format!("; {doubt}");
     }
     detail += "; all windows are closed, and the record is not sealed (jitctl audit seal --init)";
-    let mut store = Store::open(path).map_err(|error| RecoveryError::Anew(aside.clone(), error))?;
     let facts = Facts { detail: Some(detail.clone()), ..Facts::default() };
     let draft = Draft {
         event: AuditEvent::AuditRecovered,
@@ -94,11 +109,9 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
     let next_session = old.as_ref().map_or(1, |old| old.next_session);
     let highest_wall = old.map_or(now.wall, |old| old.wall.max(now.wall));
     let kept = CommitMeta { highest_wall, next_session, sent: Sent::NOTHING };
-    store.commit(commits, kept).map_err(|error| RecoveryError::Anew(aside.clone(), error))?;
+    make_new_store(&aside, commits, kept)?;
     let mut said = vec![detail];
-    if let Err(problem) = known_head.keep(store.head(), now.wall) {
-        said.push(format!("{problem}: the next start will say that the store was rolled back"));
-    }
+    said.extend(put_in_place(path, &aside, &mut known_head, &now.wall)?);
     Ok(said)
 }
 
@@ -174,31 +187,89 @@ fn state_of(path: &Path) -> Option<State> {
     read.ok()
 }
 
-/// Moves the store, and what counts by its numbers, into a folder of their own.
-fn set_aside(path: &Path, now: &WallTime) -> Result<PathBuf, RecoveryError> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+/// A folder of its own for the store, beside it.
+fn folder_aside(path: &Path, now: &WallTime) -> Result<PathBuf, RecoveryError> {
     let stamp: String = now.to_rfc3339().chars().filter(char::is_ascii_alphanumeric).collect();
-    let aside = folder.join(format!("damaged-{stamp}"));
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| RecoveryError::File(path, error)
-    };
+    let aside = parent(path).join(format!("{ASIDE}{stamp}"));
     DirBuilder::new().mode(0o700).create(&aside).map_err(failed(&aside))?;
-    let name = path.file_name().unwrap_or(OsStr::new("jit.db")).to_string_lossy().into_owned();
-    let database = ["-wal", "-shm", ""].map(|suffix| format!("{name}{suffix}"));
-    let index = ["-wal", "-shm", ""].map(|suffix| format!("search.db{suffix}"));
-    let others = ["seal.key", "notified", "verified"].map(str::to_owned);
-    for name in others.iter().chain(&index).chain(&database) {
-        let from = folder.join(name);
-        match fs::rename(&from, aside.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&from)(error)),
-            _ => {}
-        }
-    }
-    for folder in [aside.as_path(), folder] {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
-    }
     Ok(aside)
+}
+
+/// Makes the new store in the folder, on the disk, complete or not at all.
+fn make_new_store(aside: &Path, commits: Vec<Commit>, meta: CommitMeta) -> Result<(), RecoveryError> {
+    let part = aside.join(NEW_PART);
+    DirBuilder::new().mode(0o700).create(&part).map_err(failed(&part))?;
+    let made = Store::open(&part.join(STORE)).and_then(|mut store| store.commit(commits, meta));
+    // The last connection has moved the WAL into the database, and removed it.
+    made.map_err(|error| RecoveryError::Anew(part.clone(), error))?;
+    sync(&part)?;
+    fs::rename(&part, aside.join(NEW)).map_err(failed(&part))?;
+    sync(aside)?;
+    sync(parent(aside))
+}
+
+/// Moves the old store and everything that counts by its numbers into the folder, and the new store to its place. What an
+/// interrupted run has moved stays moved. Returns what is to be said of it.
+fn put_in_place(
+    path: &Path,
+    aside: &Path,
+    known_head: &mut KnownHead,
+    now: &WallTime,
+) -> Result<Option<String>, RecoveryError> {
+    for (from, to) in moves(path, aside) {
+        move_file(&from, &to)?;
+    }
+    sync(aside)?;
+    sync(parent(path))?;
+    let store = Store::open(path).map_err(|error| RecoveryError::Anew(path.to_owned(), error))?;
+    let said = known_head.keep(store.head(), *now).err();
+    // From here on the daemon opens the store.
+    let new = aside.join(NEW);
+    fs::remove_dir(&new).map_err(failed(&new))?;
+    Ok(said.map(|problem| format!("{problem}: the next start will say that the store was rolled back")))
+}
+
+/// What is moved, and where to, in order.
+fn moves(path: &Path, aside: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let folder = parent(path);
+    let new = aside.join(NEW).join(STORE);
+    let mut moves = Vec::new();
+    // Once the new store is in its place, what has the old store's name is the new one.
+    if new.exists() {
+        let name = path.file_name().unwrap_or(OsStr::new(STORE)).to_string_lossy().into_owned();
+        let database = ["-wal", "-shm", ""].map(|suffix| format!("{name}{suffix}"));
+        let index = ["-wal", "-shm", ""].map(|suffix| format!("search.db{suffix}"));
+        let others = ["seal.key", "notified", "verified"].map(str::to_owned);
+        let old = others.into_iter().chain(index).chain(database);
+        moves.extend(old.map(|name| (folder.join(&name), aside.join(&name))));
+        moves.push((new, path.to_owned()));
+    }
+    moves
+}
+
+/// Moves a file that may not exist, and overwrites nothing.
+fn move_file(from: &Path, to: &Path) -> Result<(), RecoveryError> {
+    match fs::symlink_metadata(from) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(failed(from))?,
+    };
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(RecoveryError::Exists(from.to_owned()));
+    }
+    fs::rename(from, to).map_err(failed(from))
+}
+
+fn sync(folder: &Path) -> Result<(), RecoveryError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> RecoveryError {
+    let path = path.to_owned();
+    move |error| RecoveryError::File(path, error)
 }
 
 #[cfg(test)]
@@ -264,5 +335,75 @@ mod tests {
         assert_eq!(remembered.head, *anew.head());
         let fine = recover(&path, &known, false, &clock).unwrap_err();
         assert!(matches!(fine, RecoveryError::Fine(_)), "{fine}");
+    }
+
+    /// A damaged store of 40 records in a folder, with a head that is remembered.
+    fn damaged(folder: &Path) -> (PathBuf, PathBuf, Vec<u8>) {
+        let (path, known) = (store(folder, 40), folder.join("head"));
+        let head = Store::open(&path).unwrap().head().clone();
+        KnownHead::at(&known).keep(&head, WallTime(5)).unwrap();
+        fs::write(folder.join("seal.key"), "old").unwrap();
+        fs::write(folder.join("jit.db-wal"), "old log").unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[..16].fill(0);
+        fs::write(&path, &bytes).unwrap();
+        (path, known, bytes)
+    }
+
+    #[test]
+    fn a_recovery_that_was_cut_off_anywhere_is_run_again() {
+        let clock = Clock::of_this_boot().unwrap();
+        for done in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, known, bytes) = damaged(folder.path());
+            // As `recover` does it, up to the move where it is cut off.
+            let now = clock.now();
+            let aside = folder_aside(&path, &now.wall).unwrap();
+            let draft = Draft {
+                event: AuditEvent::AuditRecovered,
+                wall: now.wall,
+                boot: now.boot,
+                boot_id: now.boot_id,
+                facts: Facts { detail: Some("set aside".into()), ..Facts::default() },
+            };
+            let commit = Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() };
+            let meta = CommitMeta { highest_wall: now.wall, next_session: 9, sent: Sent::NOTHING };
+            make_new_store(&aside, vec![commit], meta).unwrap();
+            let moves = moves(&path, &aside);
+            for (from, to) in moves.iter().take(done) {
+                move_file(from, to).unwrap();
+            }
+            let refused = opening::read_at_start(&path).unwrap_err().to_string();
+            assert!(refused.contains("was interrupted") && refused.contains("--recover"), "{refused}");
+
+            let said = recover(&path, &known, false, &clock).unwrap().join("\n");
+            assert!(said.contains("goes on"), "{said}");
+            assert_eq!(fs::read(aside.join("jit.db")).unwrap(), bytes, "cut off after {done} moves");
+            assert_eq!(fs::read(aside.join("jit.db-wal")).unwrap(), b"old log");
+            assert_eq!(fs::read(aside.join("seal.key")).unwrap(), b"old");
+            let anew = opening::read_at_start(&path).unwrap().store;
+            assert_eq!(anew.problems(), ["record 1 says: set aside"]);
+            assert_eq!(KnownHead::at(&known).read().unwrap().unwrap().head, *anew.head());
+            drop(anew);
+            let fine = recover(&path, &known, false, &clock).unwrap_err();
+            assert!(matches!(fine, RecoveryError::Fine(_)), "{fine}");
+            if done == moves.len() {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_recovery_cut_off_before_its_new_store_was_complete_has_moved_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, known, bytes) = damaged(folder.path());
+        let clock = Clock::of_this_boot().unwrap();
+        // What a run leaves that was cut off before its new store was complete.
+        let part = folder.path().join("damaged-earlier").join(NEW_PART);
+        fs::create_dir_all(&part).unwrap();
+        assert_eq!(interrupted_recovery(&path), None);
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+        recover(&path, &known, false, &clock).unwrap();
+        assert!(Store::open(&path).unwrap().problems()[0].contains("set aside"));
     }
 }
