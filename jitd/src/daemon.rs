@@ -85,13 +85,18 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         error!("it cannot be told whose scopes there are; none that nobody answers for is ended: {problem}");
         std::collections::BTreeSet::new()
     });
+    let (stored, withdrawn) = match rolled_back {
+        Some(problem) => {
+            error!("every window is closed: {problem}");
+            let (ledger, effect) = reconcile::rolled_back(stored, &problem, &clock.now());
+            (ledger, Some(effect))
+        }
+        None => (stored, None),
+    };
     let (ledger, mut after_start) = reconcile::reconcile(stored, &scopes, &clock.now());
     let went_with_the_boot =
         were_open.iter().map(|s| s.id).filter(|id| !ledger.sessions.contains_key(id)).collect();
-    if let Some(problem) = rolled_back {
-        error!("{problem}");
-        after_start.insert(0, reconcile::rolled_back(&problem, &clock.now()));
-    }
+    after_start.splice(0..0, withdrawn);
     if let Some(problem) = store.seal_lost() {
         error!("the record is not sealed from here on: {problem}");
         after_start.insert(0, reconcile::unsealed(&problem.to_string(), &clock.now()));

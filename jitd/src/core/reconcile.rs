@@ -7,32 +7,53 @@ use jit_proto::identity::SessionId;
 
 use super::event::{Change, Commit, Durability, Effect, SessionOrder};
 use super::facts;
-use super::ledger::{EndedBy, Ledger, Session, SessionState};
+use super::ledger::{EndedBy, GrantState, Ledger, RequestState, Session, SessionState};
 use super::reaping::Manner;
 use super::time::Now;
 
 /// The seal cannot be continued: said in the first record that is written without one.
 #[must_use]
 pub fn unsealed(problem: &str, now: &Now) -> Effect {
-    said(AuditEvent::AuditUnsealed, problem, now)
+    Effect::Commit(commit_of(draft(AuditEvent::AuditUnsealed, facts::detail(problem.to_owned()), now)))
 }
 
-/// The store ends before a record that this host remembers, or has another one in its place.
+/// The store is older than the audit log that this host remembers, or how old it is cannot be known.
+///
+/// A grant that was revoked since would be live again, and a request that was denied since would be pending again. So
+/// every live grant is withdrawn, every pending request expires, and the sessions of this boot end.
 #[must_use]
-pub fn rolled_back(problem: &str, now: &Now) -> Effect {
-    said(AuditEvent::AuditRolledBack, problem, now)
+pub fn rolled_back(mut ledger: Ledger, problem: &str, now: &Now) -> (Ledger, Effect) {
+    let mut commit = commit_of(draft(AuditEvent::AuditRolledBack, facts::detail(problem.to_owned()), now));
+    let why = format!("the store was set back to an older state: {problem}");
+    for mut request in std::mem::take(&mut ledger.requests).into_values() {
+        let facts = Facts { detail: Some(why.clone()), ..facts::request(&request) };
+        commit.drafts.push(draft(AuditEvent::RequestExpired, facts, now));
+        request.state = RequestState::Expired;
+        request.closed_at = Some(now.wall);
+        commit.changes.push(Change::Request(request));
+    }
+    for mut grant in std::mem::take(&mut ledger.grants).into_values() {
+        let facts = Facts { detail: Some(why.clone()), ..facts::grant(&grant) };
+        commit.drafts.push(draft(AuditEvent::GrantWithdrawn, facts, now));
+        grant.state = GrantState::Withdrawn { at: now.wall, why: why.clone() };
+        commit.changes.push(Change::Grant(grant));
+    }
+    // Sessions of another boot are gone: `reconcile` records that.
+    let of_this_boot = ledger.sessions.values_mut().filter(|session| session.boot_id == now.boot_id);
+    for session in of_this_boot.filter(|session| !session.is_ending()) {
+        let run_as = session.run_as().cloned();
+        session.state = SessionState::Ending { run_as, why: EndedBy::Withdrawn, due: now.boot };
+        commit.changes.push(Change::Session(session.clone()));
+    }
+    (ledger, Effect::Commit(commit))
 }
 
-/// What was found at the start to be wrong with the record, as a record of its own.
-fn said(event: AuditEvent, problem: &str, now: &Now) -> Effect {
-    let draft = Draft {
-        event,
-        wall: now.wall,
-        boot: now.boot,
-        boot_id: now.boot_id.clone(),
-        facts: facts::detail(problem.to_owned()),
-    };
-    Effect::Commit(Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() })
+fn draft(event: AuditEvent, facts: Facts, now: &Now) -> Draft {
+    Draft { event, wall: now.wall, boot: now.boot, boot_id: now.boot_id.clone(), facts }
+}
+
+fn commit_of(draft: Draft) -> Commit {
+    Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() }
 }
 
 /// Carries a ledger over a restart of the daemon or of the machine. `scopes` are the sessions whose scope was found.
@@ -63,13 +84,7 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
     for id in of_another_boot {
         let Some(mut session) = ledger.sessions.remove(&id) else { continue };
         let facts = Facts { ended_by: Some(EndedBy::Boot.word().to_owned()), ..facts::session(&session) };
-        commit.drafts.push(Draft {
-            event: AuditEvent::SessionEnded,
-            wall: now.wall,
-            boot: now.boot,
-            boot_id: now.boot_id.clone(),
-            facts,
-        });
+        commit.drafts.push(draft(AuditEvent::SessionEnded, facts, now));
         session.state = SessionState::Ended { why: EndedBy::Boot };
         commit.changes.push(Change::Session(session));
     }
@@ -112,4 +127,146 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
     }
     effects.extend(after);
     (ledger, effects)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, UserId};
+    use jit_proto::time::{BootId, BootTime, WallTime};
+
+    use super::*;
+    use crate::core::event::GroupAsked;
+    use crate::core::ledger::{Grant, MainProcess, Request};
+    use crate::core::people::Account;
+    use crate::core::time::Deadline;
+
+    fn now(boot_id: &str) -> Now {
+        Now { wall: WallTime(5_000_000), boot: BootTime(5_000_000), boot_id: BootId(boot_id.into()) }
+    }
+
+    fn session(id: u64, grant: u64, boot_id: &str) -> Session {
+        Session {
+            id: SessionId(id),
+            grant: GrantId(grant),
+            role: role(),
+            holder: alice(),
+            parent: None,
+            tag: None,
+            loginuid: Some(UserId(1000)),
+            main: MainProcess { pid: 7, start: 1 },
+            service: "sudo".into(),
+            tty: String::new(),
+            argv: vec!["sudo".into(), "id".into()],
+            started_at: WallTime(1),
+            started: BootTime(1),
+            boot_id: BootId(boot_id.into()),
+            login: None,
+            io_log: None,
+            group: GroupAsked::default(),
+            own_groups: BTreeSet::new(),
+            lingers_until: None,
+            state: SessionState::Open { run_as: Account { uid: UserId(0), name: "root".into() } },
+        }
+    }
+
+    fn alice() -> Account {
+        Account { uid: UserId(1000), name: "alice".into() }
+    }
+
+    fn role() -> RoleName {
+        RoleName::try_from("ops".to_owned()).unwrap()
+    }
+
+    /// A live grant, a pending request, a session of this boot and one of another.
+    fn ledger() -> Ledger {
+        let ends = Deadline::in_(Duration::from_secs(600), &now("this"));
+        let reason = Reason::try_from("a reason that is long enough".to_owned()).unwrap();
+        let grant = Grant {
+            id: GrantId(1),
+            role: role(),
+            holder: alice(),
+            uids: BTreeSet::new(),
+            reason: reason.clone(),
+            ticket: None,
+            approvers: Vec::new(),
+            starts_at: WallTime(1),
+            ends: ends.clone(),
+            requested: true,
+            unused_until: None,
+            warned: None,
+            state: GrantState::Live,
+        };
+        let request = Request {
+            id: RequestId(2),
+            role: role(),
+            requester: alice(),
+            uids: BTreeSet::new(),
+            duration: Duration::from_secs(600),
+            reason,
+            ticket: None,
+            requested_at: WallTime(1),
+            expires: ends,
+            approvals: Vec::new(),
+            approvals_needed: 1,
+            extends: None,
+            closed_at: None,
+            state: RequestState::Pending,
+        };
+        let mut ledger = Ledger::default();
+        ledger.grants.insert(grant.id, grant);
+        ledger.requests.insert(request.id, request);
+        for session in [session(1, 1, "this"), session(2, 1, "before")] {
+            ledger.sessions.insert(session.id, session);
+        }
+        ledger
+    }
+
+    #[test]
+    fn a_store_that_was_set_back_leaves_no_window_open() {
+        let now = now("this");
+        let (ledger, effect) = rolled_back(ledger(), "the store ends with record 3", &now);
+        assert!(ledger.grants.is_empty() && ledger.requests.is_empty());
+        let Effect::Commit(commit) = effect else { panic!("{effect:?}") };
+        assert_eq!(commit.durability, Durability::AtOnce);
+        let events: Vec<_> = commit.drafts.iter().map(|draft| draft.event).collect();
+        assert_eq!(
+            events,
+            [AuditEvent::AuditRolledBack, AuditEvent::RequestExpired, AuditEvent::GrantWithdrawn],
+            "the cause stands before what follows from it"
+        );
+        assert_eq!(commit.drafts[0].facts.detail.as_deref(), Some("the store ends with record 3"));
+        for draft in &commit.drafts[1..] {
+            let detail = draft.facts.detail.as_deref().unwrap();
+            assert_eq!(detail, "the store was set back to an older state: the store ends with record 3");
+        }
+        let states = commit.changes.iter().map(|change| match change {
+            Change::Request(request) => matches!(request.state, RequestState::Expired),
+            Change::Grant(grant) => matches!(grant.state, GrantState::Withdrawn { .. }),
+            Change::Session(session) => {
+                session.id == SessionId(1)
+                    && matches!(session.state, SessionState::Ending { why: EndedBy::Withdrawn, .. })
+            }
+        });
+        assert_eq!(states.collect::<Vec<_>>(), [true; 3]);
+
+        let (ledger, effects) = reconcile(ledger, &BTreeSet::from([SessionId(1)]), &now);
+        let ended: Vec<_> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Session(SessionOrder::Terminate { session, .. }) => Some(session.id),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(ended, [SessionId(1)], "{effects:?}");
+        assert_eq!(ledger.sessions.len(), 1, "the session of another boot has ended");
+    }
+
+    #[test]
+    fn a_store_that_was_not_set_back_keeps_its_windows() {
+        let (ledger, _) = reconcile(ledger(), &BTreeSet::from([SessionId(1)]), &now("this"));
+        assert_eq!((ledger.grants.len(), ledger.requests.len()), (1, 1));
+        assert!(!ledger.sessions[&SessionId(1)].is_ending());
+    }
 }
