@@ -114,6 +114,18 @@ fn old_records_go_into_the_archive_and_what_stays_is_whole() -> Result<()> {
             host.root(&["jitctl", "audit", "verify"])?.ok()?.says(&removed)?;
             verify_from_one(host, "", b"")?;
 
+            // "RECOVERY" of jitd(8), `archive/`: what is damaged is named, and a copy takes its place.
+            host.root_sh(
+                "cp -a /var/lib/jitd/archive /root/archive; sed -i '0,/ancient/s//another/' /var/lib/jitd/archive/*.jsonl",
+            )?
+            .ok()?;
+            let archive = "jitctl audit verify --input /var/lib/jitd/archive/*.jsonl --store";
+            host.root_sh(archive)?.exits(7)?.says("record 1:")?;
+            host.root_sh("rm /var/lib/jitd/archive/*.jsonl")?.ok()?;
+            host.root_sh(archive)?.fails()?.says("/var/lib/jitd/archive")?;
+            host.root_sh("cp -a /root/archive/. /var/lib/jitd/archive")?.ok()?;
+            verify_from_one(host, "", b"")?;
+
             // Whoever reads is told where the record begins, and gets the rest.
             let begins = format!("the audit log begins with record {}", OLD + 1);
             host.root(&["jitctl", "audit", "show", "--from", "1"])?.ok()?.says("former")?.says(&begins)?;

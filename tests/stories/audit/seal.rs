@@ -83,7 +83,7 @@ fn start_over(host: &Host) -> Result<()> {
     // Every harm has its own copy to be compared with, not what those before it have left.
     let script = format!(
         "systemctl stop jitd.service; rm -rf /var/lib/jitd; cp -a /root/whole /var/lib/jitd; \
-         cat /var/log/elsewhere.log >{COPY}; systemctl start jitd.service"
+         cp -a /root/whole.head /var/log/jitd/head; cat /var/log/elsewhere.log >{COPY}; systemctl start jitd.service"
     );
     host.root_sh(&script)?.ok().map(drop)
 }
@@ -105,7 +105,8 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                 .says("all sources agree")?;
             // The stop itself is in no copy yet: each start from here on tells syslog of it, whether this one had or not.
             host.root_sh(
-                "systemctl stop jitd.service; cp -a /var/lib/jitd /root/whole; systemctl start jitd.service
+                "systemctl stop jitd.service; cp -a /var/lib/jitd /root/whole; cp -a /var/log/jitd/head /root/whole.head
+                 systemctl start jitd.service
                  sqlite3 /root/whole/jit.db 'UPDATE state SET sent = min(sent, head_seq - 1)'",
             )?
             .ok()?;
@@ -143,7 +144,7 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                 &format!(
                     "systemctl stop jitd.service; sqlite3 /var/lib/jitd/jit.db 'DELETE FROM records WHERE seq >= {cut}; \
                      UPDATE state SET head_seq = {cut} - 1, head_hash = (SELECT hash FROM records WHERE seq = {cut} - 1)'; \
-                     systemctl start jitd.service"
+                     systemctl start --no-block jitd.service"
                 ),
             )?;
             let unsealed = host.record("audit.unsealed", |_| true)?;
@@ -158,11 +159,12 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                 "another record was seen elsewhere",
             )?;
 
-            // Yesterday's database, key and all: to itself it is whole, and the seal fits.
+            // Yesterday's database, key and all: to itself it is whole, and the seal fits. The start closes its windows, and
+            // ends the session that did it.
             start_over(host)?;
             as_root_inside_the_window(
                 host,
-                "systemctl stop jitd.service; rm -rf /var/lib/jitd/*; cp -a /root/yesterday/. /var/lib/jitd; systemctl start jitd.service",
+                "systemctl stop jitd.service; rm -rf /var/lib/jitd/*; cp -a /root/yesterday/. /var/lib/jitd; systemctl start --no-block jitd.service",
             )?;
             verify(host, &key, &["--key", "-"])?.ok()?;
             let behind =
@@ -172,6 +174,8 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                 let anew = sql(host, &format!("SELECT hash FROM records WHERE seq = {behind}"))?;
                 Ok(!anew.is_empty() && host.read(COPY).unwrap_or_default().contains(&anew))
             })?;
+            host.record("grant.withdrawn", |record| record["detail"].to_string().contains("set back"))?;
+            host.login(DAVE)?.run("sudo -n true")?.fails()?.says("dave has no open window")?;
             let store = verify(host, &key, &["--key", "-", "--input", "/var/log/elsewhere.log", "--store"])?;
             named(&store, &behind, "another record was seen elsewhere")?;
             named(

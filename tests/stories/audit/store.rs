@@ -131,7 +131,64 @@ fn a_store_that_was_emptied_is_not_taken_for_a_new_host() -> Result<()> {
     })
 }
 
-/// "RECOVERY" of jitd(8), entry by entry.
+/// The store of before a revocation is put back, and the memory of the last record is damaged and lost ("RECOVERY" of
+/// jitd(8), `/var/log/jitd/head`).
+#[test]
+fn a_window_that_was_revoked_does_not_open_again_with_an_older_store() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        let grant = host.grant(DAVE, "ops", "2h")?.to_string();
+        let mut dave = host.login(DAVE)?;
+        dave.run("sudo -n true")?.ok()?;
+        host.no_session_left(LIMIT)?;
+        sh(
+            host,
+            "systemctl stop jitd.service; cp -a /var/lib/jitd /root/yesterday; systemctl start jitd.service",
+        )?;
+        host.root(&["jitctl", "revoke", &grant, "--reason", "dave has left"])?.ok()?;
+        dave.run("sudo -n true")?.fails()?;
+        sh(
+            host,
+            "systemctl stop jitd.service; rm -rf /var/lib/jitd; cp -a /root/yesterday /var/lib/jitd; systemctl start jitd.service",
+        )?;
+        host.record("audit.rolled_back", |_| true)?;
+        let ended = host.record("grant.withdrawn", |record| record["grant"].to_string() == grant)?;
+        ensure!(ended["detail"].to_string().contains("set back to an older state"), "{ended}");
+        host.record("alert.raised", |record| record["alert"] == "chain")?;
+        dave.run("sudo -n touch /etc/ran")?.fails()?.says("dave has no open window")?;
+        ensure!(!host.has("/etc/ran"), "it ran");
+        ensure!(host.jitctl(&["grants"])?.as_array().is_some_and(Vec::is_empty), "a window is open");
+
+        let told = |host: &Host| -> Result<usize> {
+            Ok(host.records()?.iter().filter(|record| record["event"] == "audit.rolled_back").count())
+        };
+        host.grant(DAVE, "ops", "2h")?;
+        dave.run("sudo -n true")?.ok()?;
+        host.no_session_left(LIMIT)?;
+        // The next start has nothing to say, and neither has one without the file.
+        host.root(&["systemctl", "restart", "jitd.service"])?.ok()?;
+        sh(host, "systemctl stop jitd.service; rm /var/log/jitd/head; systemctl start jitd.service")?;
+        dave.run("sudo -n true")?.ok()?;
+        ensure!(told(host)? == 1, "it was told again");
+        wait_until("the head is written anew", LIMIT, || Ok(host.has("/var/log/jitd/head")))?;
+
+        // How old the store is cannot be known.
+        host.no_session_left(LIMIT)?;
+        sh(
+            host,
+            "systemctl stop jitd.service; echo garbage >/var/log/jitd/head; systemctl start jitd.service",
+        )?;
+        dave.run("sudo -n true")?.fails()?.says("dave has no open window")?;
+        host.record("audit.rolled_back", |record| record["detail"].to_string().contains("cannot be known"))?;
+        host.grant(DAVE, "ops", "2h")?;
+        dave.run("sudo -n true")?.ok()?;
+        host.root(&["systemctl", "restart", "jitd.service"])?.ok()?;
+        dave.run("sudo -n true")?.ok()?;
+        ensure!(told(host)? == 2, "it was told again");
+        Ok(())
+    })
+}
+
+/// "RECOVERY" of jitd(8), entry by entry; the archive is in [`super::retention`].
 #[test]
 fn each_damaged_file_has_a_way_out() -> Result<()> {
     play(&Plan::new(Release::Trixie), |host| {
@@ -195,6 +252,14 @@ fn each_damaged_file_has_a_way_out() -> Result<()> {
         host.grant(DAVE, "ops", "2h")?;
         wait_until("it is let in", LIMIT, || is_let_in(&mut dave))?;
         host.root(&["jitctl", "audit", "search", "--user", "dave"])?.ok()?.says("dave")?;
+
+        // jit.db-shm: SQLite makes it anew.
+        host.no_session_left(LIMIT)?;
+        sh(host, "rm /var/lib/jitd/jit.db-shm")?;
+        dave.run("sudo -n true")?.fails()?.says("jit.db-shm was removed")?;
+        host.root(&["systemctl", "restart", "jitd.service"])?.ok()?;
+        wait_until("it is let in again", LIMIT, || is_let_in(&mut dave))?;
+        host.root(&["jitctl", "audit", "verify"])?.ok()?.never_says("is empty")?;
 
         // A record that was changed is found without anybody asking.
         host.no_session_left(LIMIT)?;
