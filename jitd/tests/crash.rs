@@ -13,18 +13,16 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use jit_proto::audit::chain::Verifier;
-use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::audit::seal::{FirstKey, SealKey};
-use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
-use jit_proto::time::{BootId, BootTime, WallTime};
 use jitd::core::event::{Change, Commit, Durability};
-use jitd::core::ledger::{Grant, GrantState};
-use jitd::core::people::Account;
-use jitd::core::time::{Deadline, Now};
-use jitd::store::{CommitMeta, Reader, Sent, Store};
+use jitd::store::{Reader, Store};
+
+mod sample;
+
+use sample::{Dice, META, draft, grant};
 
 const NAME: &str = "what_was_acknowledged_outlives_kill_9";
 
@@ -77,10 +75,7 @@ struct World {
 
 impl World {
     fn new(folder: &Path) -> Self {
-        let mut seed = [0; 8];
-        rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).unwrap();
-        let dice = Dice(u64::from_ne_bytes(seed) | 1);
-        println!("seed {}", dice.0);
+        let dice = Dice::at_random();
         let (records, grants) = (BTreeMap::new(), Vec::new());
         Self { folder: folder.to_owned(), dice, key: None, commits: 0, records, grants, lagged: 0, more: 0 }
     }
@@ -178,7 +173,7 @@ impl World {
 fn commit_until_killed(folder: &Path) {
     let mut store = Store::open(&folder.join("jit.db")).unwrap();
     assert!(store.seal_lost().is_none(), "{:?}", store.seal_lost());
-    let mut dice = Dice(store.head().seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    let mut dice = Dice::of(store.head().seq.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let mut acks = std::io::stdout().lock();
     if store.seal_first() == 0 {
         let mut bytes = [0; 32];
@@ -188,7 +183,7 @@ fn commit_until_killed(folder: &Path) {
         let drafts = vec![draft(AuditEvent::AuditSealed, said)];
         let commit =
             Commit { durability: Durability::AtOnce, drafts, seal: Some(key.clone()), ..Commit::default() };
-        store.commit(vec![commit], KEPT).unwrap().key.unwrap();
+        store.commit(vec![commit], META).unwrap().key.unwrap();
         writeln!(acks, "key {} {}", store.seal_first(), *key.to_hex()).unwrap();
     }
     loop {
@@ -208,48 +203,11 @@ fn commit_until_killed(folder: &Path) {
             commit.drafts.push(draft(AuditEvent::SessionOpened, Facts::default()));
             commits.push(commit);
         }
-        let written = store.commit(commits, KEPT).unwrap();
+        let written = store.commit(commits, META).unwrap();
         written.key.unwrap();
         let records: Vec<String> =
             written.records.iter().map(|record| format!("{}:{}", record.seq, record.hash)).collect();
         writeln!(acks, "done {given} {}", records.join(" ")).unwrap();
         acks.flush().unwrap();
-    }
-}
-
-const KEPT: CommitMeta = CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
-
-fn draft(event: AuditEvent, facts: Facts) -> Draft {
-    Draft { event, wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()), facts }
-}
-
-fn grant(id: u64) -> Grant {
-    let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
-    Grant {
-        id: GrantId(id),
-        role: RoleName::try_from("ops".to_owned()).unwrap(),
-        holder: Account { uid: UserId(1000), name: "alice".into() },
-        uids: std::collections::BTreeSet::new(),
-        reason: Reason::try_from("a test kills it".to_owned()).unwrap(),
-        ticket: None,
-        approvers: vec![Account { uid: UserId(1001), name: "bob".into() }],
-        starts_at: now.wall,
-        ends: Deadline::in_(Duration::from_secs(600), &now),
-        requested: true,
-        unused_until: None,
-        warned: None,
-        state: GrantState::Live,
-    }
-}
-
-/// Numbers that look random (xorshift64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
     }
 }

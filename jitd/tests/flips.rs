@@ -8,24 +8,23 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use jit_proto::audit::chain::Verifier;
 use jit_proto::audit::filter::Filter;
 use jit_proto::audit::known_head::Remembered;
-use jit_proto::audit::record::{AuditEvent, Draft, Facts};
+use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::audit::seal::{FirstKey, SealKey};
-use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
-use jit_proto::time::{BootId, BootTime, WallTime};
+use jit_proto::time::WallTime;
 use jitd::core::event::{Change, Commit, Durability};
-use jitd::core::ledger::{Grant, GrantState};
-use jitd::core::people::Account;
-use jitd::core::time::{Deadline, Now};
-use jitd::store::{CommitMeta, Index, Reader, Sent, Store, rolled_back};
+use jitd::core::ledger::GrantState;
+use jitd::store::{Index, Reader, Store, rolled_back};
+
+mod sample;
+
+use sample::{Dice, META, draft, grant};
 
 const NAME: &str = "every_flipped_bit_is_harmless_or_told";
 const FILES: [&str; 5] = ["jit.db", "jit.db-wal", "seal.key", "search.db", "notified"];
-const KEPT: CommitMeta = CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -50,10 +49,7 @@ fn play(flips: u64) {
     println!("\nrunning 1 test");
     let (whole, flipped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let world = written(whole.path());
-    let mut seed = [0; 8];
-    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).unwrap();
-    let mut dice = Dice(u64::from_ne_bytes(seed) | 1);
-    println!("seed {}", dice.0);
+    let mut dice = Dice::at_random();
     let (mut harmless, mut told) = (0, 0);
     for n in 0..flips {
         for entry in fs::read_dir(flipped.path()).unwrap() {
@@ -102,10 +98,10 @@ impl World {
             // It goes on as if nothing were.
             let commit = Commit {
                 durability: Durability::AtOnce,
-                drafts: vec![draft(Facts::default())],
+                drafts: vec![draft(AuditEvent::AccessDenied, Facts::default())],
                 ..Commit::default()
             };
-            if store.commit(vec![commit], KEPT).is_err() {
+            if store.commit(vec![commit], META).is_err() {
                 return false;
             }
             let mut verifier = Verifier::default().with_keys(vec![self.key.clone()]);
@@ -142,17 +138,14 @@ fn written(folder: &Path) -> World {
     let path = live.path().join("jit.db");
     let mut store = Store::open(&path).unwrap();
     let key = SealKey::taking(&mut [7; 32]);
-    let said = Draft {
-        event: AuditEvent::AuditSealed,
-        ..draft(Facts { seal_key: Some(key.id()), ..Facts::default() })
-    };
+    let said = draft(AuditEvent::AuditSealed, Facts { seal_key: Some(key.id()), ..Facts::default() });
     let begin = Commit {
         durability: Durability::AtOnce,
         drafts: vec![said],
         seal: Some(key.clone()),
         ..Commit::default()
     };
-    store.commit(vec![begin], KEPT).unwrap();
+    store.commit(vec![begin], META).unwrap();
     let key = FirstKey { first: store.seal_first(), key };
     let mut grants = BTreeSet::new();
     for id in 1..=60 {
@@ -170,8 +163,11 @@ fn written(folder: &Path) -> World {
             commit.changes.push(Change::Grant(grant));
         }
         let user = if id % 2 == 0 { "alice" } else { "bob" };
-        commit.drafts.push(draft(Facts { user: Some(user.into()), grant: Some(id), ..Facts::default() }));
-        store.commit(vec![commit], KEPT).unwrap().key.unwrap();
+        commit.drafts.push(draft(
+            AuditEvent::AccessDenied,
+            Facts { user: Some(user.into()), grant: Some(id), ..Facts::default() },
+        ));
+        store.commit(vec![commit], META).unwrap().key.unwrap();
     }
     let mut index = Index::open(&path).unwrap();
     index.catch_up().unwrap();
@@ -184,45 +180,4 @@ fn written(folder: &Path) -> World {
         fs::copy(live.path().join(name), folder.join(name)).unwrap();
     }
     World { key, records, grants, known: Remembered { head: store.head().clone(), at: WallTime(1) } }
-}
-
-fn draft(facts: Facts) -> Draft {
-    Draft {
-        event: AuditEvent::AccessDenied,
-        wall: WallTime(1),
-        boot: BootTime(1),
-        boot_id: BootId("b".into()),
-        facts,
-    }
-}
-
-fn grant(id: u64) -> Grant {
-    let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
-    Grant {
-        id: GrantId(id),
-        role: RoleName::try_from("ops".to_owned()).unwrap(),
-        holder: Account { uid: UserId(1000), name: "alice".into() },
-        reason: Reason::try_from("a test flips bits in it".to_owned()).unwrap(),
-        ticket: None,
-        uids: std::collections::BTreeSet::new(),
-        approvers: vec![Account { uid: UserId(1001), name: "bob".into() }],
-        starts_at: now.wall,
-        ends: Deadline::in_(Duration::from_secs(600), &now),
-        requested: true,
-        unused_until: None,
-        warned: None,
-        state: GrantState::Live,
-    }
-}
-
-/// Numbers that look random (xorshift64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
 }

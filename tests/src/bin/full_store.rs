@@ -25,6 +25,8 @@ use jit_tests::plan::{Plan, Release};
 const RECORDS: u64 = 1_000_000;
 /// Seconds: short beside what slows a machine down for a while.
 const MOMENT: &str = "0.15";
+/// Pairs of starts.
+const STARTS: usize = 15;
 /// Accounts for each round.
 const DENIED: u32 = 3;
 
@@ -51,11 +53,11 @@ fn main() -> Result<()> {
     let written: u64 = rates[0].iter().sum();
     let recorded = accounts::records(&empty)? - before;
     ensure!(recorded >= written, "{written} denials, and only {recorded} records");
-    let [empty, full] = rates.map(|mut rates| {
+    let [with_none, with_all] = rates.map(|mut rates| {
         rates.sort_unstable();
         rates[rates.len() / 2] as f64
     });
-    println!("answers in {MOMENT} s: {empty} with an empty store, {full} with {RECORDS} records");
+    println!("answers in {MOMENT} s: {with_none} with an empty store, {with_all} with {RECORDS} records");
     println!(
         "within a round {:+.1} % (median of {rounds} rounds; half of them between {:+.1} and {:+.1} %)",
         longer(2),
@@ -63,7 +65,47 @@ fn main() -> Result<()> {
         longer(3)
     );
     println!("the empty store got {recorded} records meanwhile");
+    starts(&empty, &full)
+}
+
+/// How long each daemon takes from its start until it is ready, and its memory then; in turns, once to warm up.
+fn starts(empty: &Host, full: &Host) -> Result<()> {
+    let (mut ratios, mut seen) = (Vec::new(), [Vec::new(), Vec::new()]);
+    for round in 0..=STARTS {
+        let mut took = [0.0; 2];
+        for store in [round % 2, (round + 1) % 2] {
+            let started = start([empty, full][store])?;
+            took[store] = started.0;
+            if round > 0 {
+                seen[store].push(started);
+            }
+        }
+        if round > 0 {
+            ratios.push(took[1] / took[0]);
+        }
+    }
+    let median = |mut numbers: Vec<f64>| {
+        numbers.sort_unstable_by(f64::total_cmp);
+        numbers[numbers.len() / 2]
+    };
+    for (store, name) in [(0, "an empty store"), (1, "a million records")] {
+        let of = |part: fn(&(f64, f64)) -> f64| median(seen[store].iter().map(part).collect());
+        println!("start to ready with {name}: {:.0} ms, then {:.0} kB", of(|it| it.0), of(|it| it.1));
+    }
+    println!("with a million records {:.2} times as long (median of {STARTS} pairs)", median(ratios));
     Ok(())
+}
+
+/// Milliseconds until PID 1 has heard that jitd is ready, and what it has in memory of its own then, in kB.
+fn start(host: &Host) -> Result<(f64, f64)> {
+    // As often as the pairs want, which PID 1 would take for a daemon that fails.
+    let script = "systemctl stop jitd.service && systemctl reset-failed jitd.service; before=$(date +%s%N); \
+        systemctl start jitd.service && after=$(date +%s%N) && \
+        awk -v t=$((after - before)) '/^RssAnon/ { print t / 1e6, $2 }' /proc/$(systemctl show --value -p MainPID jitd.service)/status";
+    let output = host.root_with(&["bash", "-c", script], b"", Duration::from_secs(60))?;
+    let numbers: Vec<f64> = output.ok()?.line().split_whitespace().flat_map(str::parse).collect();
+    let [took, memory] = numbers[..] else { bail!("the host said {output:?}") };
+    Ok((took, memory))
 }
 
 /// A host whose store is in memory and has this many records, all of them indexed and handed to syslog, and the first uid
