@@ -12,15 +12,16 @@ use jitd::core::time::{Deadline, Now};
 use jitd::store::{CommitMeta, Sent};
 
 /// Written with every commit.
-pub const META: CommitMeta = CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
+pub(crate) const META: CommitMeta =
+    CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };
 
 /// A record.
-pub fn draft(event: AuditEvent, facts: Facts) -> Draft {
+pub(crate) fn draft(event: AuditEvent, facts: Facts) -> Draft {
     Draft { event, wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()), facts }
 }
 
 /// A live grant of alice's, approved by bob.
-pub fn grant(id: u64) -> Grant {
+pub(crate) fn grant(id: u64) -> Grant {
     let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
     Grant {
         id: GrantId(id),
@@ -40,16 +41,16 @@ pub fn grant(id: u64) -> Grant {
 }
 
 /// Numbers that look random (xorshift64).
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Always the same numbers for the same seed.
-    pub fn of(seed: u64) -> Self {
+    pub(crate) fn of(seed: u64) -> Self {
         Self(seed | 1)
     }
 
     /// Others in each run; the seed is printed.
-    pub fn at_random() -> Self {
+    pub(crate) fn at_random() -> Self {
         let mut seed = [0; 8];
         rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).unwrap();
         let dice = Self::of(u64::from_ne_bytes(seed));
@@ -57,7 +58,7 @@ impl Dice {
         dice
     }
 
-    pub fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
