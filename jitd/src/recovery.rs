@@ -87,13 +87,13 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
 
     let mut detail = format!("the store was set aside in {}: {problem}", aside.display());
     detail += &match &last {
-        Some(last) => format!("; the last record known of it is {last}"),
+        Some(last) => format!("; the last known record of it is {last}"),
         None => "; no record of it is known".to_owned(),
     };
     if let Some(doubt) = doubt {
         detail += &format!("; {doubt}");
     }
-    detail += "; all windows are closed, and the record is not sealed (jitctl audit seal --init)";
+    detail += "; all windows are closed, and the audit log is not sealed (jitctl audit seal --init)";
     let facts = Facts { detail: Some(detail.clone()), ..Facts::default() };
     let draft = Draft {
         event: AuditEvent::AuditRecovered,

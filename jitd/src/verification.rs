@@ -1,8 +1,8 @@
-//! Verifies the record by itself, at the lowest priority: what is new every ten minutes, all of it once a week.
+//! Verifies the audit log at the lowest priority: new records every ten minutes, all of them once a week.
 //!
-//! Records are read in pages, with pauses between them. The walk goes on from where the last one ended, over restarts. The
-//! seals cannot be checked here, since the first key is not on this host: somebody who makes the whole chain anew is
-//! found by whoever has the key, or a copy.
+//! It reads records in pages, with pauses between them, and goes on where the last walk ended, over restarts. It cannot check
+//! the seals, since the first key is not on this host: a chain that was computed anew shows only to the holder of that key,
+//! or of a copy of the log.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,25 +21,25 @@ use crate::host::clock::Stopwatch;
 use crate::host::priority::lower_priority;
 use crate::store::{Reader, StoreError};
 
-/// What is new is looked at so often.
+/// From one walk over new records to the next.
 const EVERY: Duration = Duration::from_secs(600);
-/// And the first time so long after the start.
+/// From the start to the first walk.
 const FIRST: Duration = Duration::from_secs(5);
-/// All of it is looked at so often.
+/// From one walk over all records to the next.
 const WHOLE_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Records read at a time.
 const PAGE: u64 = 500;
-/// The thread rests so long between two pages.
+/// The pause between two pages.
 const PAUSE: Duration = Duration::from_millis(20);
 const NICE: i32 = 19;
-/// A store that cannot be read is tried again with the next look; so many times in a row are told.
+/// So many walks in a row that could not read the store are recorded.
 const MAX_UNREAD: u32 = 3;
 
 /// How far the record was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Verified {
     to: Head,
-    /// When all of it was.
+    /// When all records were.
     whole_at: WallTime,
 }
 
@@ -51,7 +51,7 @@ pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<()> {
     let engine = engine.blocking();
     thread::Builder::new().name("verification".into()).spawn(move || {
         lower_priority(NICE);
-        // Nobody sends: these are waits that end by themselves.
+        // Nobody sends on this channel: its waits end at their time limits.
         let (_keep, rest) = mpsc::channel();
         let verified = Verified::beside(&store);
         Thread { store, engine, rest, verified, unread: 0 }.run();
@@ -100,7 +100,7 @@ impl Thread {
     fn look(&mut self) -> Result<(), Stopped> {
         let Standing { head, pruned, now } = self.standing()?;
         let due = |verified: &Verified| now.since(verified.whole_at) >= WHOLE_EVERY;
-        // Where the records behind which it would go on were removed meanwhile, it begins with the first one there is.
+        // If retention removed the records after which the walk would go on, it begins with the first one there is.
         let from = self.verified.clone().filter(|verified| !due(verified) && verified.to.seq > pruned.seq);
         if from.as_ref().is_some_and(|from| from.to == head) {
             return Ok(());
@@ -113,13 +113,14 @@ impl Thread {
             Ok(found) => found,
             // Pages of the database that are damaged are as broken as a record.
             Err(error) if error.is_damage() => Err(Broken { seq: 0, problem: error.to_string() }),
-            // A disk that does not answer, or files that are not there for a while, say nothing of the record: nothing is
-            // verified by that, and nobody is alarmed at once.
+            // A disk that does not answer, or files that are absent for a while, say nothing of the audit log: no record counts
+            // as verified, and no alert is raised at once.
             Err(error) => {
                 self.unread = self.unread.saturating_add(1);
-                warn!("the record cannot be verified now, and is tried again: {error}");
+                warn!("the audit log cannot be verified now; it will be tried again: {error}");
                 if self.unread == MAX_UNREAD {
-                    let detail = format!("the record could not be read {MAX_UNREAD} times in a row: {error}");
+                    let detail =
+                        format!("the audit log could not be read {MAX_UNREAD} times in a row: {error}");
                     self.engine.tell(Input::RecordBroken { about: 0, detail })?;
                 }
                 return Ok(());
@@ -128,28 +129,28 @@ impl Thread {
         self.unread = 0;
         let after = self.standing()?;
         if after.pruned != pruned && found.is_err() {
-            // Records were removed from under the walk: the next one says what is so.
+            // Retention removed records during the walk: the next walk decides.
             return Ok(());
         }
         let whole = from.is_none();
         match found {
             Ok(records) if whole => {
-                info!("the whole record is verified: {records} records in {:?}", watch.elapsed());
+                info!("the whole audit log is verified: {records} records in {:?}", watch.elapsed());
             }
             Ok(_) => {}
             Err(Broken { seq, problem }) => {
                 let detail = match seq {
-                    0 => format!("the record cannot be verified: {problem}"),
+                    0 => format!("the audit log cannot be verified: {problem}"),
                     seq => format!("record {seq}: {problem} (jitctl audit verify)"),
                 };
                 self.engine.tell(Input::RecordBroken { about: seq, detail })?;
             }
         }
-        // What is wrong is told once, and once a week again.
+        // A problem is recorded once, and again once a week.
         let whole_at = from.map_or(now, |from| from.whole_at);
         let verified = Verified { to: head, whole_at };
         if let Err(error) = verified.keep_beside(&self.store) {
-            warn!("how far the record was verified is not remembered: {error}");
+            warn!("how far the audit log was verified is not remembered: {error}");
         }
         self.verified = Some(verified);
         Ok(())
@@ -195,7 +196,7 @@ fn walk(
     }
     match from {
         Some(_) => Ok(Ok(count)),
-        // Whether a removal explains that the first records are not there shows only at the end.
+        // Whether `audit.pruned` explains that the first records are missing shows only at the end.
         None => Ok(verifier.finish(Some(head)).map(|_| count)),
     }
 }
@@ -205,7 +206,7 @@ impl Verified {
         store.with_file_name("verified")
     }
 
-    /// What an earlier run has left; nothing where that cannot be read, and then all is verified.
+    /// Written by an earlier run; if it cannot be read, all records are verified.
     fn beside(store: &Path) -> Option<Self> {
         let text = fs::read_to_string(Self::path(store)).ok()?;
         let mut words = text.split_whitespace();

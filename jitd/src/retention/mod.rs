@@ -1,11 +1,11 @@
-//! Lets old records go from the store: writes them into the archive, has it recorded, and takes them away a few at a time.
+//! Removes old records from the store: writes them into the archive, has that recorded, and has them removed a few at a time.
 //!
-//! In this order, each step being on the disk before the next: the file, under a name that it gets when it is whole;
-//! the record that says which ones go, with the first of them gone; the rest. A sudden end before the record leaves a
-//! file that is written anew, and one after it leaves records that are taken at the next start. So nothing is lost, and
-//! nothing is missing that no record tells of.
+//! Each step is on the disk before the next: the file, which gets its name when it is complete; the record that names what is
+//! removed, together with the first removals; the other removals. A sudden end before that record leaves a file that is
+//! written again; one after it leaves records that the next start removes. So no record is lost, and none is missing
+//! without another one that says so.
 //!
-//! It has a thread of the lowest priority, and the engine takes the records away, in turns with what others want of it.
+//! This is a thread of the lowest priority. The engine removes the records, in turns with its other work.
 
 pub mod segment;
 
@@ -25,26 +25,26 @@ use crate::host::priority::lower_priority;
 use crate::store::wal::checkpoint_if_long;
 use crate::store::{Reader, StoreError};
 
-/// Looked at so often, and when the settings were read.
+/// From one look to the next; new settings are looked at at once.
 const OFTEN: Duration = Duration::from_secs(3600);
-/// And this much later while a sink has not been handed everything yet.
+/// From one look to the next while a sink waits for records.
 const SOON: Duration = Duration::from_secs(60);
-/// Between two transactions that take records away, whoever wants a decision has this time to himself.
+/// The pause between two transactions that remove records, for decisions.
 const PAUSE: Duration = Duration::from_millis(10);
-/// So many of them and the store's log is looked at.
+/// After so many of them the length of the WAL is checked.
 const LOG_EVERY: u32 = 32;
 const NICE: i32 = 19;
 
-/// Why nothing goes, although something has to.
+/// Why nothing is removed, although something should be.
 #[derive(Debug, thiserror::Error)]
 pub enum RetentionError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What has to go is not whole, and so is needed by whoever looks into that.
+    /// The records that should be removed are broken: they are evidence.
     #[error("{0}; nothing is removed before somebody has looked into that (jitctl audit verify)")]
     Broken(#[from] Broken),
-    /// The archive does not take it.
+    /// The archive cannot be written.
     #[error("{path}: {error}", path = .path.display())]
     Archive {
         /// The file or folder.
@@ -71,14 +71,14 @@ pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<mpsc::Sender<ToR
     Ok(sender)
 }
 
-/// What a look came to.
+/// The result of a look.
 #[derive(Debug, Clone, Copy)]
 enum Looked {
-    /// Nothing has to go.
+    /// Nothing has to be removed.
     Nothing,
-    /// A sink has still to be handed the last records; what goes before they are handed is none of them.
+    /// A sink waits for records, and those stay until it has them.
     ASinkLags,
-    /// A segment has gone.
+    /// A segment was removed.
     Removed,
 }
 
@@ -87,7 +87,7 @@ struct Keeper {
     engine: BlockingHandle,
     inbox: mpsc::Receiver<ToRetention>,
     settings: Option<Retention>,
-    /// What was last said to be in the way.
+    /// The last problem that was logged.
     told: String,
 }
 
@@ -114,7 +114,7 @@ impl Keeper {
         }
     }
 
-    /// Waits, and takes new settings; false when there is nobody left to give any.
+    /// Waits, and takes new settings; false when the engine has ended.
     fn hears_within(&mut self, wait: Duration) -> bool {
         match self.inbox.recv_timeout(wait) {
             Ok(ToRetention::Settings(settings)) => self.settings = Some(settings),
@@ -124,9 +124,9 @@ impl Keeper {
         true
     }
 
-    /// Lets a segment go, if one has to.
+    /// Removes a segment, if one has to be removed.
     fn look(&mut self) -> Result<Looked, RetentionError> {
-        // First what an earlier run has begun.
+        // First the removal that an earlier run began.
         self.take_the_rest()?;
         let Some(settings) = self.settings.clone() else { return Ok(Looked::Nothing) };
         let (now, handed, behind) = self
@@ -139,13 +139,13 @@ impl Keeper {
         let Some(segment) = segment::take(&reader, &course, &settings, &behind)? else { return Ok(nothing) };
         let (from, to, kept_in) = (segment.from, segment.to, segment.kept_in.clone());
         if let Err(Stopped) = self.engine.prune(segment) {
-            // Not recorded, for a reason that was told where it was found: the next look tries again.
+            // Not recorded; the engine logged why. The next look tries again.
             return Ok(Looked::Nothing);
         }
         self.take_the_rest()?;
         let kept = kept_in.map_or("nowhere".to_owned(), |path| path.display().to_string());
         info!("records {from} to {to} are removed from the store; kept: {kept}");
-        // Not a small segment for each few records that a sink has taken meanwhile.
+        // No small segment for every few records that a sink has taken meanwhile.
         Ok(if lags { nothing } else { Looked::Removed })
     }
 
@@ -156,7 +156,9 @@ impl Keeper {
             if times % LOG_EVERY == 0
                 && let Err(problem) = checkpoint_if_long(&self.store)
             {
-                error!("the log of the store is not moved into it yet: {problem}");
+                error!(
+                    "the write-ahead log of the store was not checkpointed; it will be tried again: {problem}"
+                );
             }
             if !self.hears_within(PAUSE) {
                 return Err(Stopped.into());
@@ -166,7 +168,7 @@ impl Keeper {
     }
 }
 
-/// What has to go from the store behind this record, if anything.
+/// The records after this one that have to be removed, if any.
 ///
 /// # Errors
 /// When the store cannot be read, or does not begin where it should: somebody else has removed records.

@@ -1,7 +1,7 @@
-//! A file of the archive: records as `jitctl audit export` writes them, whole and checked before any of them may go.
+//! A file of the archive: records as `jitctl audit export` writes them, complete and verified before any of them is removed.
 //!
 //! Its name holds the first record, the last one, and the last one's hash:
-//! `audit-000000000001-000000050000-HASH.jsonl`. It has that name when it is whole and on the disk.
+//! `audit-000000000001-000000050000-HASH.jsonl`. It gets that name when it is complete and on the disk.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -21,14 +21,14 @@ use crate::store::Reader;
 
 /// Records read at a time.
 const PAGE: u64 = 512;
-/// What is being written ends like this until it is whole.
+/// The name of a file ends like this until the file is complete.
 const UNFINISHED: &str = ".part";
 
-/// Gathers what goes, checks that it is whole and follows what went before, and writes it into the archive if there is
-/// one. `None` if nothing may go.
+/// Reads the records to be removed, verifies that they follow those removed before, and writes them into the archive if there
+/// is one. `None` if nothing may be removed.
 ///
 /// # Errors
-/// When a record is not whole, or the archive does not take it. The store is as it was.
+/// When a record is broken, or the archive cannot be written. The store is as it was.
 pub fn take(
     reader: &Reader,
     course: &Course,
@@ -85,7 +85,7 @@ struct Archive {
     folder: PathBuf,
     path: PathBuf,
     file: BufWriter<File>,
-    /// Half of what is free: a full disk would keep the store from recording, and so everybody from elevating.
+    /// Half of the free space: on a full disk the store could not record, and jitd would deny everybody.
     room: u64,
 }
 
@@ -116,7 +116,7 @@ impl Archive {
         written.map_err(|error| self.give_up(&error.to_string()))
     }
 
-    /// Brings the file onto the disk, gives it its name, and brings that onto the disk.
+    /// Syncs the file, gives it its name, and syncs the folder.
     fn finish(self, from: u64, last: &Head) -> Result<PathBuf, RetentionError> {
         let Self { folder, path, file, .. } = self;
         let to = folder.join(format!("audit-{from:012}-{:012}-{}.jsonl", last.seq, last.hash));
@@ -128,14 +128,14 @@ impl Archive {
     }
 
     fn give_up(&self, why: &str) -> RetentionError {
-        // It is removed before the next one is written as well.
+        // If that fails, it is removed before the next one is written.
         let _ = fs::remove_file(&self.path);
         refused(&self.path, why)
     }
 }
 
-/// Removes what a run that came to no end has left: a file without its name, and one with its name whose records are in
-/// the store still. Files of anything else are left alone, as those of a record that this one came after.
+/// Removes what an interrupted run left: a file without its name, and a file whose records are still in the store. Other files
+/// stay, such as those of an audit log before this one.
 fn clear(folder: &Path, reader: &Reader, behind: &Head) -> Result<(), RetentionError> {
     for entry in fs::read_dir(folder).map_err(|error| refused(folder, &error.to_string()))? {
         let path = entry.map_err(|error| refused(folder, &error.to_string()))?.path();

@@ -1,7 +1,7 @@
-//! Takes records away from the beginning of the store, a few at a time, as far as `audit.pruned` says.
+//! Removes records from the beginning of the store, a few at a time, up to the record that `audit.pruned` names.
 //!
-//! What was said and what is gone are told apart: a transaction writes the record and takes the first few, and others
-//! take the rest. Wherever that ends, the record says what is missing, and taking the rest can go on.
+//! One transaction writes that record and removes the first few; later ones remove the rest. Wherever a sudden end cuts this
+//! off, the audit log says what is missing, and the next start goes on.
 
 use jit_proto::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -10,24 +10,24 @@ use serde_json::Value;
 use super::{Store, StoreError, rows};
 use crate::core::retention::Pruned;
 
-/// Rows taken in one transaction, for which a decision may have to wait.
+/// Rows removed in one transaction; a decision may have to wait for one.
 const MAX_BATCH: u64 = 128;
 
 impl Store {
-    /// Up to where records were taken, or are to be.
+    /// Up to where records were removed, or will be.
     #[must_use]
     pub fn pruned(&self) -> &Pruned {
         &self.pruned
     }
 
-    /// Takes a few rows of those that are to go; returns whether there may be more.
+    /// Removes a few of the rows that have to go; returns whether there may be more.
     ///
     /// # Errors
-    /// Whatever SQLite says. Nothing was taken then.
+    /// Whatever SQLite says. Nothing was removed then.
     pub fn take_away(&mut self) -> Result<bool, StoreError> {
         let path = self.path.clone();
         let context = |error| StoreError::Sqlite { path: path.clone(), error };
-        // What is taken twice is gone once: this need not survive a power cut.
+        // Removing a row again is no harm: this need not survive a power cut.
         self.be_durable(false)?;
         let transaction = self.connection.transaction().map_err(context)?;
         let taken = records(&transaction, self.pruned.to.seq).map_err(context)?;
@@ -45,7 +45,7 @@ impl Store {
     }
 }
 
-/// What the table says.
+/// The row of the table, or nothing.
 pub(super) fn found(connection: &Connection) -> rusqlite::Result<Pruned> {
     let sql = "SELECT to_seq, to_hash, newest FROM pruned";
     let found = connection.query_row(sql, [], |row| {
@@ -55,9 +55,9 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<Pruned> {
     found.optional().map(Option::unwrap_or_default)
 }
 
-/// Writes down that records are to go, with the record that says so, and takes the first few.
+/// Writes how far records have to go, in the transaction of the record that says so, and removes the first few.
 pub(super) fn begin(transaction: &Transaction<'_>, pruned: &Pruned) -> rusqlite::Result<()> {
-    // Numbers are not used again, whatever rows are left.
+    // Numbers of requests and grants are not used again, whichever rows are left.
     transaction.execute(
         "INSERT OR REPLACE INTO pruned (id, to_seq, to_hash, newest, highest_id)
          SELECT 1, ?1, ?2, ?3, ifnull(max(id), 0) FROM
@@ -68,7 +68,7 @@ pub(super) fn begin(transaction: &Transaction<'_>, pruned: &Pruned) -> rusqlite:
     records(transaction, pruned.to.seq).map(drop)
 }
 
-/// Takes the first few records up to this one.
+/// Removes the first few records up to this one.
 fn records(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<u64> {
     let first = transaction
         .prepare_cached("SELECT min(seq) FROM records")?
@@ -79,8 +79,8 @@ fn records(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<u64> {
     Ok(taken as u64)
 }
 
-/// Takes a few closed rows that were over before this moment, by the end that was set when they began. Their numbers
-/// follow the time, so a page without such a row is the last one looked at.
+/// Removes a few closed requests or grants whose planned end is before this moment. Their numbers follow the time, so a page
+/// without such a row is the last one that is read.
 fn closed(
     transaction: &Transaction<'_>,
     table: &str,

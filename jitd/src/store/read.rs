@@ -1,4 +1,4 @@
-//! Reads the audit record beside the writer, on a connection of its own.
+//! Reads the audit log beside the writer, on a connection of its own.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Reader {
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }
 
-    /// Bytes of the file that are in use: what was taken out of it leaves room that is filled before it grows.
+    /// Bytes of the file that are in use: removed rows leave pages that are filled before the file grows.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -140,13 +140,13 @@ fn sealed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Sealed> {
     Ok(Sealed { seq: row.get(0)?, hash, seal: maybe(row, 2)?.map(Cow::into_owned), line })
 }
 
-/// A column that was made something other than text by hand still has to come out as a broken record, not as an
-/// error that hides which one it is.
+/// A column that somebody made something other than text has to show as a broken record, and not as an error that hides
+/// which record it is.
 fn text<'row>(row: &'row rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Cow<'row, str>> {
     Ok(maybe(row, column)?.unwrap_or_default())
 }
 
-/// As [`text`], where there may be nothing.
+/// As [`text`], for a column that may be NULL.
 fn maybe<'row>(row: &'row rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Option<Cow<'row, str>>> {
     row.get_ref(column).map(|value| match value {
         rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => {

@@ -1,9 +1,9 @@
-//! Finds records by an index in a file of its own, which holds nothing that the record does not and may be thrown away.
+//! Finds records by an index in a file of its own, which holds nothing that the audit log does not hold and may be deleted.
 //!
-//! The index is not written with the records: a decision would wait for pages that no decision needs. Whoever searches
-//! brings it up to date first, and a task does so while nobody searches, so that little is left to be done then. What
-//! it names is compared with the record itself before it is shown; an index of another store, a broken one or one of
-//! another layout is made anew.
+//! The index is not written in the transaction of the records: a decision would wait for pages that no decision needs. A
+//! search brings the index up to date first; a task does so between searches, so that a search has little left to do. Each
+//! hit is compared with the record itself before it is shown. An index of another store, a damaged one or one of another
+//! layout is deleted and built again.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,15 +17,15 @@ use serde::Deserialize;
 
 use super::{Reader, StoreError};
 
-/// Layout of the index; one with another number is made anew.
+/// Layout of the index; one with another number is built again.
 const LAYOUT: i64 = 1;
-/// Records taken up in one transaction; whoever else searches waits no longer than for one of these.
+/// Records indexed in one transaction; another search waits for one transaction at most.
 const PAGE: u64 = 2000;
-/// How long somebody waits for another one who brings the index up to date.
+/// How long a search waits for another one that brings the index up to date.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// A narrow copy of what is searched for. A person's records are found by the two indexes, which hold all that is
-/// needed to count a day of them; everything else by walking the copy, a tenth of the record's size.
+/// A narrow copy of the facts that a search filters by. The two indexes find a person's records, and hold all that is needed
+/// to count a day of them; any other search walks the copy, which has a tenth of the audit log's size.
 const TABLES: &str = "
 CREATE TABLE facts (
     seq INTEGER PRIMARY KEY, time INTEGER, user TEXT, actor TEXT, role TEXT, event TEXT, outcome TEXT,
@@ -44,7 +44,7 @@ pub struct Index {
     records: Reader,
 }
 
-/// What of a line goes into the index.
+/// The facts of a line that go into the index.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Keys {
@@ -60,7 +60,7 @@ struct Keys {
 }
 
 impl Index {
-    /// Opens the index of a store, `search.db` beside it, and makes it if there is none that is of use.
+    /// Opens the index of a store, `search.db` beside it, and creates it if none exists or the one that exists is of no use.
     ///
     /// # Errors
     /// When the store or the index cannot be opened.
@@ -69,7 +69,7 @@ impl Index {
         let records = Reader::open(store)?;
         let opened = match open(&path) {
             Err(error) if is_unusable(&error) => {
-                // What cannot be removed cannot be opened either, and the error says so.
+                // A file that cannot be removed cannot be opened either, and that error says so.
                 for end in ["", "-wal", "-shm"] {
                     let _ = std::fs::remove_file(format!("{}{end}", path.display()));
                 }
@@ -83,7 +83,7 @@ impl Index {
         }
     }
 
-    /// Takes up the records that have been written since; returns the last one's number.
+    /// Indexes the records written since; returns the number of the last one.
     ///
     /// # Errors
     /// Whatever SQLite says.
@@ -109,7 +109,7 @@ impl Index {
         while found.len() < most {
             let Some(row) = rows.next().map_err(|error| self.sqlite(error))? else { break };
             let seq: u64 = row.get(0).map_err(|error| self.sqlite(error))?;
-            // The index only proposes; what is shown is what the record says.
+            // The index only proposes; the record decides.
             let record = self.records.record(seq)?;
             found.extend(record.filter(|record| filter.matches(seq, &record.line)));
         }
@@ -133,7 +133,7 @@ impl Index {
             .map_err(context)?;
         let mut last = 0;
         if let Some((seq, hash)) = reached {
-            // Only the index of this very record is of use: not of one put back from a copy, or begun anew.
+            // An index of another audit log is of no use: of one that was put back from a copy, or begun again.
             if records.record(seq)?.is_some_and(|record| record.hash == hash) {
                 last = seq;
             } else {
@@ -145,7 +145,7 @@ impl Index {
             let sql = "INSERT OR REPLACE INTO facts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
             let mut statement = transaction.prepare_cached(sql).map_err(context)?;
             for record in &page {
-                // A line that somebody has been at is found by its text and by its number.
+                // A line that is no record any more is found by its text and by its number.
                 let keys: Keys = serde_json::from_str(&record.line).unwrap_or_default();
                 let time = keys.time.as_deref().and_then(WallTime::from_rfc3339).map(|time| signed(time.0));
                 let numbers = [keys.grant, keys.request, keys.session].map(|number| number.map(signed));
@@ -161,7 +161,7 @@ impl Index {
             let sql = "INSERT OR REPLACE INTO reached VALUES (1, ?1, ?2)";
             transaction.execute(sql, params![record.seq, record.hash]).map_err(context)?;
         }
-        // What is no longer in the store is no longer to be found here either.
+        // Records that retention removed leave the index too.
         let mut forgotten = 0;
         if let Some(first) = records.first()? {
             let sql = "DELETE FROM facts WHERE seq < min(?1, (SELECT min(seq) FROM facts) + ?2)";
@@ -176,10 +176,10 @@ impl Index {
     }
 }
 
-/// Takes up what was written since, on a connection of its own.
+/// Indexes the records written since, on a connection of its own.
 ///
 /// # Errors
-/// When that fails; searching then does it.
+/// When that fails; the next search does it.
 pub fn catch_up(store: &Path) -> Result<u64, StoreError> {
     Index::open(store)?.catch_up()
 }
@@ -188,7 +188,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(WAIT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // After a power cut it is made anew if need be.
+    // Not synced: an index that a power cut damaged is built again.
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -512)?;
     // Under the unit's sandbox /tmp is read-only.
@@ -198,7 +198,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     };
     if layout(&connection)? != LAYOUT {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // Somebody else may have been quicker.
+        // Another connection may have created it meanwhile.
         if layout(&transaction)? != LAYOUT {
             transaction.execute_batch("DROP TABLE IF EXISTS facts; DROP TABLE IF EXISTS reached;")?;
             transaction.execute_batch(TABLES)?;

@@ -219,7 +219,7 @@ fn each_damaged_file_has_a_way_out() -> Result<()> {
         host.root(&recover)?
             .ok()?
             .says("was set aside in /var/lib/jitd/damaged-")?
-            .says("the last record known")?;
+            .says("the last known record")?;
         wait_until("jitd goes on by itself", LIMIT, || {
             Ok(host.root(&["systemctl", "is-active", "jitd.service"])?.status == 0)
         })?;
