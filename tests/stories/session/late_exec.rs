@@ -59,7 +59,10 @@ fn evidence(host: &Host, grant: &str) -> String {
         host.root_sh("cat /var/tmp/stopped; stat --format='%n made at %.6W changed at %.6Z' /etc/ran/*");
     let stopped = stopped.map_or_else(|error| format!("{error:#}"), |output| output.text());
     let records = host.records().unwrap_or_default();
-    let from = records.iter().position(|record| record["grant"].to_string() == grant).unwrap_or_default();
+    let from = records
+        .iter()
+        .position(|record| record["grant"].as_u64().is_some_and(|own| own.to_string() == grant))
+        .unwrap_or_default();
     let records: Vec<String> = records.iter().skip(from).map(ToString::to_string).collect();
     format!("{stopped}\n{}", records.join("\n"))
 }
