@@ -38,7 +38,7 @@ pub fn scope_name(session: SessionId, generation: u32) -> String {
     }
 }
 
-/// The session, and the how manieth scope of it, that a unit's name tells.
+/// The session that a unit's name tells, and the generation of its scope.
 #[must_use]
 pub fn session_of_scope(unit: &str) -> Option<(SessionId, u32)> {
     let name = unit.strip_prefix("jit-")?.strip_suffix(".scope")?;

@@ -14,7 +14,8 @@ use crate::audit::message_id;
 #[must_use]
 pub fn fill(template: &str) -> String {
     // Each is made only where it is asked for.
-    let fillings: [(&str, fn() -> String); 10] = [
+    type Filling = (&'static str, fn() -> String);
+    let fillings: [Filling; 10] = [
         ("@events:catalog@", catalog),
         ("@events:manual@", manual),
         ("@events:severities@", severities),
