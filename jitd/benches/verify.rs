@@ -15,7 +15,7 @@ use jit_proto::audit::copies::{Line, read};
 use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::audit::seal::{FirstKey, SealKey};
 use jit_proto::time::{BootId, BootTime, WallTime};
-use jitd::core::event::{Commit, Durability};
+use jitd::core::effect::{Commit, Durability};
 use jitd::host::clock::Stopwatch;
 use jitd::store::{CommitMeta, Reader, Sent, Store};
 

@@ -18,7 +18,7 @@ use jit_proto::audit::filter::Filter;
 use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::audit::seal::{SealKey, Sealer};
 use jit_proto::time::{BootId, BootTime, WallTime};
-use jitd::core::event::{Commit, Durability};
+use jitd::core::effect::{Commit, Durability};
 use jitd::core::retention::{Pruned, Retention};
 use jitd::retention::{course, segment};
 use jitd::store::wal::checkpoint_if_long;

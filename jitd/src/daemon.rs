@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::audit::cursor::Cursors;
 use crate::bus::BusContext;
-use crate::core::event::Input;
+use crate::core::input::Input;
 use crate::core::policy::Settings;
 use crate::core::reconcile;
 use crate::engine::Engine;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jit_proto::identity::UserId;
 use tokio::sync::Notify;
 
-use crate::core::event::{Input, Reached};
+use crate::core::input::{Input, Reached};
 use crate::core::limits::Door;
 use crate::engine::handle::Handle;
 use crate::host::accounts::Nss;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jit_host::pam_stack::{Fault, inspect};
 use tokio::sync::watch;
 
-use crate::core::event::Input;
+use crate::core::input::Input;
 use crate::engine::handle::Handle;
 use crate::host::clock::pause_as_said;
 

@@ -18,7 +18,7 @@ use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::time::WallTime;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::core::event::{Commit, Durability};
+use crate::core::effect::{Commit, Durability};
 use crate::engine::alerting::Alerting;
 use crate::host::clock::Clock;
 use crate::opening::{self, ASIDE, LockError, NEW, interrupted_recovery};

@@ -15,7 +15,7 @@ use jit_proto::audit::hash::RecordHash;
 use jit_proto::time::WallTime;
 use tracing::{info, warn};
 
-use crate::core::event::Input;
+use crate::core::input::Input;
 use crate::engine::handle::{BlockingHandle, Handle, Stopped};
 use crate::host::clock::Stopwatch;
 use crate::host::priority::lower_priority;
@@ -231,7 +231,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::core::event::{Commit, Durability};
+    use crate::core::effect::{Commit, Durability};
     use crate::store::{CommitMeta, Sent, Store};
 
     fn store(records: u64) -> (tempfile::TempDir, Store) {

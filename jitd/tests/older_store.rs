@@ -9,7 +9,7 @@ use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::audit::seal::{Cover, FirstKey};
 use jit_proto::identity::{GrantId, RequestId, SessionId, UserId};
 use jit_proto::time::{BootId, BootTime, WallTime};
-use jitd::core::event::{Commit, Durability};
+use jitd::core::effect::{Commit, Durability};
 use jitd::core::ledger::{GrantState, RequestState};
 use jitd::store::{CommitMeta, Index, Reader, Sent, Store};
 

@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 pub use beat::beat;
 
-use crate::core::event::SinkName;
+use crate::core::input::SinkName;
 use crate::engine::handle::Handle;
 use crate::host::clock::Clock;
 use cursor::{Cursors, Reached};

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::cursor::Reached;
 use super::heartbeat::Heartbeat;
 use super::sink::{SendError, Sink};
-use crate::core::event::{Input, SinkChange, SinkName};
+use crate::core::input::{Input, SinkChange, SinkName};
 use crate::engine::handle::Handle;
 use crate::engine::messages::ToSink;
 use crate::host::clock::{Clock, boot_now};
@@ -369,7 +369,7 @@ mod tests {
     use jit_proto::time::{BootId, WallTime};
     use tokio::sync::mpsc::Receiver;
 
-    use crate::core::event::Commit;
+    use crate::core::effect::Commit;
     use crate::core::policy::SinkSettings;
     use crate::engine::handle::Message;
     use crate::store::{CommitMeta, Sent, Store};

@@ -13,8 +13,8 @@ use super::Failure;
 use super::caller::{FirstCallers, caller, holder};
 use crate::core::authority::{CommandKind, admit};
 use crate::core::caller::Caller;
-use crate::core::event::Refusal;
 use crate::core::ledger::Request;
+use crate::core::reply::Refusal;
 use crate::engine::handle::Handle;
 
 /// So many refusals of looks are recorded for one uid,

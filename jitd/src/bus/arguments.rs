@@ -7,7 +7,7 @@ use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
 use zbus::OwnedVariant;
 
 use super::Failure;
-use crate::core::event::Command;
+use crate::core::command::Command;
 use crate::core::people::Account;
 use crate::host::accounts::Nss;
 

@@ -23,7 +23,7 @@ use super::admission::Admission;
 use super::arguments::Options;
 use super::commands::commands;
 use crate::core::authority::CommandKind;
-use crate::core::event::Command;
+use crate::core::command::Command;
 use crate::engine::handle::Handle;
 use crate::store::{Index, Reader, StoreError};
 

@@ -4,7 +4,7 @@ use jit_proto::bus::dict::DictError;
 use jit_proto::bus::view::ProblemView;
 use jit_proto::escape::Escaped;
 
-use crate::core::event::Refusal;
+use crate::core::reply::Refusal;
 use crate::engine::handle::Stopped;
 use crate::policy::problem_lines;
 use crate::store::StoreError;

@@ -6,7 +6,7 @@ use zbus::message::Header;
 use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 
 use super::caller::root_pid;
-use crate::core::event::Stage;
+use crate::core::input::Stage;
 use crate::gate::{Answer, GateService, PamItems, denied, tagged};
 
 /// The interface.

@@ -49,7 +49,7 @@ use admission::Admission;
 use audit::Audit;
 use manager::Manager;
 
-use crate::core::event::Changed;
+use crate::core::effect::Changed;
 use crate::engine::handle::Handle;
 use crate::gate::GateService;
 use crate::host::priority::lower_priority;

@@ -21,7 +21,7 @@ use super::intake::Intake;
 use super::manager::Manager;
 use super::stream::Limited;
 use super::{signals, wait_for_end};
-use crate::core::event::Changed;
+use crate::core::effect::Changed;
 use crate::core::limits::Door;
 use crate::host::accept::Acceptor;
 use crate::host::process;

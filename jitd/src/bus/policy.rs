@@ -4,8 +4,8 @@ use jit_proto::bus::dict::{Dict, to_dict};
 use jit_proto::bus::view::ProblemView;
 
 use super::Failure;
-use crate::core::show::Look;
 use crate::core::time::seconds;
+use crate::core::views::Look;
 use crate::engine::handle::Handle;
 use crate::policy::reload::PolicyLoader;
 

@@ -8,7 +8,7 @@ use tokio::sync::{broadcast, watch};
 use tracing::debug;
 use zbus::Connection;
 
-use crate::core::event::Changed;
+use crate::core::effect::Changed;
 
 /// More sessions than this are not gathered.
 const MAX_GATHERED: usize = 64;

@@ -20,7 +20,7 @@ use jit_proto::time::{BootTime, format_duration};
 pub use baseline::Habit;
 pub use rules::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
 
-use super::kinds::{self, Kind};
+use super::drift::kind::{self, Kind};
 use recent::RecentTimes;
 
 /// What the fold carries from record to record.
@@ -266,7 +266,7 @@ fn is_to_be_looked_at(record: &Draft) -> bool {
     let facts = &record.facts;
     let kind = facts.finding.as_deref().unwrap_or_default();
     let matters = match record.event {
-        AuditEvent::HostChanged => kinds::is_grave(kind),
+        AuditEvent::HostChanged => kind::is_grave(kind),
         _ => kind != Kind::Shipped.name(),
     };
     facts.part.is_none_or(|part| part == 1) && matters

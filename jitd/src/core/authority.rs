@@ -1,10 +1,10 @@
 //! The one table of what may be asked from where. Every door asks it; who may do what beyond that is asked afterwards.
 
 use super::caller::{Caller, Origin, Place};
-use super::event::Refusal;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Request};
 use super::people::{Account, Person};
 use super::policy::Policy;
+use crate::core::reply::Refusal;
 
 /// What can be asked of the daemon, the arguments aside. A new one does not compile without its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -421,6 +421,13 @@ fn own<'a>(ledger: &Ledger, caller: &'a Caller) -> Result<&'a Person, String> {
         let (name, holder) = (&caller.person.account.name, &session.holder.name);
         Err(format!("nobody speaks as {name} from inside a window of {holder}"))
     }
+}
+
+/// Whether this person is an approver of the request's role and not its requester.
+#[must_use]
+pub fn may_approve(policy: Option<&Policy>, person: &Person, request: &Request) -> bool {
+    let approvers = policy.and_then(|policy| policy.roles.get(&request.role)).map(|role| &role.approvers);
+    person.account.uid != request.requester.uid && approvers.is_some_and(|people| people.include(person))
 }
 
 #[cfg(test)]

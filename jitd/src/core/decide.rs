@@ -7,11 +7,11 @@ use jit_proto::identity::{GrantId, GroupId, RequestId, RoleName};
 use jit_proto::time::format_duration;
 
 use super::context::Context;
-use super::event::GroupAsked;
 use super::ledger::{Grant, Ledger, Session};
 use super::people::{Account, Person};
 use super::policy::{Policy, Role};
 use super::time::Now;
+use crate::core::ledger::GroupAsked;
 
 /// What is asked of the gate.
 #[derive(Debug, Clone)]

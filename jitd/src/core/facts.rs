@@ -3,12 +3,13 @@
 use jit_proto::audit::record::Facts;
 
 use super::caller::{Caller, Place};
-use super::event::{AccessQuery, EndReport};
 use super::ledger::{Grant, Ledger, Request, Session};
 use super::limits::Due;
 use super::people::Account;
 use super::policy::Policy;
 use super::time::seconds;
+use crate::core::input::AccessQuery;
+use crate::core::session::termination::EndReport;
 
 pub(super) fn detail(text: String) -> Facts {
     Facts { detail: Some(text), ..Facts::default() }

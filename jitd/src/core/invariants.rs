@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use world::{Happening, World, happening};
 
-use super::event::{Effect, Reply, SessionOrder, Verdict};
 use super::ledger::{Ledger, SessionState};
+use crate::core::effect::{Effect, SessionOrder};
+use crate::core::reply::{Reply, Verdict};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 4000, ..ProptestConfig::default() })]

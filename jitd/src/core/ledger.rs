@@ -7,9 +7,8 @@ use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, Session
 use jit_proto::time::{BootId, BootTime, WallTime};
 use serde::{Deserialize, Serialize};
 
-use super::event::GroupAsked;
-use super::limits::{Allowance, Reports};
-use super::people::Account;
+use super::limits::{Allowances, Reports};
+use super::people::{Account, Person};
 use super::time::Deadline;
 
 /// The state that the core carries from event to event.
@@ -31,8 +30,10 @@ pub struct Ledger {
     pub sessions: BTreeMap<SessionId, Session>,
     /// PAM services whose stack is known not to ask. Not in the store: a start looks afresh.
     pub broken_stacks: BTreeSet<String>,
-    /// How many refusals of whom are still recorded one by one. Not in the store.
-    pub recorded_refusals: BTreeMap<UserId, Allowance>,
+    /// How many more refusals of each user are recorded one by one. Not in the store.
+    pub recorded_refusals: Allowances,
+    /// How many more requests each user can make now. Not in the store.
+    pub requests_made: Allowances,
     /// Which limits were reached and have not been told. Not in the store.
     pub reached: Reports,
 }
@@ -48,7 +49,8 @@ impl Default for Ledger {
             grants: BTreeMap::new(),
             sessions: BTreeMap::new(),
             broken_stacks: BTreeSet::new(),
-            recorded_refusals: BTreeMap::new(),
+            recorded_refusals: Allowances::default(),
+            requests_made: Allowances::default(),
             reached: Reports::default(),
         }
     }
@@ -349,6 +351,12 @@ impl Session {
         }
     }
 
+    /// Its holder, without the groups: a session is not judged by them anew.
+    #[must_use]
+    pub fn holder_without_groups(&self) -> Person {
+        Person { account: self.holder.clone(), groups: std::collections::BTreeSet::new(), locked: false }
+    }
+
     /// Why it is being ended; `Exited` where nobody ends it.
     #[must_use]
     pub fn ended_by(&self) -> EndedBy {
@@ -366,6 +374,13 @@ impl Session {
 }
 
 impl Ledger {
+    /// The next number of a request or a grant; requests and grants share them.
+    pub(super) fn take_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
     /// The live grants of somebody.
     pub fn held_by(&self, uid: UserId) -> impl Iterator<Item = &Grant> {
         self.grants.values().filter(move |grant| grant.holder.uid == uid)
@@ -380,5 +395,45 @@ impl Ledger {
     #[must_use]
     pub fn tagged(&self, tag: u32) -> Option<&Session> {
         self.sessions.values().find(|session| session.tag == Some(tag))
+    }
+}
+
+/// A grant as it is remembered when the ledger knows it no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its number.
+    pub grant: GrantId,
+    /// The role.
+    pub role: RoleName,
+    /// Whose.
+    pub holder: Account,
+}
+
+/// The group that a call asks for, beside the user.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", content = "group", rename_all = "lowercase")]
+pub enum GroupAsked {
+    /// None: it will be the user's own.
+    #[default]
+    Nothing,
+    /// This one.
+    Group {
+        /// Its gid.
+        gid: GroupId,
+        /// As it was written.
+        name: String,
+    },
+    /// It cannot be told, and why; a role that is limited refuses.
+    Unclear(String),
+}
+
+impl GroupAsked {
+    /// Its name for records.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Group { name, .. } => Some(name),
+            Self::Nothing | Self::Unclear(_) => None,
+        }
     }
 }

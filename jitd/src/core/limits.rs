@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, VecDeque};
 use jit_proto::identity::UserId;
 use jit_proto::time::BootTime;
 
-pub use allowance::{Allowance, Rate};
+pub use allowance::{Allowance, Allowances, Rate};
 pub use reports::{Door, Due, Reports};
 
 /// How much a door lets in.

@@ -14,37 +14,41 @@ pub mod policy;
 
 pub mod ledger;
 
-pub mod decide;
-
-pub mod event;
-
-pub mod step;
-
-pub mod retention;
-
 pub mod caller;
 
 pub mod authority;
 
-mod requests;
+pub mod input;
 
-mod elevation;
+pub mod command;
 
-pub mod kinds;
+pub mod decide;
 
-pub mod findings;
+pub mod step;
 
-mod windows;
+mod turn;
 
-mod closing_notice;
+pub mod effect;
 
-mod eligible;
+pub mod reply;
 
-pub mod reaping;
+mod dispatch;
+
+mod request;
+
+mod grant;
+
+mod seal;
+
+pub mod session;
+
+pub mod drift;
+
+mod monitoring;
+
+pub mod retention;
 
 pub mod group_option;
-
-pub mod idle;
 
 mod facts;
 
@@ -56,7 +60,7 @@ pub mod notices;
 
 pub mod reconcile;
 
-pub mod show;
+pub mod views;
 
 #[cfg(test)]
 mod invariants;

@@ -7,7 +7,7 @@ use jit_proto::escape::{Escaped, word};
 use super::finding::Finding;
 use super::snapshot::{Checked, Entry, EntryKind, Map, Running, Snapshot, UNIT_FOLDERS};
 use super::wording::difference;
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 
 /// What a boot empties.
 const GONE_WITH_THE_BOOT: &str = "/run/";

@@ -1,7 +1,7 @@
 //! One difference between two drift scans.
 
 use super::snapshot::Map;
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq)]

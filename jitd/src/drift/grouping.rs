@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use jit_proto::escape::{Escaped, word};
 
 use super::finding::Finding;
-use crate::core::findings::Line;
-use crate::core::kinds::Kind;
+use crate::core::drift::finding::Line;
+use crate::core::drift::kind::Kind;
 
 /// Findings of one kind in one folder with the same to be said of them become one line from this number on.
 const MIN_GROUP: usize = 4;

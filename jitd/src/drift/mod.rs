@@ -25,8 +25,9 @@ use jit_proto::identity::SessionId;
 use jit_proto::time::BootTime;
 use tracing::{error, info, warn};
 
-use crate::core::event::{DriftUpdate, Input};
-use crate::core::findings::Found;
+use crate::core::drift::finding::Found;
+use crate::core::effect::DriftUpdate;
+use crate::core::input::Input;
 use crate::core::ledger::Session;
 use crate::engine::deferred::NOTIFY_DELAY;
 use crate::engine::handle::{BlockingHandle, Handle};

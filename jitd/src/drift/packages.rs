@@ -10,7 +10,7 @@ use std::path::Path;
 use jit_proto::escape::{Escaped, word};
 
 use super::finding::Finding;
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 use crate::host::dpkg::{INFO, STATUS, Shipped, md5_of, merged, packages};
 
 /// Names in a line.

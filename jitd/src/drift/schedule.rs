@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::diff::{adopted, diff, rebased};
 use super::finding::Finding;
 use super::snapshot::{Map, Snapshot};
-use crate::core::event::Held;
+use crate::core::ledger::Held;
 use crate::core::ledger::Session;
 use crate::core::time::Now;
 
@@ -434,7 +434,7 @@ impl Schedule {
 /// Whether a finding is told where nobody had a session. What root runs then, and what users keep at their own place, is
 /// nobody's window.
 fn is_of_the_host(finding: &Finding) -> bool {
-    finding.kind != crate::core::kinds::Kind::Processes
+    finding.kind != crate::core::drift::kind::Kind::Processes
 }
 
 /// Whether the wall clock was set since then: the two clocks have run apart.

@@ -6,7 +6,7 @@ use jit_proto::time::{BootId, WallTime};
 use serde::{Deserialize, Serialize};
 
 use super::account_files::Account;
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 
 /// Folders of unit files that outlive what runs from them, the strongest first (systemd.unit(5), "UNIT FILE LOAD PATH").
 pub(super) const UNIT_FOLDERS: [&str; 9] = [

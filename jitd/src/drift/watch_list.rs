@@ -5,7 +5,7 @@ mod identity;
 mod platform;
 mod programs;
 
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 
 pub(super) use homes::{IN_HOMES, IN_ROOTS_HOMES};
 

@@ -6,7 +6,7 @@ use super::account_files::{AccountFile, changes};
 use super::finding::Finding;
 use super::print::is_of_content;
 use super::snapshot::{Entry, EntryKind, Map};
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 
 /// What differs at a path, if anything does.
 pub(super) fn difference(path: &str, then: Option<&Entry>, now: Option<&Entry>, map: Map) -> Option<Finding> {

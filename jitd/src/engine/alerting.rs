@@ -6,7 +6,7 @@ use jit_proto::audit::record::{AuditEvent, Draft};
 use jit_proto::identity::UserId;
 
 use crate::core::alerts::{AlertRules, Habit, Seen, Undo, Watch};
-use crate::core::event::Commit;
+use crate::core::effect::Commit;
 use crate::core::notices::{audience, kind_of};
 
 /// The fold over the records, and what it has seen of a transaction that is under way.

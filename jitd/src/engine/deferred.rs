@@ -11,7 +11,8 @@ use tracing::{error, warn};
 use super::Engine;
 use super::alerting::News;
 use super::messages::{ToDrift, ToNotifier, ToSink};
-use crate::core::event::{Changed, DriftUpdate, Input};
+use crate::core::effect::{Changed, DriftUpdate};
+use crate::core::input::Input;
 use crate::store::Store;
 
 /// Observers are told of records and changes this long after the first of them, or a little later: a sudo that runs nothing is

@@ -8,7 +8,9 @@ use super::messages::ToSink;
 use super::snapshot::Snapshot;
 use crate::core::authority::CommandKind;
 use crate::core::caller::Caller;
-use crate::core::event::{AccessQuery, Command, Done, Input, Refusal, Reply, Verdict};
+use crate::core::command::Command;
+use crate::core::input::{AccessQuery, Input};
+use crate::core::reply::{Done, Refusal, Reply, Verdict};
 use crate::core::retention::Segment;
 use crate::store::StoreError;
 

@@ -8,8 +8,9 @@ use jit_proto::audit::chain::Sealed;
 use tokio::sync::oneshot;
 
 use crate::audit::heartbeat::Heartbeat;
-use crate::core::event::{DriftUpdate, SessionOrder, Verdict};
+use crate::core::effect::{DriftUpdate, SessionOrder};
 use crate::core::policy::{Policy, SinkSettings};
+use crate::core::reply::Verdict;
 use crate::core::retention::Retention;
 
 /// To the task that holds the sessions' scopes.

@@ -1,12 +1,19 @@
 //! The one owner of the ledger: takes messages, lets the core decide, commits, and has the effects performed.
 
-pub mod alerting;
-mod batch;
-pub mod deferred;
-pub mod handle;
 pub mod messages;
-mod settings;
+
 pub mod snapshot;
+
+pub mod handle;
+
+mod batch;
+
+pub mod deferred;
+
+mod settings;
+
+pub mod alerting;
+
 pub mod timer;
 
 use std::collections::VecDeque;
@@ -20,7 +27,8 @@ use tracing::error;
 
 use crate::audit::fanout::Sinks;
 use crate::core::context::Context;
-use crate::core::event::{Changed, Effect, Input, SessionOrder};
+use crate::core::effect::{Changed, Effect, SessionOrder};
+use crate::core::input::Input;
 use crate::core::ledger::Ledger;
 use crate::core::policy::Policy;
 use crate::core::step::{next_deadline, step};

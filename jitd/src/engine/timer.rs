@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::handle::Handle;
 use crate::core::clock_offset::ClockOffset;
-use crate::core::event::Input;
+use crate::core::input::Input;
 use crate::host::clock::Clock;
 use crate::host::sys::watched;
 

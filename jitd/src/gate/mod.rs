@@ -21,9 +21,11 @@ use zbus::{Guid, OwnedGuid, OwnedVariant};
 
 use silent::Silent;
 
-use crate::core::event::{AccessQuery, GroupAsked, Input, Named, Process, Stage, Verdict};
 use crate::core::group_option::{self, Asked};
+use crate::core::input::{AccessQuery, Input, Named, Process, Stage};
+use crate::core::ledger::GroupAsked;
 use crate::core::ledger::MainProcess;
+use crate::core::reply::Verdict;
 use crate::engine::handle::Handle;
 use crate::host::accept::Acceptor;
 use crate::host::accounts::IdentityError;

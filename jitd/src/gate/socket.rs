@@ -24,7 +24,7 @@ use zbus::{Connection, Message, MessageStream, OwnedFd, OwnedGuid, OwnedVariant}
 
 use super::silent::{ASK_WITHIN, Silent};
 use super::{Answer, GateService, PamItems, denied, tagged};
-use crate::core::event::Stage;
+use crate::core::input::Stage;
 use crate::host::sys;
 
 /// What every method takes.

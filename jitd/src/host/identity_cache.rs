@@ -8,7 +8,7 @@ use std::time::Duration;
 use jit_proto::identity::{GroupId, UserId};
 use jit_proto::time::BootTime;
 
-use crate::core::event::Named;
+use crate::core::input::Named;
 use crate::core::people::{Account, Person};
 use crate::host::accounts::{Directory, IdentityError, Nss};
 use crate::host::clock::Clock;

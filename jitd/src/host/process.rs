@@ -18,7 +18,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 pub use cgroup::{cgroup_of, login_in, session_in};
 pub use io_log::io_log;
 
-use crate::core::event::Process;
+use crate::core::input::Process;
 use crate::core::ledger::MainProcess;
 
 /// What an id of the kernel's audit says when it is not set.

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use crate::bus;
-use crate::core::event::Input;
+use crate::core::input::Input;
 use crate::core::notices::{Notices, audience};
 use crate::core::policy::{Policy, Role};
 use crate::engine::handle::Handle;

@@ -9,7 +9,7 @@ use jit_proto::identity::UserId;
 use tracing::{error, info, warn};
 
 use super::problem_lines;
-use crate::core::event::Input;
+use crate::core::input::Input;
 use crate::core::people::Person;
 use crate::core::policy::{Policy, SinkSettings};
 use crate::engine::handle::{Handle, Stopped};

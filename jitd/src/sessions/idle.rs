@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::core::idle::{Idleness, Look, Verdict};
+use crate::core::session::idle::{Idleness, Look, Verdict};
 use crate::host::clock::boot_now;
 use crate::host::terminal;
 

@@ -7,7 +7,7 @@ use tokio_stream::StreamExt;
 use tracing::{debug, warn};
 use zbus::{Connection, MatchRule, MessageStream};
 
-use crate::core::event::Input;
+use crate::core::input::Input;
 use crate::engine::handle::Handle;
 
 const LOGIND: &str = "org.freedesktop.login1";

@@ -36,9 +36,10 @@ use jit_proto::time::BootTime;
 use tokio::sync::{mpsc, oneshot, watch as watch_channel};
 use tracing::{error, warn};
 
-use crate::core::event::{Input, SessionOrder};
+use crate::core::effect::SessionOrder;
+use crate::core::input::Input;
 use crate::core::ledger::MainProcess;
-use crate::core::reaping::Manner;
+use crate::core::session::termination::Manner;
 use crate::engine::handle::Handle;
 use crate::engine::messages::{SessionWaiter, ToSessions};
 use crate::host::clock::pause_as_said;

@@ -1,4 +1,4 @@
-//! Ends everything in a session: performs what [`crate::core::reaping`] says, and tells it what came of it.
+//! Ends everything in a session: performs what [`crate::core::session::termination`] says, and tells it what came of it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,9 +9,9 @@ use rustix::process::Signal;
 use tracing::warn;
 
 use super::cgroup::Scope;
-use crate::core::event::EndReport;
 use crate::core::ledger::MainProcess;
-use crate::core::reaping::{Act, Found, MAX_NAMED, Reaping, Seen, Sent};
+use crate::core::session::termination::EndReport;
+use crate::core::session::termination::{Act, Found, MAX_NAMED, Reaping, Seen, Sent};
 use crate::host::clock::boot_now;
 use crate::host::process;
 

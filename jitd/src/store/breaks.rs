@@ -116,7 +116,7 @@ mod tests {
     use jit_proto::time::{BootId, BootTime, WallTime};
 
     use super::*;
-    use crate::core::event::{Commit, Durability};
+    use crate::core::effect::{Commit, Durability};
     use crate::store::{CommitMeta, Sent};
 
     #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{CommitMeta, SealKeyError, Store, StoreError, breaks, prune, rows};
 use crate::core::alerts::Habit;
-use crate::core::event::{Change, Commit, Durability};
+use crate::core::effect::{Change, Commit, Durability};
 use crate::core::ledger::{GrantState, RequestState, SessionState};
 use crate::core::retention::Pruned;
 

@@ -111,7 +111,7 @@ impl Files {
 mod tests {
     use jit_proto::time::WallTime;
 
-    use crate::core::event::Commit;
+    use crate::core::effect::Commit;
     use crate::store::{CommitMeta, Sent, Store, StoreError};
 
     const KEPT: CommitMeta = CommitMeta { highest_wall: WallTime(1), next_session: 1, sent: Sent::NOTHING };

@@ -269,7 +269,7 @@ pub(super) fn signed(number: u64) -> i64 {
 mod tests {
     use super::super::{CommitMeta, Sent, Store};
     use super::*;
-    use crate::core::event::Commit;
+    use crate::core::effect::Commit;
     use jit_proto::audit::record::{AuditEvent, Draft, Facts};
     use jit_proto::time::{BootId, BootTime};
     use proptest::prelude::*;

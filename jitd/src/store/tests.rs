@@ -8,7 +8,7 @@ use jit_proto::time::{BootId, BootTime};
 
 use super::*;
 use crate::core::alerts::Habit;
-use crate::core::event::{Commit, Durability};
+use crate::core::effect::{Commit, Durability};
 
 fn draft(n: u64) -> Draft {
     Draft {

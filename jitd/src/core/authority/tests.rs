@@ -6,13 +6,17 @@ use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, Session
 use jit_proto::time::{BootId, BootTime, WallTime};
 
 use super::*;
+use crate::core::command::{Command, Which};
 use crate::core::context::Context;
-use crate::core::event::{Command, Done, Effect, GroupAsked, Input, Reply, Which};
+use crate::core::effect::Effect;
+use crate::core::input::Input;
+use crate::core::ledger::GroupAsked;
 use crate::core::ledger::{MainProcess, RequestState, Session, SessionState};
 use crate::core::people::People;
 use crate::core::policy::{OnExpiry, Role, RunAs, RunAsGroups, Settings, TicketRule};
+use crate::core::reply::{Done, Reply};
 use crate::core::step::step;
-use crate::core::time::Now;
+use crate::core::time::{Deadline, Now};
 
 const REQ: u32 = 1;
 const APP: u32 = 2;
@@ -413,4 +417,49 @@ fn what_the_table_refuses_does_not_fill_the_record_either() {
     // The first was told at once; the others are: 699, the last one, and the seven that it told of.
     let held_back = world.ledger.reached.take_all(now().boot).iter().map(|due| due.count).sum::<u64>();
     assert_eq!(held_back, 707);
+}
+
+#[test]
+fn a_loop_of_requests_and_cancellations_writes_no_more_than_a_loop_of_refusals() {
+    let mut world = World::new(1, Settings::default());
+    let caller = at_login(REQ, REQ);
+    let command = || Command::Request { role: ops(), duration: None, reason: reason(), ticket: None };
+    let mut made = 0;
+    for _ in 0..2_000 {
+        match world.ask(&caller, command()) {
+            Ok(Done::Request(id)) => {
+                made += 1;
+                world.ask(&caller, Command::Cancel(id)).unwrap();
+            }
+            Err(Refusal::PolicyDenied(why)) => assert!(why.contains("more each minute"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(made, 300);
+    let written = world.records.len();
+    assert!(written <= 3 * 300 + 1, "{written} records of 2,000 requests");
+    // Other users are not held up.
+    assert!(world.ask(&at_login(APP, APP), command()).is_ok());
+}
+
+#[test]
+fn an_extension_without_room_is_not_approved_and_stays_pending() {
+    let mut world = World::new(1, Settings::default());
+    let Ok(Done::Grant(grant)) = world.ask(&at_login(OP, OP), grant_to(REQ)) else { panic!("no grant") };
+    let extend = |duration| Command::Extend { id: grant, duration, reason: reason(), ticket: None };
+    let Ok(Done::Request(id)) = world.ask(&at_login(REQ, REQ), extend(None)) else { panic!("no request") };
+    // An operator gives the holder all that the role allows before an approver decides.
+    let most = world.policy.roles[&ops()].max_duration;
+    world.ask(&at_login(OP, OP), extend(Some(most))).unwrap();
+    let before = world.ledger.clone();
+    let Err(Refusal::PolicyDenied(why)) = world.approve(&at_login(APP, APP), id) else { panic!("approved") };
+    assert!(why.contains("all that its role allows") && why.ends_with("stays pending"), "{why}");
+    assert_eq!((&world.ledger.requests, &world.ledger.grants), (&before.requests, &before.grants));
+    assert!(!world.records.iter().any(|record| record.event == AuditEvent::RequestApproved));
+    let told = world.last(AuditEvent::CommandRefused).detail.clone().unwrap_or_default();
+    assert!(told.contains("stays pending"), "{told}");
+    // With a shorter window there is room again.
+    world.ledger.grants.get_mut(&grant).unwrap().ends = Deadline::in_(Duration::from_secs(60), &now());
+    world.approve(&at_login(APP, APP), id).unwrap();
+    assert_eq!(world.last(AuditEvent::GrantExtended).request, Some(id.0));
 }

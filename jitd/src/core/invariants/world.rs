@@ -12,15 +12,17 @@ use proptest::prelude::*;
 
 use crate::core::caller::{Caller, Place};
 use crate::core::clock_offset::ClockOffset;
+use crate::core::command::{Command, Which};
 use crate::core::context::Context;
-use crate::core::event::{
-    AccessQuery, Change, Command, Commit, Effect, EndReport, GroupAsked, Input, Named, Process, Reply,
-    SessionOrder, Stage, Verdict, Which,
-};
+use crate::core::effect::{Change, Commit, Effect, SessionOrder};
+use crate::core::input::{AccessQuery, Input, Named, Process, Stage};
+use crate::core::ledger::GroupAsked;
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
 use crate::core::people::{Account, People, Person};
 use crate::core::policy::{OnExpiry, Policy, Role, RunAs, RunAsGroups, Settings, TicketRule};
 use crate::core::reconcile::reconcile;
+use crate::core::reply::{Reply, Verdict};
+use crate::core::session::termination::EndReport;
 use crate::core::step::{next_deadline, step};
 use crate::core::time::Now;
 

@@ -1,6 +1,12 @@
-//! How often somebody may do a thing: a store of so many, which fills again with time.
+//! How often each user may do a thing: a token bucket for each of them.
 
+use std::collections::BTreeMap;
+
+use jit_proto::identity::UserId;
 use jit_proto::time::{BootTime, micros};
+
+/// With more users than this, those whose bucket is full again are forgotten.
+const MAX_USERS: usize = 1024;
 
 /// How often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +23,26 @@ pub struct Allowance {
     /// Whole ones, times [`UNIT`].
     left: u64,
     since: BootTime,
+}
+
+/// What is left to each user. Root is not counted: root can fill the disk without jitd.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowances {
+    users: BTreeMap<UserId, Allowance>,
+}
+
+impl Allowances {
+    /// Takes one of what is left to this user; false if nothing is.
+    #[must_use]
+    pub fn take(&mut self, who: UserId, rate: Rate, now: BootTime) -> bool {
+        if who.is_root() {
+            return true;
+        }
+        if self.users.len() > MAX_USERS {
+            self.users.retain(|_, allowance| !allowance.is_full(rate, now));
+        }
+        self.users.entry(who).or_insert_with(|| Allowance::full(rate, now)).take(rate, now)
+    }
 }
 
 /// Microseconds of a minute: one is worth so many of its parts, and a microsecond brings `per_minute` of them.

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 use crate::drift::path_text::text_of;
 use crate::drift::snapshot::{Entry, EntryKind};
 

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::reader::{acl, below, enter, entry, errno, open_plain, print, special};
 use super::transient_units::{is_our_scope, keeps_no_privilege, may_be_a_notice, may_be_our_scope};
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 use crate::drift::account_files::AccountFile;
 use crate::drift::path_text::text_of;
 use crate::drift::print::{print_by_times, print_of};

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::mounts::Mounts;
 use super::reader::{acl, below, capabilities, enter, entry, others_may_write, print, special};
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 use crate::drift::path_text::text_of;
 use crate::drift::print::print_by_times;
 use crate::drift::snapshot::{Entry, EntryKind};

@@ -14,7 +14,7 @@ use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, lgetxattr, major, minor, o
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 use crate::drift::path_text::text_of;
 use crate::drift::print::print_by_times;
 use crate::drift::snapshot::{Entry, EntryKind};

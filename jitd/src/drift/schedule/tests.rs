@@ -37,7 +37,7 @@ fn session(id: u64, grant: u64, now: &Now) -> Session {
         boot_id: now.boot_id.clone(),
         login: None,
         io_log: None,
-        group: crate::core::event::GroupAsked::Nothing,
+        group: crate::core::ledger::GroupAsked::Nothing,
         own_groups: std::collections::BTreeSet::new(),
         lingers_until: None,
         state: SessionState::Registered,

@@ -1,7 +1,7 @@
 //! Watched paths of the system that say who may become whom.
 
 use super::{WatchedPath, file, tree};
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 
 /// Accounts, sudo and polkit, PAM, keys.
 pub(super) const IDENTITY: &[(Kind, &[WatchedPath])] = &[

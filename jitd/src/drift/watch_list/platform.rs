@@ -1,7 +1,7 @@
 //! Watched paths of the system below and around what runs: kernel, logs and network, packages, jitd itself.
 
 use super::{WatchedPath, by_times, file, tree};
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 
 /// The kernel and its boot, the way out of logs, packages, jitd.
 pub(super) const PLATFORM: &[(Kind, &[WatchedPath])] = &[

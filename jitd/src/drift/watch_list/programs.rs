@@ -1,7 +1,7 @@
 //! Watched paths of the system that say what runs as root, and when.
 
 use super::{WatchedPath, by_times, file, tree};
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 
 /// Units, timers, the loader, programs, what shells read.
 pub(super) const PROGRAMS: &[(Kind, &[WatchedPath])] = &[

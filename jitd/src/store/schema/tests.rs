@@ -7,7 +7,7 @@ use jit_proto::time::{BootId, BootTime, WallTime};
 use rusqlite::params;
 
 use super::*;
-use crate::core::event::{Commit, Durability};
+use crate::core::effect::{Commit, Durability};
 use crate::store::{CommitMeta, Reader, Sent, Store, StoreError};
 
 /// Every layout that a jitd has written before layouts had numbers, oldest first, as the jitd of that time created it.

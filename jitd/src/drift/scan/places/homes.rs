@@ -12,7 +12,7 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 
 use super::{Bound, MAX_READ_OF_ACCOUNTS, Walk};
-use crate::core::kinds::Kind;
+use crate::core::drift::kind::Kind;
 use crate::drift::path_text::text_of;
 use crate::drift::scan::reader::{acl, enter, entry};
 use crate::drift::snapshot::EntryKind;

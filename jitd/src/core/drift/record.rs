@@ -1,36 +1,13 @@
-//! Writes the findings of drift scans to the audit log, with what is known of when, and under whose root.
+//! Findings of the drift scan to records: ranked, in as many records as it takes.
 
+use crate::core::drift::finding::{Found, Line};
+use crate::core::effect::{Changed, DriftUpdate, Effect};
+use crate::core::ledger::Held;
+use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
-use jit_proto::time::WallTime;
-
-use super::event::{Changed, DriftUpdate, Effect, Held};
-use super::kinds::Kind;
-use super::step::Turn;
-
-/// A line of the findings, and the gravest kind of what it tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// What it is about.
-    pub kind: Kind,
-    /// For people; control characters are escaped.
-    pub text: String,
-}
-
-/// What a drift scan found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// What changed, the gravest first; never empty.
-    pub lines: Vec<Line>,
-    /// How many findings the lines tell of, together with those that were cut off.
-    pub count: usize,
-    /// When it was as it had been; `None` where that is not known.
-    pub since: Option<WallTime>,
-    /// When it was found.
-    pub until: WallTime,
-}
 
 /// Changes while these grants had sessions open: a record under each of them.
-pub(super) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &Found) {
+pub(in crate::core) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &Found) {
     let mut names: Vec<&str> = held.iter().map(|held| held.holder.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -50,7 +27,7 @@ pub(super) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &Found) {
 }
 
 /// Changes while nobody had a session.
-pub(super) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &Found) {
+pub(in crate::core) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &Found) {
     let last: Vec<String> =
         last.iter().map(|held| format!("{} ({}, {})", held.grant.0, held.holder.name, held.role)).collect();
     let last: Vec<&str> = last.iter().map(String::as_str).collect();
@@ -85,26 +62,6 @@ fn note(turn: &mut Turn<'_>, event: AuditEvent, whose: &Facts, found: &Found, wh
         };
         turn.note(event, facts);
     }
-}
-
-impl Found {
-    fn interval(&self) -> String {
-        let until = to_the_second(self.until);
-        match self.since.map(to_the_second) {
-            Some(since) if since.get(..10) == until.get(..10) => {
-                let time = until.get(11..).unwrap_or(&until);
-                format!("changed between {since} and {time} UTC")
-            }
-            Some(since) => format!("changed between {since} and {until} UTC"),
-            None => format!("changed before {until} UTC"),
-        }
-    }
-}
-
-/// `2026-11-28 08:48:26`, in UTC.
-fn to_the_second(moment: WallTime) -> String {
-    let text = moment.to_rfc3339();
-    text.get(..19).map_or(text.clone(), |text| text.replace('T', " "))
 }
 
 fn listed(names: &[&str]) -> String {
@@ -146,6 +103,8 @@ fn parts(lines: &[Line]) -> Vec<&[Line]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::drift::kind::Kind;
+    use jit_proto::time::WallTime;
     use proptest::prelude::*;
 
     #[test]

@@ -1,18 +1,16 @@
 //! Whether somebody is still who a grant was given to: looked at on every call, and when the policy changes.
 
-use std::collections::BTreeMap;
-
+use crate::core::decide::{Access, covers};
+use crate::core::effect::SessionOrder;
+use crate::core::grant::lifetime::Closing;
+use crate::core::ledger::{EndedBy, Grant, GrantState};
+use crate::core::people::Person;
+use crate::core::policy::Policy;
+use crate::core::session::admission::mind_groups;
+use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, UserId};
-
-use super::decide::{Access, covers};
-use super::elevation::{holder_of, mind_groups};
-use super::event::SessionOrder;
-use super::ledger::{EndedBy, Grant, GrantState};
-use super::people::Person;
-use super::policy::Policy;
-use super::step::Turn;
-use super::windows::Closing;
+use std::collections::BTreeMap;
 
 /// Why a grant cannot be held any more; `None` if it can. Without a policy nobody is let through, and nothing is known
 /// about roles.
@@ -37,7 +35,7 @@ fn unfit(policy: Option<&Policy>, grant: &Grant, holder: Option<&Person>) -> Opt
 
 impl Turn<'_> {
     /// Withdraws what this person cannot hold any more.
-    pub(super) fn revalidate_holder(&mut self, person: &Person) {
+    pub(in crate::core) fn revalidate_holder(&mut self, person: &Person) {
         let grants = self.ledger.held_by(person.account.uid);
         let unfit: Vec<(GrantId, String)> =
             grants.filter_map(|grant| Some((grant.id, unfit(self.policy, grant, Some(person))?))).collect();
@@ -47,7 +45,7 @@ impl Turn<'_> {
     }
 
     /// Withdraws what cannot be held any more under the policy in force, and ends sessions that it does not cover.
-    pub(super) fn revalidate_all(&mut self, people: &BTreeMap<UserId, Option<Person>>) {
+    pub(in crate::core) fn revalidate_all(&mut self, people: &BTreeMap<UserId, Option<Person>>) {
         let unfit: Vec<(GrantId, String)> = self
             .ledger
             .grants
@@ -78,7 +76,7 @@ impl Turn<'_> {
             .filter(|session| !session.is_ending() && session.lingers_until.is_none())
             .filter(|session| {
                 let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
-                let person = holder_of(session);
+                let person = session.holder_without_groups();
                 role.is_none_or(|role| !covers(role, &Access::of(session, &person)))
             })
             .map(|session| session.id)

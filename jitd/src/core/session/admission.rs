@@ -1,21 +1,19 @@
 //! What happens at the gate, and with the sessions that come of it.
 
-use std::collections::BTreeSet;
-
+use crate::core::decide::{Access, Decision, decide};
+use crate::core::effect::{Change, DriftUpdate, Effect, SessionOrder};
+use crate::core::facts;
+use crate::core::input::{AccessQuery, Named, Process};
+use crate::core::ledger::{EndedBy, Ledger, Session, SessionState};
+use crate::core::people::{Account, Person};
+use crate::core::reply::Verdict;
+use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, RoleName, SessionId};
-
-use super::decide::{Access, Decision, decide};
-use super::event::{
-    AccessQuery, Change, DriftUpdate, Effect, EndReport, Named, Process, SessionOrder, Verdict,
-};
-use super::facts;
-use super::ledger::{EndedBy, Ledger, MainProcess, Session, SessionState};
-use super::people::{Account, Person};
-use super::step::Turn;
+use std::collections::BTreeSet;
 
 /// Account stage: decide, register.
-pub(super) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: bool) -> Verdict {
+pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: bool) -> Verdict {
     if query.process.real_uid.is_root() {
         let inside = session_of(&turn.ledger, &query.process).map(|session| (session.id, session.grant));
         let facts = Facts {
@@ -87,7 +85,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: bool) -> V
 }
 
 /// First session line: the target is known now, so it is decided again, and the session is open.
-pub(super) fn recheck(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
+pub(in crate::core) fn recheck(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
     let session = match own_session(turn, query) {
         CallOwner::Session(session) => session,
         CallOwner::Root => return Verdict::Allowed,
@@ -98,7 +96,7 @@ pub(super) fn recheck(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
     };
     let Some(person) = query.person.as_ref().filter(|person| person.account.uid == session.holder.uid) else {
         // sudoedit runs its session stage with real uid 0, so the person has to be taken from the account stage.
-        return recheck_as(turn, query, &session, target, &holder_of(&session));
+        return recheck_as(turn, query, &session, target, &session.holder_without_groups());
     };
     recheck_as(turn, query, &session, target, person)
 }
@@ -167,7 +165,7 @@ fn open(
 }
 
 /// Has the processes of a session looked at, where its role gives some groups and not all.
-pub(super) fn mind_groups(turn: &mut Turn<'_>, session: &Session) {
+pub(in crate::core) fn mind_groups(turn: &mut Turn<'_>, session: &Session) {
     let role = turn.policy.and_then(|policy| policy.roles.get(&session.role));
     if let (Some(role), Some(target)) = (role.filter(|role| !role.run_as.is_anybody()), session.run_as()) {
         let named = role.run_as_groups.groups.clone();
@@ -176,7 +174,7 @@ pub(super) fn mind_groups(turn: &mut Turn<'_>, session: &Session) {
 }
 
 /// Last session line: what another module moved away comes back. A stack without our first session line opens here.
-pub(super) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
+pub(in crate::core) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
     let session = match own_session(turn, query) {
         CallOwner::Session(session) => session,
         CallOwner::Root => {
@@ -195,101 +193,8 @@ pub(super) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
     if session.run_as().is_some_and(|opened| opened == target) {
         return Verdict::Allowed;
     }
-    let person = holder_of(&session);
+    let person = session.holder_without_groups();
     recheck_as(turn, query, &session, target, &person)
-}
-
-/// Nothing is left of a session.
-pub(super) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
-    let Some(mut session) = turn.ledger.sessions.remove(&id) else { return };
-    let why = session.ended_by();
-    let facts = Facts {
-        ended_by: Some(why.word().to_owned()),
-        contained_ms: report.contained.map(facts::milliseconds),
-        io_log: session.io_log.clone(),
-        invocations: (!report.invocations.is_empty()).then(|| report.invocations.clone()),
-        ..facts::session(&session)
-    };
-    let facts = if why == EndedBy::Exited { facts } else { facts::end(report, facts) };
-    turn.note(AuditEvent::SessionEnded, facts);
-    session.state = SessionState::Ended { why };
-    let grant = session.grant;
-    turn.put(Change::Session(session));
-    turn.is_left(grant);
-    turn.then(Effect::Drift(DriftUpdate::Gone(id)));
-}
-
-/// Its sudo keeps a log of what is typed and shown; the record of its end says where.
-pub(super) fn log_found(turn: &mut Turn<'_>, main: MainProcess, folder: String) {
-    let Some(session) = turn.ledger.sessions.values_mut().find(|session| session.main == main) else {
-        return;
-    };
-    if session.io_log.as_ref() == Some(&folder) {
-        return;
-    }
-    session.io_log = Some(folder);
-    let session = session.clone();
-    turn.put(Change::Session(session));
-}
-
-/// Nothing has happened in a session for nearly as long as its role allows.
-pub(super) fn idle(turn: &mut Turn<'_>, id: SessionId) {
-    let Some(session) = turn.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else { return };
-    let facts = Facts { detail: Some("nothing happens in it".to_owned()), ..facts::session(session) };
-    turn.note(AuditEvent::SessionWarned, facts);
-}
-
-/// A login has ended: so do the sessions that came from it, where their role says so.
-pub(super) fn login_gone(turn: &mut Turn<'_>, login: &str) {
-    let sessions: Vec<SessionId> = turn
-        .ledger
-        .sessions
-        .values()
-        .filter(|session| session.login.as_deref() == Some(login))
-        .filter(|session| {
-            let role = turn.policy.and_then(|policy| policy.roles.get(&session.role));
-            role.is_some_and(|role| role.end_with_login)
-        })
-        .map(|session| session.id)
-        .collect();
-    for session in sessions {
-        turn.end_session(session, EndedBy::Logout, turn.now.boot);
-    }
-}
-
-/// A session could not be proven empty: say so, loudly, and stay with it.
-pub(super) fn stuck(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
-    let Some(session) = turn.ledger.sessions.get(&id) else { return };
-    let facts = facts::end(report, facts::session(session));
-    turn.note(AuditEvent::SessionStuck, facts);
-}
-
-/// What PID 1 holds for a scope is not what it was: say so, and end a session whose limit it cannot be made to hold.
-pub(super) fn tampered(turn: &mut Turn<'_>, id: Option<SessionId>, found: String, ends: bool) {
-    let session = id.and_then(|id| turn.ledger.sessions.get(&id));
-    if id.is_some() && session.is_none() {
-        // It has ended meanwhile, and its scope went with it.
-        return;
-    }
-    let facts = Facts { detail: Some(found), ..session.map(facts::session).unwrap_or_default() };
-    turn.note(AuditEvent::ScopeTampered, facts);
-    if let Some(id) = id.filter(|_| ends) {
-        turn.end_session(id, EndedBy::Tampered, turn.now.boot);
-    }
-}
-
-/// A process of a session has a group that its role does not give: the session ends.
-pub(super) fn group_exceeded(turn: &mut Turn<'_>, id: SessionId, found: String) {
-    let Some(session) = turn.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else { return };
-    turn.note(AuditEvent::SessionGroup, Facts { detail: Some(found), ..facts::session(session) });
-    turn.end_session(id, EndedBy::Group, turn.now.boot);
-}
-
-/// The session that a process belongs to: by its tag, which it cannot shed without privilege, or by its scope.
-#[must_use]
-pub(super) fn session_of<'a>(ledger: &'a Ledger, process: &Process) -> Option<&'a Session> {
-    let tagged = process.audit_session.and_then(|tag| ledger.tagged(tag));
-    tagged.or_else(|| process.scope.and_then(|id| ledger.sessions.get(&id)))
 }
 
 /// What the session stage of a call belongs to.
@@ -368,11 +273,6 @@ fn unknown(name: &str, as_whom: &str) -> String {
     }
 }
 
-/// A person of whom only the account is known; used where groups decide nothing.
-pub(super) fn holder_of(session: &Session) -> Person {
-    Person { account: session.holder.clone(), groups: std::collections::BTreeSet::new(), locked: false }
-}
-
 /// The session from inside which this process was started. The module has just given it a tag of its own, so what
 /// is left to see is the scope it is in and its parent's tag.
 fn parent_of(ledger: &Ledger, process: &Process) -> Option<SessionId> {
@@ -403,6 +303,13 @@ fn refuse(turn: &mut Turn<'_>, query: &AccessQuery, why: &str, lines: Vec<String
     let lines =
         if lines.is_empty() { vec![format!("jit: {} is refused: {why}.", query.service)] } else { lines };
     Verdict::Denied(lines)
+}
+
+/// The session that a process belongs to: by its tag, which it cannot shed without privilege, or by its scope.
+#[must_use]
+pub(in crate::core) fn session_of<'a>(ledger: &'a Ledger, process: &Process) -> Option<&'a Session> {
+    let tagged = process.audit_session.and_then(|tag| ledger.tagged(tag));
+    tagged.or_else(|| process.scope.and_then(|id| ledger.sessions.get(&id)))
 }
 
 #[cfg(test)]

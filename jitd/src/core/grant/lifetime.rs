@@ -1,37 +1,39 @@
-//! What becomes of windows: they begin, are made longer or shorter, give notice, and close.
+//! A window from its start to its end: longer, shorter, over.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
+use crate::core::context::Context;
+use crate::core::decide::{Access, Decision, decide};
+use crate::core::effect::{Change, DriftUpdate, Effect, SessionOrder};
+use crate::core::facts;
+use crate::core::grant::notice::{next_notice, warned_from_the_start};
+use crate::core::ledger::{EndedBy, Grant, GrantState, Ledger, RequestState, Session};
+use crate::core::people::Account;
+use crate::core::policy::{OnExpiry, Policy};
+use crate::core::session::admission::mind_groups;
+use crate::core::time::{Deadline, Now, seconds};
+use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, SessionId};
 use jit_proto::time::{BootTime, format_duration};
-
-use super::context::Context;
-use super::decide::{Access, Decision, decide};
-use super::elevation::{holder_of, mind_groups};
-use super::event::{Change, Changed, DriftUpdate, Effect, SessionOrder};
-use super::facts;
-use super::ledger::{EndedBy, Grant, GrantState, Ledger, RequestState, Session};
-use super::people::Account;
-use super::policy::{OnExpiry, Policy, Settings};
-use super::step::Turn;
-use super::time::{Deadline, Now, seconds};
+use std::time::Duration;
 
 /// A window that would become longer by no more than this has all that its role allows.
 const MIN_EXTENSION: Duration = Duration::from_secs(1);
 
 /// How a window closes.
 #[derive(Debug, Clone)]
-pub(super) struct Closing {
-    pub(super) state: GrantState,
-    pub(super) why: EndedBy,
-    pub(super) event: AuditEvent,
+pub(in crate::core) struct Closing {
+    pub(in crate::core) state: GrantState,
+    pub(in crate::core) why: EndedBy,
+    pub(in crate::core) event: AuditEvent,
+}
+
+fn is_over(id: GrantId) -> String {
+    format!("grant {id} is over; ask for the role anew")
 }
 
 impl Turn<'_> {
     /// Opens a window that was approved or given.
-    pub(super) fn start(&mut self, mut grant: Grant, duration: Duration, started: Facts) {
+    pub(in crate::core) fn start(&mut self, mut grant: Grant, duration: Duration, started: Facts) {
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
         grant.unused_until = role.and_then(|role| role.unused_for).map(|span| Deadline::in_(span, self.now));
         grant.warned = warned_from_the_start(self.policy, duration);
@@ -44,32 +46,18 @@ impl Turn<'_> {
     ///
     /// # Errors
     /// Says why it cannot be.
-    pub(super) fn extend(
+    pub(in crate::core) fn extend(
         &mut self,
         id: GrantId,
         duration: Duration,
         approvers: &[Account],
         facts: impl FnOnce(Facts) -> Facts,
     ) -> Result<(), String> {
-        let now = self.now;
-        let gone = || format!("grant {id} is over; ask for the role anew");
-        let most = {
-            let grant = self.ledger.grants.get(&id).ok_or_else(gone)?;
-            let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
-            role.ok_or_else(|| format!("there is no role {} any more", grant.role))?.max_duration
-        };
-        let warned = |left| warned_from_the_start(self.policy, left);
-        let grant = self.ledger.grants.get_mut(&id).ok_or_else(gone)?;
-        let before = grant.ends.remaining(now);
-        let left = before.saturating_add(duration).min(most);
-        if left <= before.saturating_add(MIN_EXTENSION) {
-            return Err(format!(
-                "grant {id} has {} left, which is all that its role allows",
-                format_duration(before)
-            ));
-        }
-        grant.ends = Deadline::in_(left, now);
-        grant.warned = warned(left);
+        let (before, left) = self.extension(id, duration)?;
+        let warned = warned_from_the_start(self.policy, left);
+        let grant = self.ledger.grants.get_mut(&id).ok_or_else(|| is_over(id))?;
+        grant.ends = Deadline::in_(left, self.now);
+        grant.warned = warned;
         for approver in approvers {
             if !grant.approvers.contains(approver) {
                 grant.approvers.push(approver.clone());
@@ -83,8 +71,29 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// The time that is left of a window, and what would be left if it were extended by so much.
+    ///
+    /// # Errors
+    /// Says why it cannot be extended.
+    pub(in crate::core) fn extension(
+        &self,
+        id: GrantId,
+        duration: Duration,
+    ) -> Result<(Duration, Duration), String> {
+        let grant = self.ledger.grants.get(&id).ok_or_else(|| is_over(id))?;
+        let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
+        let most = role.ok_or_else(|| format!("there is no role {} any more", grant.role))?.max_duration;
+        let before = grant.ends.remaining(self.now);
+        let left = before.saturating_add(duration).min(most);
+        if left <= before.saturating_add(MIN_EXTENSION) {
+            let before = format_duration(before);
+            return Err(format!("grant {id} has {before} left, which is all that its role allows"));
+        }
+        Ok((before, left))
+    }
+
     /// Leaves a window no longer than its role allows now.
-    pub(super) fn shorten(&mut self, id: GrantId, most: Duration) {
+    pub(in crate::core) fn shorten(&mut self, id: GrantId, most: Duration) {
         let now = self.now;
         let Some(grant) = self.ledger.grants.get_mut(&id).filter(|grant| grant.ends.remaining(now) > most)
         else {
@@ -98,7 +107,7 @@ impl Turn<'_> {
     }
 
     /// Closes a window at its deadline.
-    pub(super) fn expire(&mut self, id: GrantId) {
+    pub(in crate::core) fn expire(&mut self, id: GrantId) {
         let closing =
             Closing { state: GrantState::Expired, why: EndedBy::Expired, event: AuditEvent::GrantExpired };
         self.close_grants(&[id], &closing, |facts| facts);
@@ -106,7 +115,12 @@ impl Turn<'_> {
 
     /// Closes windows, all of them before anything is done about the sessions that ran in them: a session goes on under
     /// another live grant of its holder's if one covers it, else it ends.
-    pub(super) fn close_grants(&mut self, ids: &[GrantId], closing: &Closing, more: impl Fn(Facts) -> Facts) {
+    pub(in crate::core) fn close_grants(
+        &mut self,
+        ids: &[GrantId],
+        closing: &Closing,
+        more: impl Fn(Facts) -> Facts,
+    ) {
         let mut dues = Vec::new();
         for id in ids {
             let Some(mut grant) = self.ledger.grants.remove(id) else { continue };
@@ -132,7 +146,7 @@ impl Turn<'_> {
     }
 
     /// Decides what becomes of a session whose grant does not cover it any more.
-    pub(super) fn settle(&mut self, id: SessionId, why: EndedBy, due: BootTime) {
+    pub(in crate::core) fn settle(&mut self, id: SessionId, why: EndedBy, due: BootTime) {
         let Some(session) = self.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else {
             return;
         };
@@ -174,7 +188,7 @@ impl Turn<'_> {
     }
 
     /// Closes what is over, and gives notice of what soon will be.
-    pub(super) fn look_at_windows(&mut self) {
+    pub(in crate::core) fn look_at_windows(&mut self) {
         let now = self.now;
         let over = |deadline: &Deadline| deadline.has_passed(now);
         let expired: Vec<GrantId> =
@@ -216,49 +230,8 @@ impl Turn<'_> {
         self.give_notice();
     }
 
-    /// Tells holders at their terminals that their window closes soon.
-    fn give_notice(&mut self) {
-        let due: Vec<(GrantId, Duration)> = self
-            .ledger
-            .grants
-            .values()
-            .filter_map(|grant| Some((grant.id, notice_due(self.policy, grant, self.now)?)))
-            .collect();
-        for (id, before) in due {
-            let Some(grant) = self.ledger.grants.get_mut(&id) else { continue };
-            grant.warned = Some(before);
-            let grant = grant.clone();
-            let left = grant.ends.remaining(self.now);
-            let terminals: BTreeSet<String> = self
-                .ledger
-                .under(id)
-                .filter(|session| !session.tty.is_empty())
-                .map(|session| session.tty.clone())
-                .collect();
-            let span = seconds(left.saturating_add(Duration::from_millis(500)));
-            let left = format_duration(Duration::from_secs(span));
-            self.note(AuditEvent::GrantWarned, Facts { seconds: Some(span), ..facts::grant(&grant) });
-            if !terminals.is_empty() {
-                self.then(Effect::Tell {
-                    holder: grant.holder.uid,
-                    terminals,
-                    lines: vec![
-                        format!(
-                            "jit: the window of {} for {} closes in {left}.",
-                            grant.holder.name, grant.role
-                        ),
-                        "jit: then everything that was started in it ends.".to_owned(),
-                        format!("jit: to go on, type:  jitctl extend {id} --for 30m --reason \"...\""),
-                    ],
-                });
-            }
-            self.then(Effect::Notify(Changed::ClosesSoon(id)));
-            self.put(Change::Grant(grant));
-        }
-    }
-
     /// A session began under this grant.
-    pub(super) fn is_used(&mut self, id: GrantId) {
+    pub(in crate::core) fn is_used(&mut self, id: GrantId) {
         let Some(grant) = self.ledger.grants.get_mut(&id) else { return };
         if grant.unused_until.take().is_some() {
             let grant = grant.clone();
@@ -267,7 +240,7 @@ impl Turn<'_> {
     }
 
     /// A session under this grant is over.
-    pub(super) fn is_left(&mut self, id: GrantId) {
+    pub(in crate::core) fn is_left(&mut self, id: GrantId) {
         if self.ledger.under(id).next().is_some() {
             return;
         }
@@ -281,7 +254,7 @@ impl Turn<'_> {
     }
 
     /// When PID 1 ends a session of a window with this end: when its grace is over, too.
-    pub(super) fn scope_deadline(&self, ends: &Deadline) -> BootTime {
+    pub(in crate::core) fn scope_deadline(&self, ends: &Deadline) -> BootTime {
         self.now.boot.after(ends.remaining(self.now)).after(self.grace())
     }
 
@@ -297,7 +270,7 @@ impl Turn<'_> {
 }
 
 /// The moments at which something is due about windows.
-pub(super) fn next_moments<'a>(
+pub(in crate::core) fn next_moments<'a>(
     ledger: &'a Ledger,
     policy: Option<&'a Policy>,
     now: &'a Now,
@@ -314,7 +287,7 @@ pub(super) fn next_moments<'a>(
 
 /// The longest live grant of the session's holder that lets it be what it is.
 fn covering(ledger: &Ledger, policy: Option<&Policy>, session: &Session, now: &Now) -> Option<GrantId> {
-    let person = holder_of(session);
+    let person = session.holder_without_groups();
     // A session that is open goes on while records wait: it was let in when none waited too long.
     match decide(ledger, policy, &Access::of(session, &person), &Context::default(), now) {
         Decision::Allowed(grant) => Some(grant),
@@ -326,31 +299,4 @@ fn covering(ledger: &Ledger, policy: Option<&Policy>, session: &Session, now: &N
 fn due_of(grant: &Grant, why: EndedBy, now: &Now) -> BootTime {
     let on_time = why == EndedBy::Expired && grant.ends.boot_id == now.boot_id;
     if on_time { grant.ends.boot.min(now.boot) } else { now.boot }
-}
-
-fn warnings(policy: Option<&Policy>) -> Vec<Duration> {
-    policy.map_or_else(|| Settings::default().warn_before, |policy| policy.settings.warn_before.clone())
-}
-
-/// A window that is shorter than a warning is long does not begin with it.
-fn warned_from_the_start(policy: Option<&Policy>, duration: Duration) -> Option<Duration> {
-    warnings(policy).into_iter().filter(|before| *before >= duration).min()
-}
-
-/// Warnings that have not been given: those for less than the last one.
-fn not_given(policy: Option<&Policy>, grant: &Grant) -> impl Iterator<Item = Duration> + use<> {
-    let warned = grant.warned;
-    warnings(policy).into_iter().filter(move |before| warned.is_none_or(|warned| *before < warned))
-}
-
-/// The warning that is due now.
-fn notice_due(policy: Option<&Policy>, grant: &Grant, now: &Now) -> Option<Duration> {
-    let left = grant.ends.remaining(now);
-    not_given(policy, grant).filter(|before| left <= *before).min()
-}
-
-/// How long until the next warning is due.
-fn next_notice(policy: Option<&Policy>, grant: &Grant, now: &Now) -> Option<Duration> {
-    let left = grant.ends.remaining(now);
-    not_given(policy, grant).map(|before| left.saturating_sub(before)).min()
 }

@@ -5,11 +5,11 @@ use jit_proto::bus::view::{ApprovalView, GrantView, RequestView, RoleView, Sessi
 use jit_proto::identity::SessionId;
 use jit_proto::time::WallTime;
 
+use super::authority;
 use super::caller::Caller;
 use super::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};
 use super::people::Person;
 use super::policy::{OnExpiry, Policy, Role};
-use super::requests;
 use super::time::{Now, seconds};
 
 /// Who looks, at what.
@@ -47,7 +47,7 @@ impl Look<'_> {
     pub fn sees_request(&self, request: &Request) -> bool {
         self.person().account.uid == request.requester.uid
             || self.reads_audit()
-            || requests::may_approve(self.policy, self.person(), request)
+            || authority::may_approve(self.policy, self.person(), request)
     }
 
     /// Whether the caller may see this grant and the sessions under it.
@@ -161,7 +161,7 @@ impl Look<'_> {
             extends: request.extends.map_or(0, |grant| grant.0),
             denied_by: denied_by.to_owned(),
             denial_reason: denial_reason.to_owned(),
-            may_approve: open && requests::may_approve(self.policy, self.person(), request),
+            may_approve: open && authority::may_approve(self.policy, self.person(), request),
             approvers: role.map_or_else(Vec::new, |role| role.approvers.written.clone()),
             // Only the user directory knows who is in a group.
             approving_people: Vec::new(),

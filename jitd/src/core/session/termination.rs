@@ -7,8 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::event::EndReport;
-use super::ledger::MainProcess;
+use crate::core::ledger::MainProcess;
 
 /// Where the elevators live; a copy of one elsewhere is a process like any other.
 const ELEVATORS: [&str; 6] = [
@@ -25,6 +24,29 @@ pub const ELEVATOR_LIMIT: Duration = Duration::from_millis(500);
 const MAX_SWEEPS: u32 = 20;
 /// Processes named in the record.
 pub const MAX_NAMED: usize = 64;
+
+/// How the end of a session went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndReport {
+    /// Processes found.
+    pub killed: u64,
+    /// Of these, how many had left the session's cgroup.
+    pub escaped: u64,
+    /// Still there.
+    pub left: u64,
+    /// From the moment its end was due to proven empty.
+    pub took: Duration,
+    /// From the moment its end was due to the first signal, where one was sent.
+    pub first_signal: Option<Duration>,
+    /// From the kill, after the grace, to proven empty, where it came to that.
+    pub kill: Option<Duration>,
+    /// From the answer of the gate until all of it was in its scope, where it got there.
+    pub contained: Option<Duration>,
+    /// The systemd invocations of its scopes, in their order, as far as they are known.
+    pub invocations: Vec<String>,
+    /// The processes, a line each, at most 64.
+    pub processes: Vec<String>,
+}
 
 /// How much time the end leaves to what runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

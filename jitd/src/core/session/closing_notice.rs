@@ -2,13 +2,13 @@
 
 use jit_proto::time::format_duration;
 
-use super::ledger::{EndedBy, Grant, GrantState, Session};
-use super::policy::Role;
+use crate::core::ledger::{EndedBy, Grant, GrantState, Session};
+use crate::core::policy::Role;
 
 /// The lines, before the first signal; none where nobody is left to read them (`parent`: the outer session is told).
 /// `grant` is the session's grant as it is closed, if it is.
 #[must_use]
-pub(super) fn lines(
+pub(in crate::core) fn lines(
     session: &Session,
     why: EndedBy,
     grant: Option<&Grant>,

@@ -1,0 +1,56 @@
+//! A window is to be longer: its holder asks for it, an operator does it.
+
+use crate::core::authority::{self, CommandKind, is_operator, is_same_person};
+use crate::core::facts;
+use crate::core::reply::{Done, Refusal};
+use crate::core::request::submit::{Wish, accepted, ask};
+use crate::core::request::{Asker, role};
+use crate::core::turn::Turn;
+use jit_proto::audit::record::Facts;
+use jit_proto::identity::{GrantId, Reason, Ticket};
+use std::time::Duration;
+
+/// The holder asks for more of a window, by the rule of its role; an operator gives it.
+pub(in crate::core) fn extend(
+    turn: &mut Turn<'_>,
+    asker: &Asker<'_>,
+    id: GrantId,
+    duration: Option<Duration>,
+    reason: Reason,
+    ticket: Option<Ticket>,
+) -> Result<Done, Refusal> {
+    let caller = asker.caller;
+    let none = || Refusal::NoSuch(format!("there is no live grant {id} of yours to extend"));
+    let operator = is_operator(turn.policy, &turn.ledger, caller);
+    let grant = turn.ledger.grants.get(&id).ok_or_else(none)?.clone();
+    let own = grant.holder.uid == asker.person.account.uid;
+    if !own {
+        if !operator {
+            return Err(none());
+        }
+        if is_same_person(caller, &grant.holder) || !caller.uids().is_disjoint(&grant.uids) {
+            let message =
+                format!("grant {id} is your own under another account; ask for more of it as its holder");
+            return Err(Refusal::SelfApproval(message));
+        }
+        authority::admit(&turn.ledger, turn.policy, caller, CommandKind::ExtendOther)?;
+    }
+    let role = role(turn.policy, &grant.role)?;
+    let ticket = ticket.or_else(|| grant.ticket.clone());
+    let duration = accepted(role, duration, &reason, Some(ticket.as_ref()))?;
+    if own {
+        if turn.ledger.requests.values().any(|request| request.extends == Some(id)) {
+            return Err(Refusal::AlreadyDecided(format!("you have asked for more of grant {id} already")));
+        }
+        let wish = Wish { duration, reason, ticket, extends: Some(id) };
+        return ask(turn, asker, role, grant.holder, wish);
+    }
+    let by = caller.person.account.clone();
+    let from = facts::from(&turn.ledger, caller, Facts::default());
+    let told = |facts| {
+        let why = Facts { detail: Some(reason.as_str().to_owned()), ..facts };
+        facts::with_origin(&from, why)
+    };
+    let extended = turn.extend(id, duration, std::slice::from_ref(&by), told);
+    extended.map(|()| Done::Grant(id)).map_err(Refusal::PolicyDenied)
+}

@@ -1,0 +1,56 @@
+//! An operator gives a role without a request.
+
+use crate::core::authority::is_same_person;
+use crate::core::caller::Caller;
+use crate::core::facts;
+use crate::core::ledger::{Grant, GrantState};
+use crate::core::people::Account;
+use crate::core::reply::{Done, Refusal};
+use crate::core::request::role;
+use crate::core::request::submit::accepted;
+use crate::core::time::{Deadline, seconds};
+use crate::core::turn::Turn;
+use jit_proto::audit::record::Facts;
+use jit_proto::identity::{GrantId, Reason, RoleName, Ticket};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+pub(in crate::core) fn give(
+    turn: &mut Turn<'_>,
+    caller: &Caller,
+    holder: Account,
+    name: &RoleName,
+    duration: Option<Duration>,
+    reason: Reason,
+    ticket: Option<Ticket>,
+) -> Result<Done, Refusal> {
+    if is_same_person(caller, &holder) {
+        return Err(Refusal::SelfApproval("nobody grants to themselves".to_owned()));
+    }
+    let role = role(turn.policy, name)?;
+    // An operator may leave the ticket out.
+    let duration = accepted(role, duration, &reason, ticket.as_ref().map(Some))?;
+    let grant = Grant {
+        id: GrantId(turn.ledger.take_id()),
+        role: name.clone(),
+        holder,
+        uids: BTreeSet::new(),
+        reason,
+        ticket,
+        approvers: vec![caller.person.account.clone()],
+        starts_at: turn.now.wall,
+        ends: Deadline::in_(duration, turn.now),
+        requested: false,
+        unused_until: None,
+        warned: None,
+        state: GrantState::Live,
+    };
+    let id = grant.id;
+    let started = facts::from(&turn.ledger, caller, facts::grant(&grant));
+    start(turn, grant, duration, started);
+    Ok(Done::Grant(id))
+}
+
+pub(in crate::core) fn start(turn: &mut Turn<'_>, grant: Grant, duration: Duration, started: Facts) {
+    turn.start(grant, duration, Facts { seconds: Some(seconds(duration)), ..started });
+}

@@ -1,0 +1,13 @@
+//! Grants: given, extended, handed back, taken away, over.
+
+pub(in crate::core) mod give;
+
+pub(in crate::core) mod extend;
+
+pub(in crate::core) mod revoke;
+
+pub(in crate::core) mod lifetime;
+
+pub(in crate::core) mod notice;
+
+pub(in crate::core) mod eligibility;
