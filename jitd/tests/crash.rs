@@ -17,22 +17,12 @@ use std::process::{Command, Stdio};
 use jit_proto::audit::chain::Verifier;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::audit::seal::{FirstKey, SealKey};
-<<<<<<< HEAD
 use jitd::core::effect::{Change, Commit, Durability};
 use jitd::store::{Reader, Store};
 
 mod sample;
 
 use sample::{Dice, META, draft, grant};
-=======
-use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
-use jit_proto::time::{BootId, BootTime, WallTime};
-use jitd::core::effect::{Change, Commit, Durability};
-use jitd::core::ledger::{Grant, GrantState};
-use jitd::core::people::Account;
-use jitd::core::time::{Deadline, Now};
-use jitd::store::{CommitMeta, Reader, Sent, Store};
->>>>>>> 08c8142 (core: rooms by noun: request, grant, session, drift; a turn, inputs, commands, effects and replies apart)
 
 const NAME: &str = "what_was_acknowledged_outlives_kill_9";
 

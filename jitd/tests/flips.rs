@@ -14,7 +14,6 @@ use jit_proto::audit::filter::Filter;
 use jit_proto::audit::known_head::Remembered;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::audit::seal::{FirstKey, SealKey};
-<<<<<<< HEAD
 use jit_proto::time::WallTime;
 use jitd::core::effect::{Change, Commit, Durability};
 use jitd::core::ledger::GrantState;
@@ -23,15 +22,6 @@ use jitd::store::{Index, Reader, Store, rolled_back};
 mod sample;
 
 use sample::{Dice, META, draft, grant};
-=======
-use jit_proto::identity::{GrantId, Reason, RoleName, UserId};
-use jit_proto::time::{BootId, BootTime, WallTime};
-use jitd::core::effect::{Change, Commit, Durability};
-use jitd::core::ledger::{Grant, GrantState};
-use jitd::core::people::Account;
-use jitd::core::time::{Deadline, Now};
-use jitd::store::{CommitMeta, Index, Reader, Sent, Store, rolled_back};
->>>>>>> 08c8142 (core: rooms by noun: request, grant, session, drift; a turn, inputs, commands, effects and replies apart)
 
 const NAME: &str = "every_flipped_bit_is_harmless_or_told";
 const FILES: [&str; 5] = ["jit.db", "jit.db-wal", "seal.key", "search.db", "notified"];

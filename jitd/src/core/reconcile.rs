@@ -6,13 +6,8 @@ use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::identity::SessionId;
 
 use super::facts;
-<<<<<<< HEAD
 use super::ledger::{EndedBy, GrantState, Ledger, RequestState, Session, SessionState};
-use super::reaping::Manner;
-=======
-use super::ledger::{EndedBy, Ledger, Session, SessionState};
 use super::session::termination::Manner;
->>>>>>> 08c8142 (core: rooms by noun: request, grant, session, drift; a turn, inputs, commands, effects and replies apart)
 use super::time::Now;
 use crate::core::effect::{Change, Commit, Durability, Effect, SessionOrder};
 
@@ -142,7 +137,7 @@ mod tests {
     use jit_proto::time::{BootId, BootTime, WallTime};
 
     use super::*;
-    use crate::core::ledger::{GroupAsked};
+    use crate::core::ledger::GroupAsked;
     use crate::core::ledger::{Grant, MainProcess, Request};
     use crate::core::people::Account;
     use crate::core::time::Deadline;
