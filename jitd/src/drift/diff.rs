@@ -12,7 +12,7 @@ use crate::core::drift::kind::Kind;
 /// What a boot empties.
 const GONE_WITH_THE_BOOT: &str = "/run/";
 
-/// An earlier daemon's snapshot, as if it had known the list of places of a later one: what it did not look at was there
+/// Adapts an earlier daemon's snapshot to the list of watched paths of a later one: what it did not read counts as there
 /// already, unless that changed after `began`, in microseconds of the wall clock.
 pub(super) fn adopted(mut before: Snapshot, after: &Snapshot, began: i64) -> Snapshot {
     if before.list != after.list {

@@ -27,8 +27,8 @@ pub(super) struct Finding {
 impl Finding {
     /// There is nothing to compare with, although sessions were open.
     pub(super) fn baseline_is_gone() -> Self {
-        let line = "what an earlier survey found is not in /var/lib/jitd, if there was one: changes before now are known \
-                    by their times only";
+        let line = "what an earlier drift scan found is not in /var/lib/jitd, if there was one: changes before now are \
+                    known by their times only";
         Self::of(Kind::Gate, line.to_owned())
     }
 

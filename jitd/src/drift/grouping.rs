@@ -9,16 +9,15 @@ use super::finding::Finding;
 use crate::core::drift::finding::Line;
 use crate::core::drift::kind::Kind;
 
-/// Findings of one kind in one folder with the same to be said of them become one line from this number on.
+/// From this number on, findings of one kind in one folder that differ only in the file name become one line.
 const MIN_GROUP: usize = 4;
 /// A line has about this many bytes at most, so that one fits into a record that fits into a syslog message.
 const MAX_LINE: usize = 800;
-/// A line about a single finding is cut after so many bytes.
+/// A line about a single finding is cut at this many bytes.
 const MAX_SINGLE_LINE: usize = 2000;
-/// All the lines of a survey have at most this many bytes: some seventy records for each grant.
+/// All the lines of a scan have at most this many bytes: some seventy records for each grant.
 const MAX_BYTES: usize = 60_000;
-/// Of these, most lines that are about files of one and the same user who is not root: with them nobody can crowd out
-/// root's, nor each other's.
+/// Lines about files of one user who is not root: no user can displace lines about root's files or another user's.
 const MAX_LINES_OF_A_USER: usize = 8;
 
 /// The lines to tell.

@@ -1,4 +1,4 @@
-//! What a package manager did is told as that where the contents fit what its packages say they ship (dpkg's `.list`,
+//! Names what a package manager did where the contents of files fit what its packages say they ship (dpkg's `.list`,
 //! `.md5sums` and conffile hashes), and whether programs are what their packages ship.
 //!
 //! The checksums lie on the host, so root can change them too; and they say nothing of modes, owners or links. What they
@@ -15,7 +15,7 @@ use crate::host::dpkg::{INFO, STATUS, Shipped, md5_of, merged, packages};
 
 /// Names in a line.
 const MAX_NAMES: usize = 40;
-/// Puts a package manager's doings together, below the root of a host.
+/// Replaces what a package manager did by one finding, below the root of a host.
 pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
     let touched = touched(&findings);
     let mut left = Vec::new();
@@ -133,7 +133,7 @@ fn explains(shipped: &Shipped, root: &Path, finding: &Finding) -> bool {
     }
 }
 
-/// What is said of programs whose content no survey compares: whether it is what their package ships.
+/// Says of programs whose contents scans do not compare whether they are what their packages ship.
 fn compared(root: &Path, findings: &mut [Finding]) {
     const NOT_COMPARED: &str = ": its inode, size or times; contents were not compared";
     let is_one = |finding: &Finding| finding.path.starts_with('/') && finding.tail.starts_with(NOT_COMPARED);

@@ -1,10 +1,10 @@
-//! When to survey, what to compare with, and while whose sessions a difference came: decided here, performed elsewhere.
+//! Decides when to scan, what a scan is compared with, and which sessions a difference belongs to.
 //!
-//! A survey costs more than a call of sudo. So one is made for many: a little after the last session has ended, or a
-//! while after the first end where they keep coming, and the longer after the one before, the more that one cost. When
-//! the first session of a quiet time begins, the baseline is taken anew, so that what changed meanwhile is not laid at
-//! that session's door. Where nobody has a session, surveys are made as well: half a minute after the last one, then at
-//! spans that double up to half an hour. What they find is a record of the host.
+//! A scan costs more than a call of sudo, so one scan covers many sessions: it starts shortly after the last session has
+//! ended or, while sessions keep coming, some time after the first of them has ended. The pause before a scan grows with
+//! the cost of the scan before. When a session begins after a quiet time, a new baseline is taken, so that earlier
+//! changes are not attributed to that session. While nobody has a session, the host is scanned too: half a minute after
+//! the last scan, then at intervals that double up to half an hour. Findings of these scans are events of the host.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,71 +20,70 @@ use crate::core::ledger::Held;
 use crate::core::ledger::Session;
 use crate::core::time::Now;
 
-/// After the last session has ended: programs that end a little later than their session still count.
+/// From the end of the last session to the scan: programs that end slightly later than their session still count.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Sessions that keep coming do not put a survey off for longer than this.
+/// While sessions keep coming, a scan is not put off for longer than this.
 const MAX_INTERVAL: Duration = Duration::from_secs(30);
-/// Between two looks lies this many times what the first one took. With a baseline before each of them, surveys take
-/// at most a twenty-fifth of one processor.
+/// The pause after a scan is this many times its duration. With a baseline before each, scans take at most a twenty-fifth of
+/// one processor.
 const SHARE: u32 = 50;
-/// While nobody has a session, the first survey comes so long after the one before, and the later ones at spans that double
-/// up to the longest.
+/// While nobody has a session: the first interval between scans, and the longest, up to which intervals double.
 const FIRST_ROUND: Duration = Duration::from_secs(30);
 const MAX_ROUND: Duration = Duration::from_secs(30 * 60);
 /// Programs are compared with their packages once in this time, over restarts of the daemon too, and not in the first minute
 /// after its start.
 const FIRST_CHECK: Duration = Duration::from_secs(60);
 const CHECK: Duration = Duration::from_secs(24 * 3600);
-/// As many grants are remembered after their sessions.
+/// Grants that are remembered after their last session.
 const MAX_LAST: usize = 16;
-/// A survey that failed is made again after this.
+/// A scan that failed is repeated after this.
 const RETRY: Duration = Duration::from_secs(60);
 /// The kernel stamps inodes with a clock that is behind by up to a tick (at most 10 ms).
 const CLOCK_TICK: Duration = Duration::from_millis(50);
 /// Clocks that have drifted apart by more than this since a session began: the wall clock was set.
 const CLOCK_DRIFT: Duration = Duration::from_millis(500);
 
-/// What is to be done, in this order.
+/// What [`super::DriftScan`] performs, in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
-    /// Look at the places.
+    /// Scan the host.
     Scan,
-    /// Look at the places, and compare programs with their packages.
+    /// Scan the host, and compare programs with their packages.
     ScanAndCheck,
-    /// Write down whose sessions are still to be surveyed.
+    /// Write the grants whose sessions no scan has covered yet.
     WriteOpen,
-    /// Write down what the next survey is compared with.
+    /// Write what the next scan is compared with.
     WriteBaseline,
-    /// Hand findings to the record of these grants.
+    /// Record findings under these grants.
     Tell(Vec<Held>, Findings),
-    /// Hand findings to the record of the host: no grant had a session. These had, before.
+    /// Record findings under the host, as no grant had a session; these grants had the last ones.
     TellHost(Vec<Held>, Findings),
 }
 
-/// What was found, and between which moments it came.
+/// Findings, and the interval in which the changes were made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Findings {
-    /// What, the gravest first.
+    /// The gravest first.
     pub(super) all: Vec<Finding>,
-    /// When the survey before began; `None` where that is not known.
+    /// When the scan before began; `None` where that is not known.
     pub(super) since: Option<WallTime>,
-    /// When this one was done.
+    /// When this scan ended.
     pub(super) until: WallTime,
 }
 
-/// Grants that had sessions open since the last survey; kept over a restart.
+/// Grants that had sessions since the last scan; kept over a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Open {
     /// When the first of these sessions began.
     began: Option<Began>,
-    /// Whose.
+    /// By grant.
     held: BTreeMap<GrantId, Held>,
-    /// Whose sessions were surveyed last, and are over.
+    /// Grants whose sessions have ended and were covered by the last scan.
     #[serde(default)]
     last: Vec<Held>,
 }
 
-/// A moment on both clocks; that they run apart shows that one was set.
+/// A moment on both clocks: a changed difference between them shows that one was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Began {
     wall: WallTime,
@@ -95,11 +94,11 @@ struct Began {
 enum Purpose {
     /// To have something to compare with.
     Baseline,
-    /// To find what was left behind.
+    /// To find what sessions left behind.
     Look,
 }
 
-/// The state between surveys.
+/// The state between scans.
 #[derive(Debug)]
 pub(super) struct Schedule {
     baseline: Option<Snapshot>,
@@ -111,21 +110,21 @@ pub(super) struct Schedule {
     first_end: Option<BootTime>,
     last_end: Option<BootTime>,
     wants_baseline: bool,
-    /// A session began during the baseline: another one is taken, also when that session has ended meanwhile. What it may
-    /// have changed is kept out of it.
+    /// A session began during a baseline scan: another baseline is taken, also when that session has ended meanwhile, without
+    /// what the session may have changed.
     overtaken: bool,
     scanning: Option<(Purpose, Began)>,
-    /// A survey whose findings are on their way into the record, and what is compared with from then on.
+    /// The next baseline: a scan whose findings are not in the audit log yet.
     told: Option<Snapshot>,
-    /// Grants whose sessions began or ended after the survey began: they are in the next one too.
+    /// Grants whose sessions began or ended during the scan: the next scan covers them too.
     since_scan: BTreeMap<GrantId, Held>,
     /// Grants had sessions open and the baseline is gone.
     lost: bool,
-    /// The next look.
+    /// The earliest time of the next scan.
     not_before: BootTime,
-    /// The next survey of any kind, after one that failed.
+    /// The earliest time of the next scan after one that failed.
     retry: BootTime,
-    /// The next survey while nobody has a session, and how long after the one before.
+    /// The next scan while nobody has a session, and its distance from the one before.
     next_round: BootTime,
     pause: Duration,
     /// The next comparison of programs with their packages.
@@ -133,7 +132,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Goes on from what an earlier daemon kept.
+    /// Continues from the state files of an earlier daemon.
     pub(super) fn new(baseline: Option<Snapshot>, open: Open, now: &Now) -> Self {
         let lost = baseline.is_none() && !open.held.is_empty();
         let first_end = (!open.held.is_empty()).then_some(now.boot);
@@ -163,22 +162,22 @@ impl Schedule {
         }
     }
 
-    /// What is compared with.
+    /// What scans are compared with.
     pub(super) fn baseline(&self) -> Option<&Snapshot> {
         self.baseline.as_ref()
     }
 
-    /// What has to be kept over a restart.
+    /// What is kept over a restart.
     pub(super) fn open(&self) -> &Open {
         &self.open
     }
 
-    /// Whether a grant has had sessions since the survey before.
+    /// Whether a grant has had sessions since the last scan.
     pub(super) fn is_answerable(&self) -> bool {
         !self.open.held.is_empty()
     }
 
-    /// A session was open when the daemon started: what it did meanwhile is looked at now.
+    /// A session was open when the daemon started: a scan for it is due at once.
     pub(super) fn found(&mut self, session: &Session, now: &Now) -> Vec<Action> {
         self.lost = self.baseline.is_none();
         self.first_end = Some(now.boot);
@@ -192,7 +191,7 @@ impl Schedule {
         if self.open.held.is_empty() {
             match self.scanning {
                 None if self.told.is_none() => self.wants_baseline = true,
-                // It may have looked already at what has changed since, before this session.
+                // The scan may have read already what this session changes.
                 Some((Purpose::Baseline, _)) => self.overtaken = true,
                 _ => {}
             }
@@ -207,7 +206,7 @@ impl Schedule {
         if known { Vec::new() } else { vec![Action::WriteOpen] }
     }
 
-    /// Nothing is left of a session.
+    /// All processes of a session have ended.
     pub(super) fn gone(&mut self, session: SessionId, now: &Now) {
         if let Some(held) = self.sessions.remove(&session) {
             if self.scanning.is_some() || self.told.is_some() {
@@ -218,7 +217,7 @@ impl Schedule {
         }
     }
 
-    /// When the next survey is due; `None` while one is under way, and while sessions are open of which none has ended.
+    /// When the next scan is due; `None` while one runs, and while sessions are open of which none has ended.
     pub(super) fn due(&self) -> Option<BootTime> {
         if self.scanning.is_some() || self.told.is_some() {
             return None;
@@ -233,17 +232,17 @@ impl Schedule {
         let at_the_latest = first.after(MAX_INTERVAL);
         let quiet =
             if self.sessions.is_empty() { last.after(SETTLE).min(at_the_latest) } else { at_the_latest };
-        // What was open when the daemon started is looked at as soon as it is up.
+        // Sessions that were open when the daemon started are scanned for at once.
         let quiet = if self.taken.is_none() { first } else { quiet };
         Some(quiet.max(self.not_before).max(self.retry))
     }
 
-    /// Whether the next survey is a baseline.
+    /// Whether the next scan is a baseline.
     fn takes_baseline(&self) -> bool {
         self.baseline.is_none() || self.overtaken || self.wants_baseline && self.first_end.is_none()
     }
 
-    /// Begins a survey if one is due.
+    /// Begins a scan if one is due.
     pub(super) fn tick(&mut self, now: &Now) -> Vec<Action> {
         if self.due().is_none_or(|due| due > now.boot) {
             return Vec::new();
@@ -264,7 +263,7 @@ impl Schedule {
         vec![Action::Scan]
     }
 
-    /// A scan has finished, which did nothing for the part `waited` of its time.
+    /// A scan has finished. It was idle for `waited` of its duration.
     pub(super) fn scanned(&mut self, mut snapshot: Snapshot, waited: Duration, now: &Now) -> Vec<Action> {
         let Some((purpose, began)) = self.scanning else { return Vec::new() };
         snapshot.taken = began.wall;
@@ -282,7 +281,7 @@ impl Schedule {
                 let first = self.first_stamp();
                 let mut findings =
                     self.baseline.as_ref().map(|before| diff(before, &snapshot)).unwrap_or_default();
-                // What ran before the first of the sessions began is not of their time.
+                // A process that started before the first of the sessions is not theirs.
                 findings.retain(|finding| {
                     let process = snapshot.processes.get(&finding.path);
                     finding.map != Map::Processes || process.is_none_or(|process| process.started_at >= first)
@@ -303,8 +302,7 @@ impl Schedule {
         }
     }
 
-    /// With the moments between which they came: it may be that they came after the baseline that is compared with had
-    /// looked there, and before it was done.
+    /// Adds the interval. It begins with the baseline scan, not with its end: a change may have been made while it ran.
     fn findings(&self, all: Vec<Finding>, now: &Now) -> Findings {
         let taken = self.baseline.as_ref().map(|before| before.taken).filter(|taken| taken.0 > 0);
         let began = self.open.began.map(|began| began.wall);
@@ -315,7 +313,7 @@ impl Schedule {
         }
     }
 
-    /// A survey came to nothing; it is made again.
+    /// A scan failed; it is repeated.
     pub(super) fn failed(&mut self, now: &Now) {
         self.retry = now.boot.after(RETRY);
         match self.scanning.take() {
@@ -328,17 +326,17 @@ impl Schedule {
         }
     }
 
-    /// Other paths are to be walked: what is compared with has to know them too.
+    /// The setting `setuid_paths` changed: the baseline has to cover the new paths.
     pub(super) fn paths_changed(&mut self) {
         self.wants_baseline = true;
     }
 
-    /// Since when a survey has been under way.
+    /// When the scan that runs now began.
     pub(super) fn scanning_since(&self) -> Option<BootTime> {
         self.scanning.filter(|_| self.told.is_none()).map(|(_, began)| began.boot)
     }
 
-    /// The findings are in the record: only now they need not be found again.
+    /// The findings are in the audit log: from now on the next scan need not find them again.
     pub(super) fn recorded(&mut self, now: &Now) -> Vec<Action> {
         let Some(snapshot) = self.told.take() else { return Vec::new() };
         match self.scanning {
@@ -360,7 +358,7 @@ impl Schedule {
         };
         let (base, mut earlier) = rebased(before, snapshot, began);
         earlier.retain(is_of_the_host);
-        // What a boot made is in `/run`, and no change.
+        // A boot fills `/run`: that is no change.
         earlier.retain(|finding| !(rebooted && finding.path.starts_with("/run/")));
         if std::mem::take(&mut self.lost) {
             let held = self.open.held.values().cloned().collect();
@@ -380,7 +378,7 @@ impl Schedule {
         todo
     }
 
-    /// What is compared with from now on.
+    /// Makes a scan the baseline.
     fn take_as_baseline(&mut self, base: Snapshot, now: &Now) -> Vec<Action> {
         let began = self.scanning.take().map(|(_, began)| began.boot);
         self.since_scan.clear();
@@ -391,7 +389,7 @@ impl Schedule {
         vec![Action::WriteBaseline]
     }
 
-    /// A baseline of an earlier daemon is brought up to the list of places that is surveyed now.
+    /// Adapts the baseline of an earlier daemon to the present list of watched paths.
     fn adopt(&mut self, snapshot: &Snapshot) {
         let first = self.first_stamp();
         self.baseline = self.baseline.take().map(|before| adopted(before, snapshot, first));
@@ -404,7 +402,7 @@ impl Schedule {
         i64::try_from(began.wall.0.saturating_sub(tick)).unwrap_or(i64::MAX)
     }
 
-    /// What was found is what the next survey is compared with; whoever still has a session open is in that one too.
+    /// Makes a scan the baseline of the next one, which covers the sessions that are still open.
     fn accept(&mut self, snapshot: Snapshot, now: &Now) -> Vec<Action> {
         let began = self.scanning.take().map(|(_, began)| began);
         self.baseline = Some(snapshot);
@@ -431,13 +429,12 @@ impl Schedule {
     }
 }
 
-/// Whether a finding is told where nobody had a session. What root runs then, and what users keep at their own place, is
-/// nobody's window.
+/// Whether a finding is recorded where nobody had a session: root's processes are ordinary then.
 fn is_of_the_host(finding: &Finding) -> bool {
     finding.kind != crate::core::drift::kind::Kind::Processes
 }
 
-/// Whether the wall clock was set since then: the two clocks have run apart.
+/// Whether the wall clock was set since then.
 fn clock_was_set(began: Began, now: &Now) -> bool {
     let by_wall = i128::from(now.wall.0) - i128::from(began.wall.0);
     let by_boot = i128::from(now.boot.0) - i128::from(began.boot.0);

@@ -21,29 +21,29 @@ pub(super) const UNIT_FOLDERS: [&str; 9] = [
     "/run/systemd/generator.late",
 ];
 
-/// What was there at one moment. Paths are texts of [`super::path_text`].
+/// A scan. Paths are texts of [`super::path_text`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Snapshot {
-    /// In which boot.
+    /// The boot in which it was made.
     pub(super) boot_id: BootId,
-    /// Which list of places it was ([`super::watch_list::list`]).
+    /// The list of watched paths that was read ([`super::watch_list::list`]).
     pub(super) list: String,
-    /// Below which paths privileged files were looked for.
+    /// The paths below which privileged files were looked for.
     pub(super) setuid_paths: Vec<String>,
-    /// The places where privilege is configured.
+    /// What is at watched paths.
     pub(super) places: BTreeMap<String, Entry>,
     /// Files that give privilege to whoever runs them, devices, and what others than root may write in the system's folders.
     pub(super) privileged: BTreeMap<String, Entry>,
     /// What is mounted, by the path it is mounted at.
     #[serde(default)]
     pub(super) mounts: BTreeMap<String, Entry>,
-    /// What ran with privilege, by pid and start.
+    /// Processes with privilege outside of sessions, by pid and start.
     #[serde(default)]
     pub(super) processes: BTreeMap<String, Running>,
-    /// What the last comparison of programs with their packages found.
+    /// The last comparison of programs with their packages.
     #[serde(default)]
     pub(super) checked: Option<Checked>,
-    /// When it was taken; 0 for one of an earlier daemon that did not say.
+    /// When the scan began; 0 in a file of an earlier daemon.
     #[serde(default)]
     pub(super) taken: WallTime,
 }
@@ -55,9 +55,8 @@ pub(super) struct Entry {
     pub(super) what: EntryKind,
     /// Permission bits, those of set-uid and set-gid included.
     pub(super) mode: u32,
-    /// Whose.
+    /// The owner.
     pub(super) uid: u32,
-    /// Of which group.
     pub(super) gid: u32,
     /// Permitted file capabilities (capabilities(7)), as a mask; 0 for none.
     pub(super) capabilities: u64,
@@ -138,7 +137,7 @@ impl Entry {
 }
 
 impl Snapshot {
-    /// Nothing at all, as before the first survey.
+    /// An empty scan of the same host.
     pub(super) fn nothing_like(other: &Self) -> Self {
         Self {
             places: BTreeMap::new(),
@@ -207,7 +206,7 @@ pub(super) struct Running {
 /// What a comparison of programs with their packages found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checked {
-    /// When; 0 where an earlier daemon did not say.
+    /// When it was made; 0 in a file of an earlier daemon.
     #[serde(default)]
     pub(super) at: WallTime,
     /// Programs and libraries that are not what their package ships, and its name.

@@ -1,4 +1,5 @@
-//! Keeps what the next survey is compared with, and whose sessions it is about, over restarts of the daemon.
+//! The state files of the drift scan, which outlive a restart: what the next scan is compared with, and whose sessions it
+//! covers. They keep the names `survey.json` and `survey-open.json`, which earlier versions wrote.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -19,7 +20,7 @@ pub(super) struct StateFiles {
 }
 
 impl StateFiles {
-    /// Files in this folder, which is the daemon's own.
+    /// The files in this folder, which belongs to the daemon.
     pub(super) fn in_folder(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
@@ -32,28 +33,28 @@ impl StateFiles {
         self.folder.join("survey-open.json")
     }
 
-    /// What the last survey found, if there was one.
+    /// The last scan, if there was one.
     pub(super) fn baseline(&self) -> Option<Snapshot> {
         read(&self.baseline_path())
     }
 
-    /// Whose sessions have not been surveyed yet.
+    /// The grants whose sessions no scan has covered yet.
     pub(super) fn open(&self) -> Open {
         read(&self.open_path()).unwrap_or_default()
     }
 
-    /// Writes what was found.
+    /// Replaces the baseline.
     ///
     /// # Errors
-    /// Whatever the file system says; then the old one is still there.
+    /// An error of the file system; the old file is unchanged then.
     pub(super) fn write_baseline(&self, baseline: &Snapshot) -> io::Result<()> {
         write(&self.baseline_path(), baseline)
     }
 
-    /// Writes whose sessions are to be surveyed.
+    /// Replaces the list of grants.
     ///
     /// # Errors
-    /// As above.
+    /// An error of the file system; the old file is unchanged then.
     pub(super) fn write_open(&self, open: &Open) -> io::Result<()> {
         write(&self.open_path(), open)
     }

@@ -41,7 +41,7 @@ fn kind_of(then: Option<&Entry>, now: Option<&Entry>, entry: &Entry, privileged:
     if matches!(entry.what, EntryKind::Unseen { .. }) {
         return Kind::Unseen;
     }
-    // The owner before counts as well: a file that root gives away, or takes, is no user's doing.
+    // The former owner counts as well: only root can change the owner of a file.
     let of_user = then.is_none_or(|then| then.uid != 0) && now.is_none_or(|now| now.uid != 0);
     if privileged {
         return match entry.is_write_permission(true) {

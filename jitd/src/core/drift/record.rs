@@ -32,7 +32,7 @@ pub(in crate::core) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &
         last.iter().map(|held| format!("{} ({}, {})", held.grant.0, held.holder.name, held.role)).collect();
     let last: Vec<&str> = last.iter().map(String::as_str).collect();
     let before = match last.as_slice() {
-        [] => "no grant had a session before it since the daemon began to survey".to_owned(),
+        [] => "no grant had a session before it since the daemon began to scan".to_owned(),
         last => format!("the last grants with sessions before it: {}", listed(last)),
     };
     let when = format!("{}, while no grant had a session; {before}", found.interval());

@@ -18,7 +18,7 @@ const PROGRAMS: [&str; 7] = [
 ];
 
 /// Compares the programs and libraries that root's daemons run with what their packages ship, as `dpkg --verify` does.
-/// Reads all of them, so it is for seldom.
+/// Reads all of them, which is expensive.
 pub(in crate::drift) fn check(root: &Path) -> Checked {
     let mut checked = Checked::default();
     let is_program = |path: &str| {
@@ -45,7 +45,7 @@ pub(in crate::drift) fn check(root: &Path) -> Checked {
         let shipped = Shipped::of(root, std::iter::once(package.as_str()));
         for (path, (sum, _)) in shipped.sums.iter().filter(|(path, _)| is_program(path)) {
             let outside = root.join(path.trim_start_matches('/'));
-            // What is not there was diverted or removed, which the survey of places tells.
+            // A file that was diverted or removed is found at its watched path.
             if !fs::symlink_metadata(&outside).is_ok_and(|meta| meta.is_file()) {
                 continue;
             }

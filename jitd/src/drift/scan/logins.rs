@@ -1,4 +1,4 @@
-//! Asks logind which logins there are (org.freedesktop.login1(5)): a scope that is only named like a login's is none.
+//! Asks logind for its sessions (org.freedesktop.login1(5)): a scope that only has the name of a login is none.
 
 use std::time::Duration;
 
@@ -7,10 +7,11 @@ use tracing::debug;
 use super::processes::Logins;
 
 const LOGIND: &str = "org.freedesktop.login1";
-/// logind has this long to answer.
+/// How long logind may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The logins that logind knows, and whose they are; `None` where it does not say, and then nothing is taken for a login. Called on a thread without a runtime.
+/// The sessions that logind knows, with their uids; `None` where logind does not answer. Blocks; for threads without a
+/// runtime.
 pub(super) fn known() -> Option<Logins> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let asked = runtime.map_err(|error| error.to_string()).and_then(|runtime| {
@@ -19,7 +20,7 @@ pub(super) fn known() -> Option<Logins> {
     });
     asked
         .inspect_err(|problem| {
-            debug!("logind did not say which logins there are, so none is taken for one: {problem}");
+            debug!("logind did not list its sessions, so no scope counts as a login: {problem}");
         })
         .ok()
 }

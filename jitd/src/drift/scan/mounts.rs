@@ -1,4 +1,4 @@
-//! The mount table: what may be entered, where to begin, and what nothing leads to (proc_pid_mountinfo(5)).
+//! The mount table (proc_pid_mountinfo(5)): which file systems are entered, and where a walk begins.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use crate::core::drift::kind::Kind;
 use crate::drift::path_text::text_of;
 use crate::drift::snapshot::{Entry, EntryKind};
 
-/// File systems that another machine or a process answers for, which may never answer; and the kernel's own.
+/// File systems of another machine or process, which may never answer, and the kernel's own.
 const NOT_ENTERED: [&str; 30] = [
     "nfs",
     "nfs4",

@@ -1,4 +1,4 @@
-//! Looks at the places and takes down what is there. What could not be looked at is taken down as that.
+//! Reads what is at watched paths. What could not be read has an entry that says so.
 //!
 //! The rules for reading are in [`super::reader`]; nothing is counted without a bound.
 

@@ -16,9 +16,9 @@ use crate::core::time::Now;
 use crate::drift::snapshot::{EntryKind, Running, Snapshot};
 use crate::host::process::{cgroup_of, exe_of, session_in};
 
-/// Processes that are taken down.
+/// Processes that are read.
 const MAX_PROCESSES: usize = 20_000;
-/// As much of a command line is told, in bytes.
+/// The length of a command line in a finding, in bytes.
 const MAX_COMMAND_LINE: usize = 160;
 /// `PF_KTHREAD` of linux/sched.h, in field 9 of proc_pid_stat(5).
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -57,7 +57,7 @@ fn no_login(unit: &str, logins: Option<&Logins>) -> String {
 pub(super) fn look(now: &Now, logins: Option<&Logins>) -> BTreeMap<String, Running> {
     let mut all = BTreeMap::new();
     for pid in crate::host::process::all_pids().unwrap_or_default().into_iter().take(MAX_PROCESSES) {
-        // One that ends meanwhile is none.
+        // A process that ends meanwhile is left out.
         if let Some(process) = Process::read(pid) {
             all.insert(pid, process);
         }

@@ -1,6 +1,6 @@
-//! Reads what is at a name: bounded, without following links, without waiting for anything.
+//! Reads what a name leads to: bounded, without following links, without blocking.
 //!
-//! What is looked at may belong to somebody who wants to be overlooked. So: a file is opened only when it is a plain
+//! The owner of what is read may want to hide it or to stop the scan. So a file is opened only when it is a plain
 //! one, and then without blocking; a folder is entered through the descriptor of the one above it; nothing is read without
 //! a bound.
 

@@ -1,4 +1,4 @@
-//! What is planted is found, and nothing that is planted can hold a survey up.
+//! What is planted is found, and nothing that is planted can hold a scan up.
 
 use std::collections::BTreeSet;
 use std::fs;

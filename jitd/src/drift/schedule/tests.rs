@@ -1,4 +1,4 @@
-//! When a survey is made, what it is compared with, and whose sessions it is about.
+//! When a scan is made, what it is compared with, and whose sessions it is about.
 
 use jit_proto::identity::{RoleName, UserId};
 use jit_proto::time::BootId;
@@ -98,7 +98,7 @@ fn a_plant_of_the_first_milliseconds_is_told_at_the_end() {
     let todo = schedule.scanned(now.clone(), Duration::ZERO, &at(1000.1));
     assert!(matches!(&todo[..], [Action::TellHost(_, earlier)] if earlier.all.len() == 1), "{todo:?}");
     assert_eq!(schedule.recorded(&at(1000.1)), [Action::WriteBaseline]);
-    // 0.1 s for the survey: the next one not before 5 s have gone by.
+    // 0.1 s for the scan: the next one not before 5 s have gone by.
     assert!(schedule.tick(&at(1005.0)).is_empty());
     assert_eq!(schedule.tick(&at(1005.2)), [Action::Scan]);
     let todo = schedule.scanned(now, Duration::ZERO, &at(1005.3));
@@ -140,7 +140,7 @@ fn what_came_during_a_baseline_is_not_laid_at_the_next_ones_door() {
 }
 
 #[test]
-fn a_burst_of_calls_costs_one_survey_every_half_a_minute() {
+fn a_burst_of_calls_costs_one_scan_every_half_a_minute() {
     let mut schedule = schedule();
     let mut walks = 0;
     for n in 0..6000_u32 {
@@ -158,7 +158,7 @@ fn a_burst_of_calls_costs_one_survey_every_half_a_minute() {
 }
 
 #[test]
-fn who_opens_or_ends_a_session_during_a_survey_is_in_the_next_one_too() {
+fn who_opens_or_ends_a_session_during_a_scan_is_in_the_next_one_too() {
     let mut schedule = schedule();
     for (id, grant) in [(1, 7), (2, 8), (3, 9)] {
         schedule.opened(&session(id, grant, &at(1000.0)));
@@ -174,7 +174,7 @@ fn who_opens_or_ends_a_session_during_a_survey_is_in_the_next_one_too() {
     schedule.recorded(&at(1031.3));
     let open: Vec<u64> = schedule.open().held.keys().map(|grant| grant.0).collect();
     assert_eq!(open, [8, 9, 10], "all but the one that was over before");
-    assert!(schedule.due().is_some(), "the end during the survey asks for another one");
+    assert!(schedule.due().is_some(), "the end during the scan asks for another one");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_clock_that_was_set_proves_nothing() {
 }
 
 #[test]
-fn a_survey_that_failed_is_made_again() {
+fn a_scan_that_failed_is_made_again() {
     let mut schedule = schedule();
     schedule.opened(&session(1, 7, &at(1000.0)));
     schedule.tick(&at(1000.0));
@@ -260,10 +260,10 @@ fn a_late_plant_is_told_of_the_host_with_the_last_grants() {
 }
 
 #[test]
-fn surveys_without_sessions_are_bounded() {
+fn scans_without_sessions_are_bounded() {
     let mut schedule = schedule();
     let mut walks = 0;
-    // A day in steps of ten seconds, each survey taking two of them.
+    // A day in steps of ten seconds, each scan taking two of them.
     for n in 0..8640_u32 {
         let now = at(1000.0 + f64::from(n) * 10.0);
         walks += schedule.tick(&now).len();

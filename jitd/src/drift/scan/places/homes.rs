@@ -20,7 +20,7 @@ use crate::drift::watch_list::{IN_HOMES, IN_ROOTS_HOMES, WatchedPath};
 
 /// Homes looked at.
 const MAX_HOMES: usize = 20_000;
-/// Entries looked at, and bytes read, in one place of a home, whose owner may want to keep the survey busy.
+/// Entries looked at, and bytes read, in one place of a home, whose owner may want to keep the scan busy.
 const MAX_ENTRIES_OF_A_HOME: usize = 256;
 const MAX_READ_OF_A_HOME: u64 = 1 << 20;
 /// The same in a home of root.
