@@ -67,6 +67,8 @@ fn alert(host: &Host, grant: u64) -> Result<Vec<String>> {
 fn twelve_plants(release: Release) -> Result<()> {
     play(&Plan::new(release), |host| {
         host.install("hostile")?;
+        // Without it a change is told as something added, by its time.
+        first_scan(host)?;
         let rule = "type='signal',sender='org.jitd.Jit1',member='LeftBehind'";
         let listen =
             format!("setsid --fork dbus-monitor --system \"{rule}\" >/var/tmp/heard 2>&1 </dev/null");
