@@ -22,6 +22,7 @@ use super::Failure;
 use super::admission::Admission;
 use super::arguments::Options;
 use super::commands::commands;
+use crate::core::audit_log::AuditCommand;
 use crate::core::authority::CommandKind;
 use crate::core::command::Command;
 use crate::engine::handle::Handle;
@@ -145,8 +146,8 @@ commands! {
                 Err(error) => return Err(Failure::Failed(format!("the kernel gave no randomness: {error}"))),
             }
             let key = SealKey::taking(&mut bytes);
-            let command = Command::Seal { key: key.clone(), again: again.unwrap_or(false) };
-            self.engine.command(caller, command).await??;
+            let command = AuditCommand::Seal { key: key.clone(), again: again.unwrap_or(false) };
+            self.engine.command(caller, Command::AuditLog(command)).await??;
             let first = self.engine.look(|snapshot| snapshot.store.seal_first()).await?;
             let view = SealView { first, seal_key: key.id() };
             let handed = tokio::task::spawn_blocking(move || {

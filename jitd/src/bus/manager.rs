@@ -275,7 +275,7 @@ fn number(done: Done) -> Result<u64, Failure> {
     match done {
         Done::Request(id) => Ok(id.0),
         Done::Grant(id) => Ok(id.0),
-        Done::Grants(_) | Done::Sealed => {
+        Done::Grants(_) | Done::Recorded => {
             Err(Failure::Failed("internal error: an answer of another kind".to_owned()))
         }
     }
@@ -286,7 +286,7 @@ fn numbers(done: Done) -> Vec<u64> {
         Done::Grants(ids) => ids.into_iter().map(|id| id.0).collect(),
         Done::Request(id) => vec![id.0],
         Done::Grant(id) => vec![id.0],
-        Done::Sealed => Vec::new(),
+        Done::Recorded => Vec::new(),
     }
 }
 

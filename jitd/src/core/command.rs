@@ -1,9 +1,9 @@
 //! What people and scripts ask for.
 
+use crate::core::audit_log::AuditCommand;
 use crate::core::authority::CommandKind;
 use crate::core::ledger::Request;
 use crate::core::people::Account;
-use jit_proto::audit::seal::SealKey;
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
 use std::time::Duration;
 
@@ -79,13 +79,8 @@ pub enum Command {
         /// Why.
         reason: Reason,
     },
-    /// Seal the record from the next one on.
-    Seal {
-        /// The first key.
-        key: SealKey,
-        /// In place of a seal that there is already.
-        again: bool,
-    },
+    /// Something about the audit log itself.
+    AuditLog(AuditCommand),
 }
 
 /// Which grants.
@@ -116,7 +111,7 @@ impl Command {
             Self::Revoke { which: Which::One(_), .. } => CommandKind::Revoke,
             Self::Revoke { which: Which::Of(_), .. } => CommandKind::RevokeUser,
             Self::Revoke { which: Which::All, .. } => CommandKind::RevokeAll,
-            Self::Seal { .. } => CommandKind::Seal,
+            Self::AuditLog(command) => command.kind(),
         }
     }
 }

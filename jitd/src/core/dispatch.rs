@@ -11,7 +11,6 @@ use crate::core::reply::{Done, Refusal};
 use crate::core::request::Asker;
 use crate::core::request::approval::{already_closed, approve, deny};
 use crate::core::request::submit::{cancel, request};
-use crate::core::seal::seal;
 use crate::core::turn::Turn;
 use jit_proto::audit::record::AuditEvent;
 
@@ -32,7 +31,8 @@ pub(in crate::core) fn command(
         Command::AlreadyClosed { kind, request } => format!("{} {}", kind.word(), request.id),
         Command::Revoke { which: Which::One(id), .. } => format!("revoke {id}"),
         Command::Revoke { which: Which::Of(account), .. } => format!("revoke --user {}", account.name),
-        Command::Release(None) | Command::Revoke { which: Which::All, .. } | Command::Seal { .. } => {
+        Command::AuditLog(command) => command.typed(),
+        Command::Release(None) | Command::Revoke { which: Which::All, .. } => {
             command.kind().word().to_owned()
         }
     };
@@ -66,6 +66,6 @@ pub(in crate::core) fn carry_out(
         }
         Command::AlreadyClosed { request, .. } => Err(already_closed(turn, asker.caller, &request)),
         Command::Revoke { which, reason } => revoke(turn, asker.caller, &which, &reason),
-        Command::Seal { key, again } => seal(turn, asker.caller, key, again),
+        Command::AuditLog(command) => command.carry_out(turn, asker.caller),
     }
 }

@@ -8,7 +8,7 @@ use super::limits::Due;
 use super::people::Account;
 use super::policy::Policy;
 use super::time::seconds;
-use crate::core::input::AccessQuery;
+use crate::core::access_query::AccessQuery;
 use crate::core::session::termination::EndReport;
 
 pub(super) fn detail(text: String) -> Facts {

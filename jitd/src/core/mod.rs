@@ -18,6 +18,8 @@ pub mod caller;
 
 pub mod authority;
 
+pub mod access_query;
+
 pub mod input;
 
 pub mod command;
@@ -38,7 +40,7 @@ mod request;
 
 mod grant;
 
-mod seal;
+pub mod audit_log;
 
 pub mod session;
 

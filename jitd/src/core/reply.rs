@@ -32,8 +32,8 @@ pub enum Done {
     Grant(GrantId),
     /// These grants.
     Grants(Vec<GrantId>),
-    /// A seal has begun.
-    Sealed,
+    /// It is in the audit log.
+    Recorded,
 }
 
 /// Why a command was refused.

@@ -1,5 +1,6 @@
-//! A seal of the audit log begins.
+//! What can be asked about the audit log itself: a seal begins.
 
+use crate::core::authority::CommandKind;
 use crate::core::caller::Caller;
 use crate::core::facts;
 use crate::core::reply::{Done, Refusal};
@@ -7,13 +8,43 @@ use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::audit::seal::SealKey;
 
-/// Begins a seal.
-pub(in crate::core) fn seal(
-    turn: &mut Turn<'_>,
-    caller: &Caller,
-    key: SealKey,
-    again: bool,
-) -> Result<Done, Refusal> {
+/// A command about the audit log. Its kind, its words for a record of its denial and what it does stand in this file.
+#[derive(Debug, Clone)]
+pub enum AuditCommand {
+    /// Seal the records from the next one on.
+    Seal {
+        /// The first key.
+        key: SealKey,
+        /// In place of a seal that there is already.
+        again: bool,
+    },
+}
+
+impl AuditCommand {
+    /// Its row in the table of origins.
+    #[must_use]
+    pub fn kind(&self) -> CommandKind {
+        match self {
+            Self::Seal { .. } => CommandKind::Seal,
+        }
+    }
+
+    /// The command as people type it.
+    pub(in crate::core) fn typed(&self) -> String {
+        match self {
+            Self::Seal { .. } => self.kind().word().to_owned(),
+        }
+    }
+
+    /// Carries it out.
+    pub(in crate::core) fn carry_out(self, turn: &mut Turn<'_>, caller: &Caller) -> Result<Done, Refusal> {
+        match self {
+            Self::Seal { key, again } => seal(turn, caller, key, again),
+        }
+    }
+}
+
+fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Result<Done, Refusal> {
     let event = match (turn.ledger.sealed, again) {
         (false, _) => AuditEvent::AuditSealed,
         (true, true) => AuditEvent::AuditResealed,
@@ -29,7 +60,7 @@ pub(in crate::core) fn seal(
     let facts = facts::from(&turn.ledger, caller, facts);
     turn.note(event, facts);
     turn.seal(key);
-    Ok(Done::Sealed)
+    Ok(Done::Recorded)
 }
 
 #[cfg(test)]
@@ -59,12 +90,12 @@ mod tests {
         };
         let (loginuid, audit_session, process, exe, holder) = (None, None, None, None, None);
         let caller = Box::new(Caller { person, loginuid, audit_session, place, process, exe, holder });
-        let command = Command::Seal { key: SealKey::taking(&mut [7; 32]), again };
+        let command = Command::AuditLog(AuditCommand::Seal { key: SealKey::taking(&mut [7; 32]), again });
         let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
         let (ledger, effects) =
             step(ledger, None, Input::Command(caller, command), &Context::default(), &now);
         let done =
-            effects.iter().any(|effect| matches!(effect, Effect::Reply(Reply::Command(Ok(Done::Sealed)))));
+            effects.iter().any(|effect| matches!(effect, Effect::Reply(Reply::Command(Ok(Done::Recorded)))));
         let mut commits = effects.into_iter().filter_map(|effect| match effect {
             Effect::Commit(commit) => Some(commit),
             _ => None,
