@@ -1,4 +1,4 @@
-//! The audit log: shown, searched, followed, exported, sealed and verified.
+//! The audit log: shown, searched, followed, exported, sealed, verified and acknowledged.
 
 mod filter;
 
@@ -17,6 +17,8 @@ mod follow;
 mod export;
 
 mod seal;
+
+mod acknowledge;
 
 mod verify;
 
@@ -40,6 +42,8 @@ pub(crate) enum Verb {
     Verify(verify::VerifyArgs),
     /// Seal the audit log from now on, and print the first key, once
     Seal(seal::SealArgs),
+    /// Acknowledge an open problem of the audit log, with a reason (operators and root)
+    Acknowledge(acknowledge::AcknowledgeArgs),
     /// Search for the records that match all given options; the newest comes last
     Search(Box<search::SearchArgs>),
     /// Print records as they are written, also across restarts of jitd
@@ -54,6 +58,7 @@ pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Show(args) => show::show(args, output).await?,
         Verb::Verify(args) => return verify::verify(args, output).await,
         Verb::Seal(args) => seal::begin(args, output).await?,
+        Verb::Acknowledge(args) => acknowledge::acknowledge(args, output).await?,
         Verb::Search(args) => search::search(*args, output).await?,
         Verb::Follow(args) => return follow::follow(*args, output).await,
         Verb::Export(args) => return export::export(args, output).await,

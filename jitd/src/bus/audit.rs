@@ -20,7 +20,7 @@ use zbus::object_server::SignalEmitter;
 
 use super::Failure;
 use super::admission::Admission;
-use super::arguments::Options;
+use super::arguments::{Options, reason_of};
 use super::commands::commands;
 use crate::core::audit_log::AuditCommand;
 use crate::core::authority::CommandKind;
@@ -32,6 +32,7 @@ use crate::store::{Index, Reader, StoreError};
 const MAX_RECORDS: u64 = 1000;
 
 type Dicts = Vec<Dict>;
+type Numbers = Vec<u64>;
 
 #[derive(Clone)]
 pub(super) struct Audit {
@@ -160,6 +161,27 @@ commands! {
                 ))
             })?;
             Ok(to_dict(&view)?)
+        }
+
+        /// Acknowledges the open problem that a record tells of, or with 0 all that are open.
+        #[zbus(out_args("records"))]
+        Acknowledge: async fn acknowledge(
+            self,
+            caller,
+            record: u64,
+            reason: String,
+            _options: Options,
+        ) -> Numbers {
+            let reason = reason_of(reason)?;
+            let mut records = self.engine.look(|snapshot| snapshot.store.open_problems()).await?;
+            records.retain(|open| record == 0 || *open == record);
+            if records.is_empty() {
+                let which = if record == 0 { String::new() } else { format!(" in record {record}") };
+                return Err(Failure::NoSuch(format!("there is no open problem of the audit log{which}")));
+            }
+            let command = AuditCommand::Acknowledge { records: records.clone(), reason };
+            self.engine.command(caller, Command::AuditLog(command)).await??;
+            Ok(records)
         }
     }
     beside {

@@ -1,4 +1,4 @@
-//! What can be asked about the audit log itself: a seal begins.
+//! What can be asked about the audit log itself: a seal begins, a problem is acknowledged.
 
 use crate::core::authority::CommandKind;
 use crate::core::caller::Caller;
@@ -7,6 +7,7 @@ use crate::core::reply::{Done, Refusal};
 use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::audit::seal::SealKey;
+use jit_proto::identity::Reason;
 
 /// A command about the audit log. Its kind, its words for a record of its denial and what it does stand in this file.
 #[derive(Debug, Clone)]
@@ -18,6 +19,13 @@ pub enum AuditCommand {
         /// In place of a seal that there is already.
         again: bool,
     },
+    /// Acknowledge open problems.
+    Acknowledge {
+        /// The records that tell of them. Whoever asks has looked which are open.
+        records: Vec<u64>,
+        /// What was found out, and what was done.
+        reason: Reason,
+    },
 }
 
 impl AuditCommand {
@@ -26,6 +34,7 @@ impl AuditCommand {
     pub fn kind(&self) -> CommandKind {
         match self {
             Self::Seal { .. } => CommandKind::Seal,
+            Self::Acknowledge { .. } => CommandKind::Acknowledge,
         }
     }
 
@@ -33,6 +42,10 @@ impl AuditCommand {
     pub(in crate::core) fn typed(&self) -> String {
         match self {
             Self::Seal { .. } => self.kind().word().to_owned(),
+            Self::Acknowledge { records, .. } => {
+                let records: Vec<String> = records.iter().map(u64::to_string).collect();
+                format!("{} {}", self.kind().word(), records.join(" "))
+            }
         }
     }
 
@@ -40,6 +53,7 @@ impl AuditCommand {
     pub(in crate::core) fn carry_out(self, turn: &mut Turn<'_>, caller: &Caller) -> Result<Done, Refusal> {
         match self {
             Self::Seal { key, again } => seal(turn, caller, key, again),
+            Self::Acknowledge { records, reason } => acknowledge(turn, caller, &records, &reason),
         }
     }
 }
@@ -63,13 +77,29 @@ fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Resu
     Ok(Done::Recorded)
 }
 
+/// Each problem gets a record of its own, which the store finds the problem by.
+fn acknowledge(
+    turn: &mut Turn<'_>,
+    caller: &Caller,
+    records: &[u64],
+    reason: &Reason,
+) -> Result<Done, Refusal> {
+    for record in records {
+        let reason = Some(reason.as_str().to_owned());
+        let facts = Facts { about: Some(*record), reason, ..Facts::default() };
+        let facts = facts::from(&turn.ledger, caller, facts);
+        turn.note(AuditEvent::AuditAcknowledged, facts);
+    }
+    Ok(Done::Recorded)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::caller::Place;
     use crate::core::command::Command;
     use crate::core::context::Context;
-    use crate::core::effect::Effect;
+    use crate::core::effect::{Commit, Effect};
     use crate::core::input::Input;
     use crate::core::ledger::Ledger;
     use crate::core::people::{Account, Person};
@@ -79,21 +109,16 @@ mod tests {
     use jit_proto::identity::{SessionId, UserId};
     use jit_proto::time::{BootId, BootTime, WallTime};
 
-    /// Whether a seal begins, with which record.
-    fn seal_by(ledger: Ledger, uid: u32, inside: bool, again: bool) -> (Ledger, Option<AuditEvent>) {
+    /// What the core does with a command of this account: the next ledger, and the last record where it is carried out.
+    fn asked_by(ledger: Ledger, uid: u32, place: Place, command: AuditCommand) -> (Ledger, Option<Commit>) {
         let account = Account { uid: UserId(uid), name: "somebody".into() };
         let person = Person { account, groups: std::collections::BTreeSet::new(), locked: false };
-        let place = if inside {
-            Place::Window { session: SessionId(7), unit: "jit-7.scope".into() }
-        } else {
-            Place::SystemUnit("first-boot.service".into())
-        };
-        let (loginuid, audit_session, process, exe, holder) = (None, None, None, None, None);
+        let loginuid = matches!(place, Place::Login { .. }).then_some(UserId(uid));
+        let (audit_session, process, exe, holder) = (None, None, None, None);
         let caller = Box::new(Caller { person, loginuid, audit_session, place, process, exe, holder });
-        let command = Command::AuditLog(AuditCommand::Seal { key: SealKey::taking(&mut [7; 32]), again });
         let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
-        let (ledger, effects) =
-            step(ledger, None, Input::Command(caller, command), &Context::default(), &now);
+        let input = Input::Command(caller, Command::AuditLog(command));
+        let (ledger, effects) = step(ledger, None, input, &Context::default(), &now);
         let done =
             effects.iter().any(|effect| matches!(effect, Effect::Reply(Reply::Command(Ok(Done::Recorded)))));
         let mut commits = effects.into_iter().filter_map(|effect| match effect {
@@ -101,8 +126,45 @@ mod tests {
             _ => None,
         });
         let commit = commits.next().unwrap();
-        assert_eq!(commit.seal.is_some(), done);
-        (ledger, done.then(|| commit.drafts.last().unwrap().event))
+        (ledger, done.then_some(commit))
+    }
+
+    fn window() -> Place {
+        Place::Window { session: SessionId(7), unit: "jit-7.scope".into() }
+    }
+
+    fn service() -> Place {
+        Place::SystemUnit("first-boot.service".into())
+    }
+
+    /// Whether a seal begins, with which record.
+    fn seal_by(ledger: Ledger, uid: u32, inside: bool, again: bool) -> (Ledger, Option<AuditEvent>) {
+        let command = AuditCommand::Seal { key: SealKey::taking(&mut [7; 32]), again };
+        let place = if inside { window() } else { service() };
+        let (ledger, commit) = asked_by(ledger, uid, place, command);
+        assert!(commit.as_ref().is_none_or(|commit| commit.seal.is_some()));
+        (ledger, commit.map(|commit| commit.drafts.last().unwrap().event))
+    }
+
+    #[test]
+    fn problems_are_acknowledged_by_an_operator_at_a_login_and_each_has_its_record() {
+        let login = || Place::Login { id: "3".into(), uid: UserId(0) };
+        let asked = |uid, place| {
+            let reason = Reason::try_from("restored from a copy".to_owned()).unwrap();
+            asked_by(Ledger::default(), uid, place, AuditCommand::Acknowledge { records: vec![2, 9], reason })
+                .1
+        };
+        let commit = asked(0, login()).unwrap();
+        let told: Vec<_> = commit.drafts.iter().map(|draft| (draft.event, draft.facts.about)).collect();
+        assert_eq!(told, [2, 9].map(|record| (AuditEvent::AuditAcknowledged, Some(record))));
+        let facts = &commit.drafts[0].facts;
+        assert_eq!(
+            (facts.actor.as_deref(), facts.reason.as_deref()),
+            (Some("somebody"), Some("restored from a copy"))
+        );
+        for (uid, place) in [(0, window()), (0, service()), (1000, login())] {
+            assert!(asked(uid, place).is_none(), "{uid}");
+        }
     }
 
     #[test]

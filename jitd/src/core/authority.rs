@@ -33,6 +33,8 @@ pub enum CommandKind {
     RevokeAll,
     /// Begin a seal.
     Seal,
+    /// Acknowledge a problem of the audit log.
+    Acknowledge,
     /// Read the policy anew.
     Reload,
     /// See the requests that are pending.
@@ -187,7 +189,7 @@ const RELOAD: Row = Row { job: Rule::Allowed, user_unit: NOT_BY_A_JOB, no_login_
 
 impl CommandKind {
     /// Every kind there is.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Request,
         Self::Cancel,
         Self::Approve,
@@ -200,6 +202,7 @@ impl CommandKind {
         Self::RevokeUser,
         Self::RevokeAll,
         Self::Seal,
+        Self::Acknowledge,
         Self::Reload,
         Self::Pending,
         Self::Show,
@@ -220,7 +223,7 @@ impl CommandKind {
             Self::Request | Self::Extend => (ASK, Need::Anybody),
             Self::Cancel | Self::Release => (OWN, Need::Anybody),
             Self::Approve | Self::Deny => (DECIDE, Need::Anybody),
-            Self::ExtendOther | Self::Grant => (DECIDE, Need::Operator),
+            Self::ExtendOther | Self::Grant | Self::Acknowledge => (DECIDE, Need::Operator),
             Self::Revoke => (REVOKE, Need::Anybody),
             Self::RevokeUser | Self::RevokeAll => (REVOKE, Need::Operator),
             Self::Seal => (SEAL, Need::Operator),
@@ -272,6 +275,7 @@ impl CommandKind {
             | Self::RevokeUser
             | Self::RevokeAll
             | Self::Seal
+            | Self::Acknowledge
             | Self::Reload => true,
             Self::Pending
             | Self::Show
@@ -303,6 +307,7 @@ impl CommandKind {
             Self::RevokeUser => "revoke --user",
             Self::RevokeAll => "revoke --all",
             Self::Seal => "audit seal",
+            Self::Acknowledge => "audit acknowledge",
             Self::Reload => "reload",
             Self::Pending => "pending",
             Self::Show => "show",
@@ -326,6 +331,9 @@ impl CommandKind {
             Self::ExtendOther => "only operators make the window of somebody else longer",
             Self::RevokeUser | Self::RevokeAll => "only operators revoke everything somebody holds",
             Self::Seal => "only operators and root begin a seal, and not from inside a window",
+            Self::Acknowledge => {
+                "only operators and root acknowledge a problem, and not from inside a window"
+            }
             Self::Reload => "only root reloads the policy",
             Self::PolicyCheck | Self::PolicyShow => "only root, operators and auditors see the whole policy",
             Self::AuditRead | Self::AuditSearch | Self::AuditVerify | Self::AuditHead => {
