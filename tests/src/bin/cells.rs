@@ -43,6 +43,7 @@ async fn main() -> Result<()> {
     let (_reader, writer) = std::io::pipe()?;
     // The record is sealed already, and no other seal is asked for.
     cells.audit("Seal", &(Fd::from(writer.as_fd()), none())).await;
+    cells.audit("Acknowledge", &(NOTHING, reason, none())).await;
     cells.manager("Reload", &()).await;
     cells.manager("Pending", &()).await;
     cells.manager("Show", &(NOTHING,)).await;

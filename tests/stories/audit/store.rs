@@ -115,13 +115,27 @@ fn a_store_that_was_emptied_is_not_taken_for_a_new_host() -> Result<()> {
             "{told} {last}"
         );
         host.record("alert.raised", |record| record["alert"] == "chain")?;
+        let file = ["jitctl", "audit", "verify", "--store", "/var/lib/jitd/jit.db"];
         for _ in 0..2 {
             host.root(&["jitctl", "audit", "verify"])?
                 .exits(8)?
                 .says("NOT THE WHOLE AUDIT LOG: record 1 says")?;
             host.root(&["jitctl", "status"])?.ok()?.says("this host has written record")?;
-            let file = ["jitctl", "audit", "verify", "--store", "/var/lib/jitd/jit.db"];
             host.root(&file)?.exits(8)?.says("NOT THE WHOLE AUDIT LOG")?;
+            host.root(&["systemctl", "restart", "jitd.service"])?.ok()?;
+        }
+        // An operator has looked into it: it is told as settled, and by whom.
+        let settle = "jitctl audit acknowledge --reason 'emptied by the test'";
+        host.login(DAVE)?.run(settle)?.exits(3)?;
+        host.login("oscar")?.run(settle)?.ok()?.says("record 1")?;
+        let said = host.record("audit.acknowledged", |record| record["about"] == 1)?;
+        ensure!(said["actor"] == "oscar" && said["reason"] == "emptied by the test", "{said}");
+        host.login("oscar")?.run(settle)?.exits(4)?.says("no open problem")?;
+        for _ in 0..2 {
+            let verified = host.root(&["jitctl", "audit", "verify"])?;
+            verified.ok()?.never_says("NOT THE WHOLE")?.says("acknowledged by oscar")?;
+            host.root(&["jitctl", "status"])?.ok()?.says("acknowledged by oscar")?.never_says("AUDIT LOG")?;
+            host.root(&file)?.ok()?.says("acknowledged by oscar")?;
             host.root(&["systemctl", "restart", "jitd.service"])?.ok()?;
         }
         let copies = host.records()?.iter().filter(|record| record["event"] == "audit.rolled_back").count();

@@ -33,7 +33,7 @@ const ORIGINS: [(&str, &str); 12] = [
 
 /// What is admitted (+) and refused (-) from each of these, in their order, and how a refusal's record begins where one is
 /// wanted: of each command that would change something.
-const EXPECTED: [(&str, &str, Option<&str>); 25] = [
+const EXPECTED: [(&str, &str, Option<&str>); 26] = [
     ("Request", "++++----+++-", Some("request")),
     ("Cancel", "+++++++++++-", Some("cancel")),
     ("Approve", "+--------+--", Some("approve")),
@@ -46,6 +46,7 @@ const EXPECTED: [(&str, &str, Option<&str>); 25] = [
     ("RevokeUser", "++--++++++--", Some("revoke --user")),
     ("RevokeAll", "++--++++++--", Some("revoke --all")),
     ("Seal", "++------++--", Some("audit seal")),
+    ("Acknowledge", "+--------+--", Some("audit acknowledge")),
     ("Reload", "---------+--", Some("reload")),
     ("Pending", "+++++++++++-", None),
     ("Show", "+++++++++++-", None),
