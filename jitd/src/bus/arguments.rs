@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
+use jit_proto::request::RequestSpec;
 use zbus::OwnedVariant;
 
 use super::Failure;
@@ -25,12 +26,7 @@ pub(super) fn request(
     reason: String,
     ticket: String,
 ) -> Result<Command, Failure> {
-    Ok(Command::Request {
-        role: role_of(role)?,
-        duration: span_of(duration),
-        reason: reason_of(reason)?,
-        ticket: ticket_of(ticket)?,
-    })
+    Ok(Command::Request(spec_of(role, duration, reason, ticket)?))
 }
 
 pub(super) fn approve(id: u64, options: &Options) -> Result<Command, Failure> {
@@ -71,12 +67,18 @@ pub(super) async fn grant(
     reason: String,
     options: Options,
 ) -> Result<Command, Failure> {
-    Ok(Command::Grant {
-        holder: account_of(user).await?,
+    let holder = account_of(user).await?;
+    let ticket = text_option(&options, "ticket")?.unwrap_or_default();
+    Ok(Command::Grant { holder, spec: spec_of(role, duration, reason, ticket)? })
+}
+
+/// What somebody asks for, from its four arguments. Zero is for the role's default duration, and an empty ticket for none.
+fn spec_of(role: String, duration: u64, reason: String, ticket: String) -> Result<RequestSpec, Failure> {
+    Ok(RequestSpec {
         role: role_of(role)?,
         duration: span_of(duration),
         reason: reason_of(reason)?,
-        ticket: ticket_option(&options)?,
+        ticket: ticket_of(ticket)?,
     })
 }
 

@@ -434,7 +434,8 @@ fn own<'a>(ledger: &Ledger, caller: &'a Caller) -> Result<&'a Person, String> {
 /// Whether this person is an approver of the request's role and not its requester.
 #[must_use]
 pub fn may_approve(policy: Option<&Policy>, person: &Person, request: &Request) -> bool {
-    let approvers = policy.and_then(|policy| policy.roles.get(&request.role)).map(|role| &role.approvers);
+    let approvers =
+        policy.and_then(|policy| policy.roles.get(&request.spec.role)).map(|role| &role.approvers);
     person.account.uid != request.requester.uid && approvers.is_some_and(|people| people.include(person))
 }
 

@@ -4,23 +4,15 @@ use crate::core::audit_log::AuditCommand;
 use crate::core::authority::CommandKind;
 use crate::core::ledger::Request;
 use crate::core::people::Account;
-use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
+use jit_proto::identity::{GrantId, Reason, RequestId, Ticket};
+use jit_proto::request::RequestSpec;
 use std::time::Duration;
 
 /// What people and scripts can want.
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Ask for a role.
-    Request {
-        /// Which.
-        role: RoleName,
-        /// For how long; the role's default if not said.
-        duration: Option<Duration>,
-        /// Why.
-        reason: Reason,
-        /// The ticket.
-        ticket: Option<Ticket>,
-    },
+    Request(RequestSpec),
     /// Take a request back.
     Cancel(RequestId),
     /// Say yes.
@@ -56,14 +48,8 @@ pub enum Command {
     Grant {
         /// To whom.
         holder: Account,
-        /// Which.
-        role: RoleName,
-        /// For how long.
-        duration: Option<Duration>,
-        /// Why.
-        reason: Reason,
-        /// The ticket.
-        ticket: Option<Ticket>,
+        /// What they get.
+        spec: RequestSpec,
     },
     /// Approve, deny or take back what is decided already: the store remembers what the ledger does not.
     AlreadyClosed {
@@ -100,7 +86,7 @@ impl Command {
     #[must_use]
     pub fn kind(&self) -> CommandKind {
         match self {
-            Self::Request { .. } => CommandKind::Request,
+            Self::Request(_) => CommandKind::Request,
             Self::Cancel(_) => CommandKind::Cancel,
             Self::Approve { .. } => CommandKind::Approve,
             Self::Deny { .. } => CommandKind::Deny,

@@ -165,7 +165,7 @@ fn pending_of(ledger: &Ledger, access: &Access<'_>, now: &Now) -> Option<(Reques
         .find(|request| {
             request.requester.uid == access.person.account.uid && !request.expires.has_passed(now)
         })
-        .map(|request| (request.id, request.role.clone()))
+        .map(|request| (request.id, request.spec.role.clone()))
 }
 
 impl Denial {

@@ -21,13 +21,13 @@ pub(in crate::core) fn command(
     command: Command,
 ) -> Result<Done, Refusal> {
     let what = match &command {
-        Command::Request { role, .. } => format!("request {role}"),
+        Command::Request(spec) => format!("request {}", spec.role),
         Command::Cancel(id) => format!("cancel {id}"),
         Command::Approve { id, .. } => format!("approve {id}"),
         Command::Deny { id, .. } => format!("deny {id}"),
         Command::Release(Some(id)) => format!("release {id}"),
         Command::Extend { id, .. } => format!("extend {id}"),
-        Command::Grant { holder, role, .. } => format!("grant {} {role}", holder.name),
+        Command::Grant { holder, spec } => format!("grant {} {}", holder.name, spec.role),
         Command::AlreadyClosed { kind, request } => format!("{} {}", kind.word(), request.id),
         Command::Revoke { which: Which::One(id), .. } => format!("revoke {id}"),
         Command::Revoke { which: Which::Of(account), .. } => format!("revoke --user {}", account.name),
@@ -53,17 +53,13 @@ pub(in crate::core) fn carry_out(
     command: Command,
 ) -> Result<Done, Refusal> {
     match command {
-        Command::Request { role, duration, reason, ticket } => {
-            request(turn, asker, &role, duration, reason, ticket)
-        }
+        Command::Request(spec) => request(turn, asker, spec),
         Command::Cancel(id) => cancel(turn, asker, id),
         Command::Approve { id, duration, comment } => approve(turn, asker.caller, id, duration, comment),
         Command::Deny { id, reason } => deny(turn, asker.caller, id, reason),
         Command::Release(id) => release(turn, asker, id),
         Command::Extend { id, duration, reason, ticket } => extend(turn, asker, id, duration, reason, ticket),
-        Command::Grant { holder, role, duration, reason, ticket } => {
-            give(turn, asker.caller, holder, &role, duration, reason, ticket)
-        }
+        Command::Grant { holder, spec } => give(turn, asker.caller, holder, spec),
         Command::AlreadyClosed { request, .. } => Err(already_closed(turn, asker.caller, &request)),
         Command::Revoke { which, reason } => revoke(turn, asker.caller, &which, &reason),
         Command::AuditLog(command) => command.carry_out(turn, asker.caller),

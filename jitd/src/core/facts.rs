@@ -24,11 +24,11 @@ pub(super) fn request(request: &Request) -> Facts {
     Facts {
         user: Some(request.requester.name.clone()),
         uid: Some(request.requester.uid.0),
-        role: Some(request.role.to_string()),
+        role: Some(request.spec.role.to_string()),
         request: Some(request.id.0),
-        reason: Some(request.reason.as_str().to_owned()),
-        ticket: request.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
-        seconds: Some(seconds(request.duration)),
+        reason: Some(request.spec.reason.as_str().to_owned()),
+        ticket: request.spec.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
+        seconds: Some(seconds(request.spec.duration)),
         ..Facts::default()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, SessionId, Ticket, UserId};
+use jit_proto::request::AcceptedSpec;
 use jit_proto::time::{BootId, BootTime, WallTime};
 use serde::{Deserialize, Serialize};
 
@@ -61,19 +62,14 @@ impl Default for Ledger {
 pub struct Request {
     /// Its number.
     pub id: RequestId,
-    /// What for.
-    pub role: RoleName,
+    /// What it asks for.
+    #[serde(flatten)]
+    pub spec: AcceptedSpec,
     /// Who asks.
     pub requester: Account,
     /// Every uid that the human who asks was known by, their login uid among them; empty in what an older jitd wrote.
     #[serde(default)]
     pub uids: BTreeSet<UserId>,
-    /// For how long.
-    pub duration: Duration,
-    /// Why.
-    pub reason: Reason,
-    /// The ticket, if one was named.
-    pub ticket: Option<Ticket>,
     /// When.
     pub requested_at: WallTime,
     /// When it lapses.
@@ -435,5 +431,25 @@ impl GroupAsked {
             Self::Group { name, .. } => Some(name),
             Self::Nothing | Self::Unclear(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As jitd 0.1.0 and 0.2.0 wrote it.
+    const REQUEST: &str = r#"{"id":7,"role":"ops","requester":{"uid":1000,"name":"alice"},"uids":[1000],
+        "duration":{"secs":1800,"nanos":0},"reason":"nginx is down","ticket":"INC-1","requested_at":5,
+        "expires":{"wall":9,"boot":9,"boot_id":"b"},"approvals":[],"approvals_needed":1,"extends":null,
+        "closed_at":null,"state":{"is":"pending"}}"#;
+
+    #[test]
+    fn what_a_request_asks_for_is_stored_under_the_names_that_it_always_had() {
+        let request: Request = serde_json::from_str(REQUEST).unwrap();
+        assert_eq!(request.spec.duration, Duration::from_secs(1800));
+        assert_eq!(request.spec.ticket_text(), "INC-1");
+        let before: serde_json::Value = serde_json::from_str(REQUEST).unwrap();
+        assert_eq!(serde_json::to_value(&request).unwrap(), before);
     }
 }

@@ -141,6 +141,7 @@ mod tests {
     use crate::core::ledger::{Grant, MainProcess, Request};
     use crate::core::people::Account;
     use crate::core::time::Deadline;
+    use jit_proto::request::RequestSpec;
 
     fn now(boot_id: &str) -> Now {
         Now { wall: WallTime(5_000_000), boot: BootTime(5_000_000), boot_id: BootId(boot_id.into()) }
@@ -200,12 +201,9 @@ mod tests {
         };
         let request = Request {
             id: RequestId(2),
-            role: role(),
+            spec: RequestSpec { role: role(), duration: Duration::from_secs(600), reason, ticket: None },
             requester: alice(),
             uids: BTreeSet::new(),
-            duration: Duration::from_secs(600),
-            reason,
-            ticket: None,
             requested_at: WallTime(1),
             expires: ends,
             approvals: Vec::new(),

@@ -135,16 +135,16 @@ impl Look<'_> {
             RequestState::Expired => ("expired", "", ""),
         };
         let open = state == "pending";
-        let role = self.policy.and_then(|policy| policy.roles.get(&request.role));
+        let role = self.policy.and_then(|policy| policy.roles.get(&request.spec.role));
         RequestView {
             id: request.id.0,
             state: state.to_owned(),
-            role: request.role.to_string(),
+            role: request.spec.role.to_string(),
             user: request.requester.name.clone(),
             uid: request.requester.uid.0,
-            reason: request.reason.as_str().to_owned(),
-            ticket: request.ticket.as_ref().map_or(String::new(), |ticket| ticket.as_str().to_owned()),
-            duration_seconds: seconds(request.duration),
+            reason: request.spec.reason.as_str().to_owned(),
+            ticket: request.spec.ticket_text().to_owned(),
+            duration_seconds: seconds(request.spec.duration),
             requested_at: request.requested_at.0,
             expires_at: request.expires.wall.0,
             approvals: request

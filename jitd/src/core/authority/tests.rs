@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use jit_proto::audit::record::AuditEvent;
 use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, SessionId, UserId};
+use jit_proto::request::RequestSpec;
 use jit_proto::time::{BootId, BootTime, WallTime};
 
 use super::*;
@@ -127,7 +128,7 @@ impl World {
     }
 
     fn request(&mut self, caller: &Caller) -> RequestId {
-        let command = Command::Request { role: ops(), duration: None, reason: reason(), ticket: None };
+        let command = Command::Request(spec());
         let Ok(Done::Request(id)) = self.ask(caller, command) else { panic!("no request") };
         id
     }
@@ -139,7 +140,7 @@ impl World {
     /// REQ has a window with one session open.
     fn with_window(mut self) -> (Self, GrantId) {
         let holder = person(REQ).account;
-        let command = Command::Grant { holder, role: ops(), duration: None, reason: reason(), ticket: None };
+        let command = Command::Grant { holder, spec: spec() };
         let Ok(Done::Grant(grant)) = self.ask(&at_login(OP, OP), command) else { panic!("no grant") };
         let session = Session {
             id: SessionId(1),
@@ -180,9 +181,13 @@ fn reason() -> Reason {
     Reason::try_from("because".to_owned()).unwrap()
 }
 
+fn spec() -> RequestSpec {
+    RequestSpec { role: ops(), duration: None, reason: reason(), ticket: None }
+}
+
 fn grant_to(uid: u32) -> Command {
     let holder = person(uid).account;
-    Command::Grant { holder, role: ops(), duration: None, reason: reason(), ticket: None }
+    Command::Grant { holder, spec: spec() }
 }
 
 #[test]
@@ -325,10 +330,7 @@ fn from_a_window_nobody_decides_and_the_holder_has_what_is_theirs() {
             }
             // What is the holder's own, and nobody else's.
             let own = uid == 0 || uid == REQ;
-            let asked = world.ask(
-                &caller,
-                Command::Request { role: ops(), duration: None, reason: reason(), ticket: None },
-            );
+            let asked = world.ask(&caller, Command::Request(spec()));
             assert_eq!(asked.is_ok(), own, "{uid}");
             if let Ok(Done::Request(asked)) = asked {
                 assert_eq!(world.ledger.requests[&asked].requester.uid, UserId(REQ));
@@ -423,7 +425,7 @@ fn what_the_table_refuses_does_not_fill_the_record_either() {
 fn a_loop_of_requests_and_cancellations_writes_no_more_than_a_loop_of_refusals() {
     let mut world = World::new(1, Settings::default());
     let caller = at_login(REQ, REQ);
-    let command = || Command::Request { role: ops(), duration: None, reason: reason(), ticket: None };
+    let command = || Command::Request(spec());
     let mut made = 0;
     for _ in 0..2_000 {
         match world.ask(&caller, command()) {

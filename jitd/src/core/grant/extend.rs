@@ -3,11 +3,12 @@
 use crate::core::authority::{self, CommandKind, is_operator, is_same_person};
 use crate::core::facts;
 use crate::core::reply::{Done, Refusal};
-use crate::core::request::submit::{Wish, accepted, ask};
+use crate::core::request::submit::{accepted, ask};
 use crate::core::request::{Asker, role};
 use crate::core::turn::Turn;
 use jit_proto::audit::record::Facts;
 use jit_proto::identity::{GrantId, Reason, Ticket};
+use jit_proto::request::RequestSpec;
 use std::time::Duration;
 
 /// The holder asks for more of a window, by the rule of its role; an operator gives it.
@@ -37,20 +38,19 @@ pub(in crate::core) fn extend(
     }
     let role = role(turn.policy, &grant.role)?;
     let ticket = ticket.or_else(|| grant.ticket.clone());
-    let duration = accepted(role, duration, &reason, Some(ticket.as_ref()))?;
+    let spec = accepted(role, RequestSpec { role: grant.role, duration, reason, ticket }, true)?;
     if own {
         if turn.ledger.requests.values().any(|request| request.extends == Some(id)) {
             return Err(Refusal::AlreadyDecided(format!("you have asked for more of grant {id} already")));
         }
-        let wish = Wish { duration, reason, ticket, extends: Some(id) };
-        return ask(turn, asker, role, grant.holder, wish);
+        return ask(turn, asker, role, grant.holder, spec, Some(id));
     }
     let by = caller.person.account.clone();
     let from = facts::from(&turn.ledger, caller, Facts::default());
     let told = |facts| {
-        let why = Facts { detail: Some(reason.as_str().to_owned()), ..facts };
+        let why = Facts { detail: Some(spec.reason.as_str().to_owned()), ..facts };
         facts::with_origin(&from, why)
     };
-    let extended = turn.extend(id, duration, std::slice::from_ref(&by), told);
+    let extended = turn.extend(id, spec.duration, std::slice::from_ref(&by), told);
     extended.map(|()| Done::Grant(id)).map_err(Refusal::PolicyDenied)
 }

@@ -11,7 +11,8 @@ use crate::core::request::submit::accepted;
 use crate::core::time::{Deadline, seconds};
 use crate::core::turn::Turn;
 use jit_proto::audit::record::Facts;
-use jit_proto::identity::{GrantId, Reason, RoleName, Ticket};
+use jit_proto::identity::GrantId;
+use jit_proto::request::RequestSpec;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -19,20 +20,17 @@ pub(in crate::core) fn give(
     turn: &mut Turn<'_>,
     caller: &Caller,
     holder: Account,
-    name: &RoleName,
-    duration: Option<Duration>,
-    reason: Reason,
-    ticket: Option<Ticket>,
+    spec: RequestSpec,
 ) -> Result<Done, Refusal> {
     if is_same_person(caller, &holder) {
         return Err(Refusal::SelfApproval("nobody grants to themselves".to_owned()));
     }
-    let role = role(turn.policy, name)?;
     // An operator may leave the ticket out.
-    let duration = accepted(role, duration, &reason, ticket.as_ref().map(Some))?;
+    let spec = accepted(role(turn.policy, &spec.role)?, spec, false)?;
+    let RequestSpec { role, duration, reason, ticket } = spec;
     let grant = Grant {
         id: GrantId(turn.ledger.take_id()),
-        role: name.clone(),
+        role,
         holder,
         uids: BTreeSet::new(),
         reason,

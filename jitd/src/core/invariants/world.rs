@@ -7,6 +7,7 @@ use std::time::Duration;
 use jit_proto::audit::chain::{Head, Sealed, append};
 use jit_proto::audit::record::AuditEvent;
 use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, SessionId, UserId};
+use jit_proto::request::RequestSpec;
 use jit_proto::time::{BootId, BootTime, WallTime, micros};
 use proptest::prelude::*;
 
@@ -194,16 +195,7 @@ impl World {
 
     pub(super) fn let_happen(&mut self, happening: &Happening) {
         match happening.clone() {
-            Happening::Request { who, role } => self.command(
-                who,
-                who,
-                Command::Request {
-                    role: role_name(role),
-                    duration: Some(WINDOW),
-                    reason: reason(),
-                    ticket: None,
-                },
-            ),
+            Happening::Request { who, role } => self.command(who, who, Command::Request(spec(role))),
             Happening::Approve { who, id, as_login } => {
                 let approve = Command::Approve { id: RequestId(id), duration: None, comment: String::new() };
                 self.command(who, as_login, approve);
@@ -213,17 +205,9 @@ impl World {
             }
             Happening::Cancel { who, id } => self.command(who, who, Command::Cancel(RequestId(id))),
             Happening::Release { who, id } => self.command(who, who, Command::Release(Some(GrantId(id)))),
-            Happening::Give { who, to, role } => self.command(
-                who,
-                who,
-                Command::Grant {
-                    holder: account(to),
-                    role: role_name(role),
-                    duration: Some(WINDOW),
-                    reason: reason(),
-                    ticket: None,
-                },
-            ),
+            Happening::Give { who, to, role } => {
+                self.command(who, who, Command::Grant { holder: account(to), spec: spec(role) })
+            }
             Happening::Revoke { who, id } => {
                 self.command(who, who, Command::Revoke { which: Which::One(GrantId(id)), reason: reason() });
             }
@@ -468,6 +452,10 @@ fn account(n: u8) -> Account {
 
 fn person(n: u8) -> Person {
     Person { account: account(n), groups: BTreeSet::new(), locked: false }
+}
+
+fn spec(role: bool) -> RequestSpec {
+    RequestSpec { role: role_name(role), duration: Some(WINDOW), reason: reason(), ticket: None }
 }
 
 fn reason() -> Reason {

@@ -39,15 +39,15 @@ pub(in crate::core) fn approve(
         return Err(Refusal::AlreadyDecided(message));
     }
     if let Some(shorter) = shorter {
-        if shorter > request.duration {
+        if shorter > request.spec.duration {
             let message = format!("request {id} asks for less; an approver can only shorten it");
             return Err(Refusal::PolicyDenied(message));
         }
-        request.duration = shorter;
+        request.spec.duration = shorter;
     }
-    let role = role(turn.policy, &request.role)?;
+    let role = role(turn.policy, &request.spec.role)?;
     // The policy may have changed since the request was made; what it says now is what counts.
-    let duration = request.duration.min(role.max_duration);
+    let duration = request.spec.duration.min(role.max_duration);
     let needed = request.approvals_needed.max(role.approvals);
     request.approvals_needed = needed;
     let comment_said = (!comment.is_empty()).then(|| comment.clone());
@@ -84,11 +84,11 @@ pub(in crate::core) fn approve(
     }
     let grant = Grant {
         id: GrantId(id.0),
-        role: request.role.clone(),
+        role: request.spec.role,
         holder: request.requester,
         uids: request.uids,
-        reason: request.reason,
-        ticket: request.ticket,
+        reason: request.spec.reason,
+        ticket: request.spec.ticket,
         approvers,
         starts_at: turn.now.wall,
         ends: Deadline::in_(duration, turn.now),
@@ -134,7 +134,7 @@ pub(in crate::core) fn decidable(
         let look = Look { ledger: &turn.ledger, policy: turn.policy, caller, now: turn.now };
         if look.sees_request(request) {
             let message =
-                format!("request {id} is for {}, and you are no approver of that role", request.role);
+                format!("request {id} is for {}, and you are no approver of that role", request.spec.role);
             return Err(Refusal::NotAuthorized(message));
         }
         return Err(no_request(id));

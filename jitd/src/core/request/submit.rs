@@ -12,7 +12,8 @@ use crate::core::time::Deadline;
 use crate::core::turn::Turn;
 use crate::core::views::Look;
 use jit_proto::audit::record::AuditEvent;
-use jit_proto::identity::{GrantId, Reason, RequestId, RoleName, Ticket};
+use jit_proto::identity::{GrantId, RequestId};
+use jit_proto::request::{AcceptedSpec, RequestSpec};
 use std::time::Duration;
 
 /// Somebody can have this many requests pending at once; more would only bury the approver.
@@ -25,47 +26,36 @@ pub(in crate::core) const REQUESTS: Rate = Rate { burst: 300, per_minute: 1 };
 pub(in crate::core) fn request(
     turn: &mut Turn<'_>,
     asker: &Asker<'_>,
-    name: &RoleName,
-    duration: Option<Duration>,
-    reason: Reason,
-    ticket: Option<Ticket>,
+    spec: RequestSpec,
 ) -> Result<Done, Refusal> {
+    let name = &spec.role;
     let role = role(turn.policy, name)?;
     if !role.members.include(asker.person) {
         return Err(Refusal::NoSuch(format!("there is no role {name} for you")));
     }
-    let duration = accepted(role, duration, &reason, Some(ticket.as_ref()))?;
-    let wish = Wish { duration, reason, ticket, extends: None };
-    ask(turn, asker, role, asker.person.account.clone(), wish)
+    let spec = accepted(role, spec, true)?;
+    ask(turn, asker, role, asker.person.account.clone(), spec, None)
 }
 
-/// What a request asks for, beside its role.
-pub(in crate::core) struct Wish {
-    pub(in crate::core) duration: Duration,
-    pub(in crate::core) reason: Reason,
-    pub(in crate::core) ticket: Option<Ticket>,
-    pub(in crate::core) extends: Option<GrantId>,
-}
-
-/// The duration somebody gets by the rules of a role, or everything that is wrong with what they ask for, at once. No
-/// ticket is looked at where `ticket` is none.
+/// What somebody gets by the rules of a role, or everything that is wrong with what they ask for, at once. Without
+/// `needs_ticket` a ticket may be left out.
 pub(in crate::core) fn accepted(
     role: &Role,
-    duration: Option<Duration>,
-    reason: &Reason,
-    ticket: Option<Option<&Ticket>>,
-) -> Result<Duration, Refusal> {
-    let duration = role.duration(duration);
+    spec: RequestSpec,
+    needs_ticket: bool,
+) -> Result<AcceptedSpec, Refusal> {
+    let duration = role.duration(spec.duration);
+    let judges_ticket = needs_ticket || spec.ticket.is_some();
     let problems: Vec<String> = [
         duration.clone().err(),
-        role.accepts_reason(reason).err(),
-        ticket.and_then(|ticket| role.accepts_ticket(ticket).err()),
+        role.accepts_reason(&spec.reason).err(),
+        judges_ticket.then(|| role.accepts_ticket(spec.ticket.as_ref()).err()).flatten(),
     ]
     .into_iter()
     .flatten()
     .collect();
     match duration {
-        Ok(duration) if problems.is_empty() => Ok(duration),
+        Ok(duration) if problems.is_empty() => Ok(spec.lasting(duration)),
         _ => Err(Refusal::PolicyDenied(problems.join("; "))),
     }
 }
@@ -76,9 +66,9 @@ pub(in crate::core) fn ask(
     asker: &Asker<'_>,
     role: &Role,
     requester: Account,
-    wish: Wish,
+    spec: AcceptedSpec,
+    extends: Option<GrantId>,
 ) -> Result<Done, Refusal> {
-    let Wish { duration, reason, ticket, extends } = wish;
     let own = turn.ledger.requests.values().filter(|request| request.requester.uid == requester.uid);
     if own.count() >= MAX_PENDING {
         let message = format!("you have {MAX_PENDING} requests pending already; cancel one first");
@@ -97,12 +87,9 @@ pub(in crate::core) fn ask(
     let expiry = turn.policy.map_or(Duration::ZERO, |policy| policy.settings.request_expiry);
     let request = Request {
         id: RequestId(turn.ledger.take_id()),
-        role: role.name.clone(),
+        spec,
         requester,
         uids: uids.chain(asker.caller.uids()).collect(),
-        duration,
-        reason,
-        ticket,
         requested_at: turn.now.wall,
         expires: Deadline::in_(expiry, turn.now),
         approvals: Vec::new(),
@@ -144,6 +131,7 @@ pub(in crate::core) fn cancel(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jit_proto::identity::{Reason, RoleName, Ticket};
 
     #[test]
     fn everything_that_is_wrong_with_a_request_is_said_at_once() {
@@ -173,14 +161,22 @@ mod tests {
         let long = Reason::try_from("nginx is down".to_owned()).unwrap();
         let ticket = Ticket::try_from("INC-1".to_owned()).unwrap();
         let hours = |hours: u64| Some(Duration::from_secs(hours * 3600));
-        let refusal = accepted(&role, hours(24), &short, Some(None)).unwrap_err().to_string();
+        let spec = |duration, reason: &Reason, ticket: Option<&Ticket>| RequestSpec {
+            role: role.name.clone(),
+            duration,
+            reason: reason.clone(),
+            ticket: ticket.cloned(),
+        };
+        let refusal = accepted(&role, spec(hours(24), &short, None), true).unwrap_err().to_string();
         for part in ["2h at most, not for 24h", "at least 10 characters, not 3", "wants a ticket"] {
             assert!(refusal.contains(part), "{part}: {refusal}");
         }
-        assert!(accepted(&role, hours(2), &long, Some(None)).is_err());
-        assert!(accepted(&role, hours(3), &long, Some(Some(&ticket))).is_err());
-        assert_eq!(accepted(&role, None, &long, Some(Some(&ticket))), Ok(role.default_duration));
-        // Where no ticket is looked at, none is missing.
-        assert_eq!(accepted(&role, hours(1), &long, None), Ok(Duration::from_secs(3600)));
+        assert!(accepted(&role, spec(hours(2), &long, None), true).is_err());
+        assert!(accepted(&role, spec(hours(3), &long, Some(&ticket)), true).is_err());
+        let given = accepted(&role, spec(None, &long, Some(&ticket)), true).unwrap();
+        assert_eq!((given.duration, given.ticket), (role.default_duration, Some(ticket)));
+        // An operator may leave the ticket out.
+        let given = accepted(&role, spec(hours(1), &long, None), false).unwrap();
+        assert_eq!(given.duration, Duration::from_secs(3600));
     }
 }
