@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The stacks of the administrator, and those that packages bring (pam.conf(5)).
-const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
+pub const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 /// Where modules are: a folder of each of these, or of one below it that is named after the architecture.
 const LIBRARIES: [&str; 3] = ["/usr/lib", "/usr/lib64", "/lib"];
 /// Where programs are that let people become others.

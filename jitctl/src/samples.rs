@@ -1,6 +1,8 @@
 //! Views for tests, with a text wherever people can put one.
 
-use jit_proto::bus::view::{GrantView, RequestView, RoleView, SessionView, StackView, StatusView};
+use jit_proto::bus::view::{
+    GrantView, RequestView, RoleView, SessionView, SettingView, StackView, StatusView,
+};
 use jit_proto::time::WallTime;
 
 use crate::render::layout::Sheet;
@@ -91,6 +93,11 @@ pub(crate) fn a_role(text: &str) -> RoleView {
         end_with_login: true,
         on_expiry_linger_seconds: 0,
         without_forwarding: false,
+        settings: vec![SettingView {
+            key: "reason.min_length".into(),
+            value: text.into(),
+            is_default: false,
+        }],
         may_request: true,
         may_approve: false,
     }

@@ -38,6 +38,7 @@ fn everything(text: &str, width: Option<u16>) -> Vec<String> {
         told: vec![text.into()],
         operators: vec![text.into()],
         auditors: vec![text.into()],
+        settings: a_role(text).settings,
         roles: vec![a_role(text)],
     };
     let problem = ProblemView {

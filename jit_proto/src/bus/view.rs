@@ -172,10 +172,24 @@ pub struct RoleView {
     /// Whether it lets people through while records cannot be forwarded (`require_forwarding_within`).
     #[serde(default)]
     pub without_forwarding: bool,
+    /// Every setting of the role.
+    #[serde(default)]
+    pub settings: Vec<SettingView>,
     /// Whether the caller may ask for it.
     pub may_request: bool,
     /// Whether the caller may approve it.
     pub may_approve: bool,
+}
+
+/// A setting of a role or of `jitd.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingView {
+    /// Its key, dotted where it stands in a table of its own.
+    pub key: String,
+    /// As TOML where the file says it; otherwise the default, in words where it is no fixed value.
+    pub value: String,
+    /// Whether the file leaves it out.
+    pub is_default: bool,
 }
 
 /// The daemon, and what the caller holds.

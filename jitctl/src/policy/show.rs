@@ -1,6 +1,6 @@
 //! `policy show`: the policy in force.
 
-use jit_proto::bus::view::RoleView;
+use jit_proto::bus::view::{RoleView, SettingView};
 use jit_proto::escape::Escaped;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,9 @@ pub(crate) struct PolicyView {
     pub(crate) alerts_off: Vec<String>,
     /// How people are told: a program, addresses.
     pub(crate) told: Vec<String>,
+    /// Every key of `jitd.toml`.
+    #[serde(default)]
+    pub(crate) settings: Vec<SettingView>,
     /// Every role.
     pub(crate) roles: Vec<RoleView>,
 }
@@ -91,6 +94,26 @@ pub(crate) fn policy(policy: &PolicyView, sheet: &Sheet) -> String {
     } else {
         text += "\n";
         text += &role::table(&policy.roles, sheet);
+    }
+    text += &block("jitd.toml", &policy.settings);
+    for role in &policy.roles {
+        text += &block(&format!("role {}", Escaped(&role.name)), &role.settings);
+    }
+    text
+}
+
+/// Every setting of a file or a role, a line each.
+fn block(name: &str, settings: &[SettingView]) -> String {
+    if settings.is_empty() {
+        // A jitd of an older version.
+        return String::new();
+    }
+    let width = settings.iter().map(|setting| setting.key.chars().count()).max().unwrap_or(0);
+    let mut text = format!("\n{name}:\n");
+    for SettingView { key, value, is_default } in settings {
+        let origin = if *is_default { "  (default)" } else { "" };
+        let key = Escaped(key).to_string();
+        text += &format!("    {key:<width$}  {}{origin}\n", Escaped(value));
     }
     text
 }

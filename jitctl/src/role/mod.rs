@@ -31,6 +31,7 @@ pub(crate) fn table(roles: &[RoleView], sheet: &Sheet) -> String {
         Column::new("APPROVED BY", 4),
         Column::new("ENDS", 6),
         Column::new("FORWARDING", 8),
+        Column::new("ALSO", 9),
         Column::text("DESCRIPTION", 2),
     ];
     let rows = roles.iter().map(|role| {
@@ -45,6 +46,7 @@ pub(crate) fn table(roles: &[RoleView], sheet: &Sheet) -> String {
             list(&role.approvers),
             ends(role),
             if role.without_forwarding { "not needed" } else { "-" }.to_owned(),
+            also(role),
             or_dash(&role.description),
         ]
     });
@@ -92,8 +94,38 @@ fn ends(role: &RoleView) -> String {
     list(&ways)
 }
 
+/// Settings that a column shows.
+const IN_COLUMNS: [&str; 14] = [
+    "description",
+    "members",
+    "approval.from",
+    "approval.count",
+    "run_as",
+    "run_as_groups",
+    "default_duration",
+    "max_duration",
+    "ticket.required",
+    "ticket.pattern",
+    "unused_for",
+    "idle_timeout",
+    "end_with_login",
+    "without_forwarding",
+];
+
+/// Settings that differ from their default and have no column.
+fn also(role: &RoleView) -> String {
+    let others = role.settings.iter().filter(|setting| {
+        !setting.is_default
+            && !IN_COLUMNS.contains(&setting.key.as_str())
+            && !setting.key.starts_with("on_expiry")
+    });
+    list(&others.map(|setting| format!("{} = {}", setting.key, setting.value)).collect::<Vec<_>>())
+}
+
 #[cfg(test)]
 mod tests {
+    use jit_proto::bus::view::SettingView;
+
     use super::*;
     use crate::samples::{a_role, a_sheet};
 
@@ -104,6 +136,16 @@ mod tests {
         for part in ["web-admin", "request", "30m", "2h", "root", "^INC-[0-9]+$"] {
             assert!(row.contains(part), "{part}: {row}");
         }
+    }
+
+    #[test]
+    fn a_setting_without_a_column_is_shown_where_it_is_set() {
+        let setting = |key: &str, is_default| SettingView { key: key.into(), value: "20".into(), is_default };
+        let settings =
+            vec![setting("reason.min_length", false), setting("new", true), setting("idle_timeout", false)];
+        let shown = table(&[RoleView { settings, ..a_role("x") }], &a_sheet(None));
+        assert!(shown.contains("  reason.min_length = 20  "), "{shown}");
+        assert!(!shown.contains("new = ") && !shown.contains("idle_timeout = "), "{shown}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use jit_proto::bus::dict::{Dict, to_dict};
 use jit_proto::bus::view::ProblemView;
 
 use super::Failure;
+use crate::core::policy;
 use crate::core::time::seconds;
 use crate::core::views::Look;
 use crate::engine::handle::Handle;
@@ -42,8 +43,8 @@ pub(super) fn shown(look: &Look<'_>) -> Result<Dict, Failure> {
         "digest": policy.digest,
         "loaded_at": policy.loaded_at.0,
         "max_duration_seconds": seconds(settings.max_duration),
-        "request_expiry_seconds": seconds(settings.request_expiry),
-        "grace_seconds": seconds(settings.grace),
+        "request_expiry_seconds": seconds(settings.options.request_expiry),
+        "grace_seconds": seconds(settings.options.grace),
         "warn_before_seconds": settings.warn_before.iter().map(|span| seconds(*span)).collect::<Vec<_>>(),
         "operators": settings.operators.written,
         "auditors": settings.auditors.written,
@@ -51,6 +52,7 @@ pub(super) fn shown(look: &Look<'_>) -> Result<Dict, Failure> {
         "approve_as_another_account": settings.approve_as_another_account,
         "alerts_off": settings.alerts.off.iter().map(|rule| rule.name()).collect::<Vec<_>>(),
         "told": settings.notices.ways(),
+        "settings": policy::shown(policy::DAEMON, &settings.options.written),
         "roles": roles,
     }))?)
 }

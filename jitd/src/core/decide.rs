@@ -87,7 +87,7 @@ pub fn decide(
     let for_target: Vec<_> = for_service.iter().filter(|(_, role)| covers(role, access)).collect();
     let limit = policy.settings.sinks.require_forwarding_within;
     let overdue = context.oldest_unforwarded.filter(|waits| limit.is_some_and(|limit| *waits > limit));
-    let recorded = for_target.iter().filter(|(_, role)| overdue.is_none() || role.without_forwarding);
+    let recorded = for_target.iter().filter(|(_, role)| overdue.is_none() || role.options.without_forwarding);
     match (recorded.max_by_key(|(grant, _)| grant.ends.remaining(now)), overdue) {
         (Some((grant, _)), _) => Decision::Allowed(grant.id),
         (None, Some(waits)) if !for_target.is_empty() => Decision::Denied(Denial::NotForwarded(waits)),
@@ -256,7 +256,7 @@ mod tests {
 
     use super::*;
     use crate::core::people::People;
-    use crate::core::policy::{OnExpiry, RunAs, RunAsGroups, TicketRule};
+    use crate::core::policy::{OnExpiry, RoleOptions, RunAs, RunAsGroups, TicketRule};
 
     fn role(run_as: u32, groups: &[u32]) -> Role {
         Role {
@@ -271,14 +271,10 @@ mod tests {
             services: ["sudo".to_owned()].into(),
             default_duration: Duration::from_secs(60),
             max_duration: Duration::from_secs(60),
-            reason_min_length: 0,
             ticket: TicketRule::default(),
             approvers: People::default(),
             approvals: 1,
-            unused_for: None,
-            idle_timeout: None,
-            end_with_login: false,
-            without_forwarding: false,
+            options: RoleOptions { reason_min_length: 0, ..RoleOptions::default() },
             on_expiry: OnExpiry::Terminate,
         }
     }

@@ -1,9 +1,14 @@
 //! The policy in force: roles and settings, every value checked and every name resolved when it was loaded.
 
+mod setting;
+
+mod table;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jit_proto::bus::view::SettingView;
 use jit_proto::identity::{GroupId, Reason, RoleName, Ticket, UserId};
 use jit_proto::time::{WallTime, format_duration};
 
@@ -11,6 +16,8 @@ use super::alerts::AlertRules;
 use super::notices::Notices;
 use super::people::People;
 use super::retention::Retention;
+pub use setting::{BadValue, Kind, Setting, Standard, Value};
+pub use table::{DAEMON, DaemonOptions, ROLE, RoleOptions};
 
 /// Everything that `/etc/jitd` says.
 #[derive(Debug, Clone)]
@@ -38,10 +45,6 @@ impl Policy {
 pub struct Settings {
     /// No role's maximum is longer.
     pub max_duration: Duration,
-    /// A request that nobody decided lapses after this.
-    pub request_expiry: Duration,
-    /// From SIGTERM to SIGKILL at the end of a session.
-    pub grace: Duration,
     /// How long before the end of a window its holder is told; the longest first.
     pub warn_before: Vec<Duration>,
     /// Who may grant and revoke without a request.
@@ -62,14 +65,14 @@ pub struct Settings {
     pub alerts: AlertRules,
     /// Who is told of what.
     pub notices: Notices,
+    /// The settings of simple kinds, by their rows.
+    pub options: DaemonOptions,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             max_duration: Duration::from_secs(8 * 3600),
-            request_expiry: Duration::from_secs(3600),
-            grace: Duration::from_secs(5),
             warn_before: vec![Duration::from_secs(300), Duration::from_secs(60)],
             operators: People::default(),
             auditors: People::default(),
@@ -80,8 +83,20 @@ impl Default for Settings {
             retention: Retention::default(),
             alerts: AlertRules::default(),
             notices: Notices::default(),
+            options: DaemonOptions::default(),
         }
     }
+}
+
+/// Every row of a table with its value: as the file says it, or the default.
+#[must_use]
+pub fn shown(rows: &[Setting], written: &BTreeMap<&'static str, String>) -> Vec<SettingView> {
+    let view = |row: &Setting| SettingView {
+        key: row.key.to_owned(),
+        value: written.get(row.key).cloned().unwrap_or_else(|| row.default.value().to_owned()),
+        is_default: !written.contains_key(row.key),
+    };
+    rows.iter().map(view).collect()
 }
 
 /// Where the audit records go, and what is asked of that.
@@ -139,24 +154,16 @@ pub struct Role {
     pub default_duration: Duration,
     /// What a request may ask for at most.
     pub max_duration: Duration,
-    /// Least length of a reason, in characters.
-    pub reason_min_length: usize,
     /// What a ticket has to look like.
     pub ticket: TicketRule,
     /// Who may approve.
     pub approvers: People,
     /// How many different approvers it takes; at least 1.
     pub approvals: u32,
-    /// A grant under which nothing has run for this long is handed back.
-    pub unused_for: Option<Duration>,
-    /// A session in which nobody types and nothing runs for this long is ended (45 CFR 164.312(a)(2)(iii)).
-    pub idle_timeout: Option<Duration>,
-    /// A session ends with the login that it came from.
-    pub end_with_login: bool,
-    /// Whether it opens although the records are not forwarded as the policy asks: for emergencies.
-    pub without_forwarding: bool,
     /// What becomes of sessions when the window closes.
     pub on_expiry: OnExpiry,
+    /// The settings of simple kinds, by their rows.
+    pub options: RoleOptions,
 }
 
 /// What becomes of a grant's sessions when its window closes by itself. A grant that is revoked, released or withdrawn
@@ -234,8 +241,8 @@ impl Role {
     /// A sentence for the requester.
     pub fn accepts_reason(&self, reason: &Reason) -> Result<(), String> {
         let length = reason.as_str().chars().count();
-        if length < self.reason_min_length {
-            let least = self.reason_min_length;
+        let least = self.options.reason_min_length;
+        if length < least as usize {
             return Err(format!(
                 "role {} wants a reason of at least {least} characters, not {length}",
                 self.name

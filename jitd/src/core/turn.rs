@@ -61,7 +61,7 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn grace(&self) -> Duration {
-        self.policy.map_or_else(|| Settings::default().grace, |policy| policy.settings.grace)
+        self.policy.map_or_else(|| Settings::default().options.grace, |policy| policy.settings.options.grace)
     }
 
     /// Puts a record into this step's commit.

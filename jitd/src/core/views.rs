@@ -9,7 +9,7 @@ use super::authority;
 use super::caller::Caller;
 use super::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};
 use super::people::Person;
-use super::policy::{OnExpiry, Policy, Role};
+use super::policy::{self, OnExpiry, Policy, Role};
 use super::time::{Now, seconds};
 
 /// Who looks, at what.
@@ -245,17 +245,18 @@ impl Look<'_> {
             services: role.services.iter().cloned().collect(),
             default_duration_seconds: seconds(role.default_duration),
             max_duration_seconds: seconds(role.max_duration),
-            reason_min_length: role.reason_min_length as u64,
+            reason_min_length: u64::from(role.options.reason_min_length),
             ticket_required: role.ticket.required,
             ticket_pattern: role.ticket.pattern.as_ref().map_or(String::new(), |p| p.as_str().to_owned()),
-            unused_for_seconds: role.unused_for.map_or(0, seconds),
-            idle_timeout_seconds: role.idle_timeout.map_or(0, seconds),
-            end_with_login: role.end_with_login,
+            unused_for_seconds: role.options.unused_for.map_or(0, seconds),
+            idle_timeout_seconds: role.options.idle_timeout.map_or(0, seconds),
+            end_with_login: role.options.end_with_login,
             on_expiry_linger_seconds: match role.on_expiry {
                 OnExpiry::Terminate => 0,
                 OnExpiry::DenyNew { at_most } => seconds(at_most),
             },
-            without_forwarding: role.without_forwarding,
+            without_forwarding: role.options.without_forwarding,
+            settings: policy::shown(policy::ROLE, &role.options.written),
             may_request: role.members.include(self.person()),
             may_approve: role.approvers.include(self.person()),
         }

@@ -1,4 +1,4 @@
-//! The form of the files: every table refuses keys it does not know.
+//! What serde takes from the files once `form` has checked them: values whose check needs more than their row says.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -6,11 +6,9 @@ use toml::Spanned;
 
 /// `jitd.toml`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub(super) struct SettingsFile {
     pub(super) max_duration: Option<Spanned<String>>,
-    pub(super) request_expiry: Option<Spanned<String>>,
-    pub(super) grace: Option<Spanned<String>>,
     pub(super) warn_before: Option<Vec<Spanned<String>>>,
     pub(super) operators: Vec<Spanned<String>>,
     pub(super) auditors: Vec<Spanned<String>>,
@@ -21,7 +19,7 @@ pub(super) struct SettingsFile {
     pub(super) journal: Option<bool>,
     pub(super) json_lines: Option<bool>,
     pub(super) json_lines_max_size: Option<Spanned<String>>,
-    pub(super) json_lines_keep: Option<Spanned<u32>>,
+    pub(super) json_lines_keep: Option<u32>,
     pub(super) heartbeat: Option<Spanned<String>>,
     pub(super) require_forwarding_within: Option<Spanned<String>>,
     pub(super) setuid_paths: Option<Vec<Spanned<String>>>,
@@ -47,7 +45,7 @@ pub(super) struct AlertsTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct DenialsTable {
-    pub(super) count: Option<Spanned<u32>>,
+    pub(super) count: Option<u32>,
     pub(super) within: Option<Spanned<String>>,
 }
 
@@ -65,7 +63,7 @@ pub(super) struct HoursTable {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct SpikeTable {
-    pub(super) factor: Option<Spanned<u32>>,
+    pub(super) factor: Option<u32>,
     pub(super) at_least: Option<u32>,
 }
 
@@ -91,7 +89,6 @@ pub(super) struct RolesFile {
 
 /// `[role.NAME]`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct RoleTable {
     #[serde(default)]
     pub(super) description: String,
@@ -105,15 +102,7 @@ pub(super) struct RoleTable {
     pub(super) default_duration: Option<Spanned<String>>,
     pub(super) max_duration: Option<Spanned<String>>,
     #[serde(default)]
-    pub(super) reason: ReasonTable,
-    #[serde(default)]
     pub(super) ticket: TicketTable,
-    pub(super) unused_for: Option<Spanned<String>>,
-    pub(super) idle_timeout: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(super) end_with_login: bool,
-    #[serde(default)]
-    pub(super) without_forwarding: bool,
     pub(super) on_expiry: Option<Spanned<OnExpiryWord>>,
     pub(super) on_expiry_limit: Option<Spanned<String>>,
     pub(super) approval: Option<ApprovalTable>,
@@ -125,19 +114,6 @@ pub(super) struct RoleTable {
 pub(super) enum OnExpiryWord {
     Terminate,
     DenyNew,
-}
-
-/// `reason = { min_length = 10 }`.
-#[derive(Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct ReasonTable {
-    pub(super) min_length: Spanned<usize>,
-}
-
-impl Default for ReasonTable {
-    fn default() -> Self {
-        Self { min_length: Spanned::new(0..0, 10) }
-    }
 }
 
 /// `ticket = { required = true, pattern = "..." }`.

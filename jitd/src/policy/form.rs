@@ -1,131 +1,74 @@
-//! Which keys each table of the files has, and of which type: every deviation is found in one pass.
+//! Checks a file against the table of settings: every deviation is found in one pass.
 //!
 //! `file` says the same to serde, which stops at the first deviation and names it in the parser's words. Here a value
 //! that does not fit is named and taken out, so that the rest of the file is checked in the same round.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// What a key holds.
-#[derive(Debug, Clone, Copy)]
-enum Type {
-    /// A text, of which this is an example.
-    Text(&'static str),
-    /// A list of texts, of which this is an example.
-    Texts(&'static str),
-    /// A whole number that is not negative, of which this is an example.
-    Number(&'static str),
-    /// `true` or `false`.
-    Flag,
-    /// A table with these keys.
-    Table(&'static [Key]),
-    /// A table with any keys, each of which holds a table with these keys.
-    Tables(&'static [Key]),
-}
+use crate::core::policy::{BadValue, DAEMON, Kind, ROLE, Setting, Standard, Value};
 
-/// A key of a table.
+/// The keys of a table, in the order of the rows.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct Keys(Vec<Key>);
+
+#[derive(Debug)]
+struct Key {
     name: &'static str,
-    holds: Type,
+    holds: Holds,
     required: bool,
 }
 
-const fn key(name: &'static str, holds: Type) -> Key {
-    Key { name, holds, required: false }
+#[derive(Debug)]
+enum Holds {
+    /// The value of a row.
+    Value(&'static Setting),
+    /// A table with these keys.
+    Table(Keys),
+    /// A table with any keys, each of which holds a table with these keys.
+    Tables(Keys),
 }
-
-const fn required(name: &'static str, holds: Type) -> Key {
-    Key { name, holds, required: true }
-}
-
-const SPAN: Type = Type::Text("\"30m\"");
-const PEOPLE: Type = Type::Texts("[\"alice\", \"@webops\"]");
-const PATHS: Type = Type::Texts("[\"/usr\", \"/opt\"]");
 
 /// `jitd.toml`.
-pub(super) const SETTINGS: &[Key] = &[
-    key("max_duration", SPAN),
-    key("request_expiry", SPAN),
-    key("grace", SPAN),
-    key("warn_before", Type::Texts("[\"5m\", \"1m\"]")),
-    key("operators", PEOPLE),
-    key("auditors", PEOPLE),
-    key("approve_without_login", Type::Flag),
-    key("approve_as_another_account", Type::Flag),
-    key("syslog_enterprise", Type::Number("32473")),
-    key("syslog_socket", Type::Text("\"/dev/log\"")),
-    key("journal", Type::Flag),
-    key("json_lines", Type::Flag),
-    key("json_lines_max_size", Type::Text("\"64M\"")),
-    key("json_lines_keep", Type::Number("8")),
-    key("heartbeat", SPAN),
-    key("require_forwarding_within", SPAN),
-    key("setuid_paths", PATHS),
-    key("retention", Type::Text("\"6y\"")),
-    key("retention_size", Type::Text("\"512M\"")),
-    key("archive", Type::Text("\"/var/lib/jitd/archive\"")),
-    key(
-        "alerts",
-        Type::Table(&[
-            key("off", Type::Texts("[\"first-use\"]")),
-            key("repeat_after", SPAN),
-            key("denials", Type::Table(&[key("count", Type::Number("5")), key("within", SPAN)])),
-            key(
-                "outside_hours",
-                Type::Table(&[
-                    key("days", Type::Texts("[\"mon\", \"tue\"]")),
-                    required("from", Type::Text("\"07:00\"")),
-                    required("to", Type::Text("\"19:00\"")),
-                    key("time_zone", Type::Text("\"Europe/Berlin\"")),
-                ]),
-            ),
-            key(
-                "spike",
-                Type::Table(&[key("factor", Type::Number("3")), key("at_least", Type::Number("20"))]),
-            ),
-        ]),
-    ),
-    key(
-        "notify",
-        Type::Table(&[
-            key("exec", Type::Text("\"/usr/libexec/jitd-webhook\"")),
-            key("mail", Type::Texts("[\"ops@example.org\", \"{approvers}\"]")),
-            key("sendmail", Type::Text("\"/usr/sbin/sendmail\"")),
-            key("user", Type::Text("\"jit-notify\"")),
-            key("about", Type::Texts("[\"request\", \"alert\"]")),
-            key("timeout", SPAN),
-        ]),
-    ),
-];
+pub(super) static SETTINGS: LazyLock<Keys> = LazyLock::new(|| Keys::of(DAEMON));
 
 /// A file in `roles.d`.
-pub(super) const ROLES: &[Key] = &[key(
-    "role",
-    Type::Tables(&[
-        key("description", Type::Text("\"Look after the web tier\"")),
-        required("members", PEOPLE),
-        key("run_as", Type::Texts("[\"root\"]")),
-        key("run_as_groups", Type::Texts("[\"adm\"]")),
-        key("services", Type::Texts("[\"sudo\", \"sudo-i\"]")),
-        key("default_duration", SPAN),
-        key("max_duration", SPAN),
-        key("reason", Type::Table(&[key("min_length", Type::Number("10"))])),
-        key(
-            "ticket",
-            Type::Table(&[key("required", Type::Flag), key("pattern", Type::Text("\"^INC-[0-9]+$\""))]),
-        ),
-        key("unused_for", SPAN),
-        key("idle_timeout", SPAN),
-        key("end_with_login", Type::Flag),
-        key("without_forwarding", Type::Flag),
-        key("on_expiry", Type::Text("\"terminate\"")),
-        key("on_expiry_limit", SPAN),
-        required("approval", Type::Table(&[required("from", PEOPLE), key("count", Type::Number("1"))])),
-    ]),
-)];
+pub(super) static ROLES: LazyLock<Keys> =
+    LazyLock::new(|| Keys(vec![Key { name: "role", holds: Holds::Tables(Keys::of(ROLE)), required: false }]));
+
+impl Keys {
+    fn of(rows: &'static [Setting]) -> Self {
+        let mut keys = Self(Vec::new());
+        for row in rows {
+            keys.put(row.key, row);
+        }
+        keys
+    }
+
+    fn put(&mut self, key: &'static str, row: &'static Setting) {
+        let required = matches!(row.default, Standard::Required | Standard::RequiredInTable);
+        let Some((name, rest)) = key.split_once('.') else {
+            self.0.push(Key { name: key, holds: Holds::Value(row), required });
+            return;
+        };
+        let at = self.0.iter().position(|key| key.name == name).unwrap_or_else(|| {
+            self.0.push(Key { name, holds: Holds::Table(Self(Vec::new())), required: false });
+            self.0.len() - 1
+        });
+        if let Some(Key { holds: Holds::Table(keys), required, .. }) = self.0.get_mut(at) {
+            *required |= row.default == Standard::Required;
+            keys.put(rest, row);
+        }
+    }
+
+    fn names(&self) -> String {
+        self.0.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")
+    }
+}
 
 /// A deviation: where, at which key, and a sentence.
 #[derive(Debug)]
@@ -135,115 +78,185 @@ pub(super) struct Deviation {
     pub(super) message: String,
 }
 
+/// What was found in a file.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// Every deviation, in the order of the file.
+    pub(super) deviations: Vec<Deviation>,
+    /// The values that fit.
+    pub(super) values: Values,
+}
+
+/// The values that fit, by the name of their role, which is empty for those of `jitd.toml`, and the key of their row.
+pub(super) type Values = BTreeMap<String, BTreeMap<&'static str, Found>>;
+
+/// A value that fits.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// As TOML on one line.
+    pub(super) written: String,
+    /// What it is, if it is of a simple kind.
+    pub(super) value: Option<Value>,
+}
+
 /// Finds every deviation from these keys. Keys that do not fit are taken out of the table. Whether what is required is
 /// missing is judged before that: what does not fit is there.
-pub(super) fn check(table: &mut Spanned<DeTable<'_>>, keys: &'static [Key]) -> Vec<Deviation> {
-    let mut found = Vec::new();
+pub(super) fn check(table: &mut Spanned<DeTable<'_>>, keys: &'static Keys) -> Checked {
+    let mut checked = Checked::default();
     let span = table.span();
-    table_of(table.get_mut(), span, keys, "", &mut found);
-    found.sort_by_key(|deviation| deviation.span.start);
-    found
+    checked.table(table.get_mut(), span, keys, "", "");
+    checked.deviations.sort_by_key(|deviation| deviation.span.start);
+    checked
 }
 
-fn table_of(
-    table: &mut DeTable<'_>,
-    span: Range<usize>,
-    keys: &'static [Key],
-    above: &str,
-    found: &mut Vec<Deviation>,
-) {
-    let dotted = |name: &str| if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
-    for key in keys.iter().filter(|key| key.required && !table.contains_key(key.name)) {
-        let message = format!("it is missing; it holds {}", key.holds.described());
-        found.push(Deviation { span: span.clone(), key: dotted(key.name), message });
+impl Checked {
+    fn deviates(&mut self, span: Range<usize>, key: &str, message: String) {
+        self.deviations.push(Deviation { span, key: key.to_owned(), message });
     }
-    let mut unfit = Vec::new();
-    for (name, value) in table.iter_mut() {
-        let (at, name) = (name.span(), name.get_ref().as_ref());
-        let fits = match keys.iter().find(|key| key.name == name) {
-            Some(key) => value_of(value, at, key.holds, &dotted(name), found),
-            None => {
-                let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
-                let message = format!("unknown field, expected one of {}", names.join(", "));
-                found.push(Deviation { span: at, key: dotted(name), message });
-                false
+
+    fn table(&mut self, table: &mut DeTable<'_>, span: Range<usize>, keys: &Keys, above: &str, role: &str) {
+        let dotted = |name: &str| if above.is_empty() { name.to_owned() } else { format!("{above}.{name}") };
+        for key in keys.0.iter().filter(|key| key.required && !table.contains_key(key.name)) {
+            let message = format!("required key is missing; it holds {}", key.holds.described());
+            self.deviates(span.clone(), &dotted(key.name), message);
+        }
+        let mut unfit = Vec::new();
+        for (name, value) in table.iter_mut() {
+            let (at, name) = (name.span(), name.get_ref().as_ref());
+            let fits = match keys.0.iter().find(|key| key.name == name) {
+                Some(key) => self.value(value, at, key, &dotted(name), role),
+                None => {
+                    let message = format!("unknown field, expected one of {}", keys.names());
+                    self.deviates(at, &dotted(name), message);
+                    false
+                }
+            };
+            if !fits {
+                unfit.push(name.to_owned());
             }
-        };
-        if !fits {
-            unfit.push(name.to_owned());
+        }
+        for name in unfit {
+            table.remove(name.as_str());
         }
     }
-    for name in unfit {
-        table.remove(name.as_str());
-    }
-}
 
-/// Whether the value fits; what does not fit inside of it is taken out.
-fn value_of(
-    value: &mut Spanned<DeValue<'_>>,
-    at: Range<usize>,
-    holds: Type,
-    key: &str,
-    found: &mut Vec<Deviation>,
-) -> bool {
-    let span = value.span();
-    let fits = match (holds, value.get_mut()) {
-        (Type::Text(_), DeValue::String(_)) | (Type::Flag, DeValue::Boolean(_)) => true,
-        (Type::Texts(_), DeValue::Array(items)) => items.iter().all(|item| item.get_ref().is_str()),
-        (Type::Number(_), DeValue::Integer(number)) => {
-            u32::from_str_radix(number.as_str(), number.radix()).is_ok()
-        }
-        (Type::Table(keys), DeValue::Table(table)) => {
-            table_of(table, span, keys, key, found);
-            // Without what it must have it cannot be read.
-            keys.iter().all(|key| !key.required || table.contains_key(key.name))
-                || matches!(key.rsplit('.').next(), Some("approval"))
-        }
-        (Type::Tables(keys), DeValue::Table(table)) => {
-            let mut unfit = Vec::new();
-            for (name, value) in table.iter_mut() {
-                let key = format!("{key}.{}", name.get_ref());
-                let span = value.span();
-                match value.get_mut() {
-                    DeValue::Table(table) => table_of(table, span, keys, &key, found),
-                    other => {
-                        let message = format!("it must be a table; this is {}", described(other));
-                        found.push(Deviation { span: name.span(), key, message });
-                        unfit.push(name.get_ref().clone().into_owned());
+    /// Whether the value fits; what does not fit inside of it is taken out.
+    fn value(
+        &mut self,
+        value: &mut Spanned<DeValue<'_>>,
+        at: Range<usize>,
+        key: &Key,
+        dotted: &str,
+        role: &str,
+    ) -> bool {
+        let span = value.span();
+        match (&key.holds, value.get_mut()) {
+            (Holds::Value(row), value) => match checked(row.kind, value) {
+                Ok(value_of_row) => {
+                    let found = Found { written: written(value), value: value_of_row };
+                    self.values.entry(role.to_owned()).or_default().insert(row.key, found);
+                    true
+                }
+                Err(Unfit::Type(message)) => {
+                    self.deviates(at, dotted, message);
+                    false
+                }
+                Err(Unfit::Value(message)) => {
+                    self.deviates(span, dotted, message);
+                    false
+                }
+            },
+            (Holds::Table(keys), DeValue::Table(table)) => {
+                self.table(table, span, keys, dotted, role);
+                // Without what it must have serde cannot read it, but for tables whose absence the loader reports.
+                key.required || keys.0.iter().all(|key| !key.required || table.contains_key(key.name))
+            }
+            (Holds::Tables(keys), DeValue::Table(table)) => {
+                let mut unfit = Vec::new();
+                for (name, value) in table.iter_mut() {
+                    let (at, name) = (name.span(), name.get_ref().clone().into_owned());
+                    let (key, span) = (format!("{dotted}.{name}"), value.span());
+                    match value.get_mut() {
+                        DeValue::Table(table) => self.table(table, span, keys, &key, &name),
+                        other => {
+                            self.deviates(
+                                at,
+                                &key,
+                                format!("it must be a table; this is {}", described(other)),
+                            );
+                            unfit.push(name);
+                        }
                     }
                 }
+                for name in unfit {
+                    table.remove(name.as_str());
+                }
+                true
             }
-            for name in unfit {
-                table.remove(name.as_str());
+            (holds, other) => {
+                self.deviates(at, dotted, must_be(&holds.described(), other));
+                false
             }
-            true
         }
-        (_, other) => {
-            let message = format!("it must be {}; this is {}", holds.described(), described(other));
-            found.push(Deviation { span: at, key: key.to_owned(), message });
-            return false;
-        }
-    };
-    if !fits && !matches!(holds, Type::Table(_)) {
-        let message = format!("it must be {}", holds.described());
-        found.push(Deviation { span: at, key: key.to_owned(), message });
     }
-    fits
 }
 
-impl Type {
-    fn described(self) -> String {
+impl Holds {
+    fn described(&self) -> String {
         match self {
-            Self::Text(example) => format!("a text in quotes such as {example}"),
-            Self::Texts(example) => format!("a list of texts such as {example}"),
-            Self::Number(example) => format!("a whole number such as {example}"),
-            Self::Flag => "true or false, without quotes".to_owned(),
-            Self::Table(keys) => {
-                let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
-                format!("a table with {}", names.join(", "))
-            }
+            Self::Value(row) => row.kind.described(),
+            Self::Table(keys) => format!("a table with {}", keys.names()),
             Self::Tables(_) => "tables".to_owned(),
         }
+    }
+}
+
+/// Why a value does not fit.
+enum Unfit {
+    /// It is of another type.
+    Type(String),
+    /// It is of the type, and the row does not allow it.
+    Value(String),
+}
+
+/// The value of a row, if it is of a simple kind.
+fn checked(kind: Kind, value: &DeValue<'_>) -> Result<Option<Value>, Unfit> {
+    let refused = |bad: BadValue| Unfit::Value(bad.to_string());
+    match (kind, value) {
+        (Kind::Flag, DeValue::Boolean(flag)) => Ok(Some(Value::Flag(*flag))),
+        (Kind::Texts(_), DeValue::Array(items)) if items.iter().all(|item| item.get_ref().is_str()) => {
+            Ok(None)
+        }
+        (Kind::Texts(_), DeValue::Array(_)) => Err(Unfit::Type(format!("it must be {}", kind.described()))),
+        (Kind::Number { .. }, DeValue::Integer(number)) => {
+            match u32::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => kind.read_number(number).map_err(refused),
+                Err(_) => Err(Unfit::Type(format!("it must be {}", kind.described()))),
+            }
+        }
+        (Kind::Flag | Kind::Texts(_) | Kind::Number { .. }, other) => {
+            Err(Unfit::Type(must_be(&kind.described(), other)))
+        }
+        (_, DeValue::String(text)) => kind.read_text(text).map_err(refused),
+        (_, other) => Err(Unfit::Type(must_be(&kind.described(), other))),
+    }
+}
+
+fn must_be(what: &str, value: &DeValue<'_>) -> String {
+    format!("it must be {what}; this is {}", described(value))
+}
+
+/// A value as TOML, on one line.
+fn written(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => toml::Value::from(text.as_ref()).to_string(),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::Boolean(flag) => flag.to_string(),
+        DeValue::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| written(item.get_ref())).collect();
+            format!("[{}]", items.join(", "))
+        }
+        other => described(other).to_owned(),
     }
 }
 

@@ -59,9 +59,10 @@ pub fn check(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> (Option
     loader.check_folder(&folder);
     for path in loader.role_files(&folder) {
         let Some(source) = loader.read(&path) else { continue };
-        let Some(file) = loader.parse::<RolesFile>(&source, form::ROLES) else { continue };
+        let Some((file, mut values)) = loader.parse::<RolesFile>(&source, &form::ROLES) else { continue };
         for (name, table) in file.role {
-            let Some(role) = loader.role(&source, &name, &table, &settings) else { continue };
+            let values = values.remove(&name).unwrap_or_default();
+            let Some(role) = loader.role(&source, &name, &table, values, &settings) else { continue };
             let key = format!("role.{}", role.name);
             if let Some(place) = places.get(&role.name) {
                 loader.problem(&source, table.span(), &key, format!("this role is in {place} already"));
@@ -72,7 +73,8 @@ pub fn check(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> (Option
         }
     }
     loader.warn_about_the_whole(root, &settings, &roles);
-    let Loader { problems, hasher, .. } = loader;
+    let Loader { mut problems, hasher, .. } = loader;
+    problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     let policy = (!problems.iter().any(is_error)).then(|| {
         let digest = hex::encode(hasher.finalize());
         Policy { digest, loaded_at, settings, roles }

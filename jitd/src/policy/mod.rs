@@ -14,3 +14,6 @@ pub use problem::problem_lines;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod manual;

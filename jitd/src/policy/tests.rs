@@ -8,7 +8,7 @@ use jit_proto::identity::{GroupId, RoleName, UserId};
 use jit_proto::time::WallTime;
 
 use super::load;
-use crate::core::policy::Policy;
+use crate::core::policy::{DAEMON, Kind, Policy, ROLE, Setting, Standard, shown};
 use crate::host::accounts::{Directory, IdentityError};
 
 struct Few;
@@ -89,9 +89,9 @@ fn retention_is_six_years_with_an_archive_if_nothing_is_said() {
 fn a_retention_that_may_be_a_slip_of_the_pen_is_refused() {
     check("\nretention = \"18m\"", EXAMPLE, 2, "retention", "minutes or months");
     check("retention = \"6\"", EXAMPLE, 1, "retention", "\"6y\"");
-    check("retention = \"29d\"", EXAMPLE, 1, "retention", "less than 30 days");
+    check("retention = \"29d\"", EXAMPLE, 1, "retention", "29 days is too low; write at least 30 days");
     check("retention_size = \"512\"", EXAMPLE, 1, "retention_size", "\"512M\"");
-    check("retention_size = \"4K\"", EXAMPLE, 1, "retention_size", "less than 1M");
+    check("retention_size = \"4K\"", EXAMPLE, 1, "retention_size", "\"4K\" is too low; write at least 1M");
     check("archive = \"backup\"", EXAMPLE, 1, "archive", "no path");
 }
 
@@ -145,7 +145,7 @@ fn each_mistake_is_named_by_line_and_key() {
         &EXAMPLE.replace("count = 1", "count = 0"),
         13,
         "role.web-admin.approval.count",
-        "at least one",
+        "0 is too low; write at least 1",
     );
     check("", &EXAMPLE.replace("30m", "30 bananas"), 7, "role.web-admin.default_duration", "is no duration");
     check("", &EXAMPLE.replace("30m", "3h"), 7, "role.web-admin.default_duration", "above max_duration");
@@ -167,7 +167,7 @@ fn each_mistake_in_alerts_and_notices_is_named() {
     let cases = [
         ("[alerts]\noff = [\"denial\"]", "alerts.off", "there is no rule \"denial\", but denials, "),
         ("[alerts]\nrepeat_after = \"often\"", "alerts.repeat_after", "is no duration"),
-        ("[alerts]\ndenials = { count = 0 }", "alerts.denials.count", "at least 1"),
+        ("[alerts]\ndenials = { count = 0 }", "alerts.denials.count", "write from 1 to 1000"),
         ("[alerts]\ndenials = { counts = 5 }", "alerts.denials.counts", "unknown field"),
         ("[alerts]\nspike = { factor = 0 }", "alerts.spike.factor", "at least 1"),
         (
@@ -277,9 +277,15 @@ fn paths_for_privileged_files_go_straight_down_from_the_root() {
 
 #[test]
 fn each_mistake_about_sinks_is_named() {
-    check("journal = true\nheartbeat = \"100ms\"", EXAMPLE, 2, "heartbeat", "is less than 1s");
-    check("json_lines_keep = 0", EXAMPLE, 1, "json_lines_keep", "at least one file");
-    check("json_lines_max_size = \"1K\"", EXAMPLE, 1, "json_lines_max_size", "less than 64K");
+    check("journal = true\nheartbeat = \"100ms\"", EXAMPLE, 2, "heartbeat", "too low; write at least 1s");
+    check("json_lines_keep = 0", EXAMPLE, 1, "json_lines_keep", "0 is too low; write at least 1");
+    check(
+        "json_lines_max_size = \"1K\"",
+        EXAMPLE,
+        1,
+        "json_lines_max_size",
+        "\"1K\" is too low; write at least 64K",
+    );
     check("json_lines_max_size = \"64\"", EXAMPLE, 1, "json_lines_max_size", "is no size");
     check("syslog_socket = \"dev/log\"", EXAMPLE, 1, "syslog_socket", "is no path");
     check("require_forwarding_within = \"soon\"", EXAMPLE, 1, "require_forwarding_within", "is no duration");
@@ -328,9 +334,13 @@ fn every_problem_of_a_file_is_named_in_one_round_and_in_plain_words() {
         problems.iter().map(|p| (p.line, p.key.as_str(), p.message.as_str())).collect();
     for (line, key, part) in [
         (1, "grace", "must be a text in quotes such as \"30m\"; this is a number without quotes"),
-        (3, "alerts.outside_hours.to", "it is missing; it holds a text in quotes such as \"19:00\""),
+        (
+            3,
+            "alerts.outside_hours.to",
+            "required key is missing; it holds a text in quotes such as \"19:00\"",
+        ),
         (5, "notify.mails", "unknown field, expected one of exec, mail,"),
-        (1, "role.web-admin.approval", "it is missing"),
+        (1, "role.web-admin.approval", "required key is missing"),
         (
             2,
             "role.web-admin.members",
@@ -341,7 +351,7 @@ fn every_problem_of_a_file_is_named_in_one_round_and_in_plain_words() {
         (5, "role.web-admin.run_as", "no user \"nobody1\""),
         (6, "role.web-admin.end_with_login", "must be true or false, without quotes; this is a text"),
         (7, "role.web-admin.ticket.required", "must be true or false"),
-        (8, "role.other.approval", "it is missing"),
+        (8, "role.other.approval", "required key is missing"),
         (9, "role.other.members", "must be a list of texts"),
     ] {
         assert!(
@@ -351,17 +361,147 @@ fn every_problem_of_a_file_is_named_in_one_round_and_in_plain_words() {
     }
 }
 
-/// Every key that the files may have is known to both checks of them.
 #[test]
-fn both_checks_of_the_form_know_the_same_keys() {
-    let whole = "[role.x]\ndescription = \"d\"\nmembers = [\"alice\"]\nrun_as = [\"root\"]\nservices = [\"sudo\"]\n\
-        default_duration = \"5m\"\nmax_duration = \"1h\"\nreason = { min_length = 1 }\nticket = { required = false, pattern = \"x\" }\n\
-        unused_for = \"5m\"\nidle_timeout = \"5m\"\nend_with_login = true\nwithout_forwarding = true\non_expiry = \"deny-new\"\n\
-        on_expiry_limit = \"5m\"\n[role.x.approval]\nfrom = [\"bob\"]\ncount = 1\n";
-    let policy = loaded("", &[("x.toml", whole)], |_| {}).unwrap();
-    assert_eq!(policy.roles.len(), 1);
-    let role = whole.replace("deny-new", "never");
-    assert!(loaded("", &[("x.toml", &role)], |_| {}).is_err(), "a word that is none of the known ones");
+fn a_service_that_this_host_does_not_have_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("roles.d")).unwrap();
+    for path in [folder.path().to_owned(), folder.path().join("roles.d")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let role = format!("{LEAST}\n\nrole.x.services = [\"sudoo\"]\n");
+    fs::write(folder.path().join("roles.d/x.toml"), role).unwrap();
+    let (policy, found) = super::check(folder.path(), &Few, WallTime(1));
+    assert!(policy.is_some(), "{found:?}");
+    let warning = found.iter().find(|it| it.key == "role.x.services").unwrap_or_else(|| panic!("{found:?}"));
+    assert_eq!((warning.line, warning.severity), (5, Severity::Warning));
+    assert_eq!(warning.message, "there is no PAM service \"sudoo\" on this host: no /etc/pam.d/sudoo");
+}
+
+/// A policy without what says where it was read from.
+fn meaning(settings: &str, role: &str) -> String {
+    let mut policy =
+        loaded(settings, &[("x.toml", role)], |_| {}).unwrap_or_else(|problems| panic!("{problems:?}"));
+    policy.digest.clear();
+    policy.settings.options.written.clear();
+    policy.roles.values_mut().for_each(|role| role.options.written.clear());
+    format!("{policy:?}")
+}
+
+const LEAST: &str = "role.x.members = [\"alice\"]\nrole.x.approval.from = [\"bob\"]\n";
+
+/// A line that sets a key, in a file that is accepted with and without it.
+fn with(row: &Setting, value: &str) -> (String, String) {
+    let role = |line: &str| (String::new(), format!("{LEAST}{line}"));
+    match row.key {
+        "members" => (String::new(), LEAST.replace("[\"alice\"]", value)),
+        "approval.from" => (String::new(), LEAST.replace("[\"bob\"]", value)),
+        "on_expiry_limit" => {
+            role(&format!("role.x.on_expiry = \"deny-new\"\nrole.x.on_expiry_limit = {value}"))
+        }
+        "run_as_groups" => role(&format!("role.x.run_as = [\"bob\"]\nrole.x.run_as_groups = {value}")),
+        key if ROLE.iter().any(|known| std::ptr::eq(known, row)) => role(&format!("role.x.{key} = {value}")),
+        "notify.mail" => (
+            format!("notify.sendmail = \"/bin/sh\"\nnotify.user = \"alice\"\nnotify.mail = {value}"),
+            LEAST.into(),
+        ),
+        "notify.exec" => (format!("notify.user = \"alice\"\nnotify.exec = {value}"), LEAST.into()),
+        "notify.sendmail" => (
+            format!("notify.mail = [\"root\"]\nnotify.user = \"alice\"\nnotify.sendmail = {value}"),
+            LEAST.into(),
+        ),
+        "alerts.outside_hours.from" => {
+            (format!("alerts.outside_hours = {{ to = \"20:00\", from = {value} }}"), LEAST.into())
+        }
+        "alerts.outside_hours.to" => {
+            (format!("alerts.outside_hours = {{ from = \"01:00\", to = {value} }}"), LEAST.into())
+        }
+        key if key.starts_with("alerts.outside_hours.") => (
+            format!(
+                "alerts.outside_hours.from = \"01:00\"\nalerts.outside_hours.to = \"20:00\"\n{key} = {value}"
+            ),
+            LEAST.into(),
+        ),
+        key => (format!("{key} = {value}"), LEAST.into()),
+    }
+}
+
+/// Another value than the default.
+fn another(row: &Setting) -> String {
+    match (row.key, row.kind) {
+        ("members" | "approval.from" | "operators" | "auditors", _) => "[\"root\", \"@webops\"]",
+        ("run_as", _) => "[\"alice\"]",
+        ("run_as_groups", _) => "[\"leads\"]",
+        ("services", _) => "[\"su\"]",
+        ("warn_before", _) => "[\"2m\"]",
+        ("alerts.off", _) => "[\"clock\"]",
+        ("alerts.outside_hours.days", _) => "[\"sun\"]",
+        ("alerts.outside_hours.from", _) => "\"02:00\"",
+        ("alerts.outside_hours.to", _) => "\"22:00\"",
+        ("alerts.outside_hours.time_zone", _) => "\"UTC\"",
+        ("notify.exec" | "notify.sendmail", _) => "\"/bin/cat\"",
+        ("notify.mail", _) => "[\"ops@example.org\"]",
+        ("notify.user", _) => "\"alice\"",
+        ("notify.about", _) => "[\"alert\"]",
+        ("setuid_paths", _) => "[\"/srv\"]",
+        ("archive" | "syslog_socket", _) => "\"/srv/jit\"",
+        ("description", _) => "\"what it is for\"",
+        ("ticket.pattern", _) => "\"^A$\"",
+        (_, Kind::Choice(words)) => return format!("{:?}", words.last().unwrap()),
+        (_, Kind::Duration { .. }) => "\"7m\"",
+        (_, Kind::Age { .. }) => "\"forever\"",
+        (_, Kind::Size { .. }) => "\"3M\"",
+        (_, Kind::Number { .. }) => "7",
+        (_, Kind::Flag) => return (row.default != Standard::Value("true")).to_string(),
+        (key, _) => panic!("{key}: this test needs a value that differs from the default"),
+    }
+    .to_owned()
+}
+
+#[test]
+fn every_setting_of_the_table_is_read_and_its_default_is_the_one_it_names() {
+    let standard = meaning("", LEAST);
+    for row in DAEMON.iter().chain(ROLE) {
+        if let Standard::Value(value) = row.default
+            && !matches!(row.key, "run_as_groups" | "notify.sendmail" | "notify.mail" | "notify.exec")
+        {
+            let (settings, role) = with(row, value);
+            assert_eq!(meaning(&settings, &role), standard, "{} = {value} is the default", row.key);
+        }
+        let (settings, role) = with(row, &another(row));
+        let read = meaning(&settings, &role);
+        assert_ne!(read, standard, "{} = {} means nothing", row.key, another(row));
+    }
+}
+
+#[test]
+fn policy_show_has_every_setting_with_its_value_or_its_default() {
+    let settings = "grace = \"9s\"\nalerts.denials = { count = 3 }\n";
+    let role = format!("{LEAST}role.x.without_forwarding = true\nrole.x.reason = {{ min_length = 0x14 }}\n");
+    let policy = loaded(settings, &[("x.toml", &role)], |_| {}).unwrap();
+    let of_role = &policy.roles.values().next().unwrap().options.written;
+    let lines = |rows, written| {
+        let shown = shown(rows, written);
+        shown.into_iter().map(|it| format!("{} {} {}", it.key, it.value, it.is_default)).collect::<Vec<_>>()
+    };
+    let (settings, role) = (lines(DAEMON, &policy.settings.options.written), lines(ROLE, of_role));
+    assert_eq!((settings.len(), role.len()), (DAEMON.len(), ROLE.len()));
+    for line in ["grace \"9s\" false", "alerts.denials.count 3 false", "request_expiry \"1h\" true"] {
+        assert!(settings.iter().any(|it| it == line), "{line}: {settings:?}");
+    }
+    for line in ["without_forwarding true false", "members [\"alice\"] false", "end_with_login false true"] {
+        assert!(role.iter().any(|it| it == line), "{line}: {role:?}");
+    }
+    assert!(role.iter().any(|it| it.starts_with("reason.min_length ") && it.ends_with("false")), "{role:?}");
+}
+
+#[test]
+fn problems_are_in_the_order_of_files_and_lines() {
+    let role = "[role.b]\nmembers = [\"nobody1\"]\nrun_as = 7\n[role.a]\nmembers = [\"nobody2\"]\n";
+    let problems =
+        loaded("grace = 5\noperators = [\"nobody3\"]\n", &[("web.toml", role)], |_| {}).unwrap_err();
+    let places: Vec<(&str, u64)> =
+        problems.iter().map(|problem| (problem.file.as_str(), problem.line)).collect();
+    assert!(places.len() >= 6 && places.is_sorted(), "{places:?}");
 }
 
 /// People in groups as the tests want them.

@@ -14,7 +14,7 @@ use crate::core::input::Input;
 use crate::core::ledger::GroupAsked;
 use crate::core::ledger::{MainProcess, RequestState, Session, SessionState};
 use crate::core::people::People;
-use crate::core::policy::{OnExpiry, Role, RunAs, RunAsGroups, Settings, TicketRule};
+use crate::core::policy::{OnExpiry, Role, RoleOptions, RunAs, RunAsGroups, Settings, TicketRule};
 use crate::core::reply::{Done, Reply};
 use crate::core::step::step;
 use crate::core::time::{Deadline, Now};
@@ -81,14 +81,10 @@ fn policy(approvals: u32, settings: Settings) -> Policy {
         services: BTreeSet::from(["sudo".to_owned()]),
         default_duration: Duration::from_secs(600),
         max_duration: Duration::from_secs(3600),
-        reason_min_length: 0,
         ticket: TicketRule::default(),
         approvers: people(&[], &[APPROVERS]),
         approvals,
-        unused_for: None,
-        idle_timeout: None,
-        end_with_login: false,
-        without_forwarding: false,
+        options: RoleOptions { reason_min_length: 0, ..RoleOptions::default() },
         on_expiry: OnExpiry::Terminate,
     };
     let settings = Settings { operators: people(&[OP], &[]), ..settings };

@@ -96,7 +96,7 @@ impl Turn<'_> {
             .filter(|session| !session.is_ending())
             .map(|session| {
                 let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
-                (session.id, role.and_then(|role| role.idle_timeout))
+                (session.id, role.and_then(|role| role.options.idle_timeout))
             })
             .collect();
         for (session, idle) in minded {

@@ -35,7 +35,8 @@ impl Turn<'_> {
     /// Opens a window that was approved or given.
     pub(in crate::core) fn start(&mut self, mut grant: Grant, duration: Duration, started: Facts) {
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
-        grant.unused_until = role.and_then(|role| role.unused_for).map(|span| Deadline::in_(span, self.now));
+        grant.unused_until =
+            role.and_then(|role| role.options.unused_for).map(|span| Deadline::in_(span, self.now));
         grant.warned = warned_from_the_start(self.policy, duration);
         self.note(AuditEvent::GrantStarted, started);
         self.put(Change::Grant(grant.clone()));
@@ -246,7 +247,7 @@ impl Turn<'_> {
         }
         let Some(grant) = self.ledger.grants.get_mut(&id) else { return };
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
-        if let Some(span) = role.and_then(|role| role.unused_for) {
+        if let Some(span) = role.and_then(|role| role.options.unused_for) {
             grant.unused_until = Some(Deadline::in_(span, self.now));
             let grant = grant.clone();
             self.put(Change::Grant(grant));

@@ -20,7 +20,7 @@ use crate::core::input::{AccessQuery, Input, Named, Process, Stage};
 use crate::core::ledger::GroupAsked;
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
 use crate::core::people::{Account, People, Person};
-use crate::core::policy::{OnExpiry, Policy, Role, RunAs, RunAsGroups, Settings, TicketRule};
+use crate::core::policy::{OnExpiry, Policy, Role, RoleOptions, RunAs, RunAsGroups, Settings, TicketRule};
 use crate::core::reconcile::reconcile;
 use crate::core::reply::{Reply, Verdict};
 use crate::core::session::termination::EndReport;
@@ -480,14 +480,14 @@ fn policy() -> Policy {
         services: BTreeSet::from(["sudo".to_owned()]),
         default_duration: WINDOW,
         max_duration: WINDOW,
-        reason_min_length: 10,
         ticket: TicketRule::default(),
         approvers: everybody.clone(),
         approvals: if two { 2 } else { 1 },
-        unused_for: (!two).then_some(WINDOW / 3),
-        idle_timeout: None,
-        end_with_login: two,
-        without_forwarding: false,
+        options: RoleOptions {
+            unused_for: (!two).then_some(WINDOW / 3),
+            end_with_login: two,
+            ..RoleOptions::default()
+        },
         on_expiry: if two { OnExpiry::Terminate } else { OnExpiry::DenyNew { at_most: LINGER } },
     };
     let operators = People { users: BTreeSet::from([OPERATOR]), ..People::default() };

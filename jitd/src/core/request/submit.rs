@@ -84,7 +84,7 @@ pub(in crate::core) fn ask(
     // Whoever asks for more is whoever asked for the window, too.
     let grant = extends.and_then(|grant| turn.ledger.grants.get(&grant));
     let uids = grant.map(|grant| grant.uids.clone()).unwrap_or_default().into_iter();
-    let expiry = turn.policy.map_or(Duration::ZERO, |policy| policy.settings.request_expiry);
+    let expiry = turn.policy.map_or(Duration::ZERO, |policy| policy.settings.options.request_expiry);
     let request = Request {
         id: RequestId(turn.ledger.take_id()),
         spec,
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn everything_that_is_wrong_with_a_request_is_said_at_once() {
         use crate::core::people::People;
-        use crate::core::policy::{OnExpiry, RunAs, RunAsGroups, TicketRule};
+        use crate::core::policy::{OnExpiry, RoleOptions, RunAs, RunAsGroups, TicketRule};
 
         let role = Role {
             name: RoleName::try_from("web-admin".to_owned()).unwrap(),
@@ -147,15 +147,11 @@ mod tests {
             services: std::collections::BTreeSet::new(),
             default_duration: Duration::from_secs(1800),
             max_duration: Duration::from_secs(7200),
-            reason_min_length: 10,
             ticket: TicketRule { required: true, pattern: None },
             approvers: People::default(),
             approvals: 1,
-            unused_for: None,
-            idle_timeout: None,
-            end_with_login: false,
-            without_forwarding: false,
             on_expiry: OnExpiry::Terminate,
+            options: RoleOptions::default(),
         };
         let short = Reason::try_from("...".to_owned()).unwrap();
         let long = Reason::try_from("nginx is down".to_owned()).unwrap();

@@ -77,7 +77,7 @@ pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: b
     turn.ledger.sessions.insert(id, session.clone());
     turn.is_used(grant.id);
     let until = turn.scope_deadline(&grant.ends);
-    let idle = turn.policy.and_then(|policy| policy.roles.get(&grant.role)?.idle_timeout);
+    let idle = turn.policy.and_then(|policy| policy.roles.get(&grant.role)?.options.idle_timeout);
     let first = session.tag.is_none();
     turn.then(Effect::Drift(DriftUpdate::Opened(Box::new(session.clone()))));
     turn.then(SessionOrder::Watch { session: Box::new(session), until, idle, first });

@@ -33,7 +33,7 @@ pub(in crate::core) fn lines(
             _ => "it was withdrawn".to_owned(),
         },
         EndedBy::Idle => {
-            let after = role.and_then(|role| role.idle_timeout).map(format_duration);
+            let after = role.and_then(|role| role.options.idle_timeout).map(format_duration);
             let after = after.map_or(String::new(), |after| format!(" for {after}"));
             return vec![
                 format!("jit: this session of {who} for {name} ends now: nothing happened in it{after}."),

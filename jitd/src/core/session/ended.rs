@@ -57,7 +57,7 @@ pub(in crate::core) fn login_gone(turn: &mut Turn<'_>, login: &str) {
         .filter(|session| session.login.as_deref() == Some(login))
         .filter(|session| {
             let role = turn.policy.and_then(|policy| policy.roles.get(&session.role));
-            role.is_some_and(|role| role.end_with_login)
+            role.is_some_and(|role| role.options.end_with_login)
         })
         .map(|session| session.id)
         .collect();

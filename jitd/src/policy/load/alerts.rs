@@ -32,46 +32,19 @@ impl Loader<'_> {
         }
         let key = "alerts.repeat_after";
         let repeat_after = self.span(source, key, table.repeat_after.as_ref(), standard.repeat_after);
-        let count = self.at_least_one(
-            source,
-            "alerts.denials.count",
-            table.denials.count.as_ref(),
-            u32::try_from(standard.denials.count).unwrap_or(u32::MAX),
-        );
-        if count > 1000 {
-            let at = table.denials.count.as_ref().map_or(0..0, Spanned::span);
-            let message = "more than 1000 would hardly be reached by anybody".to_owned();
-            self.problem(source, at, "alerts.denials.count", message);
-        }
+        let count = table.denials.count.and_then(|count| usize::try_from(count).ok());
         let key = "alerts.denials.within";
         let within = self.span(source, key, table.denials.within.as_ref(), standard.denials.within);
-        let factor = self.at_least_one(
-            source,
-            "alerts.spike.factor",
-            table.spike.factor.as_ref(),
-            standard.spike.factor,
-        );
         AlertRules {
             off,
             repeat_after,
-            denials: Denials { count: usize::try_from(count).unwrap_or(usize::MAX), within },
+            denials: Denials { count: count.unwrap_or(standard.denials.count), within },
             hours: table.outside_hours.and_then(|hours| self.hours(source, &hours)),
-            spike: Spike { factor, at_least: table.spike.at_least.unwrap_or(standard.spike.at_least) },
+            spike: Spike {
+                factor: table.spike.factor.unwrap_or(standard.spike.factor),
+                at_least: table.spike.at_least.unwrap_or(standard.spike.at_least),
+            },
         }
-    }
-
-    fn at_least_one(
-        &mut self,
-        source: &Source,
-        key: &str,
-        written: Option<&Spanned<u32>>,
-        standard: u32,
-    ) -> u32 {
-        let Some(written) = written else { return standard };
-        if *written.get_ref() == 0 {
-            self.problem(source, written.span(), key, "it is at least 1".to_owned());
-        }
-        *written.get_ref()
     }
 
     fn hours(&mut self, source: &Source, table: &Spanned<HoursTable>) -> Option<Hours> {

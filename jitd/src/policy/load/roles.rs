@@ -1,16 +1,19 @@
 //! Reads one role.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
+use jit_host::pam_stack;
 use jit_proto::identity::{RoleName, UserId};
 use jit_proto::time::format_duration;
 use toml::Spanned;
 
 use super::source::Source;
 use super::{Loader, hours, is_error};
-use crate::core::policy::{OnExpiry, Role, RunAs, RunAsGroups, Settings, TicketRule};
+use crate::core::policy::{OnExpiry, Role, RoleOptions, RunAs, RunAsGroups, Settings, TicketRule};
 use crate::policy::file::{OnExpiryWord, RoleTable};
+use crate::policy::form::Found;
 
 impl Loader<'_> {
     pub(super) fn role(
@@ -18,6 +21,7 @@ impl Loader<'_> {
         source: &Source,
         name: &str,
         table: &Spanned<RoleTable>,
+        values: BTreeMap<&'static str, Found>,
         settings: &Settings,
     ) -> Option<Role> {
         let before = self.problems.iter().filter(|problem| is_error(problem)).count();
@@ -38,10 +42,6 @@ impl Loader<'_> {
         // Where the table is missing, `form` has said so, and there will be no role.
         let (from, count) = approval
             .map_or_else(|| (&[][..], Spanned::new(0..0, 1)), |it| (it.from.as_slice(), it.count.clone()));
-        if *count.get_ref() < 1 {
-            let message = "at least one other person has to approve".to_owned();
-            self.problem(source, count.span(), &key("approval.count"), message);
-        }
         let ceiling = settings.max_duration;
         let max_duration =
             self.span(source, &key("max_duration"), role.max_duration.as_ref(), ceiling.min(hours(2)));
@@ -79,17 +79,11 @@ impl Loader<'_> {
                 })
                 .ok()
         });
-        let reason_min_length = *role.reason.min_length.get_ref();
-        if reason_min_length > 250 {
-            let message = "more than 250 characters would only be filled with noise".to_owned();
-            self.problem(source, role.reason.min_length.span(), &key("reason.min_length"), message);
+        let mut options = RoleOptions::default();
+        for (key, Found { written, value }) in values {
+            value.into_iter().for_each(|value| options.set(key, value));
+            options.written.insert(key, written);
         }
-        let unused_for =
-            role.unused_for.as_ref().map(|span| self.span(source, &key("unused_for"), Some(span), hours(1)));
-        let idle_timeout = role
-            .idle_timeout
-            .as_ref()
-            .map(|span| self.span(source, &key("idle_timeout"), Some(span), hours(1)));
         let on_expiry = self.on_expiry(source, &key("on_expiry_limit"), role, ceiling);
         let name = parsed.ok()?;
         let after = self.problems.iter().filter(|problem| is_error(problem)).count();
@@ -102,15 +96,11 @@ impl Loader<'_> {
             services,
             default_duration,
             max_duration,
-            reason_min_length,
             ticket: TicketRule { required: role.ticket.required, pattern },
             approvers,
             approvals: *count.get_ref(),
-            unused_for,
-            idle_timeout,
-            end_with_login: role.end_with_login,
-            without_forwarding: role.without_forwarding,
             on_expiry,
+            options,
         })
     }
 
@@ -208,6 +198,9 @@ impl Loader<'_> {
                 name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@'));
             if name.is_empty() || !plain {
                 self.problem(source, entry.span(), key, format!("{name:?} is no name of a PAM service"));
+            } else if !pam_stack::FOLDERS.iter().any(|folder| Path::new(folder).join(name).exists()) {
+                let message = format!("there is no PAM service {name:?} on this host: no /etc/pam.d/{name}");
+                self.warning(source, entry.span(), key, message);
             }
             services.insert(name.clone());
         }

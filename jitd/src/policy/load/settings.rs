@@ -3,29 +3,26 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jit_proto::audit::retention::MIN_RETENTION;
-use jit_proto::time::{format_duration, in_days, parse_keeping, parse_size};
+use jit_proto::time::{parse_keeping, parse_size};
 use toml::Spanned;
 
 use super::source::Source;
 use super::{Loader, hours};
-use crate::core::policy::{Settings, SinkSettings};
+use crate::core::policy::{DaemonOptions, Settings, SinkSettings};
 use crate::core::retention::Retention;
 use crate::policy::file::SettingsFile;
 use crate::policy::form;
 
-/// No limit of the store's size is lower.
-const MIN_SIZE: u64 = 1 << 20;
-/// A sign of life comes no more often.
-const MIN_HEARTBEAT: Duration = Duration::from_secs(1);
-/// A file of JSON lines may become at least as large, in bytes.
-const MIN_FILE_BYTES: u64 = 64 << 10;
-
 impl Loader<'_> {
     pub(super) fn settings(&mut self, source: &Source) -> Settings {
-        let Some(file) = self.parse::<SettingsFile>(source, form::SETTINGS) else {
+        let Some((file, mut values)) = self.parse::<SettingsFile>(source, &form::SETTINGS) else {
             return Settings::default();
         };
+        let mut options = DaemonOptions::default();
+        for (key, form::Found { written, value }) in values.remove("").unwrap_or_default() {
+            value.into_iter().for_each(|value| options.set(key, value));
+            options.written.insert(key, written);
+        }
         let standard = Settings::default();
         Settings {
             max_duration: self.span(
@@ -34,13 +31,6 @@ impl Loader<'_> {
                 file.max_duration.as_ref(),
                 standard.max_duration,
             ),
-            request_expiry: self.span(
-                source,
-                "request_expiry",
-                file.request_expiry.as_ref(),
-                standard.request_expiry,
-            ),
-            grace: self.span(source, "grace", file.grace.as_ref(), standard.grace),
             warn_before: self.warn_before(source, file.warn_before.as_deref(), standard.warn_before),
             approve_without_login: file.approve_without_login,
             approve_as_another_account: file.approve_as_another_account,
@@ -55,6 +45,7 @@ impl Loader<'_> {
             },
             alerts: self.alerts(source, file.alerts),
             notices: self.notices(source, file.notify),
+            options,
         }
     }
 
@@ -68,10 +59,7 @@ impl Loader<'_> {
         if written.get_ref() == "forever" {
             return None;
         }
-        let age = parse_keeping(written.get_ref()).and_then(|age| match age < MIN_RETENTION {
-            true => Err(format!("{} is less than {}", in_days(age), in_days(MIN_RETENTION))),
-            false => Ok(age),
-        });
+        let age = parse_keeping(written.get_ref());
         age.map(Some).unwrap_or_else(|message| {
             self.problem(source, written.span(), "retention", message);
             standard
@@ -80,10 +68,7 @@ impl Loader<'_> {
 
     pub(super) fn size(&mut self, source: &Source, written: Option<&Spanned<String>>) -> Option<u64> {
         let written = written?;
-        let size = parse_size(written.get_ref()).and_then(|size| match size < MIN_SIZE {
-            true => Err(format!("{:?} is less than {}M", written.get_ref(), MIN_SIZE >> 20)),
-            false => Ok(size),
-        });
+        let size = parse_size(written.get_ref());
         size.map_err(|message| self.problem(source, written.span(), "retention_size", message)).ok()
     }
 
@@ -109,17 +94,7 @@ impl Loader<'_> {
         let socket = file.syslog_socket.clone().map(|socket| vec![socket]);
         let sockets = self.paths(source, "syslog_socket", socket, vec![standard.syslog_socket.clone()]);
         let size = file.json_lines_max_size.as_ref();
-        let keep = file.json_lines_keep.as_ref();
-        if let Some(none) = keep.filter(|keep| *keep.get_ref() == 0) {
-            let message = "at least one file has to be kept beside the one that is written".to_owned();
-            self.problem(source, none.span(), "json_lines_keep", message);
-        }
         let heartbeat = self.span(source, "heartbeat", file.heartbeat.as_ref(), standard.heartbeat);
-        if let Some(written) = file.heartbeat.as_ref().filter(|_| heartbeat < MIN_HEARTBEAT) {
-            let message =
-                format!("{} is less than {}", format_duration(heartbeat), format_duration(MIN_HEARTBEAT));
-            self.problem(source, written.span(), "heartbeat", message);
-        }
         let within = file.require_forwarding_within.as_ref();
         SinkSettings {
             syslog_socket: sockets.into_iter().next().unwrap_or(standard.syslog_socket),
@@ -127,20 +102,13 @@ impl Loader<'_> {
             journal: file.journal.unwrap_or(standard.journal),
             json_lines: file.json_lines.unwrap_or(standard.json_lines),
             json_lines_max_size: size.map_or(standard.json_lines_max_size, |size| {
-                let least = MIN_FILE_BYTES;
-                let read = parse_size(size.get_ref()).and_then(|bytes| {
-                    if bytes < least {
-                        Err(format!("{:?} is less than 64K", size.get_ref()))
-                    } else {
-                        Ok(bytes)
-                    }
-                });
+                let read = parse_size(size.get_ref());
                 read.unwrap_or_else(|message| {
                     self.problem(source, size.span(), "json_lines_max_size", message);
                     standard.json_lines_max_size
                 })
             }),
-            json_lines_keep: keep.map_or(standard.json_lines_keep, |keep| *keep.get_ref()),
+            json_lines_keep: file.json_lines_keep.unwrap_or(standard.json_lines_keep),
             heartbeat,
             require_forwarding_within: within
                 .map(|within| self.span(source, "require_forwarding_within", Some(within), Duration::ZERO)),

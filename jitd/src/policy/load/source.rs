@@ -124,19 +124,20 @@ impl Loader<'_> {
     pub(super) fn parse<T: DeserializeOwned>(
         &mut self,
         source: &Source,
-        keys: &'static [form::Key],
-    ) -> Option<T> {
+        keys: &'static form::Keys,
+    ) -> Option<(T, form::Values)> {
         let (mut table, errors) = DeTable::parse_recoverable(&source.text);
         if !errors.is_empty() {
             errors.iter().for_each(|error| self.syntax(source, "", error));
             return None;
         }
-        for form::Deviation { span, key, message } in form::check(&mut table, keys) {
+        let form::Checked { deviations, values } = form::check(&mut table, keys);
+        for form::Deviation { span, key, message } in deviations {
             self.problem(source, span, &key, message);
         }
         let deserializer = toml::Deserializer::from(table);
         match serde_path_to_error::deserialize(deserializer) {
-            Ok(value) => Some(value),
+            Ok(file) => Some((file, values)),
             Err(error) => {
                 // `Spanned` shows in the path under a name of its own.
                 let path = error.path().to_string();
