@@ -120,7 +120,7 @@ pub(super) fn query(query: &AccessQuery) -> Facts {
     }
 }
 
-/// What grant a knock was let through under.
+/// The grant under which an access query was allowed.
 pub(super) fn under(grant: &Grant, facts: Facts) -> Facts {
     let of_grant = self::grant(grant);
     Facts {

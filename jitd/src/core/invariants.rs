@@ -64,7 +64,7 @@ fn every_session_has_a_live_grant_or_is_ending(world: &World) -> Result<(), Stri
         let ending = matches!(session.state, SessionState::Ending { .. });
         let live =
             world.ledger.grants.get(&session.grant).is_some_and(|g| !g.ends.has_passed(&world.last_now));
-        let lingers = session.lingers_until.as_ref().is_some_and(|until| !until.has_passed(&world.last_now));
+        let lingers = session.drain_deadline.as_ref().is_some_and(|until| !until.has_passed(&world.last_now));
         if !ending && !live && !lingers {
             return Err(format!("session {} runs under grant {}, which is over", session.id, session.grant));
         }

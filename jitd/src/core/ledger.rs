@@ -207,7 +207,7 @@ pub struct Session {
     pub grant: GrantId,
     /// The role of that grant.
     pub role: RoleName,
-    /// Whose it is: the real uid of the process that knocked.
+    /// The holder: the real uid of the process that asked at the gate.
     pub holder: Account,
     /// The session it was started from.
     pub parent: Option<SessionId>,
@@ -215,7 +215,7 @@ pub struct Session {
     pub tag: Option<u32>,
     /// Login uid, where there is one.
     pub loginuid: Option<UserId>,
-    /// Process that knocked: sudo itself.
+    /// The process that asked at the gate: sudo itself.
     pub main: MainProcess,
     /// PAM service.
     pub service: String,
@@ -240,8 +240,9 @@ pub struct Session {
     /// The groups of whom it became that were looked up for that.
     #[serde(default)]
     pub own_groups: BTreeSet<GroupId>,
-    /// Its window is over, and it may finish until then.
-    pub lingers_until: Option<Deadline>,
+    /// Its window has closed, and it may finish until then.
+    #[serde(rename = "lingers_until")]
+    pub drain_deadline: Option<Deadline>,
     /// How it stands.
     pub state: SessionState,
 }

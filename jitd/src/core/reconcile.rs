@@ -95,7 +95,7 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
             (_, Some(_)) => {}
             (_, None) => {
                 // Without a grant it may only finish until its own limit, if it has one.
-                let lingers = session.lingers_until.as_ref().is_some_and(|until| !until.has_passed(now));
+                let lingers = session.drain_deadline.as_ref().is_some_and(|until| !until.has_passed(now));
                 if !lingers {
                     let run_as = session.run_as().cloned();
                     session.state = SessionState::Ending { run_as, why: EndedBy::Orphaned, due: now.boot };
@@ -103,7 +103,7 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
                 }
             }
         }
-        let ends = grant.map(|grant| &grant.ends).or(session.lingers_until.as_ref());
+        let ends = grant.map(|grant| &grant.ends).or(session.drain_deadline.as_ref());
         let until = now.boot.after(ends.map_or(std::time::Duration::ZERO, |ends| ends.remaining(now)));
         let session: Session = session.clone();
         // What its role says about idleness is known when the policy is loaded.
@@ -167,7 +167,7 @@ mod tests {
             io_log: None,
             group: GroupAsked::default(),
             own_groups: BTreeSet::new(),
-            lingers_until: None,
+            drain_deadline: None,
             state: SessionState::Open { run_as: Account { uid: UserId(0), name: "root".into() } },
         }
     }

@@ -5,7 +5,7 @@ use jit_proto::identity::{GrantId, RequestId};
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// To a knock.
+    /// To an access query.
     Gate(Verdict),
     /// To a command.
     Command(Result<Done, Refusal>),

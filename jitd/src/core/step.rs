@@ -161,6 +161,6 @@ impl Turn<'_> {
                 self.note(AuditEvent::RequestExpired, facts::request(&request));
             }
         }
-        self.look_at_windows();
+        self.close_and_warn();
     }
 }

@@ -205,12 +205,12 @@ impl Look<'_> {
     pub fn session(&self, session: &Session) -> SessionView {
         let state = match session.state {
             SessionState::Registered => "registered",
-            SessionState::Open { .. } if session.lingers_until.is_some() => "lingering",
+            SessionState::Open { .. } if session.drain_deadline.is_some() => "lingering",
             SessionState::Open { .. } => "open",
             SessionState::Ending { .. } | SessionState::Ended { .. } => "ending",
         };
         let ends = self.ledger.grants.get(&session.grant).map(|grant| &grant.ends);
-        let ends = session.lingers_until.as_ref().or(ends).map_or(WallTime(0), |ends| ends.wall);
+        let ends = session.drain_deadline.as_ref().or(ends).map_or(WallTime(0), |ends| ends.wall);
         SessionView {
             id: session.id.0,
             grant: session.grant.0,

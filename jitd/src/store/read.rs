@@ -10,7 +10,6 @@ use jit_proto::audit::filter::Filter;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::StoreError;
-use super::search::signed;
 
 /// A reading connection.
 #[derive(Debug)]
@@ -155,4 +154,9 @@ fn maybe<'row>(row: &'row rusqlite::Row<'_>, column: usize) -> rusqlite::Result<
         rusqlite::types::ValueRef::Null => None,
         _ => Some(Cow::Borrowed("")),
     })
+}
+
+/// SQLite's integers are signed; no number or moment here comes near the difference.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -15,6 +15,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params, params_from_iter};
 use serde::Deserialize;
 
+use super::read::signed;
 use super::{Reader, StoreError};
 
 /// Layout of the index; one with another number is built again.
@@ -257,12 +258,6 @@ fn query(filter: &Filter, from: u64) -> (String, Vec<Value>) {
         }
     };
     (sql, values)
-}
-
-/// SQLite's integers are signed; no number or moment here comes near the difference.
-/// SQLite's integers are signed; no row has a higher number.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -41,13 +41,13 @@ mod tests {
     proptest! {
         #[test]
         fn the_count_is_of_the_last_hour(steps in prop::collection::vec(0u64..1_200, 1..60)) {
-            let mut lately = RecentTimes::default();
+            let mut recent_times = RecentTimes::default();
             let mut times = Vec::new();
             let mut now = 0;
             for step in steps {
                 now += step;
                 times.push(now);
-                let counted = lately.count(BootTime(now * 1_000_000)) as usize;
+                let counted = recent_times.count(BootTime(now * 1_000_000)) as usize;
                 let within = |span: u64| times.iter().filter(|at| now - **at < span).count();
                 prop_assert!(counted >= within(55 * 60) && counted <= within(60 * 60), "{counted} at {now}");
             }

@@ -157,7 +157,7 @@ impl World {
             io_log: None,
             group: GroupAsked::Nothing,
             own_groups: BTreeSet::new(),
-            lingers_until: None,
+            drain_deadline: None,
             state: SessionState::Open { run_as: Account { uid: UserId::ROOT, name: "root".into() } },
         };
         self.ledger.sessions.insert(session.id, session);

@@ -73,7 +73,7 @@ impl Turn<'_> {
             .ledger
             .sessions
             .values()
-            .filter(|session| !session.is_ending() && session.lingers_until.is_none())
+            .filter(|session| !session.is_ending() && session.drain_deadline.is_none())
             .filter(|session| {
                 let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
                 let person = session.holder_without_groups();

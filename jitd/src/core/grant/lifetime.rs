@@ -160,7 +160,7 @@ impl Turn<'_> {
             }
             let until = self.scope_deadline(&ends);
             let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
-            (session.grant, session.role, session.lingers_until) = (other, role, None);
+            (session.grant, session.role, session.drain_deadline) = (other, role, None);
             let session = session.clone();
             self.note(AuditEvent::SessionMoved, facts::session(&session));
             self.then(Effect::Drift(DriftUpdate::Opened(Box::new(session.clone()))));
@@ -174,12 +174,12 @@ impl Turn<'_> {
         let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
         match role.map(|role| role.on_expiry) {
             // Its own limit is what counts from now on.
-            _ if session.lingers_until.is_some() && why == EndedBy::Expired => {}
+            _ if session.drain_deadline.is_some() && why == EndedBy::Expired => {}
             Some(OnExpiry::DenyNew { at_most }) if why == EndedBy::Expired && session.run_as().is_some() => {
                 let until = Deadline::in_(at_most, self.now);
                 let switch = self.scope_deadline(&until);
                 let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
-                session.lingers_until = Some(until);
+                session.drain_deadline = Some(until);
                 let session = session.clone();
                 self.put(Change::Session(session));
                 self.then(SessionOrder::SetDeadline { session: id, until: switch });
@@ -189,7 +189,7 @@ impl Turn<'_> {
     }
 
     /// Closes what is over, and gives notice of what soon will be.
-    pub(in crate::core) fn look_at_windows(&mut self) {
+    pub(in crate::core) fn close_and_warn(&mut self) {
         let now = self.now;
         let over = |deadline: &Deadline| deadline.has_passed(now);
         let expired: Vec<GrantId> =
@@ -220,7 +220,7 @@ impl Turn<'_> {
             .sessions
             .values()
             .filter_map(|session| {
-                let until = session.lingers_until.as_ref().filter(|until| over(until))?;
+                let until = session.drain_deadline.as_ref().filter(|until| over(until))?;
                 Some((session.id, until.boot.min(now.boot)))
             })
             .collect();
@@ -282,7 +282,7 @@ pub(in crate::core) fn next_moments<'a>(
         [Some(at(&grant.ends)), grant.unused_until.as_ref().map(at), notice]
     });
     let sessions = ledger.sessions.values().filter(|session| !session.is_ending());
-    let lingering = sessions.map(move |session| session.lingers_until.as_ref().map(at));
+    let lingering = sessions.map(move |session| session.drain_deadline.as_ref().map(at));
     grants.chain(lingering).flatten()
 }
 

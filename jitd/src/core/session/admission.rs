@@ -63,7 +63,7 @@ pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: b
         io_log: None,
         group: query.group.clone(),
         own_groups: BTreeSet::new(),
-        lingers_until: None,
+        drain_deadline: None,
         state: SessionState::Registered,
     };
     let facts = Facts {
@@ -242,7 +242,7 @@ fn why_it_ends(session: &Session) -> Option<String> {
     Some(why.to_owned())
 }
 
-/// The person who knocks, or why they are nobody.
+/// The person who asks at the gate, or why nobody is known to ask.
 fn caller_of(query: &AccessQuery) -> Result<&Person, String> {
     let uid = query.process.real_uid;
     let person = query.person.as_ref().ok_or_else(|| format!("uid {uid} has no account on this host"))?;

@@ -16,7 +16,9 @@ pub(in crate::core) fn lines(
 ) -> Vec<String> {
     let (who, name) = (&session.holder.name, &session.role);
     let why = match why {
-        EndedBy::Expired if session.lingers_until.is_some() => "the time it had to finish is over".to_owned(),
+        EndedBy::Expired if session.drain_deadline.is_some() => {
+            "the time it had to finish is over".to_owned()
+        }
         EndedBy::Expired => "its time is over".to_owned(),
         EndedBy::Released if matches!(grant.map(|grant| &grant.state), Some(GrantState::Unused { .. })) => {
             "it was not used".to_owned()

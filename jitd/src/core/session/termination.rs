@@ -1,6 +1,6 @@
 //! How a session is brought to its end, as a state machine: what was seen comes in, what to do next goes out.
 //!
-//! Freeze, list, ask, grace; freeze, kill all but the elevator, give that a moment to put the terminal right and close
+//! Freeze, list, ask, grace; freeze, kill all but sudo or su, give that a moment to put the terminal right and close
 //! its PAM session, kill the rest; then look everywhere for what had left the cgroup, until a whole pass finds nothing.
 //! Whatever goes wrong on the way, the next harder step follows; an end is proven, or it is not claimed.
 
@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::core::ledger::MainProcess;
 
-/// Where the elevators live; a copy of one elsewhere is a process like any other.
-const ELEVATORS: [&str; 6] = [
+/// Where sudo and su are installed; a copy of one elsewhere is a process like any other.
+const SUDO_AND_SU: [&str; 6] = [
     "/usr/bin/sudo",
     "/usr/bin/sudo-rs",
     "/usr/lib/cargo/bin/sudo",
@@ -18,8 +18,8 @@ const ELEVATORS: [&str; 6] = [
     "/usr/bin/doas",
     "/usr/lib/cargo/bin/su",
 ];
-/// From the kill of all others to the kill of the elevator.
-pub const ELEVATOR_LIMIT: Duration = Duration::from_millis(500);
+/// From the kill of all others to the kill of sudo or su.
+pub const SUDO_LIMIT: Duration = Duration::from_millis(500);
 /// Sweeps over all processes until one finds nothing.
 const MAX_SWEEPS: u32 = 20;
 /// Processes named in the record.
@@ -53,7 +53,7 @@ pub struct EndReport {
 pub enum Manner {
     /// Asked to end, and this long to do it.
     Ask(Duration),
-    /// Killed, the elevator last: it was asked before, or the daemon has been away since.
+    /// Killed, sudo or su last: it was asked before, or the daemon has been away since.
     Kill,
     /// Killed as a whole: no command has begun, and nothing deserves a moment.
     AtOnce,
@@ -73,8 +73,8 @@ pub struct Found {
 }
 
 impl Found {
-    fn is_elevator(&self) -> bool {
-        self.exe.as_deref().is_some_and(|exe| ELEVATORS.contains(&exe))
+    fn is_sudo_or_su(&self) -> bool {
+        self.exe.as_deref().is_some_and(|exe| SUDO_AND_SU.contains(&exe))
     }
 }
 
@@ -157,7 +157,7 @@ enum Step {
     ListToKill,
     Killed,
     ThawedToDie,
-    ElevatorsMoment,
+    AwaitSudo,
     KillAll,
     Sweep,
     End,
@@ -194,7 +194,7 @@ impl Reaping {
                 | Step::ListToKill
                 | Step::Killed
                 | Step::ThawedToDie
-                | Step::ElevatorsMoment
+                | Step::AwaitSudo
                 | Step::KillAll
         )
     }
@@ -213,8 +213,8 @@ impl Reaping {
             (Step::FreezeToAsk, _) => self.go(Step::ListToAsk, Act::List),
             (Step::ListToAsk, Seen::Listed(found)) => {
                 self.count(&found);
-                // A stopped elevator that is continued later would run its command after the window.
-                let signals = found.iter().filter_map(|one| match one.is_elevator() {
+                // A stopped sudo that is continued later would run its command after the window.
+                let signals = found.iter().filter_map(|one| match one.is_sudo_or_su() {
                     false => Some((one.process, Sent::Ask)),
                     true => one.stopped.then_some((one.process, Sent::Kill)),
                 });
@@ -232,7 +232,7 @@ impl Reaping {
             (Step::FreezeToKill, _) => self.go(Step::ListToKill, Act::List),
             (Step::ListToKill, Seen::Listed(found)) => {
                 self.count(&found);
-                let spared = |one: &Found| one.is_elevator() && !one.stopped;
+                let spared = |one: &Found| one.is_sudo_or_su() && !one.stopped;
                 if self.manner == Manner::AtOnce || !found.iter().any(spared) {
                     return self.go(Step::KillAll, Act::KillAll);
                 }
@@ -241,9 +241,9 @@ impl Reaping {
             }
             (Step::ListToKill, _) => self.go(Step::KillAll, Act::KillAll),
             (Step::Killed, _) => self.go(Step::ThawedToDie, Act::Thaw),
-            (Step::ThawedToDie, _) => self.go(Step::ElevatorsMoment, Act::AwaitEmpty(ELEVATOR_LIMIT)),
-            (Step::ElevatorsMoment, Seen::Empty(true)) => self.sweep(),
-            (Step::ElevatorsMoment, _) => self.go(Step::KillAll, Act::KillAll),
+            (Step::ThawedToDie, _) => self.go(Step::AwaitSudo, Act::AwaitEmpty(SUDO_LIMIT)),
+            (Step::AwaitSudo, Seen::Empty(true)) => self.sweep(),
+            (Step::AwaitSudo, _) => self.go(Step::KillAll, Act::KillAll),
             (Step::KillAll, seen) => {
                 self.unproven = seen != Seen::Empty(true);
                 self.sweep()

@@ -39,7 +39,7 @@ fn session(id: u64, grant: u64, now: &Now) -> Session {
         io_log: None,
         group: crate::core::ledger::GroupAsked::Nothing,
         own_groups: std::collections::BTreeSet::new(),
-        lingers_until: None,
+        drain_deadline: None,
         state: SessionState::Registered,
     }
 }

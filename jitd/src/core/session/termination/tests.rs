@@ -9,7 +9,7 @@ use super::*;
 /// A process of the fake world.
 #[derive(Debug, Clone)]
 struct Fake {
-    elevator: bool,
+    is_sudo: bool,
     stopped: bool,
     /// Heeds SIGTERM.
     polite: bool,
@@ -28,7 +28,7 @@ struct World {
     frozen: bool,
     /// Freezing, listing or sweeping fails.
     broken: bool,
-    elevator_killed_while_others_lived: bool,
+    sudo_killed_while_others_lived: bool,
     killed_all: bool,
 }
 
@@ -41,7 +41,7 @@ impl World {
     fn one(&self, pid: u32, fake: &Fake) -> Found {
         Found {
             process: MainProcess { pid, start: u64::from(pid) },
-            exe: Some(if fake.elevator { "/usr/bin/sudo" } else { "/usr/bin/bash" }.to_owned()),
+            exe: Some(if fake.is_sudo { "/usr/bin/sudo" } else { "/usr/bin/bash" }.to_owned()),
             stopped: fake.stopped,
             line: format!("{pid}"),
         }
@@ -52,10 +52,10 @@ impl World {
     }
 
     fn kill(&mut self, pid: u32) {
-        let others = self.living.values().any(|fake| !fake.elevator && !fake.outside && fake.stuck == 0);
+        let others = self.living.values().any(|fake| !fake.is_sudo && !fake.outside && fake.stuck == 0);
         let Some(fake) = self.living.get_mut(&pid) else { return };
-        if fake.elevator && !fake.stopped && others && !self.killed_all {
-            self.elevator_killed_while_others_lived = true;
+        if fake.is_sudo && !fake.stopped && others && !self.killed_all {
+            self.sudo_killed_while_others_lived = true;
         }
         if fake.stuck > 0 {
             fake.stuck -= 1;
@@ -82,8 +82,8 @@ impl World {
             self.living.insert(self.next, fake);
         }
         // An elevator whose command is gone goes too.
-        if self.living.values().all(|fake| fake.elevator || fake.outside) {
-            self.living.retain(|_, fake| !fake.elevator || fake.stopped || fake.outside);
+        if self.living.values().all(|fake| fake.is_sudo || fake.outside) {
+            self.living.retain(|_, fake| !fake.is_sudo || fake.stopped || fake.outside);
         }
     }
 
@@ -99,7 +99,7 @@ impl World {
             Act::Signal(signals) => {
                 // All others first, as the order of the list is nobody's promise.
                 let mut signals = signals.clone();
-                signals.sort_by_key(|(process, _)| self.living.get(&process.pid).is_some_and(|f| f.elevator));
+                signals.sort_by_key(|(process, _)| self.living.get(&process.pid).is_some_and(|f| f.is_sudo));
                 for (process, sent) in signals {
                     match sent {
                         Sent::Kill => self.kill(process.pid),
@@ -142,9 +142,9 @@ impl World {
 }
 
 fn fake() -> impl Strategy<Value = Fake> {
-    (any::<[bool; 4]>(), 0u32..3, 0u32..6).prop_map(|([elevator, stopped, polite, outside], stuck, forks)| {
-        let outside = outside && !elevator;
-        Fake { elevator, stopped, polite, outside, stuck: stuck / 2, forks: if elevator { 0 } else { forks } }
+    (any::<[bool; 4]>(), 0u32..3, 0u32..6).prop_map(|([is_sudo, stopped, polite, outside], stuck, forks)| {
+        let outside = outside && !is_sudo;
+        Fake { is_sudo, stopped, polite, outside, stuck: stuck / 2, forks: if is_sudo { 0 } else { forks } }
     })
 }
 
@@ -182,7 +182,7 @@ proptest! {
         if report.left == 0 {
             prop_assert!(world.living.is_empty(), "{:?}", world.living);
         }
-        prop_assert!(!world.elevator_killed_while_others_lived || manner == Manner::AtOnce);
+        prop_assert!(!world.sudo_killed_while_others_lived || manner == Manner::AtOnce);
         prop_assert!(!world.frozen, "it is left frozen");
     }
 
@@ -200,8 +200,8 @@ proptest! {
 
 #[test]
 fn an_elevator_ends_by_itself_once_its_command_is_gone() {
-    let sudo = Fake { elevator: true, stopped: false, polite: false, outside: false, stuck: 0, forks: 0 };
-    let shell = Fake { elevator: false, ..sudo.clone() };
+    let sudo = Fake { is_sudo: true, stopped: false, polite: false, outside: false, stuck: 0, forks: 0 };
+    let shell = Fake { is_sudo: false, ..sudo.clone() };
     let mut world = world(vec![sudo, shell], false);
     let report = play(&mut world, Manner::Ask(Duration::from_secs(1)));
     assert_eq!((report.killed, report.left, world.killed_all), (2, 0, false));
@@ -209,7 +209,7 @@ fn an_elevator_ends_by_itself_once_its_command_is_gone() {
 
 #[test]
 fn a_stopped_elevator_is_not_waited_for() {
-    let sudo = Fake { elevator: true, stopped: true, polite: false, outside: false, stuck: 0, forks: 0 };
+    let sudo = Fake { is_sudo: true, stopped: true, polite: false, outside: false, stuck: 0, forks: 0 };
     let mut world = world(vec![sudo], false);
     assert_eq!(play(&mut world, Manner::Ask(Duration::from_secs(1))).left, 0);
     assert!(world.living.is_empty());
@@ -217,7 +217,7 @@ fn a_stopped_elevator_is_not_waited_for() {
 
 #[test]
 fn what_takes_two_tries_is_counted_once() {
-    let stuck = Fake { elevator: false, stopped: false, polite: false, outside: false, stuck: 30, forks: 0 };
+    let stuck = Fake { is_sudo: false, stopped: false, polite: false, outside: false, stuck: 30, forks: 0 };
     let shell = Fake { stuck: 0, ..stuck.clone() };
     let mut world = world(vec![stuck, shell.clone(), shell], false);
     let mut reaping = Reaping::new(Manner::Kill);
