@@ -212,7 +212,7 @@ fn the_journal_has_each_fact_as_a_field_and_explains_the_event() -> Result<()> {
             }
             ensure!(entry["JIT_HASH"].as_str().is_some_and(|hash| hash.len() == 64), "{entry}");
             let explained = host.root(&["journalctl", "-x", "-o", "short", &query])?;
-            explained.ok()?.says("The gate refused an elevation.")?.says("access.denied")?;
+            explained.ok()?.says("The gate denied an elevation.")?.says("access.denied")?;
             // One entry for each record, with the line that the syslog daemon is handed.
             let once = host.root(&["journalctl", "--quiet", "-o", "cat", "_SYSTEMD_UNIT=jitd.service"])?;
             let ours = format!(" [jit@32473 seq=\"{}\" hash=", denied["seq"]);

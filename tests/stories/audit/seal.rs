@@ -274,9 +274,9 @@ fn a_seal_is_begun_once_and_never_from_inside_a_window() -> Result<()> {
         refuse(host, 3)?;
         let new = second["key"].as_str().context("a key")?;
         let both = verify(host, &format!("{sheet}{new}"), &["--key", "-"])?;
-        both.ok()?.says("the seals fit the key")?.never_says("not checked")?;
-        verify(host, new, &["--key", "-"])?.ok()?.says("not checked")?.says("the seals fit the key")?;
-        verify(host, &sheet, &["--key", "-"])?.ok()?.says("not checked")?;
+        both.ok()?.says("the seals fit the key")?.never_says("not verified")?;
+        verify(host, new, &["--key", "-"])?.ok()?.says("not verified")?.says("the seals fit the key")?;
+        verify(host, &sheet, &["--key", "-"])?.ok()?.says("not verified")?;
 
         let row = sheet.lines().nth(2).context("a row")?;
         let mistyped = sheet.replace(row, &row.replacen(|c: char| c.is_ascii_digit(), "a", 3));
