@@ -20,11 +20,13 @@ pub(super) fn compute(
     standing: Standing,
 ) -> Report {
     let mut gathered = Gathered::default();
+    let mut stacks = Vec::new();
     for record in before.iter().filter_map(parse) {
         // What ran before the period is no part of it.
         if matches!(record.event.name().split('.').next(), Some("grant" | "request")) {
             gathered.take(&record);
         }
+        stacks.extend(Some(record).filter(|record| gaps::is_about(record.event)));
     }
     // From here on what comes counts.
     gathered.requests.clear();
@@ -42,6 +44,7 @@ pub(super) fn compute(
             Some(record) => {
                 *figures.entry(record.event.name()).or_default() += 1;
                 gathered.take(&record);
+                stacks.extend(Some(record).filter(|record| gaps::is_about(record.event)));
             }
             None => span.unreadable += 1,
         }
@@ -53,7 +56,6 @@ pub(super) fn compute(
         .collect();
     let requests =
         gathered.requests.into_values().filter(|asked| !windows.contains_key(&asked.request)).collect();
-    let stacks: Vec<Record> = before.iter().chain(records).filter_map(parse).collect();
     let gaps = gaps::gaps(stacks.iter()).into_iter().filter(|gap| !gap.ends_before(span.first));
     let gaps: Vec<String> = gaps.map(|gap| gap.sentence()).collect();
     let mut report = Report {

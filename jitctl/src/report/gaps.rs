@@ -23,6 +23,11 @@ enum End {
     NotFoundAtStart(String, u64),
 }
 
+/// Whether records of this event tell of gaps.
+pub(super) fn is_about(event: AuditEvent) -> bool {
+    matches!(event, AuditEvent::StackBroken | AuditEvent::StackRestored | AuditEvent::DaemonStarted)
+}
+
 /// The gaps that these records tell of, in their order. Records before the period may be among them: a gap may be older.
 pub(super) fn gaps<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Gap> {
     let mut gaps: Vec<Gap> = Vec::new();

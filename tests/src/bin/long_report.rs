@@ -17,7 +17,8 @@ use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 
 const RECORDS: u64 = 300_000;
-const PERIOD: &str = "--since 2026-01-02 --until 2027-01-01";
+/// It ends before the host's own records, which are of today and come first: a period that has record 1 has nothing before it.
+const PERIOD: &str = "--since 2026-01-02 --until 2026-11-01";
 const LIMIT: Duration = Duration::from_secs(500);
 
 fn main() -> Result<()> {
