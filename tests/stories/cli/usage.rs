@@ -81,7 +81,7 @@ fn what_is_missing_is_offered_or_asked_for(host: &Host) -> Result<()> {
     alice.run("jitctl list")?.ok()?.says("no request is pending, no grant is live")?;
     // Somebody who holds two grants is told which there are, and it is no "no such thing".
     let (first, second) = (host.grant(ALICE, "ops", "30m")?, host.grant(ALICE, "peers", "30m")?);
-    let which = format!("say which: {first}, {second}");
+    let which = format!("name one of: {first}, {second}");
     alice.run("jitctl release")?.exits(2)?.says(&which)?.says("peers")?;
     alice.run("jitctl list")?.ok()?.says("live grants")?;
     host.root(&["jitctl", "revoke"])?.exits(2)?.says("the grants are:")?;
