@@ -139,7 +139,13 @@ fn each_mistake_is_named_by_line_and_key() {
         "role.web-admin.approval.from",
         "no user \"bobby\"",
     );
-    check("", &EXAMPLE.replace("\"bob\"", "\"far\""), 12, "role.web-admin.approval.from", "server is away");
+    check(
+        "",
+        &EXAMPLE.replace("\"bob\"", "\"far\""),
+        12,
+        "role.web-admin.approval.from",
+        "the user directory cannot be asked: EHOSTDOWN",
+    );
     check(
         "",
         &EXAMPLE.replace("count = 1", "count = 0"),

@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(groups.judge(Ok(None), at(160)), None);
         assert_eq!(groups.judge(fails(), at(200)), None, "what lies before a look that told is past");
         let why = groups.judge(fails(), at(261)).unwrap();
-        assert!(why.starts_with("the groups of its processes could not be checked for 1m1s: "), "{why}");
+        assert!(why.starts_with("the groups of its processes could not be checked for 1m 1s: "), "{why}");
     }
 
     #[test]
