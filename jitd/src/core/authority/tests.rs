@@ -461,3 +461,15 @@ fn an_extension_without_room_is_not_approved_and_stays_pending() {
     world.approve(&at_login(APP, APP), id).unwrap();
     assert_eq!(world.last(AuditEvent::GrantExtended).request, Some(id.0));
 }
+
+#[test]
+fn a_request_expires_when_its_role_says_and_otherwise_when_jitd_toml_does() {
+    let hour = Duration::from_secs(3600);
+    let minutes = Duration::from_secs(600);
+    for (of_role, expected) in [(None, hour), (Some(minutes), minutes)] {
+        let mut world = World::new(1, Settings::default());
+        world.policy.roles.values_mut().for_each(|role| role.options.request_expiry = of_role);
+        let id = world.request(&at_login(REQ, REQ));
+        assert_eq!(world.ledger.requests[&id].expires.remaining(&now()), expected);
+    }
+}

@@ -128,6 +128,9 @@ settings! {
         "on_expiry_limit", SPAN, Words("\"1h\", or max_duration of jitd.toml if that is shorter");
         "With `deny-new` only: jitd ends the sessions that are left this long after the window has expired."
 
+        "request_expiry", SPAN, Words("request_expiry of jitd.toml") => request_expiry: Option<Duration> = None;
+        "A pending request for this role expires after this time."
+
         "reason.min_length", number(0, 250), Is("10") => reason_min_length: u32 = 10;
         "The minimum length of a reason, in characters. Spaces at its beginning and end do not count."
 

@@ -84,7 +84,8 @@ pub(in crate::core) fn ask(
     // Whoever asks for more is whoever asked for the window, too.
     let grant = extends.and_then(|grant| turn.ledger.grants.get(&grant));
     let uids = grant.map(|grant| grant.uids.clone()).unwrap_or_default().into_iter();
-    let expiry = turn.policy.map_or(Duration::ZERO, |policy| policy.settings.options.request_expiry);
+    let of_all = turn.policy.map_or(Duration::ZERO, |policy| policy.settings.options.request_expiry);
+    let expiry = role.options.request_expiry.unwrap_or(of_all);
     let request = Request {
         id: RequestId(turn.ledger.take_id()),
         spec,
