@@ -39,13 +39,13 @@ pub enum RecoveryError {
     Fine(String),
     /// It was written by a later jitd.
     #[error(transparent)]
-    Newer(StoreError),
+    Newer(Box<StoreError>),
     /// A file cannot be moved or written.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     File(PathBuf, io::Error),
     /// The new store cannot be made; the old one is where it was.
     #[error("the new store cannot be made in {folder}: {error}", folder = .0.display(), error = .1)]
-    Anew(PathBuf, StoreError),
+    Anew(PathBuf, Box<StoreError>),
     /// A file would be overwritten.
     #[error("{path} exists already: move it away, and run --recover again", path = .0.display())]
     Exists(PathBuf),
@@ -70,7 +70,7 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
     let problem = match examine(path) {
         Ok(()) if force => "nothing was found to be wrong with it (--force)".to_owned(),
         Ok(()) => return Err(RecoveryError::Fine(path.display().to_string())),
-        Err(Wrong::Newer(error)) if !force => return Err(RecoveryError::Newer(error)),
+        Err(Wrong::Newer(error)) if !force => return Err(RecoveryError::Newer(Box::new(error))),
         Err(Wrong::Newer(error)) => error.to_string(),
         Err(Wrong::Damaged(problem)) => problem,
     };
@@ -201,7 +201,7 @@ fn make_new_store(aside: &Path, commits: Vec<Commit>, meta: CommitMeta) -> Resul
     DirBuilder::new().mode(0o700).create(&part).map_err(failed(&part))?;
     let made = Store::open(&part.join(STORE)).and_then(|mut store| store.commit(commits, meta));
     // The last connection has moved the WAL into the database, and removed it.
-    made.map_err(|error| RecoveryError::Anew(part.clone(), error))?;
+    made.map_err(|error| RecoveryError::Anew(part.clone(), Box::new(error)))?;
     sync(&part)?;
     fs::rename(&part, aside.join(NEW)).map_err(failed(&part))?;
     sync(aside)?;
@@ -221,7 +221,7 @@ fn put_in_place(
     }
     sync(aside)?;
     sync(parent(path))?;
-    let store = Store::open(path).map_err(|error| RecoveryError::Anew(path.to_owned(), error))?;
+    let store = Store::open(path).map_err(|error| RecoveryError::Anew(path.to_owned(), Box::new(error)))?;
     let said = known_head.keep(store.head(), *now).err();
     // From here on the daemon opens the store.
     let new = aside.join(NEW);

@@ -64,6 +64,14 @@ struct Ended {
     outcome: Outcome,
 }
 
+/// What the notifier's thread has received.
+enum Next {
+    /// From the engine; `None` when it has ended.
+    Message(Option<ToNotifier>),
+    /// From a run of its own.
+    Ended(Ended),
+}
+
 /// How people are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
@@ -114,14 +122,17 @@ pub fn start(
     thread::Builder::new().name("notify".into()).spawn(move || {
         runtime.block_on(async move {
             loop {
-                let wait = tokio::time::sleep(notifier.wait());
-                tokio::select! {
-                    message = inbox.recv() => match message {
-                        Some(message) => notifier.take(message).await,
-                        None => return,
-                    },
-                    Some(run) = ended.recv() => notifier.run_ended(run).await,
-                    () = wait => {}
+                let next = async {
+                    tokio::select! {
+                        message = inbox.recv() => Next::Message(message),
+                        Some(run) = ended.recv() => Next::Ended(run),
+                    }
+                };
+                match tokio::time::timeout(notifier.wait(), next).await {
+                    Ok(Next::Message(Some(message))) => notifier.take(message).await,
+                    Ok(Next::Message(None)) => return,
+                    Ok(Next::Ended(run)) => notifier.run_ended(run).await,
+                    Err(_) => {}
                 }
                 notifier.run_what_is_due().await;
                 notifier.remember();

@@ -165,7 +165,9 @@ fn a_window_that_was_revoked_does_not_open_again_with_an_older_store() -> Result
             "systemctl stop jitd.service; rm -rf /var/lib/jitd; cp -a /root/yesterday /var/lib/jitd; systemctl start jitd.service",
         )?;
         host.record("audit.rolled_back", |_| true)?;
-        let ended = host.record("grant.withdrawn", |record| record["grant"].to_string() == grant)?;
+        let ended = host.record("grant.withdrawn", |record| {
+            record["grant"].as_u64().is_some_and(|it| it.to_string() == grant)
+        })?;
         ensure!(ended["detail"].to_string().contains("set back to an older state"), "{ended}");
         host.record("alert.raised", |record| record["alert"] == "chain")?;
         dave.run("sudo -n touch /etc/ran")?.fails()?.says("dave has no open window")?;
