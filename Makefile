@@ -94,6 +94,7 @@ soak: setup-test deb
 	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test crash -- soak
 	JIT_SOAK=1 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- --test-threads=1 --nocapture host::endurance::
 	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test flips -- soak
+	JIT_SOAK=1 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test contributing -- --nocapture
 	JIT_SOAK_CUTS=50 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- audit::store::what_was_acknowledged
 
 test: setup-test deb

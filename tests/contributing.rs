@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use jit_tests::clock::now;
+use jit_tests::length;
 use jit_tests::places;
 
 /// The section whose commands are run, each as a newcomer types it.
@@ -50,7 +51,13 @@ fn the_everyday_commands_work_on_a_clean_checkout() {
     let checkout = Checkout::of(&places::repository());
     let commands = commands(&fs::read_to_string(checkout.0.join("CONTRIBUTING.md")).unwrap());
     assert!(commands.len() >= 4, "only {commands:?}");
+    let all = length::is_full();
     for line in commands {
+        // What builds everything anew, or boots hosts, is run by `make soak`; here its recipe is read to the end.
+        let line = match line.strip_prefix("make ") {
+            Some(target) if !all => format!("make -n {target}"),
+            _ => line,
+        };
         let begun = now();
         let mut command = Command::new("sh");
         command.args(["-c", &line]).current_dir(&checkout.0);
