@@ -84,7 +84,10 @@ pub(crate) fn table(columns: &[Column], rows: Vec<Vec<String>>, sheet: &Sheet) -
     }
     let mut text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
     if !hidden.is_empty() {
-        text += &format!("columns not shown: {} (--full shows all)\n", hidden.join(", "));
+        let line = format!("columns not shown: {} (--full shows all)", hidden.join(", "));
+        let fits = sheet.width.is_none_or(|width| line.len() <= usize::from(width));
+        text += &if fits { line } else { line.replace(" (--full", "\n(--full") };
+        text.push('\n');
     }
     text
 }
@@ -229,7 +232,7 @@ mod tests {
             let text = plain(&table(&columns(), row, &new_york(Some(width))));
             let line = text.lines().nth(1).unwrap_or_default();
             prop_assert!(line.contains(&name), "{}", text);
-            let rows = text.lines().filter(|line| !line.starts_with("columns not shown")).count();
+            let rows = text.lines().filter(|line| !line.starts_with("columns not shown") && !line.starts_with("(--full")).count();
             prop_assert_eq!(rows, 2, "{}", text);
         }
     }

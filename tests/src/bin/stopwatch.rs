@@ -30,10 +30,13 @@ fn main() -> Result<()> {
         ["denied", seconds, first, count] => {
             denied(Duration::from_secs_f64(seconds.parse()?), first.parse()?, count.parse()?)
         }
+        ["root", seconds] => root(Duration::from_secs_f64(seconds.parse()?)),
         ["allowed", seconds] => again_and_again(Duration::from_secs(seconds.parse()?), sudo_like),
         ["once"] => enter_once(),
         ["kill", cgroup] => kill_cgroup(Path::new(cgroup)),
-        _ => bail!("usage: stopwatch time | denied SECONDS FIRST-UID COUNT | allowed SECONDS | kill CGROUP"),
+        _ => bail!(
+            "usage: stopwatch time | denied SECONDS FIRST-UID COUNT | root SECONDS | allowed SECONDS | kill CGROUP"
+        ),
     }
 }
 
@@ -97,6 +100,12 @@ fn denied(duration: Duration, first: u32, count: u32) -> Result<()> {
     })
 }
 
+/// Calls as root, whom the gate lets pass: each of these calls is a record by itself, however many there are.
+fn root(duration: Duration) -> Result<()> {
+    let runtime = runtime()?;
+    again_and_again(duration, || runtime.block_on(async { Box::pin(call(OUTCOME_ALLOWED, false)).await }))
+}
+
 /// A process of its own for each call, that tags itself and is gone afterwards, as a sudo.
 fn sudo_like() -> Result<()> {
     let once = Command::new("/proc/self/exe").arg("once").stderr(Stdio::null()).status()?;
@@ -133,15 +142,15 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 /// One call on a connection of its own.
 fn enter(runtime: &tokio::runtime::Runtime, expected: &str) -> Result<()> {
-    runtime.block_on(async { Box::pin(call(expected)).await })
+    runtime.block_on(async { Box::pin(call(expected, expected == OUTCOME_ALLOWED)).await })
 }
 
-async fn call(expected: &str) -> Result<()> {
+async fn call(expected: &str, tagged: bool) -> Result<()> {
     let stream = UnixStream::connect(GATE_SOCKET)?;
     stream.set_nonblocking(true)?;
     let connection = Builder::unix_stream(stream).p2p().build().await?;
     let process = pidfd_open(getpid(), PidfdFlags::empty())?;
-    let options = HashMap::from([(OPTION_TAGGED, Variant::from(expected == OUTCOME_ALLOWED))]);
+    let options = HashMap::from([(OPTION_TAGGED, Variant::from(tagged))]);
     let body = (Fd::from(process.as_fd()), "sudo", "dave", "dave", "", options);
     let reply =
         connection.call_method(None::<&str>, OBJECT_PATH, Some(GATE_INTERFACE), METHOD_ENTER, &body).await?;

@@ -175,7 +175,7 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                 host,
                 "systemctl stop jitd.service; rm -rf /var/lib/jitd/*; cp -a /root/yesterday/. /var/lib/jitd; systemctl start --no-block jitd.service",
             )?;
-            verify(host, &key, &["--key", "-"])?.ok()?;
+            verify(host, &key, &["--key", "-"])?.exits(8)?.says("the seals fit the key")?;
             let behind =
                 host.root(&["sqlite3", "/root/yesterday/jit.db", "SELECT max(seq) + 1 FROM records"])?;
             let behind = behind.ok()?.line().to_owned();
@@ -202,7 +202,8 @@ fn whoever_held_root_is_found_out() -> Result<()> {
                     "systemctl stop jitd.service; bash /usr/local/sbin/recompute {bad}; systemctl start jitd.service"
                 ),
             )?;
-            verify(host, "", &[])?.ok()?.says("records are whole")?;
+            // The head that the host remembers tells, where it was left alone.
+            verify(host, "", &[])?.exits(8)?.says("records are whole")?.says("in its place")?;
             named(&verify(host, &key, &["--key", "-"])?, &bad, "its seal does not fit")?;
             named(
                 &verify(host, "", &["--input", "/var/log/elsewhere.log", "--store"])?,
