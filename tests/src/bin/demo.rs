@@ -107,11 +107,11 @@ fn play(host: &Host) -> Result<()> {
     alice.types(&ask)?.ok()?.says("web-admin")?;
     bob.is_notified("jit: alice asks for web-admin")?;
     let id = host.jitctl(&["pending"])?[0]["id"].to_string();
-    alice.types(&format!("jitctl approve {id}"))?.exits(3)?;
+    alice.types(&format!("jitctl approve --yes {id}"))?.exits(3)?;
 
     chapter("4. bob approves; alice could not");
     bob.types(&format!("jitctl show {id}"))?.ok()?.says("INC-42 cron hangs")?;
-    bob.types(&format!("jitctl approve {id}"))?.ok()?;
+    bob.types(&format!("jitctl approve --yes {id}"))?.ok()?;
 
     chapter("5. In the window sudo works as usual");
     alice.sudo("sudo systemctl restart cron")?.ok()?;
@@ -132,7 +132,7 @@ fn play(host: &Host) -> Result<()> {
     let more = format!("jitctl extend {id} --for {MORE} --reason 'INC-42 nearly there'");
     elsewhere.types(&more)?.ok()?;
     let extension = host.jitctl(&["pending"])?[0]["id"].to_string();
-    bob.types(&format!("jitctl approve {extension}"))?.ok()?;
+    bob.types(&format!("jitctl approve --yes {extension}"))?.ok()?;
 
     chapter("8. The window closes on time, and every process that was started in it ends");
     count_down(host)?;
