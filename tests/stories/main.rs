@@ -126,6 +126,8 @@ mod audit {
 mod host {
     /// Hosts, logins and terminals of this harness, without the package.
     mod bare_host;
+    /// `make demo`, played to its end.
+    mod demo;
 
     /// Installation changes nothing for sudo; removal locks nobody out.
     mod package;
