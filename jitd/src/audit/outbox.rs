@@ -173,7 +173,7 @@ impl Outbox {
         }
         for record in records {
             if self.carrier.send(record).is_err() {
-                warn!("the store's files are gone, and {} does not take the record that says so", self.name);
+                warn!("the store's files are gone, and sending the record of it to {} failed", self.name);
                 return;
             }
         }

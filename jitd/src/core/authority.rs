@@ -13,13 +13,13 @@ pub enum CommandKind {
     Request,
     /// Take one's own request back.
     Cancel,
-    /// Say yes to somebody's request.
+    /// Approve a request of another person.
     Approve,
-    /// Say no to it.
+    /// Deny it.
     Deny,
     /// Hand one's own grant back.
     Release,
-    /// Ask for more of one's own window.
+    /// Request an extension of one's own window.
     Extend,
     /// Make somebody else's window longer.
     ExtendOther,

@@ -24,7 +24,7 @@ pub enum Command {
         /// In the approver's words.
         comment: String,
     },
-    /// Say no.
+    /// Deny a request.
     Deny {
         /// To which.
         id: RequestId,

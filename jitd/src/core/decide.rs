@@ -219,7 +219,7 @@ impl Denial {
             }
             Self::OtherTarget(name) => {
                 lines.push(format!(
-                    "jit: {service} is refused: no open window of {who} covers becoming {name}."
+                    "jit: {service} is refused: {who} has no open window that allows running commands as {name}."
                 ));
             }
         }

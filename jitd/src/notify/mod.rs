@@ -363,7 +363,7 @@ impl Notifier {
         let Some(suppressed) = limit.pass(now) else { return };
         let event = Input::NotTold { about, suppressed, detail: format!("{what}: {why}") };
         if self.engine.tell(event).await.is_err() {
-            error!("the engine has ended; nobody records that somebody was not told");
+            error!("engine stopped; a notification failure could not be recorded");
         }
     }
 }

@@ -44,7 +44,8 @@ impl Turn<'_> {
                             "jit: the window of {} for {} closes in {left}.",
                             grant.holder.name, grant.role
                         ),
-                        "jit: then everything that was started in it ends.".to_owned(),
+                        "jit: all processes started with sudo in this window will then be terminated."
+                            .to_owned(),
                         format!("jit: to go on, type:  jitctl extend {id} --for 30m --reason \"...\""),
                     ],
                 });
