@@ -83,7 +83,7 @@ pub(super) fn changes(before: &Files, now: &Files, is_shipped: impl Fn(&Path) ->
             Some(_) => "is another",
             None => "is new",
         };
-        if is_shipped(path) {
+        if is_unit_of_a_package(path) && is_shipped(path) {
             info!("{} {how}; its content is what package {PACKAGE} ships", path.display());
             return None;
         }
@@ -91,6 +91,12 @@ pub(super) fn changes(before: &Files, now: &Files, is_shipped: impl Fn(&Path) ->
     });
     let gone = before.keys().filter(|path| !now.contains_key(*path));
     new.chain(gone.map(|path| format!("{} is gone", path.display()))).collect()
+}
+
+/// Packages install units in this folder alone. A drop-in, or a unit that an administrator's folder puts in its place, is
+/// named whatever the checksums of packages say: whoever is root can write those too.
+fn is_unit_of_a_package(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("usr/lib/systemd/system"))
 }
 
 fn note(files: &mut Files, path: PathBuf) {
@@ -171,14 +177,15 @@ mod tests {
         fs::write(conf.with_extension("dpkg-new"), same).unwrap();
         fs::rename(conf.with_extension("dpkg-new"), &conf).unwrap();
         assert!(changes(&later, &look(root.path())).is_empty());
-        // What a package ships is no line, and what somebody wrote beside it is one.
+        // A unit that a package ships is no line. A drop-in is one, also where forged checksums say that it is shipped.
+        let unit = root.path().join("usr/lib/systemd/system/jitd.service");
+        fs::remove_file(&unit).unwrap();
+        fs::write(&unit, "upgraded").unwrap();
         fs::write(&conf, "another").unwrap();
-        let (other, now_other) = (conf.with_file_name("y.conf"), look(root.path()));
-        fs::write(&other, "by hand").unwrap();
-        let shipped = super::changes(&later, &look(root.path()), |path| path == conf);
-        assert_eq!(shipped, [format!("{} is new", other.display())]);
-        fs::remove_file(&other).unwrap();
-        assert_eq!(now_other, look(root.path()));
+        let shipped = super::changes(&later, &look(root.path()), |_| true);
+        assert_eq!(shipped, [format!("{path} is another")]);
+        fs::remove_file(&unit).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &unit).unwrap();
         fs::remove_file(&conf).unwrap();
         assert_eq!(changes(&now, &look(root.path())), [format!("{path} is gone")]);
     }
