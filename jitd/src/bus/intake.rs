@@ -34,18 +34,22 @@ const LISTS: Bounds =
 /// Calls that read the record or the policy's files, and may take long.
 const LONG: Bounds =
     Bounds { in_flight: 1, in_flight_in_all: 3, waiting: 4, waiting_in_all: 24, for_root: 2, rate: RATE };
+/// An answer takes one of its user's calls for each so many bytes. dbus-daemon reads from this daemon a small piece at a time,
+/// in turn with everybody who calls, so what one user is told in plenty delays what the others are told.
+const BYTES_A_CALL: usize = 1024;
 /// The gate's interface, which only root may call: the module, for a sudo of whomever.
 const GATE: Bounds =
     Bounds { in_flight: 1, in_flight_in_all: 2, waiting: 512, waiting_in_all: 8, for_root: 64, rate: RATE };
 /// Senders that are remembered. The bus gives no unique name a second time, so none goes out of date.
 const MAX_SENDERS: usize = 4096;
-/// Senders that are being asked about, and calls of theirs that wait for it.
-const MAX_UNKNOWN: usize = 512;
+/// Senders that are being asked about, and calls of theirs that wait for it. A user who connects in a loop fills these
+/// places as fast as the bus lets in, and they are emptied as fast as it says whose each connection is.
+const MAX_UNKNOWN: usize = 2048;
 const MAX_UNKNOWN_CALLS: usize = 24;
 /// All of these calls together are no larger, in bytes.
 const MAX_UNKNOWN_BYTES: usize = 4 * 1024 * 1024;
-/// Senders that are asked about at once.
-const LOOKUPS: usize = 8;
+/// Senders that are asked about at once: the answers come back together with one turn of the bus.
+const LOOKUPS: usize = 64;
 /// A call that has no answer after this has none coming: what worked on it has failed.
 const LOST_AFTER: Duration = Duration::from_secs(20 * 60);
 /// A call passes one descriptor at most.
@@ -218,7 +222,7 @@ impl Intake {
         let header = message.header();
         let Some(serial) = header.reply_serial() else { return };
         let to = header.destination().map_or(String::new(), |to| to.as_str().to_owned());
-        if self.state().done(&(to, serial.get()), boot_now()) {
+        if self.state().answered(&(to, serial.get()), message.data().len(), boot_now()) {
             self.wake.notify_one();
         }
     }
@@ -347,6 +351,16 @@ impl State {
         true
     }
 
+    fn answered(&mut self, key: &(String, u32), length: usize, now: BootTime) -> bool {
+        let Some(begun) = self.begun.get(key).copied() else { return false };
+        // Those who may read the record may read all of it; they are few, and read one piece after the other.
+        if matches!(begun.weight, Weight::Light | Weight::List) {
+            let calls = u32::try_from(length / BYTES_A_CALL).unwrap_or(u32::MAX);
+            self.limiter(begun.weight).charge(begun.uid, calls, now);
+        }
+        self.done(key, now)
+    }
+
     fn drop_lost(&mut self, now: BootTime) {
         let lost = self.begun.iter().filter(|(_, begun)| now.since(begun.at) > LOST_AFTER);
         let lost: Vec<_> = lost.map(|(key, _)| key.clone()).collect();
@@ -371,7 +385,8 @@ fn weight_of(message: &Message) -> Weight {
     match (interface, member) {
         (GATE_INTERFACE, _) => Weight::Gate,
         (AUDIT_INTERFACE, "Read" | "Search" | "Verify") | (MANAGER_INTERFACE, "PolicyCheck") => Weight::Long,
-        (MANAGER_INTERFACE, "Pending" | "Grants" | "Sessions" | "Roles" | "PolicyShow") => Weight::List,
+        (MANAGER_INTERFACE, "Pending" | "Grants" | "Sessions" | "Roles" | "PolicyShow")
+        | ("org.freedesktop.DBus.Introspectable", _) => Weight::List,
         _ => Weight::Light,
     }
 }
@@ -451,6 +466,20 @@ mod tests {
         }
         assert_eq!(intake.state().light.in_flight(), 0);
         assert!(intake.state().begun.is_empty());
+    }
+
+    #[test]
+    fn long_answers_take_more_of_the_allowance_than_short_ones() {
+        let (intake, _beside) = Intake::new(Counter::default(), End::Bus);
+        intake.is_known(":1.7", Some(UserId(1000)));
+        let mut answered = 0;
+        while let Some(begun) = intake.sort(call(":1.7", None)) {
+            let answer =
+                Message::method_return(&begun.header()).build(&"x".repeat(20 * BYTES_A_CALL)).unwrap();
+            intake.answered(&answer);
+            answered += 1;
+        }
+        assert_eq!(answered, usize::try_from(RATE.burst).unwrap().div_ceil(21));
     }
 
     #[test]

@@ -59,6 +59,7 @@ use end::End;
 use gate::Gate;
 use intake::{Beside, Intake};
 use operators::Operators;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use stream::Limited;
 
 /// Calls on the bus that are looked at at once, each on a thread. More than the limits let in, so that none waits for a
@@ -69,6 +70,10 @@ const MAX_OPERATORS_LOOKUPS: usize = 16;
 /// The nice value of the bus's threads: that of everybody's programs. The daemon's own is lower, for the sudos that wait for
 /// it (jitd.service, `Nice=`), and a user who floods the bus must not work with that.
 const NICE: i32 = 0;
+
+/// So much of what this daemon says on the bus waits in the kernel (socket(7), SO_SNDBUF), in bytes. What waits there cannot be
+/// overtaken: with the kernel's own 208 KiB, an answer waits behind a second's worth of other users' answers.
+const UNSENT: usize = 16 * 1024;
 
 /// Nobody on the bus is waited for longer, PID 1 included.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -84,6 +89,7 @@ pub async fn connect() -> zbus::Result<Connection> {
 /// A connection to the bus that lets in only what may come, and the tasks that belong beside it.
 async fn open(counter: Counter, end: End) -> zbus::Result<(Connection, Arc<Intake>, Beside)> {
     let stream = UnixStream::connect(SYSTEM_BUS_ADDRESS.trim_start_matches("unix:path=")).await?;
+    set_socket_send_buffer_size(&stream, UNSENT).map_err(std::io::Error::from)?;
     let (intake, beside) = Intake::new(counter, end);
     let socket = Limited::new(stream, Arc::clone(&intake), end, None);
     let building = zbus::connection::Builder::socket(socket).method_timeout(ANSWER_LIMIT).build();

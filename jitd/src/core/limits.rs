@@ -149,6 +149,14 @@ impl<T> Limiter<T> {
         }
     }
 
+    /// What was begun for a user has come to so much more than one call.
+    pub fn charge(&mut self, uid: UserId, count: u32, now: BootTime) {
+        let rate = self.bounds.rate;
+        if let Some(user) = self.users.get_mut(&uid).filter(|_| !uid.is_root()) {
+            user.allowance.charge(count, rate, now);
+        }
+    }
+
     /// Forgets users of whom nothing is in progress and whose calls are long past; returns how many are left.
     pub fn forget_idle(&mut self, now: BootTime) -> usize {
         let rate = self.bounds.rate;

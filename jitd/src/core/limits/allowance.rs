@@ -20,8 +20,8 @@ pub struct Rate {
 /// What is left to one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowance {
-    /// Whole ones, times [`UNIT`].
-    left: u64,
+    /// Whole ones, times [`UNIT`]; below zero after a charge that was dearer than what was left.
+    left: i64,
     since: BootTime,
 }
 
@@ -46,7 +46,7 @@ impl Allowances {
 }
 
 /// Microseconds of a minute: one is worth so many of its parts, and a microsecond brings `per_minute` of them.
-const UNIT: u64 = 60_000_000;
+const UNIT: i64 = 60_000_000;
 
 impl Allowance {
     /// A full one.
@@ -59,9 +59,18 @@ impl Allowance {
     #[must_use]
     pub fn take(&mut self, rate: Rate, now: BootTime) -> bool {
         self.fill(rate, now);
-        let after = self.left.checked_sub(UNIT);
-        self.left = after.unwrap_or(self.left);
-        after.is_some()
+        let is_left = self.left >= UNIT;
+        if is_left {
+            self.left -= UNIT;
+        }
+        is_left
+    }
+
+    /// Takes `count` more for what was begun and turned out to be dear, whether they are left or not: until the debt is
+    /// paid, nothing can be taken.
+    pub fn charge(&mut self, count: u32, rate: Rate, now: BootTime) {
+        self.fill(rate, now);
+        self.left = self.left.saturating_sub(UNIT.saturating_mul(i64::from(count)));
     }
 
     /// Whether nothing has been taken of it for long.
@@ -74,19 +83,22 @@ impl Allowance {
 
     fn fill(&mut self, rate: Rate, now: BootTime) {
         let come = micros(now.since(self.since)).saturating_mul(u64::from(rate.per_minute));
-        self.left = self.left.saturating_add(come).min(most(rate));
+        self.left = self.left.saturating_add_unsigned(come).min(most(rate));
         self.since = self.since.max(now);
     }
 }
 
-fn most(rate: Rate) -> u64 {
-    u64::from(rate.burst) * UNIT
+fn most(rate: Rate) -> i64 {
+    i64::from(rate.burst) * UNIT
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Of a minute, in microseconds.
+    const MINUTE: u64 = 60_000_000;
 
     proptest! {
         #[test]
@@ -101,10 +113,21 @@ mod tests {
             for step in steps {
                 now += step;
                 taken += u64::from(allowance.take(rate, BootTime(now)));
-                let most = u64::from(burst) + now * u64::from(per_minute) / UNIT;
+                let most = u64::from(burst) + now * u64::from(per_minute) / MINUTE;
                 prop_assert!(taken <= most, "{taken} of {most} at {now}");
             }
-            prop_assert!(allowance.is_full(rate, BootTime(now + u64::from(burst) * UNIT)));
+            prop_assert!(allowance.is_full(rate, BootTime(now + u64::from(burst) * MINUTE)));
         }
+    }
+
+    #[test]
+    fn a_dear_one_is_paid_for_before_the_next() {
+        let rate = Rate { burst: 10, per_minute: 60 };
+        let mut allowance = Allowance::full(rate, BootTime(0));
+        assert!(allowance.take(rate, BootTime(0)));
+        allowance.charge(14, rate, BootTime(0));
+        assert!(!allowance.take(rate, BootTime(MINUTE / 60 * 5)), "five seconds pay for five of the fifteen");
+        assert!(allowance.take(rate, BootTime(MINUTE / 60 * 6)));
+        assert!(!allowance.take(rate, BootTime(MINUTE / 60 * 6)));
     }
 }
