@@ -99,13 +99,26 @@ impl Flood {
     }
 }
 
+/// How long a flood is played.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// How often it begins anew; at least once.
+    pub rounds: u32,
+    /// How long it is each time.
+    pub seconds: u32,
+    /// So many sudos are measured before it and in it, each time.
+    pub sudos: u32,
+}
+
 /// What one flood came to.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Its name.
     pub name: &'static str,
-    /// Median of a sudo before it and in it.
+    /// Median of a sudo outside of it and in it.
     pub sudo: (Duration, Duration),
+    /// The same for sudos that ask nothing of the gate: what the flood costs the machine.
+    pub ungated: (Duration, Duration),
     /// How long root's revocation took.
     pub revoke: Duration,
     /// How long somebody else's approval took.
@@ -125,10 +138,11 @@ pub struct Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, sudo: (quiet, flooded), revoke, approve, status, peak, .. } = self;
-        let ratio = flooded.as_secs_f64() / quiet.as_secs_f64();
+        let ratio = slower(self.sudo);
+        let ungated = slower(self.ungated);
         write!(
             f,
-            "{name}: sudo {quiet:.1?} -> {flooded:.1?} ({ratio:.2} times), revoke {revoke:.0?}, approve {approve:.0?}, \
+            "{name}: sudo {quiet:.1?} -> {flooded:.1?} ({ratio:.2} times; without the gate {ungated:.2} times), revoke {revoke:.0?}, approve {approve:.0?}, \
              status {status:.0?}, {:.1} MB; {} became root, {} held up, {} refused",
             *peak as f64 / 1e6,
             self.became_root,
@@ -137,6 +151,17 @@ impl fmt::Display for Outcome {
         )
     }
 }
+
+/// How many times longer the second is.
+#[must_use]
+pub fn slower((quiet, flooded): (Duration, Duration)) -> f64 {
+    flooded.as_secs_f64() / quiet.as_secs_f64()
+}
+
+/// A sudo of whom the gate is not asked: what a flood costs the machine is what it costs that one.
+const UNGATED: &str = "sed /pam_jit/d /etc/pam.d/sudo >/etc/pam.d/sudo-ungated; umask 227; \
+    printf 'Defaults:bob pam_service=sudo-ungated\\nbob ALL=(ALL:ALL) NOPASSWD: /usr/bin/true\\n' >/etc/sudoers.d/zz-ungated; \
+    visudo --check --quiet";
 
 /// The people around a flood: who floods, who works, who approves.
 #[derive(Debug)]
@@ -154,6 +179,7 @@ impl Scene {
     /// When that fails.
     pub fn set(host: &Host) -> Result<Self> {
         host.install("flood")?;
+        host.root_sh(UNGATED)?.ok()?;
         host.grant(OSCAR, "ops", "2h")?;
         Ok(Self {
             flooder: host.login(MALLORY)?,
@@ -163,17 +189,20 @@ impl Scene {
         })
     }
 
-    /// Plays one flood: `seconds` long, with so many sudos before and in it.
+    /// Plays one flood `rounds` times, `seconds` long, with so many sudos before each and in each; root revokes and somebody
+    /// approves in the last.
     ///
     /// # Errors
     /// When something does not come to an end; not when it is slow.
-    pub fn play(&mut self, host: &Host, flood: Flood, seconds: u32, sudos: u32) -> Result<Outcome> {
+    pub fn play(&mut self, host: &Host, flood: Flood, times: Times) -> Result<Outcome> {
+        let Times { rounds, seconds, sudos } = times;
         let grant = host.grant(DAVE, "ops", "30m")?;
         let asked = self.asker.run("jitctl --json request ops --reason 'in the middle of a flood'")?;
         let request = asked.json()?["id"].to_string();
         let mut outcome = Outcome {
             name: flood.name,
             sudo: Default::default(),
+            ungated: Default::default(),
             revoke: Duration::ZERO,
             approve: Duration::ZERO,
             status: Duration::ZERO,
@@ -182,13 +211,24 @@ impl Scene {
             became_root: 0,
             refused: 0,
         };
-        let quiet = self.sudos(sudos, &mut outcome)?;
-        let typed = self.flooder.start(&format!("flood {} {seconds}", flood.name))?;
-        wait_until("the flood has begun", Duration::from_secs(10), || {
-            Ok(!host.root(&["pgrep", "--exact", "flood"])?.stdout.is_empty())
-        })?;
-        let flooded = self.sudos(sudos, &mut outcome)?;
-        outcome.sudo = (quiet, flooded);
+        let mut quiet = Sudos::default();
+        let mut flooded = Sudos::default();
+        let mut last = None;
+        for _ in 0..rounds {
+            if let Some(before) = last.take() {
+                self.flooder.finish(&before, Duration::from_secs(u64::from(seconds) + 60))?;
+            }
+            outcome.held_up += self.sudos(sudos, &mut quiet)?;
+            let typed = self.flooder.start(&format!("flood {} {seconds}", flood.name))?;
+            wait_until("the flood has begun", Duration::from_secs(10), || {
+                Ok(!host.root(&["pgrep", "--exact", "flood"])?.stdout.is_empty())
+            })?;
+            outcome.held_up += self.sudos(sudos, &mut flooded)?;
+            last = Some(typed);
+        }
+        let typed = last.context("no round")?;
+        outcome.sudo = (median(quiet.gated)?, median(flooded.gated)?);
+        outcome.ungated = (median(quiet.ungated)?, median(flooded.ungated)?);
         outcome.peak = memory(host)?.0;
         let begun = now();
         host.root_with(
@@ -218,16 +258,31 @@ impl Scene {
         Ok(outcome)
     }
 
-    fn sudos(&mut self, count: u32, outcome: &mut Outcome) -> Result<Duration> {
-        let mut times = Vec::new();
+    /// So many sudos, in turn with as many that ask nothing of the gate; returns how many failed.
+    fn sudos(&mut self, count: u32, took: &mut Sudos) -> Result<u32> {
+        let mut failed = 0;
         for _ in 0..count {
-            let sudo = self.worker.run("sudo -n true")?;
-            outcome.held_up += u32::from(sudo.status != 0);
-            times.push(sudo.took);
+            let gated = self.worker.run("sudo -n true")?;
+            failed += u32::from(gated.status != 0);
+            took.gated.push(gated.took);
+            let ungated = self.approver.run("sudo -n true")?;
+            ungated.ok()?;
+            took.ungated.push(ungated.took);
         }
-        times.sort_unstable();
-        times.get(times.len() / 2).copied().context("no sudo was measured")
+        Ok(failed)
     }
+}
+
+/// How long sudos took.
+#[derive(Debug, Default)]
+struct Sudos {
+    gated: Vec<Duration>,
+    ungated: Vec<Duration>,
+}
+
+fn median(mut times: Vec<Duration>) -> Result<Duration> {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().context("no sudo was measured")
 }
 
 /// What the daemon has in memory of its own, without files, and the most that it ever had in memory, files included, in

@@ -83,12 +83,18 @@ fn unread(mut bus: UnixStream, call: &[u8], until: Deadline) -> u64 {
     let mut sent = 0;
     let _ = bus.set_write_timeout(Some(Duration::from_millis(200)));
     while until.left().is_some() {
-        match bus.write_all(&numbered(call, sent)) {
-            Ok(()) => sent += 1,
-            Err(_) => break,
+        if !write_whole(&mut bus, &numbered(call, sent), until) {
+            break;
         }
+        sent += 1;
     }
     sent
+}
+
+/// Writes a message piece by piece; false where it was not written before the flood's end. The bus takes a long message a
+/// little at a time, so that no single write takes too long and all of them together do.
+fn write_whole(bus: &mut UnixStream, message: &[u8], until: Deadline) -> bool {
+    message.chunks(64 * 1024).all(|piece| until.left().is_some() && bus.write_all(piece).is_ok())
 }
 
 /// Keeps 32 calls on the way and reads what comes.
@@ -172,7 +178,7 @@ fn signals(flood: Flood, until: Deadline) -> Result<u64> {
                 )
                 .destination(to.as_str())
                 .build(&("1", zbus::ObjectPath::try_from("/a")?, long.as_str()))?;
-                if bus.write_all(signal.data()).is_err() {
+                if !write_whole(&mut bus, signal.data(), until) {
                     break 'connection;
                 }
                 sent += 1;

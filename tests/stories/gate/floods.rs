@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jit_tests::clock::{now, wait_until};
-use jit_tests::floods::{Flood, Scene, memory, was_never_ended};
+use jit_tests::floods::{Flood, Scene, Times, memory, was_never_ended};
 use jit_tests::host::{Host, play};
 use jit_tests::people::{ALICE, BOB, DAVE, MALLORY, OSCAR, uid};
 use jit_tests::plan::{Plan, Release};
@@ -26,7 +26,7 @@ fn floods_hold_nobody_up_and_are_told() -> Result<()> {
         for name in ["show-no-reply", "status-answered", "request-huge", "search-answered", "churn", "sudos"]
         {
             let flood = Flood::named(name).context(name)?;
-            let outcome = scene.play(host, flood, 6, 15)?;
+            let outcome = scene.play(host, flood, Times { rounds: 1, seconds: 6, sudos: 15 })?;
             eprintln!("{outcome}");
             ensure!(outcome.revoke <= REVOKED_WITHIN, "{outcome}");
             ensure!(outcome.sudo.1 <= SUDO_WITHIN, "{outcome}");
