@@ -1,9 +1,12 @@
-//! Reads the host's own files that say who may become whom: PAM stacks, accounts, sudoers.
+//! Reads the host's own files that say who may become whom: PAM stacks, accounts, sudoers; of PAM stacks it says what
+//! they are to become.
 //!
 //! For the daemon and the command line; it knows no runtime, no bus and no policy. `pam_jit` does not depend on it.
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod pam_edit;
+mod pam_grammar;
 pub mod pam_stack;
 pub mod program;
 pub mod sudoers;

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::pam_grammar::{Line, Stage, entries};
+
 /// The stacks of the administrator, and those that packages bring (pam.conf(5)).
 pub const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 /// Where modules are: a folder of each of these, or of one below it that is named after the architecture.
@@ -51,6 +53,26 @@ pub fn account_stage_asks(service: &str) -> Option<bool> {
     Stacks::here().account_stage_asks(service)
 }
 
+/// What the stack of a service does about jitd.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It asks jitd before anything else decides, and takes the process back as its last act.
+    Asks,
+    /// It denies nobody; what is started through it stays inside its session.
+    Tracks,
+    /// Neither it nor what it includes names the module.
+    DoesNotAsk(Fault),
+    /// It names the module, and can be passed all the same, or denies everybody.
+    Broken(Fault),
+}
+
+/// What the stack of a service does about jitd, as the files are now; `None` where neither the stack nor the program is
+/// there. With `gate`, it is to ask; without, it is only to take processes back.
+#[must_use]
+pub fn state(service: &str, gate: bool) -> Option<State> {
+    Stacks::here().state(service, gate)
+}
+
 /// The files of PAM.
 struct Stacks {
     folders: Vec<PathBuf>,
@@ -71,15 +93,16 @@ impl Stacks {
             services.iter().filter_map(|service| sister(service)).filter(|it| !services.contains(it));
         // A file that a role opens is judged whole. A sister lets nobody through whom its account stage refuses.
         let sisters: Vec<String> = sisters.filter(|sister| self.path(sister).is_some()).collect();
-        let whole = services.into_iter().map(|service| (service, ["account", "session"].as_slice()));
-        let sisters = sisters.into_iter().map(|service| (service, ["account"].as_slice()));
+        let whole =
+            services.into_iter().map(|service| (service, [Stage::Account, Stage::Session].as_slice()));
+        let sisters = sisters.into_iter().map(|service| (service, [Stage::Account].as_slice()));
         let looked = whole.chain(sisters).filter_map(|(service, stages)| {
             let of_file = |file: PathBuf, message: String| Fault { file, line: 0, message };
             let own = Path::new(FOLDERS[0]).join(&service);
             let found = match self.read(&service) {
                 Ok((file, text)) => stages
                     .iter()
-                    .try_for_each(|stage| self.first(&file, &text, stage, MAX_INCLUDE_DEPTH))
+                    .try_for_each(|stage| self.first(&file, &text, *stage, MAX_INCLUDE_DEPTH))
                     .and(if module { Ok(()) } else { Err(of_file(file, format!("{MODULE} is not there"))) }),
                 // A program that is not installed elevates nobody; one without a stack of its own goes by another.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match self.has_program(&service) {
@@ -101,7 +124,61 @@ impl Stacks {
 
     fn account_stage_asks(&self, service: &str) -> Option<bool> {
         let (file, text) = self.read(service).ok()?;
-        Some(self.is_module_there() && self.first(&file, &text, "account", MAX_INCLUDE_DEPTH).is_ok())
+        Some(self.is_module_there() && self.first(&file, &text, Stage::Account, MAX_INCLUDE_DEPTH).is_ok())
+    }
+
+    fn state(&self, service: &str, gate: bool) -> Option<State> {
+        let own = Path::new(FOLDERS[0]).join(service);
+        let of_file = |file: PathBuf, message: String| Fault { file, line: 0, message };
+        let (file, text) = match self.read(service) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let message = "it has no stack of its own, so that `other` lets people through".to_owned();
+                return self.has_program(service).then(|| State::DoesNotAsk(of_file(own, message)));
+            }
+            Err(error) => {
+                let file = self.path(service).unwrap_or(own);
+                return Some(State::Broken(of_file(file, format!("its stack cannot be read: {error}"))));
+            }
+        };
+        let purposes = self.purposes(&text, MAX_INCLUDE_DEPTH);
+        let gated = purposes.iter().any(|purpose| purpose != "track");
+        let first = |stage| self.first(&file, &text, stage, MAX_INCLUDE_DEPTH);
+        let last = self.last(&file, &text, gated, MAX_INCLUDE_DEPTH);
+        let found = if gated || gate && purposes.is_empty() {
+            first(Stage::Account).and_then(|()| first(Stage::Session)).and(last)
+        } else {
+            last
+        };
+        Some(match found {
+            Err(fault) if purposes.is_empty() => State::DoesNotAsk(fault),
+            _ if !purposes.is_empty() && !self.is_module_there() => {
+                State::Broken(of_file(file, format!("{MODULE} is not there")))
+            }
+            Err(fault) => State::Broken(fault),
+            Ok(()) if gated => State::Asks,
+            Ok(()) => State::Tracks,
+        })
+    }
+
+    /// What the lines of ours are for, in a file and in what it includes: `track`, or `gate` for everything else.
+    fn purposes(&self, text: &str, deeper: u32) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        for entry in entries(text) {
+            match entry.read() {
+                Some(Line::Include { file, .. }) if deeper > 0 => {
+                    if let Ok((_, text)) = self.read(file) {
+                        found.extend(self.purposes(&text, deeper - 1));
+                    }
+                }
+                Some(Line::Module { path, arguments, .. }) if is_ours(path) => {
+                    let purpose = if arguments.contains(&"track") { "track" } else { "gate" };
+                    found.insert(purpose.to_owned());
+                }
+                _ => {}
+            }
+        }
+        found
     }
 
     /// Whether the program of a service is there: `sudo-i` is sudo's, `su-l` is su's.
@@ -135,52 +212,103 @@ impl Stacks {
         })
     }
 
-    /// Whether the first line of a type is ours, and ends the stack with a refusal.
-    fn first(&self, path: &Path, text: &str, kind: &str, deeper: u32) -> Result<(), Fault> {
-        for (number, line) in logical_lines(text) {
-            let Some(line) = Line::read(&line) else { continue };
-            let fault = |message: String| Err(Fault { file: path.to_owned(), line: number, message });
+    /// Whether the first line of a stage is ours, and ends the stack with a refusal.
+    fn first(&self, path: &Path, text: &str, stage: Stage, deeper: u32) -> Result<(), Fault> {
+        let name = stage.name();
+        for entry in entries(text) {
+            let fault = |message: String| Err(Fault { file: path.to_owned(), line: entry.number(), message });
+            if !entry.clear {
+                return fault(UNCLEAR.to_owned());
+            }
+            let Some(line) = entry.read().filter(|line| line.is_of(stage)) else { continue };
             match line {
-                Line::Include { kind: Some(its), .. } if its != kind => {}
                 Line::Include { file, .. } => {
-                    // One that has no line of this type decides nothing.
+                    // One that has no line of this stage decides nothing.
                     let read = if deeper == 0 { None } else { self.read(file).ok() };
                     let Some((path, text)) = read else { continue };
-                    let names = |line: &str| match Line::read(line) {
-                        Some(Line::Module { kind: its, .. }) => its == kind,
-                        Some(Line::Include { .. }) => true,
-                        None => false,
-                    };
-                    if logical_lines(&text).iter().any(|(_, line)| names(line)) {
-                        return self.first(&path, &text, kind, deeper.saturating_sub(1));
+                    if has_lines_of(&text, stage) {
+                        return self.first(&path, &text, stage, deeper.saturating_sub(1));
                     }
                 }
-                Line::Module { kind: its, .. } if its.trim_start_matches('-') != kind => {}
-                Line::Module { kind: its, control, path, arguments } => {
-                    let ours = Path::new(path).file_name().is_some_and(|name| name == MODULE);
-                    if !ours {
-                        return fault(format!("its first {kind} line names {path}, and not {MODULE}"));
+                // What it answers is passed over, so that the line below it still decides.
+                Line::Module { control, path, .. }
+                    if stage == Stage::Session && is_optional(control) && !is_ours(path) => {}
+                Line::Module { optional_module, control, path, arguments, .. } => {
+                    if !is_ours(path) {
+                        return fault(format!("its first {name} line names {path}, and not {MODULE}"));
                     }
-                    if its.starts_with('-') {
+                    if optional_module {
                         return fault(format!(
-                            "its {kind} line is skipped without a word if {MODULE} is missing"
+                            "its {name} line is skipped without a word if {MODULE} is missing"
                         ));
                     }
                     if !ends_in_refusal(control) {
                         return fault(format!(
-                            "its {kind} line says {control}, by which a refusal can be passed"
+                            "its {name} line says {control}, by which a refusal can be passed"
                         ));
                     }
                     if !arguments.contains(&"gate") {
-                        return fault(format!("its {kind} line does not say gate"));
+                        return fault(format!("its {name} line does not say gate"));
                     }
                     return Ok(());
                 }
             }
         }
-        let message = format!("it has no {kind} line that names {MODULE}");
+        let message = format!("it has no {name} line that names {MODULE}");
         Err(Fault { file: path.to_owned(), line: 0, message })
     }
+
+    /// Whether the last session line is ours and takes the process back; `denies` where its refusal is to count.
+    fn last(&self, path: &Path, text: &str, denies: bool, deeper: u32) -> Result<(), Fault> {
+        for entry in entries(text).iter().rev() {
+            let fault = |message: String| Err(Fault { file: path.to_owned(), line: entry.number(), message });
+            if !entry.clear {
+                return fault(UNCLEAR.to_owned());
+            }
+            match entry.read().filter(|line| line.is_of(Stage::Session)) {
+                None => {}
+                Some(Line::Include { file, .. }) => {
+                    let read = if deeper == 0 { None } else { self.read(file).ok() };
+                    let Some((path, text)) = read else { continue };
+                    if has_lines_of(&text, Stage::Session) {
+                        return self.last(&path, &text, denies, deeper.saturating_sub(1));
+                    }
+                }
+                Some(Line::Module { control, path, arguments, .. }) => {
+                    if !is_ours(path) || !arguments.contains(&"track") {
+                        return fault(format!("its last session line names {path}, and not {MODULE} track"));
+                    }
+                    if denies && !ends_in_refusal(control) {
+                        return fault(format!(
+                            "its last session line says {control}, by which a refusal can be passed"
+                        ));
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        let message = format!("it has no session line that names {MODULE}");
+        Err(Fault { file: path.to_owned(), line: 0, message })
+    }
+}
+
+/// Why a stack is not judged that the versions of libpam read differently.
+const UNCLEAR: &str = "it ends in a backslash above a blank line, a comment or the end of the file, which the versions of \
+    libpam read differently; write it on one line";
+
+/// Whether a file has, or brings in, lines of a stage; where that cannot be told it has.
+fn has_lines_of(text: &str, stage: Stage) -> bool {
+    entries(text).iter().any(|entry| !entry.clear || entry.read().is_some_and(|line| line.is_of(stage)))
+}
+
+/// Whether a line names our module.
+pub(crate) fn is_ours(path: &str) -> bool {
+    Path::new(path.trim_end_matches('\r')).file_name().is_some_and(|name| name == MODULE)
+}
+
+/// Whether a module of this control decides nothing beside one that denies (pam.conf(5)).
+fn is_optional(control: &str) -> bool {
+    control.eq_ignore_ascii_case("optional")
 }
 
 /// The other stack of the same program: `sudo -i` goes by `sudo-i`, `su -` by `su-l` (sudo(8), su(1)).
@@ -194,63 +322,15 @@ fn sister(service: &str) -> Option<String> {
     })
 }
 
-/// The lines of a file with their numbers, those that end in a backslash put together with the next (pam.conf(5)).
-fn logical_lines(text: &str) -> Vec<(u64, String)> {
-    let mut lines: Vec<(u64, String)> = Vec::new();
-    let mut open = false;
-    for (line, number) in text.lines().zip(1..) {
-        let (part, goes_on) = line.strip_suffix('\\').map_or((line, false), |part| (part, true));
-        match lines.last_mut().filter(|_| open) {
-            Some((_, whole)) => {
-                whole.push(' ');
-                whole.push_str(part);
-            }
-            None => lines.push((number, part.to_owned())),
-        }
-        open = goes_on;
-    }
-    lines
-}
-
 /// Whether a control value makes every refusal the stack's (pam.conf(5)). `required` runs what follows, and refuses all
 /// the same.
-fn ends_in_refusal(control: &str) -> bool {
+pub(crate) fn ends_in_refusal(control: &str) -> bool {
     let Some(words) = control.strip_prefix('[').and_then(|words| words.strip_suffix(']')) else {
-        return matches!(control, "requisite" | "required");
+        return ["requisite", "required"].iter().any(|word| control.eq_ignore_ascii_case(word));
     };
     let mut pairs = words.split_whitespace().filter_map(|word| word.split_once('='));
     let refuses = |(value, action): (&str, &str)| value == "success" || matches!(action, "die" | "bad");
     pairs.clone().any(|(value, _)| value == "default") && pairs.all(refuses)
-}
-
-/// A line of a stack.
-enum Line<'a> {
-    /// Another file in its place; of that, the lines of one type or all.
-    Include { kind: Option<&'a str>, file: &'a str },
-    /// A module.
-    Module { kind: &'a str, control: &'a str, path: &'a str, arguments: Vec<&'a str> },
-}
-
-impl<'a> Line<'a> {
-    fn read(line: &'a str) -> Option<Self> {
-        let line = line.split('#').next().unwrap_or_default().trim();
-        if let Some(file) = line.strip_prefix("@include") {
-            return Some(Self::Include { kind: None, file: file.trim() });
-        }
-        let (kind, rest) = line.split_once(char::is_whitespace)?;
-        let rest = rest.trim_start();
-        let (control, rest) = if rest.starts_with('[') {
-            rest.split_at(rest.find(']')? + 1)
-        } else {
-            rest.split_once(char::is_whitespace)?
-        };
-        let mut words = rest.split_whitespace();
-        let path = words.next()?;
-        if matches!(control, "include" | "substack") {
-            return Some(Self::Include { kind: Some(kind.trim_start_matches('-')), file: path });
-        }
-        Some(Self::Module { kind, control, path, arguments: words.collect() })
-    }
 }
 
 #[cfg(test)]
@@ -339,6 +419,62 @@ mod tests {
             fs::write(folder.path().join("pam.d/sudo"), text).unwrap();
             assert_eq!(stacks.account_stage_asks("sudo"), Some(asks), "{text}");
         }
+    }
+
+    #[test]
+    fn a_stack_asks_tracks_does_not_ask_or_is_broken() {
+        let folder = tempfile::tempdir().unwrap();
+        let stacks = stacks(folder.path());
+        let state = |text: &str, gate: bool| {
+            fs::write(folder.path().join("pam.d/sudo"), text).unwrap();
+            stacks.state("sudo", gate).unwrap()
+        };
+        assert_eq!(stacks.state("doas", true), None, "it is not installed");
+        assert!(
+            matches!(stacks.state("sudo", true), Some(State::DoesNotAsk(fault)) if fault.message.contains("other"))
+        );
+        assert_eq!(state(GOOD, true), State::Asks);
+        let tracks = "session required pam_unix.so\nsession optional pam_jit.so track\n";
+        assert_eq!((state(tracks, true), state(tracks, false)), (State::Tracks, State::Tracks));
+        let stock = "account required a.so\nsession required b.so\n";
+        assert!(
+            matches!(state(stock, true), State::DoesNotAsk(fault) if fault.to_string().ends_with("sudo:1: its first account line names a.so, and not pam_jit.so"))
+        );
+        assert!(matches!(state(stock, false), State::DoesNotAsk(fault) if fault.line == 2));
+        for (text, part) in [
+            (GOOD.replace("account  [success=ok default=die]", "account optional"), "says optional"),
+            (format!("account sufficient pam_x.so\n{GOOD}"), "pam_x.so"),
+            (format!("{GOOD}session required pam_y.so\n"), "last session line names pam_y.so"),
+            (
+                GOOD.replace("[success=ok default=die]  pam_jit.so track", "optional pam_jit.so track"),
+                "last session line says",
+            ),
+            ("account requisite pam_jit.so gate\nsession required pam_jit.so gate\n".to_owned(), "track"),
+            (format!("{GOOD}auth required \\\n"), "backslash"),
+        ] {
+            let found = state(&text, true);
+            assert!(
+                matches!(&found, State::Broken(fault) if fault.message.contains(part)),
+                "{text}: {found:?}"
+            );
+        }
+        fs::write(folder.path().join("pam.d/su"), GOOD).unwrap();
+        let by_another = "account include su\nsession optional pam_keyinit.so\nsession include su\n";
+        assert_eq!(state(by_another, true), State::Asks, "su-l goes by su");
+        fs::remove_file(folder.path().join("lib/x86_64-linux-gnu/security").join(MODULE)).unwrap();
+        assert!(matches!(state(GOOD, true), State::Broken(fault) if fault.message.contains("is not there")));
+        assert!(matches!(state(stock, true), State::DoesNotAsk(_)));
+    }
+
+    #[test]
+    fn a_comment_that_ends_in_a_backslash_hides_no_line_from_the_check() {
+        let found = problem(&format!("# x \\\naccount sufficient pam_permit.so\n{GOOD}"));
+        assert!(
+            found.is_some_and(|found| found.starts_with("2: its first account line names pam_permit.so"))
+        );
+        let found = problem(&format!("ACCOUNT sufficient pam_permit.so\n{GOOD}"));
+        assert!(found.is_some_and(|found| found.contains("pam_permit.so")), "libpam knows it in any case");
+        assert_eq!(problem(&format!("session optional pam_keyinit.so\n{GOOD}")), None, "it decides nothing");
     }
 
     #[test]
