@@ -209,7 +209,7 @@ fn grant(id: u64, half_day: u64) -> Grant {
         ticket: None,
         approvers: Vec::new(),
         starts_at: now.wall,
-        ends: Deadline::in_(Duration::from_secs(600), &now),
+        ends: Deadline::after(Duration::from_secs(600), &now),
         requested: true,
         unused_until: None,
         warned: None,

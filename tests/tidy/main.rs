@@ -32,7 +32,7 @@ const CIRCLES_LEFT: usize = 0;
 /// How many files may be long and say no reason; it only ever becomes smaller.
 const LONG_LEFT: usize = 0;
 /// How many places may use a word that is not the field's; it only ever becomes smaller.
-const WORDS_LEFT: usize = 30;
+const WORDS_LEFT: usize = 0;
 
 /// What the core may name besides itself: values without a clock, a file, a bus or a runtime.
 const CORE_MAY_USE: [&str; 5] = ["std", "jit_proto", "serde", "thiserror", "jiff"];

@@ -182,7 +182,7 @@ mod tests {
 
     /// A live grant, a pending request, a session of this boot and one of another.
     fn ledger() -> Ledger {
-        let ends = Deadline::in_(Duration::from_secs(600), &now("this"));
+        let ends = Deadline::after(Duration::from_secs(600), &now("this"));
         let reason = Reason::try_from("a reason that is long enough".to_owned()).unwrap();
         let grant = Grant {
             id: GrantId(1),

@@ -30,7 +30,7 @@ pub struct Deadline {
 impl Deadline {
     /// The deadline that lies `span` ahead.
     #[must_use]
-    pub fn in_(span: Duration, now: &Now) -> Self {
+    pub fn after(span: Duration, now: &Now) -> Self {
         Self { wall: now.wall.after(span), boot: now.boot.after(span), boot_id: now.boot_id.clone() }
     }
 
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_earlier_clock_wins() {
-        let deadline = Deadline::in_(Duration::from_micros(100), &at(1000, 50, "a"));
+        let deadline = Deadline::after(Duration::from_micros(100), &at(1000, 50, "a"));
         assert!(!deadline.has_passed(&at(1099, 149, "a")));
         assert!(deadline.has_passed(&at(1100, 60, "a")), "the wall clock stepped forward");
         assert!(deadline.has_passed(&at(0, 150, "a")), "the wall clock stepped back");
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_at_boot_does_not_lengthen() {
-        let deadline = Deadline::in_(Duration::from_micros(100), &at(1000, 50, "a"));
+        let deadline = Deadline::after(Duration::from_micros(100), &at(1000, 50, "a"));
         let after_boot = at(10, 5, "b");
         let rebased = deadline.rebased(WallTime(1060), &after_boot);
         assert_eq!(rebased.remaining(&after_boot), Duration::from_micros(35));
@@ -100,7 +100,7 @@ mod tests {
         fn what_is_left_never_grows_over_a_reboot(span in 0u64..1_000_000, gone in 0u64..1_000_000,
                 wall in 0u64..4_000_000, boot in 0u64..1_000_000) {
             let start = at(2_000_000, 7, "a");
-            let deadline = Deadline::in_(Duration::from_micros(span), &start);
+            let deadline = Deadline::after(Duration::from_micros(span), &start);
             let before = at(2_000_000 + gone, 7 + gone, "a");
             let after = at(wall, boot, "b");
             let rebased = deadline.rebased(before.wall, &after);

@@ -32,7 +32,7 @@ pub(crate) fn grant(id: u64) -> Grant {
         ticket: None,
         approvers: vec![Account { uid: UserId(1001), name: "bob".into() }],
         starts_at: now.wall,
-        ends: Deadline::in_(Duration::from_secs(600), &now),
+        ends: Deadline::after(Duration::from_secs(600), &now),
         requested: true,
         unused_until: None,
         warned: None,

@@ -457,7 +457,7 @@ fn an_extension_without_room_is_not_approved_and_stays_pending() {
     let told = world.last(AuditEvent::CommandRefused).detail.clone().unwrap_or_default();
     assert!(told.contains("stays pending"), "{told}");
     // With a shorter window there is room again.
-    world.ledger.grants.get_mut(&grant).unwrap().ends = Deadline::in_(Duration::from_secs(60), &now());
+    world.ledger.grants.get_mut(&grant).unwrap().ends = Deadline::after(Duration::from_secs(60), &now());
     world.approve(&at_login(APP, APP), id).unwrap();
     assert_eq!(world.last(AuditEvent::GrantExtended).request, Some(id.0));
 }

@@ -37,7 +37,7 @@ pub(in crate::core) fn give(
         ticket,
         approvers: vec![caller.person.account.clone()],
         starts_at: turn.now.wall,
-        ends: Deadline::in_(duration, turn.now),
+        ends: Deadline::after(duration, turn.now),
         requested: false,
         unused_until: None,
         warned: None,

@@ -36,7 +36,7 @@ impl Turn<'_> {
     pub(in crate::core) fn start(&mut self, mut grant: Grant, duration: Duration, started: Facts) {
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
         grant.unused_until =
-            role.and_then(|role| role.options.unused_for).map(|span| Deadline::in_(span, self.now));
+            role.and_then(|role| role.options.unused_for).map(|span| Deadline::after(span, self.now));
         grant.warned = warned_from_the_start(self.policy, duration);
         self.note(AuditEvent::GrantStarted, started);
         self.put(Change::Grant(grant.clone()));
@@ -57,7 +57,7 @@ impl Turn<'_> {
         let (before, left) = self.extension(id, duration)?;
         let warned = warned_from_the_start(self.policy, left);
         let grant = self.ledger.grants.get_mut(&id).ok_or_else(|| is_over(id))?;
-        grant.ends = Deadline::in_(left, self.now);
+        grant.ends = Deadline::after(left, self.now);
         grant.warned = warned;
         for approver in approvers {
             if !grant.approvers.contains(approver) {
@@ -100,7 +100,7 @@ impl Turn<'_> {
         else {
             return;
         };
-        grant.ends = Deadline::in_(most, now);
+        grant.ends = Deadline::after(most, now);
         let grant = grant.clone();
         self.note(AuditEvent::GrantShortened, facts::grant(&grant));
         self.put(Change::Grant(grant));
@@ -176,7 +176,7 @@ impl Turn<'_> {
             // Its own limit is what counts from now on.
             _ if session.drain_deadline.is_some() && why == EndedBy::Expired => {}
             Some(OnExpiry::DenyNew { at_most }) if why == EndedBy::Expired && session.run_as().is_some() => {
-                let until = Deadline::in_(at_most, self.now);
+                let until = Deadline::after(at_most, self.now);
                 let switch = self.scope_deadline(&until);
                 let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
                 session.drain_deadline = Some(until);
@@ -248,7 +248,7 @@ impl Turn<'_> {
         let Some(grant) = self.ledger.grants.get_mut(&id) else { return };
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
         if let Some(span) = role.and_then(|role| role.options.unused_for) {
-            grant.unused_until = Some(Deadline::in_(span, self.now));
+            grant.unused_until = Some(Deadline::after(span, self.now));
             let grant = grant.clone();
             self.put(Change::Grant(grant));
         }

@@ -91,7 +91,7 @@ pub(in crate::core) fn approve(
         ticket: request.spec.ticket,
         approvers,
         starts_at: turn.now.wall,
-        ends: Deadline::in_(duration, turn.now),
+        ends: Deadline::after(duration, turn.now),
         requested: true,
         unused_until: None,
         warned: None,

@@ -92,7 +92,7 @@ pub(in crate::core) fn ask(
         requester,
         uids: uids.chain(asker.caller.uids()).collect(),
         requested_at: turn.now.wall,
-        expires: Deadline::in_(expiry, turn.now),
+        expires: Deadline::after(expiry, turn.now),
         approvals: Vec::new(),
         approvals_needed: role.approvals,
         extends,
