@@ -9,7 +9,7 @@ use jit_proto::identity::UserId;
 use tokio::sync::Notify;
 
 use crate::core::input::{Input, Reached};
-use crate::core::limits::Door;
+use crate::core::limits::Limited;
 use crate::engine::handle::Handle;
 use crate::host::accounts::Nss;
 use crate::host::clock::pause;
@@ -29,13 +29,13 @@ struct Shared {
     counted: Notify,
 }
 
-type Counts = BTreeMap<(Option<UserId>, Door), u64>;
+type Counts = BTreeMap<(Option<UserId>, Limited), u64>;
 
 impl Counter {
     /// Counts one call or connection of this user, if it is known who it is.
-    pub fn count(&self, uid: Option<UserId>, door: Door) {
+    pub fn count(&self, uid: Option<UserId>, limited: Limited) {
         let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.entry((uid, door)).or_default() += 1;
+        *counts.entry((uid, limited)).or_default() += 1;
         if counts.len() == 1 {
             self.shared.counted.notify_one();
         }
@@ -58,7 +58,7 @@ impl Counter {
     }
 }
 
-fn named(((uid, door), count): ((Option<UserId>, Door), u64)) -> Reached {
+fn named(((uid, limited), count): ((Option<UserId>, Limited), u64)) -> Reached {
     let person = uid.and_then(|uid| Nss.person(uid).ok().flatten());
-    Reached { uid, name: person.map_or(String::new(), |person| person.account.name), door, count }
+    Reached { uid, name: person.map_or(String::new(), |person| person.account.name), limited, count }
 }

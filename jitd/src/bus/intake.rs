@@ -14,7 +14,7 @@ use zbus::{Connection, Message, fdo};
 
 use super::end::End;
 use super::refusals::Refusals;
-use crate::core::limits::{Admission, Bounds, Door, Limiter, Over, Rate};
+use crate::core::limits::{Admission, Bounds, Limited, Limiter, Over, Rate};
 use crate::host::clock::boot_now;
 use crate::host::sys;
 use crate::limits::Counter;
@@ -149,14 +149,14 @@ impl Intake {
             return self.is_believed(&message, &sender).then_some(message);
         }
         if self.end == End::BusForCalls {
-            self.counter.count(None, Door::BusWithoutReply);
+            self.counter.count(None, Limited::BusWithoutReply);
             return None;
         }
         let mut state = self.state();
         let uid = self.uid_of(&state, &sender);
         if message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED) {
             // Whoever wants no answer wants nothing that this daemon does, and would not learn of a refusal.
-            self.counter.count(uid, self.door(true));
+            self.counter.count(uid, self.limited(true));
             return None;
         }
         if message.data().fds().len() > MAX_DESCRIPTORS {
@@ -191,7 +191,7 @@ impl Intake {
             (_, _) => true,
         };
         if !believed {
-            self.counter.count(None, self.door(true));
+            self.counter.count(None, self.limited(true));
         }
         believed
     }
@@ -232,7 +232,7 @@ impl Intake {
         let key = (sender, message.primary_header().serial_num().get());
         if state.begun.contains_key(&key) {
             // No client uses a number twice while it waits for the answer.
-            self.counter.count(Some(uid), self.door(false));
+            self.counter.count(Some(uid), self.limited(false));
             return None;
         }
         let now = boot_now();
@@ -244,7 +244,7 @@ impl Intake {
             Admission::Waits => None,
             Admission::Refused(message, over) => {
                 state.drop_lost(now);
-                self.counter.count(Some(uid), self.door(false));
+                self.counter.count(Some(uid), self.limited(false));
                 self.refuse_over(Some(uid), &message, over);
                 None
             }
@@ -266,7 +266,7 @@ impl Intake {
             None
         };
         if let Some(over) = over {
-            self.counter.count(None, self.door(false));
+            self.counter.count(None, self.limited(false));
             self.refuse_over(None, &message, over);
             return;
         }
@@ -304,11 +304,11 @@ impl Intake {
         }
     }
 
-    fn door(&self, without_reply: bool) -> Door {
+    fn limited(&self, without_reply: bool) -> Limited {
         match (self.end, without_reply) {
-            (End::Peer(_), _) => Door::Operators,
-            (_, true) => Door::BusWithoutReply,
-            (_, false) => Door::Bus,
+            (End::Peer(_), _) => Limited::Operators,
+            (_, true) => Limited::BusWithoutReply,
+            (_, false) => Limited::Bus,
         }
     }
 

@@ -22,7 +22,7 @@ use super::manager::Manager;
 use super::stream::Limited;
 use super::{signals, wait_for_end};
 use crate::core::effect::Changed;
-use crate::core::limits::Door;
+use crate::core::limits::Limited;
 use crate::host::accept::Acceptor;
 use crate::host::process;
 use crate::limits::Counter;
@@ -67,7 +67,7 @@ pub(super) async fn serve(
                 };
                 let uid = UserId(peer.uid);
                 if !has_room(&open, uid) {
-                    operators.counter.count(Some(uid), Door::Operators);
+                    operators.counter.count(Some(uid), Limited::Operators);
                     continue;
                 }
                 *open.entry(uid).or_default() += 1;

@@ -156,12 +156,12 @@ pub(super) fn session(session: &Session) -> Facts {
 
 /// A limit that was reached, by whom and how often.
 pub(super) fn reached(due: &Due) -> Facts {
-    let Due { uid, name, door, count } = due;
+    let Due { uid, name, limited, count } = due;
     Facts {
         user: (!name.is_empty()).then(|| name.clone()),
         uid: uid.map(|uid| uid.0),
         suppressed: Some(*count),
-        detail: Some(format!("{count} {door}")),
+        detail: Some(format!("{count} {limited}")),
         ..Facts::default()
     }
 }

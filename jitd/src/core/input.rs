@@ -7,7 +7,7 @@ use crate::core::command::Command;
 use crate::core::drift::finding::Found;
 use crate::core::ledger::Held;
 use crate::core::ledger::MainProcess;
-use crate::core::limits::Door;
+use crate::core::limits::Limited;
 use crate::core::people::Person;
 use crate::core::policy::Policy;
 use crate::core::reply::Refusal;
@@ -131,7 +131,7 @@ pub struct Reached {
     /// The login name; empty where it is not known.
     pub name: String,
     /// Where.
-    pub door: Door,
+    pub limited: Limited,
     /// How many.
     pub count: u64,
 }

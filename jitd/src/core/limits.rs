@@ -11,7 +11,7 @@ use jit_proto::identity::UserId;
 use jit_proto::time::BootTime;
 
 pub use allowance::{Allowance, Allowances, Rate};
-pub use reports::{Door, Due, Reports};
+pub use reports::{Due, Limited, Reports};
 
 /// How much a door lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

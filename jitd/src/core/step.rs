@@ -6,7 +6,7 @@ use crate::core::facts;
 use crate::core::grant::lifetime;
 use crate::core::input::{Input, Stage};
 use crate::core::ledger::{EndedBy, Ledger, RequestState};
-use crate::core::limits::Door;
+use crate::core::limits::Limited;
 use crate::core::policy::Policy;
 use crate::core::reply::Reply;
 use crate::core::session::{admission, ended};
@@ -68,7 +68,7 @@ pub fn step(
                     Facts { suppressed: (suppressed > 0).then_some(suppressed), ..facts },
                 );
             } else if suppressed > 0 {
-                turn.ledger.reached.count(Some(account.uid), &account.name, Door::Record, suppressed);
+                turn.ledger.reached.count(Some(account.uid), &account.name, Limited::Record, suppressed);
             }
             turn.reply = Some(Reply::Command(Err(refusal)));
         }
@@ -100,7 +100,7 @@ pub fn step(
         Input::LeftBehind { held, found } => drift::record::left_behind(&mut turn, &held, &found),
         Input::HostChanged { last, found } => drift::record::host_changed(&mut turn, &last, &found),
         Input::LimitsReached(reached) => {
-            reached.iter().for_each(|it| turn.ledger.reached.count(it.uid, &it.name, it.door, it.count));
+            reached.iter().for_each(|it| turn.ledger.reached.count(it.uid, &it.name, it.limited, it.count));
         }
         Input::RecordBroken { about, detail } => {
             let facts = Facts { about: (about > 0).then_some(about), ..facts::detail(detail) };

@@ -3,7 +3,7 @@
 use crate::core::context::Context;
 use crate::core::effect::{Change, Changed, Commit, Durability, Effect, SessionOrder};
 use crate::core::ledger::{EndedBy, Ledger, RequestState, Session, SessionState};
-use crate::core::limits::{Door, Rate};
+use crate::core::limits::{Limited, Rate};
 use crate::core::policy::{Policy, Settings};
 use crate::core::reply::Reply;
 use crate::core::retention;
@@ -76,7 +76,7 @@ impl<'a> Turn<'a> {
     pub(super) fn records_refusal(&mut self, who: UserId, name: &str) -> bool {
         let records = self.ledger.recorded_refusals.take(who, REFUSALS, self.now.boot);
         if !records {
-            self.ledger.reached.count(Some(who), name, Door::Record, 1);
+            self.ledger.reached.count(Some(who), name, Limited::Record, 1);
         }
         records
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jit_proto::identity::UserId;
 use tokio::sync::oneshot;
 
-use crate::core::limits::Door;
+use crate::core::limits::Limited;
 use crate::host::process;
 use crate::limits::Counter;
 
@@ -72,7 +72,7 @@ impl Silent {
         table.next += 1;
         table.connections.push(Connection { id, pid, uid: None, _end: end });
         for gone in table.make_room(real_uid) {
-            self.counter.count(gone, Door::Gate);
+            self.counter.count(gone, Limited::Gate);
         }
         OneSilent { id, pid, of: self.clone(), ended }
     }
@@ -136,7 +136,7 @@ impl OneSilent {
         match outcome {
             Ok(asked) => asked,
             Err(_) => {
-                self.of.counter.count(real_uid(self.pid), Door::Gate);
+                self.of.counter.count(real_uid(self.pid), Limited::Gate);
                 None
             }
         }

@@ -15,7 +15,7 @@ const MAX_USERS: usize = 256;
 
 /// Where a limit was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Door {
+pub enum Limited {
     /// Calls on the system bus.
     Bus,
     /// Calls that asked for no answer; nothing was done for them.
@@ -28,7 +28,7 @@ pub enum Door {
     Record,
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for Limited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bus => "calls on the system bus were refused",
@@ -48,7 +48,7 @@ pub struct Due {
     /// The login name; empty where it is not known.
     pub name: String,
     /// Where.
-    pub door: Door,
+    pub limited: Limited,
     /// How many since the last time that it was told; at least 1.
     pub count: u64,
 }
@@ -56,7 +56,7 @@ pub struct Due {
 /// What has been counted and not told, and when it was told last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reports {
-    counts: BTreeMap<(Option<UserId>, Door), Counted>,
+    counts: BTreeMap<(Option<UserId>, Limited), Counted>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,12 +68,12 @@ struct Counted {
 
 impl Reports {
     /// Counts what was refused or dropped.
-    pub fn count(&mut self, uid: Option<UserId>, name: &str, door: Door, count: u64) {
-        let known = self.counts.contains_key(&(uid, door));
+    pub fn count(&mut self, uid: Option<UserId>, name: &str, limited: Limited, count: u64) {
+        let known = self.counts.contains_key(&(uid, limited));
         let uid = uid.filter(|_| known || self.counts.len() < MAX_USERS);
         let name = if uid.is_some() { name } else { "" };
         let new = || Counted { name: name.to_owned(), held_back: 0, told: None };
-        let counted = self.counts.entry((uid, door)).or_insert_with(new);
+        let counted = self.counts.entry((uid, limited)).or_insert_with(new);
         counted.held_back = counted.held_back.saturating_add(count);
     }
 
@@ -97,10 +97,10 @@ impl Reports {
 
     fn take(&mut self, is_due: impl Fn(&Counted) -> bool, now: BootTime) -> Vec<Due> {
         let mut due = Vec::new();
-        for ((uid, door), counted) in &mut self.counts {
+        for ((uid, limited), counted) in &mut self.counts {
             if is_due(counted) {
                 let name = counted.name.clone();
-                due.push(Due { uid: *uid, name, door: *door, count: counted.held_back });
+                due.push(Due { uid: *uid, name, limited: *limited, count: counted.held_back });
                 (counted.held_back, counted.told) = (0, Some(now));
             }
         }
@@ -128,13 +128,13 @@ mod tests {
     #[test]
     fn the_first_is_told_at_once_and_the_next_a_quarter_of_an_hour_later_with_its_number() {
         let mut reports = Reports::default();
-        let (alice, door) = (Some(UserId(1000)), Door::Bus);
-        let due = |count| Due { uid: alice, name: "alice".to_owned(), door, count };
-        reports.count(alice, "alice", door, 1);
+        let (alice, limited) = (Some(UserId(1000)), Limited::Bus);
+        let due = |count| Due { uid: alice, name: "alice".to_owned(), limited, count };
+        reports.count(alice, "alice", limited, 1);
         assert_eq!(reports.next_moment(at(5)), Some(at(5)));
         assert_eq!(reports.take_due(at(5)), [due(1)]);
-        reports.count(alice, "alice", door, 40);
-        reports.count(alice, "alice", door, 2);
+        reports.count(alice, "alice", limited, 40);
+        reports.count(alice, "alice", limited, 2);
         assert_eq!(reports.take_due(at(6)), []);
         assert_eq!(reports.next_moment(at(6)), Some(at(905)));
         assert_eq!(reports.take_due(at(905)), [due(42)]);
@@ -144,12 +144,12 @@ mod tests {
     #[test]
     fn what_has_not_been_told_is_told_at_the_end() {
         let mut reports = Reports::default();
-        reports.count(None, "", Door::Gate, 3);
+        reports.count(None, "", Limited::Gate, 3);
         let _ = reports.take_due(at(0));
-        reports.count(None, "", Door::Gate, 4);
+        reports.count(None, "", Limited::Gate, 4);
         assert_eq!(
             reports.take_all(at(1)),
-            [Due { uid: None, name: String::new(), door: Door::Gate, count: 4 }]
+            [Due { uid: None, name: String::new(), limited: Limited::Gate, count: 4 }]
         );
         assert_eq!(reports.take_all(at(1)), []);
     }
@@ -163,7 +163,7 @@ mod tests {
             let (mut now, mut counted, mut told) = (0, 0, 0);
             for (uid, count, step) in steps {
                 now += step;
-                reports.count(Some(UserId(uid)), "", Door::Record, count);
+                reports.count(Some(UserId(uid)), "", Limited::Record, count);
                 counted += count;
                 told += reports.take_due(at(now)).iter().map(|due| due.count).sum::<u64>();
                 prop_assert!(reports.counts.len() <= MAX_USERS + 5);
