@@ -14,7 +14,7 @@ use zbus::message::Header;
 use zbus::{Connection, fdo};
 
 use super::Failure;
-use crate::core::caller::{Caller, Place};
+use crate::core::caller::{Caller, Location};
 use crate::core::ledger::MainProcess;
 use crate::core::people::{Account, Person};
 use crate::host::accounts::{IdentityError, Nss};
@@ -116,14 +116,14 @@ pub(super) async fn caller(
             "the process that connected to the bus has ended, and another one is {} now",
             process.pid
         );
-        return Ok(Caller { place: Place::Unreadable(why), process: None, exe: None, ..caller });
+        return Ok(Caller { location: Location::Unreadable(why), process: None, exe: None, ..caller });
     }
     Ok(caller)
 }
 
 /// All there is to know about a caller, whichever way it came. It asks NSS, and so may block.
 ///
-/// A process that cannot be read, or has ended, is a caller at [`Place::Unreadable`], to whom everything is refused, on the
+/// A process that cannot be read, or has ended, is a caller at [`Location::Unreadable`], to whom everything is refused, on the
 /// record.
 ///
 /// # Errors
@@ -134,7 +134,7 @@ pub(crate) fn gather(uid: UserId, peer: Peer) -> Result<Caller, CallerError> {
         person: person.clone(),
         loginuid: None,
         audit_session: None,
-        place: Place::Unreadable(why),
+        location: Location::Unreadable(why),
         process: None,
         exe: None,
         holder: None,
@@ -157,18 +157,18 @@ fn read(person: &Person, pidfd: BorrowedFd<'_>) -> io::Result<Caller> {
     let pid = process::pid_of(pidfd)?;
     let cgroup = process::cgroup_of(pid)?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it is in no unified cgroup hierarchy"))?;
-    let place = place(&cgroup)?;
-    let loginuid = match (process::login_uid(pid)?, &place) {
+    let location = location(&cgroup)?;
+    let loginuid = match (process::login_uid(pid)?, &location) {
         (LoginUid::Set(uid), _) => Some(uid),
         (LoginUid::Unset, _) => None,
-        (LoginUid::NoAudit, Place::Login { uid, .. }) => Some(*uid),
+        (LoginUid::NoAudit, Location::Login { uid, .. }) => Some(*uid),
         (LoginUid::NoAudit, _) => None,
     };
     let caller = Caller {
         person: person.clone(),
         loginuid,
         audit_session: process::audit_session(pid)?,
-        place,
+        location,
         process: Some(MainProcess { pid, start: process::start_of(pid)? }),
         // Nothing is decided by it.
         exe: process::exe_of(pid),
@@ -181,36 +181,36 @@ fn read(person: &Person, pidfd: BorrowedFd<'_>) -> io::Result<Caller> {
 }
 
 /// What a cgroup path comes to.
-fn place(cgroup: &str) -> io::Result<Place> {
+fn location(cgroup: &str) -> io::Result<Location> {
     if let Some(id) = process::login_in(cgroup)
         && let Some(uid) = login_of(Path::new(LOGIND_SESSIONS), &id)?
     {
-        return Ok(Place::Login { id, uid });
+        return Ok(Location::Login { id, uid });
     }
     Ok(unit_of(cgroup))
 }
 
 /// Which unit a cgroup path lies in, whatever logind says of it.
-fn unit_of(cgroup: &str) -> Place {
+fn unit_of(cgroup: &str) -> Location {
     let mut parts = cgroup.split('/').filter(|part| !part.is_empty());
     let first = parts.next().unwrap_or_default();
     if let Some(session) = process::session_in(cgroup) {
         let is_scope = |part: &&str| session_of_scope(part).is_some();
         let unit = cgroup.split('/').find(is_scope).unwrap_or_default().to_owned();
-        return Place::Window { session, unit };
+        return Location::Window { session, unit };
     }
     let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
     let mut units = cgroup.split('/').filter(is_unit);
     match (first, units.next()) {
         // user-UID.slice/user@UID.service is the manager; what it runs is below it.
         ("user.slice", Some(manager)) if manager.starts_with("user@") => {
-            Place::UserUnit(units.next_back().unwrap_or(manager).to_owned())
+            Location::UserUnit(units.next_back().unwrap_or(manager).to_owned())
         }
         ("system.slice" | "user.slice" | "machine.slice" | "init.scope", Some(unit)) => {
-            Place::SystemUnit(unit.to_owned())
+            Location::SystemUnit(unit.to_owned())
         }
-        (slice, Some(unit)) if slice.ends_with(".slice") => Place::SystemUnit(unit.to_owned()),
-        _ => Place::Elsewhere(cgroup.to_owned()),
+        (slice, Some(unit)) if slice.ends_with(".slice") => Location::SystemUnit(unit.to_owned()),
+        _ => Location::Elsewhere(cgroup.to_owned()),
     }
 }
 
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_place_is_known_by_its_path() {
-        let system = |unit: &str| Place::SystemUnit(unit.to_owned());
+        let system = |unit: &str| Location::SystemUnit(unit.to_owned());
         for (path, expected) in [
             ("/system.slice/atd.service", system("atd.service")),
             ("/system.slice/system-getty.slice/getty@tty1.service", system("getty@tty1.service")),
@@ -298,17 +298,20 @@ mod tests {
             ("/user.slice/user-1000.slice/session-c97.scope", system("session-c97.scope")),
             (
                 "/user.slice/user-1000.slice/user@1000.service/app.slice/run-7.service",
-                Place::UserUnit("run-7.service".into()),
+                Location::UserUnit("run-7.service".into()),
             ),
             (
                 "/user.slice/user-1000.slice/user@1000.service/init.scope",
-                Place::UserUnit("init.scope".into()),
+                Location::UserUnit("init.scope".into()),
             ),
-            ("/payload/harness", Place::Elsewhere("/payload/harness".into())),
-            ("/", Place::Elsewhere("/".into())),
+            ("/payload/harness", Location::Elsewhere("/payload/harness".into())),
+            ("/", Location::Elsewhere("/".into())),
             (
                 "/jit.slice/jit-14-2.scope/below",
-                Place::Window { session: jit_proto::identity::SessionId(14), unit: "jit-14-2.scope".into() },
+                Location::Window {
+                    session: jit_proto::identity::SessionId(14),
+                    unit: "jit-14-2.scope".into(),
+                },
             ),
         ] {
             assert_eq!(unit_of(path), expected, "{path}");
@@ -356,7 +359,7 @@ mod tests {
         child.wait().unwrap();
         for peer in [Peer::Pidfd(pidfd), Peer::Unknown, Peer::Pid(u32::MAX)] {
             let caller = gather(UserId::ROOT, peer).unwrap();
-            assert!(matches!(caller.place, Place::Unreadable(_)), "{:?}", caller.place);
+            assert!(matches!(caller.location, Location::Unreadable(_)), "{:?}", caller.location);
         }
     }
 }

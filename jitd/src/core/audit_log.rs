@@ -96,7 +96,7 @@ fn acknowledge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::caller::Place;
+    use crate::core::caller::Location;
     use crate::core::command::Command;
     use crate::core::context::Context;
     use crate::core::effect::{Commit, Effect};
@@ -110,12 +110,17 @@ mod tests {
     use jit_proto::time::{BootId, BootTime, WallTime};
 
     /// What the core does with a command of this account: the next ledger, and the last record where it is carried out.
-    fn asked_by(ledger: Ledger, uid: u32, place: Place, command: AuditCommand) -> (Ledger, Option<Commit>) {
+    fn asked_by(
+        ledger: Ledger,
+        uid: u32,
+        location: Location,
+        command: AuditCommand,
+    ) -> (Ledger, Option<Commit>) {
         let account = Account { uid: UserId(uid), name: "somebody".into() };
         let person = Person { account, groups: std::collections::BTreeSet::new(), locked: false };
-        let loginuid = matches!(place, Place::Login { .. }).then_some(UserId(uid));
+        let loginuid = matches!(location, Location::Login { .. }).then_some(UserId(uid));
         let (audit_session, process, exe, holder) = (None, None, None, None);
-        let caller = Box::new(Caller { person, loginuid, audit_session, place, process, exe, holder });
+        let caller = Box::new(Caller { person, loginuid, audit_session, location, process, exe, holder });
         let now = Now { wall: WallTime(1), boot: BootTime(1), boot_id: BootId("b".into()) };
         let input = Input::Command(caller, Command::AuditLog(command));
         let (ledger, effects) = step(ledger, None, input, &Context::default(), &now);
@@ -129,30 +134,35 @@ mod tests {
         (ledger, done.then_some(commit))
     }
 
-    fn window() -> Place {
-        Place::Window { session: SessionId(7), unit: "jit-7.scope".into() }
+    fn window() -> Location {
+        Location::Window { session: SessionId(7), unit: "jit-7.scope".into() }
     }
 
-    fn service() -> Place {
-        Place::SystemUnit("first-boot.service".into())
+    fn service() -> Location {
+        Location::SystemUnit("first-boot.service".into())
     }
 
     /// Whether a seal begins, with which record.
     fn seal_by(ledger: Ledger, uid: u32, inside: bool, again: bool) -> (Ledger, Option<AuditEvent>) {
         let command = AuditCommand::Seal { key: SealKey::taking(&mut [7; 32]), again };
-        let place = if inside { window() } else { service() };
-        let (ledger, commit) = asked_by(ledger, uid, place, command);
+        let location = if inside { window() } else { service() };
+        let (ledger, commit) = asked_by(ledger, uid, location, command);
         assert!(commit.as_ref().is_none_or(|commit| commit.seal.is_some()));
         (ledger, commit.map(|commit| commit.drafts.last().unwrap().event))
     }
 
     #[test]
     fn problems_are_acknowledged_by_an_operator_at_a_login_and_each_has_its_record() {
-        let login = || Place::Login { id: "3".into(), uid: UserId(0) };
-        let asked = |uid, place| {
+        let login = || Location::Login { id: "3".into(), uid: UserId(0) };
+        let asked = |uid, location| {
             let reason = Reason::try_from("restored from a copy".to_owned()).unwrap();
-            asked_by(Ledger::default(), uid, place, AuditCommand::Acknowledge { records: vec![2, 9], reason })
-                .1
+            asked_by(
+                Ledger::default(),
+                uid,
+                location,
+                AuditCommand::Acknowledge { records: vec![2, 9], reason },
+            )
+            .1
         };
         let commit = asked(0, login()).unwrap();
         let told: Vec<_> = commit.drafts.iter().map(|draft| (draft.event, draft.facts.about)).collect();
@@ -162,8 +172,8 @@ mod tests {
             (facts.actor.as_deref(), facts.reason.as_deref()),
             (Some("somebody"), Some("restored from a copy"))
         );
-        for (uid, place) in [(0, window()), (0, service()), (1000, login())] {
-            assert!(asked(uid, place).is_none(), "{uid}");
+        for (uid, location) in [(0, window()), (0, service()), (1000, login())] {
+            assert!(asked(uid, location).is_none(), "{uid}");
         }
     }
 

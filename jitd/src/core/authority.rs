@@ -1,6 +1,6 @@
 //! The one table of what may be asked from where. Every door asks it; who may do what beyond that is asked afterwards.
 
-use super::caller::{Caller, Origin, Place};
+use super::caller::{Caller, Location, Origin};
 use super::ledger::{Ledger, Request};
 use super::people::{Account, Person};
 use super::policy::Policy;
@@ -381,7 +381,7 @@ pub fn admit<'a>(
         }
         Rule::LoginRequired | Rule::SameAccount => &caller.person,
         Rule::Refused(_) if origin == Origin::Unreadable => {
-            let Place::Unreadable(why) = &caller.place else {
+            let Location::Unreadable(why) = &caller.location else {
                 return refuse(format!("{word}: nobody knows who calls"));
             };
             return refuse(why.clone());

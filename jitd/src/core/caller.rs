@@ -19,7 +19,7 @@ pub struct Caller {
     /// The audit session (`/proc/PID/sessionid`), where it is set.
     pub audit_session: Option<u32>,
     /// Where the process is, by its cgroup.
-    pub place: Place,
+    pub location: Location,
     /// The process that connected, where it could be read.
     pub process: Option<MainProcess>,
     /// Its executable, where it could be read.
@@ -30,7 +30,7 @@ pub struct Caller {
 
 /// Where a process is, by its path in the unified cgroup hierarchy (cgroups(7), systemd.slice(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// In the scope of an elevated session.
     Window {
         /// The session.
@@ -129,11 +129,11 @@ impl Caller {
     #[must_use]
     pub fn origin(&self, ledger: &Ledger) -> Origin {
         let uid = self.person.account.uid;
-        match &self.place {
-            Place::Unreadable(_) => Origin::Unreadable,
-            Place::Window { .. } => Origin::Window,
+        match &self.location {
+            Location::Unreadable(_) => Origin::Unreadable,
+            Location::Window { .. } => Origin::Window,
             _ if self.session(ledger).is_some() => Origin::WindowAudit,
-            Place::Login { uid: login, .. } => match self.loginuid {
+            Location::Login { uid: login, .. } => match self.loginuid {
                 None => Origin::NoLoginUid,
                 // su in a terminal that is a user unit opens a login of the account that it becomes (pam_systemd(8)), and
                 // the login uid stays.
@@ -142,18 +142,18 @@ impl Caller {
                 Some(_) if uid.is_root() => Origin::RootLogin,
                 Some(_) => Origin::Login,
             },
-            Place::UserUnit(_) => Origin::UserUnit,
-            Place::SystemUnit(_) | Place::Elsewhere(_) if self.loginuid.is_some() => Origin::Job,
-            Place::SystemUnit(_) => Origin::Service,
-            Place::Elsewhere(_) => Origin::NoLoginUid,
+            Location::UserUnit(_) => Origin::UserUnit,
+            Location::SystemUnit(_) | Location::Elsewhere(_) if self.loginuid.is_some() => Origin::Job,
+            Location::SystemUnit(_) => Origin::Service,
+            Location::Elsewhere(_) => Origin::NoLoginUid,
         }
     }
 
     /// The open session that the caller is inside, by its scope, else by its audit session.
     #[must_use]
     pub fn session<'a>(&self, ledger: &'a Ledger) -> Option<&'a Session> {
-        match &self.place {
-            Place::Window { session, .. } => ledger.sessions.get(session),
+        match &self.location {
+            Location::Window { session, .. } => ledger.sessions.get(session),
             _ => self.audit_session.and_then(|tag| ledger.tagged(tag)),
         }
     }
@@ -162,8 +162,8 @@ impl Caller {
     /// comes from; the one that logged in; and the one that logind says logged in.
     #[must_use]
     pub fn uids(&self) -> BTreeSet<UserId> {
-        let login = match &self.place {
-            Place::Login { uid, .. } => Some(*uid),
+        let login = match &self.location {
+            Location::Login { uid, .. } => Some(*uid),
             _ => None,
         };
         // Root inside a window is no human of its own.
@@ -175,8 +175,8 @@ impl Caller {
     #[must_use]
     pub fn is_another_account(&self) -> bool {
         let uid = self.person.account.uid;
-        let login = match &self.place {
-            Place::Login { uid, .. } => Some(*uid),
+        let login = match &self.location {
+            Location::Login { uid, .. } => Some(*uid),
             _ => None,
         };
         [self.loginuid, login].into_iter().flatten().any(|login| login != uid)
@@ -185,13 +185,13 @@ impl Caller {
     /// The unit or scope that the call comes from; a path where it is in none.
     #[must_use]
     pub fn unit(&self) -> Option<String> {
-        match &self.place {
-            Place::Window { unit, .. } | Place::UserUnit(unit) | Place::SystemUnit(unit) => {
+        match &self.location {
+            Location::Window { unit, .. } | Location::UserUnit(unit) | Location::SystemUnit(unit) => {
                 Some(unit.clone())
             }
-            Place::Login { id, .. } => Some(format!("session-{id}.scope")),
-            Place::Elsewhere(path) => Some(path.clone()),
-            Place::Unreadable(_) => None,
+            Location::Login { id, .. } => Some(format!("session-{id}.scope")),
+            Location::Elsewhere(path) => Some(path.clone()),
+            Location::Unreadable(_) => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use jit_proto::audit::record::Facts;
 
-use super::caller::{Caller, Place};
+use super::caller::{Caller, Location};
 use super::ledger::{Grant, Ledger, Request, Session};
 use super::limits::Due;
 use super::people::Account;
@@ -54,12 +54,12 @@ pub(super) fn by(actor: &Account, facts: Facts) -> Facts {
 /// Where a command came from: login uid, audit session, our session, unit, logind session, process. Whose call it is, is
 /// the actor.
 pub(super) fn from(ledger: &Ledger, caller: &Caller, facts: Facts) -> Facts {
-    let login = match &caller.place {
-        Place::Login { id, .. } => Some(id.clone()),
+    let login = match &caller.location {
+        Location::Login { id, .. } => Some(id.clone()),
         _ => None,
     };
-    let session = match &caller.place {
-        Place::Window { session, .. } => Some(*session),
+    let session = match &caller.location {
+        Location::Window { session, .. } => Some(*session),
         _ => caller.session(ledger).map(|session| session.id),
     };
     let facts = Facts {

@@ -46,21 +46,21 @@ fn at_login(uid: u32, login: u32) -> Caller {
         person: person(uid),
         loginuid: Some(UserId(login)),
         audit_session: Some(login),
-        place: Place::Login { id: "c1".into(), uid: UserId(login) },
+        location: Location::Login { id: "c1".into(), uid: UserId(login) },
         process: Some(MainProcess { pid: 9, start: 9 }),
         exe: Some("/usr/bin/jitctl".into()),
         holder: None,
     }
 }
 
-fn elsewhere(uid: u32, loginuid: Option<u32>, place: Place) -> Caller {
-    Caller { loginuid: loginuid.map(UserId), audit_session: loginuid, place, ..at_login(uid, uid) }
+fn elsewhere(uid: u32, loginuid: Option<u32>, location: Location) -> Caller {
+    Caller { loginuid: loginuid.map(UserId), audit_session: loginuid, location, ..at_login(uid, uid) }
 }
 
 /// Somebody who calls as `uid` from the scope of the session that REQ has open.
 fn in_window(uid: u32) -> Caller {
-    let place = Place::Window { session: SessionId(1), unit: "jit-1.scope".into() };
-    Caller { place, audit_session: None, holder: Some(person(REQ)), ..at_login(uid, REQ) }
+    let location = Location::Window { session: SessionId(1), unit: "jit-1.scope".into() };
+    Caller { location, audit_session: None, holder: Some(person(REQ)), ..at_login(uid, REQ) }
 }
 
 fn people(users: &[u32], groups: &[u32]) -> People {
@@ -197,7 +197,7 @@ fn one_login_is_one_approval_whatever_accounts_it_becomes() {
     for again in [
         at_login(APP2, APP),
         at_login(APP, APP2),
-        elsewhere(APP2, Some(APP), Place::SystemUnit("atd.service".into())),
+        elsewhere(APP2, Some(APP), Location::SystemUnit("atd.service".into())),
     ] {
         assert!(matches!(world.approve(&again, id), Err(Refusal::AlreadyDecided(_))), "{again:?}");
     }
@@ -228,8 +228,8 @@ fn decisions_count_only_from_a_login_of_the_very_account_unless_settings_say_so(
     let strict = Settings::default();
     let without = Settings { approve_without_login: true, ..Settings::default() };
     let another = Settings { approve_as_another_account: true, ..Settings::default() };
-    let atd = || Place::SystemUnit("atd.service".into());
-    let unit = || Place::UserUnit("run-1.service".into());
+    let atd = || Location::SystemUnit("atd.service".into());
+    let unit = || Location::UserUnit("run-1.service".into());
     for (caller, settings, may) in [
         (at_login(APP, APP), &strict, true),
         (at_login(APP, OP), &strict, false),
@@ -240,8 +240,8 @@ fn decisions_count_only_from_a_login_of_the_very_account_unless_settings_say_so(
         (elsewhere(APP, Some(OP), atd()), &without, false),
         (elsewhere(APP, Some(APP), unit()), &strict, false),
         (elsewhere(APP, None, atd()), &strict, false),
-        (elsewhere(APP, None, Place::Elsewhere("/".into())), &strict, false),
-        (elsewhere(APP, None, Place::Login { id: "c1".into(), uid: UserId(APP) }), &strict, false),
+        (elsewhere(APP, None, Location::Elsewhere("/".into())), &strict, false),
+        (elsewhere(APP, None, Location::Login { id: "c1".into(), uid: UserId(APP) }), &strict, false),
     ] {
         let mut world = World::new(1, settings.clone());
         let id = world.request(&at_login(REQ, REQ));
@@ -257,7 +257,7 @@ fn decisions_count_only_from_a_login_of_the_very_account_unless_settings_say_so(
 #[test]
 fn who_became_another_in_a_login_of_its_own_may_stop_and_not_decide() {
     let became = |uid: u32, loginuid: u32, login: u32| {
-        elsewhere(uid, Some(loginuid), Place::Login { id: "c3".into(), uid: UserId(login) })
+        elsewhere(uid, Some(loginuid), Location::Login { id: "c3".into(), uid: UserId(login) })
     };
     let mut world = World::new(1, Settings::default());
     let id = world.request(&at_login(REQ, REQ));
@@ -300,7 +300,7 @@ fn from_a_window_nobody_decides_and_the_holder_has_what_is_theirs() {
     let both =
         Settings { approve_as_another_account: true, approve_without_login: true, ..Settings::default() };
     let mut left_scope = in_window(0);
-    (left_scope.place, left_scope.audit_session) = (Place::Elsewhere("/".into()), Some(77));
+    (left_scope.location, left_scope.audit_session) = (Location::Elsewhere("/".into()), Some(77));
     for inside in [in_window(0), left_scope] {
         let (mut world, grant) = World::new(1, both.clone()).with_window();
         let id = world.request(&at_login(APP2, APP2));
@@ -368,7 +368,7 @@ fn who_could_not_be_read_may_nothing() {
     let policy = policy(1, Settings { approve_without_login: true, ..Settings::default() });
     for kind in CommandKind::ALL {
         for uid in [0, OP] {
-            let caller = elsewhere(uid, None, Place::Unreadable("it has ended".into()));
+            let caller = elsewhere(uid, None, Location::Unreadable("it has ended".into()));
             assert!(admit(&ledger, Some(&policy), &caller, kind).is_err(), "{kind:?}");
         }
     }

@@ -11,7 +11,7 @@ use jit_proto::request::RequestSpec;
 use jit_proto::time::{BootId, BootTime, WallTime, micros};
 use proptest::prelude::*;
 
-use crate::core::caller::{Caller, Place};
+use crate::core::caller::{Caller, Location};
 use crate::core::clock_offset::ClockOffset;
 use crate::core::command::{Command, Which};
 use crate::core::context::Context;
@@ -305,7 +305,7 @@ impl World {
             person: person(who),
             loginuid: Some(account(login).uid),
             audit_session: None,
-            place: Place::Login { id: "c1".into(), uid: account(login).uid },
+            location: Location::Login { id: "c1".into(), uid: account(login).uid },
             process: None,
             exe: None,
             holder: None,
