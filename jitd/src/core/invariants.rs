@@ -102,12 +102,12 @@ fn no_window_outlasts_what_was_granted(world: &World) -> Result<(), String> {
 }
 
 fn effects_come_in_order(effects: &[Effect]) -> Result<(), String> {
-    let place = |effect: &Effect| match effect {
+    let rank = |effect: &Effect| match effect {
         Effect::Commit(_) => 0,
         Effect::Reply(_) => 2,
         _ => 1,
     };
-    if !effects.is_sorted_by_key(place) {
+    if !effects.is_sorted_by_key(rank) {
         return Err(format!("{effects:?}"));
     }
     let allowed = effects.iter().any(|e| matches!(e, Effect::Reply(Reply::Gate(Verdict::Allowed))));

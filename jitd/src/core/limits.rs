@@ -125,8 +125,8 @@ impl<T> Limiter<T> {
     /// The next call that may begin: users take turns, whatever each has waiting.
     #[must_use]
     pub fn next_waiting(&mut self) -> Option<(UserId, T)> {
-        let place = (0..self.turns.len()).find(|place| self.may_begin(self.turns[*place]))?;
-        let uid = self.turns.remove(place)?;
+        let index = (0..self.turns.len()).find(|index| self.may_begin(self.turns[*index]))?;
+        let uid = self.turns.remove(index)?;
         let user = self.users.get_mut(&uid)?;
         let call = user.waiting.pop_front()?;
         user.in_flight += 1;
@@ -279,8 +279,8 @@ mod tests {
                         came += 1;
                         running.push(uid);
                     },
-                    _ => if let Some(place) = running.iter().position(|other| *other == uid) {
-                        running.remove(place);
+                    _ => if let Some(index) = running.iter().position(|other| *other == uid) {
+                        running.remove(index);
                         limiter.done(uid, at(n as u64));
                     },
                 }

@@ -94,8 +94,8 @@ mod tests {
     #[test]
     fn no_place_is_listed_twice() {
         let mut seen = std::collections::BTreeSet::new();
-        for place in system().flat_map(|(_, places)| places) {
-            assert!(seen.insert(place.path), "{}", place.path);
+        for watched in system().flat_map(|(_, places)| places) {
+            assert!(seen.insert(watched.path), "{}", watched.path);
         }
     }
 }

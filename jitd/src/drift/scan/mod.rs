@@ -3,12 +3,12 @@
 pub(super) mod checksums;
 mod logins;
 mod mounts;
-mod places;
 mod privileged;
 mod processes;
 mod reader;
 mod transient_units;
 mod unit_files;
+mod watched_paths;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ pub(super) fn host(clock: &Clock, setuid_paths: &[PathBuf], check: bool) -> Scan
 pub(super) fn files(root: &Path, boot_id: BootId, setuid_paths: &[PathBuf]) -> (Snapshot, Amount) {
     let is_host = root == Path::new("/");
     let own = if is_host { Mounts::read(Path::new("/proc/self/mountinfo")) } else { Mounts::default() };
-    let (places, looked_at) = places::look(root, own.not_entered());
+    let (places, looked_at) = watched_paths::look(root, own.not_entered());
     // The daemon has a /dev of its own; PID 1 sees the host's, and what is mounted there.
     let seen_by_pid_1 = Path::new("/proc/1/root");
     let of_pid_1 = Mounts::read(Path::new("/proc/1/mountinfo"));

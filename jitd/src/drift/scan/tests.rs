@@ -230,7 +230,7 @@ fn who_may_write_is_found_in_folders_above_and_in_the_systems_folders() {
 #[test]
 fn a_file_that_is_too_large_to_be_read_is_known_by_its_times() {
     let tree = Tree::new();
-    let large = "x".repeat(places::MAX_READ as usize + 1);
+    let large = "x".repeat(watched_paths::MAX_READ as usize + 1);
     tree.write("/etc/sudoers", &large);
     assert_eq!(tree.told_after(|_| ()), [""; 0]);
     let told = tree.told_after(|tree| tree.write("/etc/sudoers", &large));

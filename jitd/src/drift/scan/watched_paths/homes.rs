@@ -57,27 +57,27 @@ impl Walk<'_> {
             self.folders_above(&outside);
             let path = path.trim_end_matches('/');
             self.kind = Kind::Keys;
-            IN_HOMES.iter().for_each(|place| self.in_home(&folder, path, place, of_root));
+            IN_HOMES.iter().for_each(|watched| self.in_home(&folder, path, watched, of_root));
             if of_root {
                 self.kind = Kind::Shells;
-                IN_ROOTS_HOMES.iter().for_each(|place| self.in_home(&folder, path, place, of_root));
+                IN_ROOTS_HOMES.iter().for_each(|watched| self.in_home(&folder, path, watched, of_root));
             }
         }
     }
 
     /// A place in a home, where every link is somebody's own and none is followed.
-    fn in_home(&mut self, home: &OwnedFd, path: &str, place: &WatchedPath, of_root: bool) {
+    fn in_home(&mut self, home: &OwnedFd, path: &str, watched: &WatchedPath, of_root: bool) {
         let mut path = path.to_owned();
         let mut above: Option<OwnedFd> = None;
         let left = if of_root { MAX_ENTRIES_OF_ROOTS_HOME } else { MAX_ENTRIES_OF_A_HOME };
         let mut bound = Bound { left, bytes: MAX_READ_OF_A_HOME, said: false };
-        let mut parts = place.path.split('/').peekable();
+        let mut parts = watched.path.split('/').peekable();
         while let Some(part) = parts.next() {
             path = format!("{path}/{part}");
             let Ok(name) = CString::new(part) else { return };
             let folder = above.as_ref().unwrap_or(home);
             if parts.peek().is_none() {
-                return self.look(folder, &name, &path, place.depth, &mut bound);
+                return self.look(folder, &name, &path, watched.depth, &mut bound);
             }
             match enter(folder, &name) {
                 Ok(next) => {

@@ -28,7 +28,7 @@ pub(super) const MAX_READ: u64 = 4 << 20;
 /// The files of accounts are read up to here.
 const MAX_READ_OF_ACCOUNTS: u64 = 1 << 24;
 /// So much is read in one place of the system; what comes after is known by size and times.
-const MAX_READ_OF_A_PLACE: u64 = 64 << 20;
+const MAX_READ_OF_A_PATH: u64 = 64 << 20;
 /// Entries looked at in one place.
 const MAX_ENTRIES: usize = 20_000;
 
@@ -44,9 +44,9 @@ pub(super) fn look(root: &Path, not_entered: HashMap<PathBuf, String>) -> (BTree
         read: true,
         above: HashSet::new(),
     };
-    for (kind, places) in watch_list::system() {
+    for (kind, paths) in watch_list::system() {
         walk.kind = kind;
-        places.iter().for_each(|place| walk.place(place));
+        paths.iter().for_each(|watched| walk.watched(watched));
     }
     walk.libraries();
     walk.homes();
@@ -78,7 +78,7 @@ struct Bound {
 impl Bound {
     /// Of a place of the system.
     fn of_a_place() -> Self {
-        Self { left: MAX_ENTRIES, bytes: MAX_READ_OF_A_PLACE, said: false }
+        Self { left: MAX_ENTRIES, bytes: MAX_READ_OF_A_PATH, said: false }
     }
 }
 
@@ -97,28 +97,29 @@ impl Walk<'_> {
     }
 
     /// A place of the system. Its own path may be a link, which is taken down and followed; what is in it may not.
-    fn place(&mut self, place: &WatchedPath) {
-        let Some((folder, name)) = place.path.rsplit_once('/') else { return };
+    fn watched(&mut self, watched: &WatchedPath) {
+        let Some((folder, name)) = watched.path.rsplit_once('/') else { return };
         let folder = self.outside(folder);
         self.folders_above(&folder);
         let above = match self.folder(&folder) {
             Ok(Some(above)) => above,
             Ok(None) => return,
-            Err(why) => return self.unseen(place.path, why, 0),
+            Err(why) => return self.unseen(watched.path, why, 0),
         };
         let Ok(name) = CString::new(name) else { return };
         let mut bound = Bound::of_a_place();
-        self.read = place.read;
-        self.look(&above, &name, place.path, place.depth, &mut bound);
-        let is_link = matches!(self.found.get(place.path), Some(Entry { what: EntryKind::Link { .. }, .. }));
-        if is_link && let Ok(target) = std::fs::canonicalize(self.outside(place.path)) {
+        self.read = watched.read;
+        self.look(&above, &name, watched.path, watched.depth, &mut bound);
+        let is_link =
+            matches!(self.found.get(watched.path), Some(Entry { what: EntryKind::Link { .. }, .. }));
+        if is_link && let Ok(target) = std::fs::canonicalize(self.outside(watched.path)) {
             match self.folder(&target) {
                 Ok(Some(folder)) => {
                     self.folders_above(&target);
-                    self.contents(&folder, place.path, place.depth, 0, &mut bound);
+                    self.contents(&folder, watched.path, watched.depth, 0, &mut bound);
                 }
                 // A link to a file is followed too: it is the system's own path that is read.
-                _ => self.linked_file(&target, place.path),
+                _ => self.linked_file(&target, watched.path),
             }
         }
         self.read = true;
@@ -166,15 +167,15 @@ impl Walk<'_> {
             let outside = self.outside("/usr/lib").join(&name);
             let Ok(Some(above)) = self.folder(&outside) else { continue };
             self.folders_above(&outside);
-            for (kind, place) in IN_LIBRARIES {
-                (self.kind, self.read) = (*kind, place.read);
+            for (kind, watched) in IN_LIBRARIES {
+                (self.kind, self.read) = (*kind, watched.read);
                 let mut bound = Bound::of_a_place();
-                match CString::new(place.path) {
+                match CString::new(watched.path) {
                     Ok(name) if !name.is_empty() => {
-                        let path = format!("{path}/{}", place.path);
-                        self.look(&above, &name, &path, place.depth, &mut bound);
+                        let path = format!("{path}/{}", watched.path);
+                        self.look(&above, &name, &path, watched.depth, &mut bound);
                     }
-                    _ => self.contents(&above, &path, place.depth - 1, 0, &mut bound),
+                    _ => self.contents(&above, &path, watched.depth - 1, 0, &mut bound),
                 }
             }
         }
