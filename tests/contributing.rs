@@ -7,7 +7,7 @@ use std::process::Command;
 
 use jit_tests::clock::now;
 use jit_tests::length;
-use jit_tests::places;
+use jit_tests::paths;
 
 /// The section whose commands are run, each as a newcomer types it.
 const SECTION: &str = "## Every day";
@@ -25,7 +25,7 @@ struct Checkout(PathBuf);
 
 impl Checkout {
     fn of(repository: &Path) -> Self {
-        let folder = places::target().join("checkout");
+        let folder = paths::target().join("checkout");
         let _ = fs::remove_dir_all(&folder);
         let mut clone = Command::new("git");
         clone.args(["clone", "--quiet"]).arg(repository).arg(&folder);
@@ -48,7 +48,7 @@ fn passed(text: &str) -> u32 {
 
 #[test]
 fn the_everyday_commands_work_on_a_clean_checkout() {
-    let checkout = Checkout::of(&places::repository());
+    let checkout = Checkout::of(&paths::repository());
     let commands = commands(&fs::read_to_string(checkout.0.join("CONTRIBUTING.md")).unwrap());
     assert!(commands.len() >= 4, "only {commands:?}");
     let all = length::is_full();
@@ -67,7 +67,7 @@ fn the_everyday_commands_work_on_a_clean_checkout() {
         {
             command.env_remove(name);
         }
-        let output = command.env("CARGO_TARGET_DIR", places::target()).output().unwrap();
+        let output = command.env("CARGO_TARGET_DIR", paths::target()).output().unwrap();
         println!("{:8.1} s  {line}", begun.elapsed().as_secs_f64());
         let [stdout, stderr] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
         assert!(output.status.success(), "{line}: {}\n{stdout}\n{stderr}", output.status);

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use jit_tests::places;
+use jit_tests::paths;
 
 /// The tables of SECURITY.md that hold claims, by their headings, and the column of their tests.
 const CLAIMS: [&str; 2] = ["## Prevented", "## Made evident"];
@@ -59,7 +59,7 @@ fn is_there(root: &Path, test: &str) -> bool {
 
 #[test]
 fn every_claim_of_security_md_names_tests_that_are_there() {
-    let root = places::repository();
+    let root = paths::repository();
     let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
     let claims = claims(&text);
     assert!(claims.len() > 40, "only {} claims were found", claims.len());
@@ -103,7 +103,7 @@ fn paths(text: &str) -> Vec<String> {
 
 #[test]
 fn every_file_that_contributing_md_names_is_there() {
-    let root = places::repository();
+    let root = paths::repository();
     let named = paths(&fs::read_to_string(root.join("CONTRIBUTING.md")).unwrap());
     assert!(named.len() > 20, "only {named:?}");
     let missing: Vec<&String> = named.iter().filter(|path| !root.join(path).exists()).collect();

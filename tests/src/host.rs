@@ -18,7 +18,7 @@ use crate::login::Login;
 pub use crate::machine::cgroup_of;
 use crate::machine::{Machine, end_left_behind};
 use crate::output::{self, COMMAND_LIMIT, Output};
-use crate::places;
+use crate::paths;
 use crate::plan::{Plan, Release};
 use crate::times;
 use crate::watchdog::Watchdog;
@@ -65,7 +65,7 @@ impl Host {
         let name = format!("{}-{}-{number}", plan.release.name(), std::process::id());
         let lock = lock(&name)?;
         let layers = Layers::of(plan.release, &plan.more, plan.with_package)?;
-        let folder = places::runs().join(&name);
+        let folder = paths::runs().join(&name);
         let watchdog = Some(Watchdog::over(&cgroup_of(&name)?, &folder)?);
         let tree = layers.mount(&folder)?;
         let release = plan.release;
@@ -251,7 +251,7 @@ impl Host {
     /// When it has not been built or cannot be written.
     pub fn install(&self, program: &str) -> Result<()> {
         let to = self.outside(&format!("/usr/local/bin/{program}"));
-        fs::copy(places::program(program)?, &to).with_context(|| format!("cannot write {}", to.display()))?;
+        fs::copy(paths::program(program)?, &to).with_context(|| format!("cannot write {}", to.display()))?;
         Ok(())
     }
 
@@ -269,7 +269,7 @@ impl Host {
     /// # Errors
     /// When there is no such example, or the file cannot be written.
     pub fn gate(&self, service: &str, options: &str) -> Result<()> {
-        let example = places::repository().join(format!("packaging/pam/debian-{service}"));
+        let example = paths::repository().join(format!("packaging/pam/debian-{service}"));
         let stack =
             fs::read_to_string(&example).with_context(|| format!("cannot read {}", example.display()))?;
         let with_options = |line: &str| match line.contains("pam_jit.so") && !line.starts_with('#') {
@@ -414,7 +414,7 @@ const KEPT: &str = "kept";
 /// # Errors
 /// When one cannot be ended.
 pub fn end_kept() -> Result<usize> {
-    let kept: Vec<PathBuf> = fs::read_dir(places::runs())
+    let kept: Vec<PathBuf> = fs::read_dir(paths::runs())
         .into_iter()
         .flatten()
         .flatten()
@@ -431,13 +431,13 @@ pub fn end_kept() -> Result<usize> {
 /// Ends hosts whose harness was killed and whose watchdog was too. Each running harness holds a lock on its hosts.
 fn clear_left_behind() -> Result<()> {
     let _lock = lock("clearing")?;
-    for entry in fs::read_dir(places::runs())?.flatten() {
+    for entry in fs::read_dir(paths::runs())?.flatten() {
         let path = entry.path();
         let Some(name) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
         if !path.is_dir() {
             continue;
         }
-        let lock_path = places::runs().join(format!("{name}.lock"));
+        let lock_path = paths::runs().join(format!("{name}.lock"));
         let free = fs::File::open(&lock_path).map_or(true, |file| file.try_lock().is_ok());
         if free && !path.join(KEPT).exists() {
             end_left_behind(name);
@@ -451,7 +451,7 @@ fn clear_left_behind() -> Result<()> {
 #[allow(clippy::print_stderr, reason = "it costs space, and somebody should know")]
 fn remove(name: &str, folder: &Path) {
     match unmount(folder) {
-        Ok(()) => drop(fs::remove_file(places::runs().join(format!("{name}.lock")))),
+        Ok(()) => drop(fs::remove_file(paths::runs().join(format!("{name}.lock")))),
         Err(error) => eprintln!("{} is left behind: {error:#}", folder.display()),
     }
 }

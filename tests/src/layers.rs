@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::plan::Release;
-use crate::{output, places};
+use crate::{output, paths};
 
 const SCRIPT: &str = include_str!("../host/prepare.sh");
 /// Fetching and unpacking two releases over a slow line.
@@ -32,7 +32,7 @@ impl Layers {
             base = format!("{base}+{}", more.join("+"));
             lower.insert(0, with_more(&lower[0], &base, more)?);
         }
-        let package = if with_package { Some(places::package()?) } else { None };
+        let package = if with_package { Some(paths::package()?) } else { None };
         let mut hasher = DefaultHasher::new();
         SCRIPT.hash(&mut hasher);
         fs::read_to_string(lower[0].join(".jit-tree")).unwrap_or_default().hash(&mut hasher);
@@ -42,7 +42,7 @@ impl Layers {
         let kind = if with_package { "with" } else { "bare" };
         let prefix = format!("stage-{base}-{kind}-");
         let name = format!("{prefix}{:016x}", hasher.finish());
-        let stage = places::trees().join(&name);
+        let stage = paths::trees().join(&name);
         if !stage.is_dir() {
             make(&lower, package.as_deref(), &stage)?;
             forget_others(&prefix, &name);
@@ -75,8 +75,8 @@ pub(crate) fn unmount(folder: &Path) -> Result<()> {
 
 /// A lock between the processes of several runs; held until it is dropped.
 pub(crate) fn lock(name: &str) -> Result<fs::File> {
-    fs::create_dir_all(places::runs())?;
-    let path = places::runs().join(format!("{name}.lock"));
+    fs::create_dir_all(paths::runs())?;
+    let path = paths::runs().join(format!("{name}.lock"));
     let file = fs::File::create(&path).with_context(|| format!("cannot open {}", path.display()))?;
     file.lock()?;
     Ok(file)
@@ -86,12 +86,11 @@ fn tree(release: Release) -> Result<PathBuf> {
     static LOOKED_AFTER: Once = Once::new();
     let mut made = Ok(());
     LOOKED_AFTER.call_once(|| {
-        let mut script = Command::new(places::repository().join("tests/hosts.sh"));
-        made =
-            output::run(script.arg(places::trees()), b"", TREES_LIMIT).and_then(|done| done.ok().map(drop));
+        let mut script = Command::new(paths::repository().join("tests/hosts.sh"));
+        made = output::run(script.arg(paths::trees()), b"", TREES_LIMIT).and_then(|done| done.ok().map(drop));
     });
     made?;
-    let tree = places::trees().join(release.name());
+    let tree = paths::trees().join(release.name());
     if !tree.is_dir() {
         bail!("{} is missing, and tests/hosts.sh did not make it", tree.display());
     }
@@ -100,8 +99,8 @@ fn tree(release: Release) -> Result<PathBuf> {
 
 /// A layer with more packages over a tree.
 fn with_more(tree: &Path, name: &str, packages: &[String]) -> Result<PathBuf> {
-    let layer = places::trees().join(name);
-    let mut script = Command::new(places::repository().join("tests/more.sh"));
+    let layer = paths::trees().join(name);
+    let mut script = Command::new(paths::repository().join("tests/more.sh"));
     output::run(script.arg(tree).arg(&layer).args(packages), b"", TREES_LIMIT)?.ok()?;
     Ok(layer)
 }
@@ -131,7 +130,7 @@ fn make(lower: &[PathBuf], package: Option<&Path>, stage: &Path) -> Result<()> {
 
 /// Removes the layers of earlier builds; one that a running host still uses stays usable to it.
 fn forget_others(prefix: &str, name: &str) {
-    for entry in fs::read_dir(places::trees()).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(paths::trees()).into_iter().flatten().flatten() {
         let other = entry.file_name().to_string_lossy().into_owned();
         if other.starts_with(prefix) && other != name && !is_in_use(&other) {
             // It costs space, nothing else.

@@ -7,7 +7,7 @@ pub mod clock;
 
 pub mod people;
 
-pub mod places;
+pub mod paths;
 
 mod stream;
 

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 use graph::{Crate, circles};
-use jit_tests::places;
+use jit_tests::paths;
 use source::Source;
 
 /// The crates by the folder of their modules; `main.rs` or `lib.rs` is the root of each.
@@ -75,7 +75,7 @@ const NO_NAMES: [&str; 27] = [
 const NO_PREFIXES: [&str; 3] = ["MOST_", "LONGEST_", "LEAST_"];
 
 fn crates() -> Vec<Crate> {
-    let root = places::repository();
+    let root = paths::repository();
     let there = CRATES.iter().filter(|folder| root.join(folder).is_dir());
     there.map(|folder| Crate::read(&root, folder)).collect()
 }
@@ -84,14 +84,14 @@ fn crates() -> Vec<Crate> {
 fn files(endings: &[&str]) -> Vec<String> {
     let listed = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(places::repository())
+        .current_dir(paths::repository())
         .output()
         .unwrap();
     assert!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
     let text = String::from_utf8(listed.stdout).unwrap();
     let wanted = |path: &&str| endings.iter().any(|ending| path.ends_with(ending));
     let files: Vec<String> = text.lines().filter(wanted).map(str::to_owned).collect();
-    files.into_iter().filter(|path| places::repository().join(path).is_file()).collect()
+    files.into_iter().filter(|path| paths::repository().join(path).is_file()).collect()
 }
 
 /// Fails when there is more than may be left, and prints what is left.
@@ -120,7 +120,7 @@ fn modules_import_each_other_in_no_circle() {
 
 #[test]
 fn the_core_depends_on_the_formats_only() {
-    let krate = Crate::read(&places::repository(), "jitd/src");
+    let krate = Crate::read(&paths::repository(), "jitd/src");
     let outside = krate.imports_from("jitd/src/core/", |path| !path.starts_with("jitd/src/core/"));
     assert!(outside.is_empty(), "the core imports the rest of the daemon:\n{}", outside.join("\n"));
     let names: BTreeSet<&str> = krate
@@ -133,7 +133,7 @@ fn the_core_depends_on_the_formats_only() {
 
 #[test]
 fn a_long_file_says_why_it_is_one() {
-    let root = places::repository();
+    let root = paths::repository();
     let mut found = Vec::new();
     let modules: Vec<String> =
         crates().iter().flat_map(Crate::modules).map(|module| module.path.clone()).collect();
@@ -151,7 +151,7 @@ fn a_long_file_says_why_it_is_one() {
 
 #[test]
 fn names_and_prose_use_the_words_of_the_field() {
-    let root = places::repository();
+    let root = paths::repository();
     let mut found = Vec::new();
     for path in files(&[".rs", ".md", ".toml", ".sh", "Makefile"]).into_iter().chain(packaging()) {
         let Ok(text) = fs::read_to_string(root.join(&path)) else { continue };
@@ -186,7 +186,7 @@ fn names_in(line: &str) -> Vec<&str> {
 
 #[test]
 fn the_list_of_crates_is_that_of_the_workspace() {
-    let root = places::repository();
+    let root = paths::repository();
     let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
     let members = manifest.lines().find(|line| line.starts_with("members")).unwrap();
     for member in members.split('"').skip(1).step_by(2) {

@@ -18,8 +18,8 @@ use anyhow::{Context, Result, bail, ensure};
 use jit_tests::accounts;
 use jit_tests::clock::{rest, wait_until};
 use jit_tests::host::Host;
+use jit_tests::paths;
 use jit_tests::people::{DAVE, uid};
-use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 use jit_tests::precision;
 use serde_json::{Value, json};
@@ -90,7 +90,7 @@ fn main() -> Result<()> {
     let residents = [resident_at_rest, resident_after, resident_most];
     let mut report = report(runs, &times, &rows, &gate, residents, &ends)?;
     report["sealed"] = json!(sealed);
-    let path = places::target().join("bench.json");
+    let path = paths::target().join("bench.json");
     fs::write(&path, serde_json::to_string_pretty(&report)? + "\n")?;
     print!("{}", table(&report));
     println!("\nas JSON: {}", path.display());

@@ -12,8 +12,8 @@ use jit_tests::clock::{now, rest, wait_until};
 use jit_tests::host::{Host, end_kept};
 use jit_tests::login::Login;
 use jit_tests::output::Output;
+use jit_tests::paths;
 use jit_tests::people::PASSWORD;
-use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -162,7 +162,7 @@ fn play(host: &Host) -> Result<()> {
     carol.types("jitctl audit verify")?.ok()?.says("whole")?;
     carol.types("jitctl report --since today --output report.html")?.ok()?;
     let report = host.read("/home/carol/report.html")?;
-    let kept = places::repository().join(REPORT);
+    let kept = paths::repository().join(REPORT);
     kept.parent().map(std::fs::create_dir_all).transpose()?;
     std::fs::write(&kept, report).with_context(|| format!("cannot write {}", kept.display()))?;
     println!("        (copied to {REPORT}, for a browser)");

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail, ensure};
 use jit_tests::accounts;
 use jit_tests::clock::wait_until;
 use jit_tests::host::Host;
-use jit_tests::places;
+use jit_tests::paths;
 use jit_tests::plan::{Plan, Release};
 
 const RECORDS: u64 = 1_000_000;
@@ -120,7 +120,7 @@ fn with_records(records: u64, denied: u32) -> Result<(Host, u32)> {
     )?
     .ok()?;
     if records > 0 {
-        let million = fs::read(places::program("examples/million")?)?;
+        let million = fs::read(paths::program("examples/million")?)?;
         let put = ["sh", "-c", "cat >/usr/local/bin/million; chmod 755 /usr/local/bin/million"];
         host.root_with(&put, &million, Duration::from_secs(60))?.ok()?;
         let fill = ["million", "--fill", "/run/store/jit.db", &records.to_string()];

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use jit_tests::clock::wait_until;
 use jit_tests::host::Host;
-use jit_tests::places;
+use jit_tests::paths;
 use jit_tests::plan::{Plan, Release};
 
 const RECORDS: u64 = 300_000;
@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(500);
 fn main() -> Result<()> {
     let host = Host::boot(&Plan::new(Release::Trixie))?;
     host.root_sh("set -e; systemctl stop jitd.service; cp -a /var/lib/jitd /run/store")?.ok()?;
-    put(&host, "million", &fs::read(places::program("examples/million")?)?)?;
+    put(&host, "million", &fs::read(paths::program("examples/million")?)?)?;
     host.root_with(&["million", "--fill", "/run/store/jit.db", &RECORDS.to_string()], b"", LIMIT)?.ok()?;
     host.root(&["sqlite3", "/run/store/jit.db", "UPDATE state SET sent = head_seq"])?.ok()?;
     let begin = "rm -rf /var/lib/jitd; mv /run/store /var/lib/jitd; systemctl start jitd.service";

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{Host, play};
+use jit_tests::paths;
 use jit_tests::people::{ALICE, BOB, DAVE, MALLORY};
-use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
@@ -340,7 +340,7 @@ fn the_webhook_says_whether_it_has_to_be_sent_again() -> Result<()> {
     fs::write(&config, format!("url = \"http://{address}/jit\"\nheader = \"Authorization: Bearer told\"\n"))?;
     let notice = "{\"kind\":\"alert\",\"record\":{\"detail\":\"a \u{e9} and \\u001b\"}}\n";
     let send = |config: &std::path::Path| -> Result<i32> {
-        let hook = places::repository().join("packaging/libexec/jitd-webhook");
+        let hook = paths::repository().join("packaging/libexec/jitd-webhook");
         let mut command = Command::new(hook);
         command.arg(config);
         Ok(jit_tests::output::run(&mut command, notice.as_bytes(), LIMIT)?.status)

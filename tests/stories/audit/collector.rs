@@ -12,8 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{Host, play};
+use jit_tests::paths;
 use jit_tests::people::MALLORY;
-use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
@@ -50,7 +50,7 @@ frame() { printf '%s %s %s %s\n' "$1" "$2" "${#3}" "$3"; }
 "#;
 
 fn shipped(file: &str) -> Result<String> {
-    let path = places::repository().join("packaging/siem").join(file);
+    let path = paths::repository().join("packaging/siem").join(file);
     fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
 }
 

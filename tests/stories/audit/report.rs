@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jit_tests::host::{Host, play};
+use jit_tests::paths;
 use jit_tests::people::{ALICE, BOB, CAROL, DAVE, MALLORY, OSCAR};
-use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
@@ -179,7 +179,7 @@ fn the_figures_of_a_report_are_what_a_search_counts() -> Result<()> {
         ensure!(gated("sudo") == Some(true) && gated("su") == Some(false), "{}", by_root["standing"]);
         let page = host.root(&[&["jitctl", "report"], words.as_slice()].concat())?;
         // Kept to be looked at in a browser.
-        fs::write(places::target().join("report.html"), &page.ok()?.stdout)?;
+        fs::write(paths::target().join("report.html"), &page.ok()?.stdout)?;
 
         // Whoever has been at the index hides nothing from the report, and shows in a figure that nobody finds again.
         host.root(&["sqlite3", "/var/lib/jitd/search.db", "DELETE FROM facts WHERE user = 'mallory'"])?

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{cgroup_of, play};
-use jit_tests::places;
+use jit_tests::paths;
 use jit_tests::plan::{Plan, Release};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ fn a_killed_harness_takes_its_hosts_down() -> Result<()> {
             .spawn()?;
         let pid = harness.id().to_string();
         let host = format!("bookworm-{pid}-1");
-        let folder = places::runs().join(&host);
+        let folder = paths::runs().join(&host);
         let cgroup = cgroup_of(&host)?;
         wait_until("its host is up", limit, || Ok(cgroup.join("payload/harness").exists()))?;
         ensure!(Command::new("kill").args([&format!("-{signal}"), &pid]).status()?.success());

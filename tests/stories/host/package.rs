@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jit_tests::host::{Host, play};
+use jit_tests::paths;
 use jit_tests::people::DAVE;
-use jit_tests::places;
 use jit_tests::plan::{Plan, Release};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const PAM_FILES: &str = "cat /etc/pam.d/* | sha256sum; ls /etc/pam.d";
 
 fn fetch_package(host: &Host) -> Result<()> {
-    let package = std::fs::read(places::package()?)?;
+    let package = std::fs::read(paths::package()?)?;
     host.root_with(&["sh", "-c", "cat > /root/jitd.deb"], &package, LIMIT)?.ok()?;
     Ok(())
 }
@@ -150,7 +150,7 @@ fn the_example_stacks_are_debians_own_with_our_lines() -> Result<()> {
     for release in [Release::Bookworm, Release::Trixie] {
         play(&Plan::new(release).bare(), |host| {
             for service in ["sudo", "sudo-i", "su", "doas", "runuser-l"] {
-                let example = places::repository().join(format!("packaging/pam/debian-{service}"));
+                let example = paths::repository().join(format!("packaging/pam/debian-{service}"));
                 let example =
                     std::fs::read_to_string(&example).with_context(|| example.display().to_string())?;
                 let stock = host.read(&format!("/etc/pam.d/{service}"))?;
