@@ -208,7 +208,7 @@ fn a_seal_that_begins_behind_a_part_is_missed_only_where_nothing_follows() {
     };
     let verifier = || Verifier::default().with_keys(vec![later.clone()]);
     assert_eq!(walk(verifier()).unwrap_err().seq, 11);
-    assert_eq!(walk(verifier().going_on()).unwrap().head.seq, 10);
+    assert_eq!(walk(verifier().continued_elsewhere()).unwrap().head.seq, 10);
 }
 
 #[test]

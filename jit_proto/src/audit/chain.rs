@@ -125,8 +125,8 @@ impl Verifier {
 
     /// What comes behind the end of this walk is walked elsewhere, as the store behind its archive.
     #[must_use]
-    pub fn going_on(mut self) -> Self {
-        self.seals.go_on();
+    pub fn continued_elsewhere(mut self) -> Self {
+        self.seals.continued_elsewhere();
         self
     }
 

@@ -151,7 +151,7 @@ fn from_message(text: &str) -> Option<Line> {
 
 /// The parameters, behind `[jit@`.
 fn from_element(rest: &str, host: &str, event: &str) -> Option<Line> {
-    let mut found = Found::default();
+    let mut found = Fields::default();
     let (_number, mut rest) = rest.split_once(' ')?;
     while let Some((name, value)) = rest.split_once("=\"") {
         let mut text = String::new();
@@ -171,7 +171,7 @@ fn from_element(rest: &str, host: &str, event: &str) -> Option<Line> {
                 c => text.push(c),
             }
         }
-        found.take(name.trim_start(), text);
+        found.push(name.trim_start(), text);
         rest = value.get(end? + 1..)?;
         if rest.starts_with(']') {
             break;
@@ -185,8 +185,8 @@ fn from_element(rest: &str, host: &str, event: &str) -> Option<Line> {
 fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
     match json {
         Value::String(text) => from_text(text).or_else(|| from_message(text)).map(|line| match line {
-            Line::ForwardedRecord(sighting) if sighting.host.is_empty() => {
-                Line::ForwardedRecord(ForwardedRecord { host: host.to_owned(), ..sighting })
+            Line::ForwardedRecord(record) if record.host.is_empty() => {
+                Line::ForwardedRecord(ForwardedRecord { host: host.to_owned(), ..record })
             }
             Line::Head { host: none, seq, hash, due } if none.is_empty() => {
                 Line::Head { host: host.to_owned(), seq, hash, due }
@@ -201,13 +201,13 @@ fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
             };
             let host = named(&["hostname", "host", "_hostname", "fromhost"], host);
             let event = named(&["event", "jit_event", "msgid", "event.action"], event);
-            let mut found = Found::default();
+            let mut found = Fields::default();
             for (name, value) in map {
                 let name = name.to_lowercase();
                 let name = name.trim_start_matches("jit_").trim_start_matches("jit.");
                 match value {
-                    Value::String(text) => found.take(name, text.clone()),
-                    Value::Number(number) => found.take(name, number.to_string()),
+                    Value::String(text) => found.push(name, text.clone()),
+                    Value::Number(number) => found.push(name, number.to_string()),
                     _ => {}
                 }
             }
@@ -242,10 +242,10 @@ fn is_of_one_record(one: &Line, other: &Line) -> bool {
 
 /// Names with their values, in the order in which they came.
 #[derive(Default)]
-struct Found(Vec<(String, String)>);
+struct Fields(Vec<(String, String)>);
 
-impl Found {
-    fn take(&mut self, name: &str, value: String) {
+impl Fields {
+    fn push(&mut self, name: &str, value: String) {
         self.0.push((name.to_owned(), value));
     }
 
@@ -297,8 +297,8 @@ impl ForwardedChain {
 
     /// What comes behind its end is looked at elsewhere.
     #[must_use]
-    pub fn going_on(mut self) -> Self {
-        self.seals.go_on();
+    pub fn continued_elsewhere(mut self) -> Self {
+        self.seals.continued_elsewhere();
         self
     }
 
@@ -306,10 +306,10 @@ impl ForwardedChain {
     ///
     /// # Errors
     /// The first thing wrong with it.
-    pub fn feed(&mut self, sighting: &ForwardedRecord) -> Result<(), Broken> {
-        let ForwardedRecord { seq, hash, prev, .. } = sighting;
+    pub fn feed(&mut self, record: &ForwardedRecord) -> Result<(), Broken> {
+        let ForwardedRecord { seq, hash, prev, .. } = record;
         let broken = |seq: u64, problem: String| Err(Broken { seq, problem });
-        if sighting.content == Content::Differs {
+        if record.content == Content::Differs {
             return broken(*seq, "its message does not fit its hash: it was changed in this copy".to_owned());
         }
         if let Some(seen) = self.seen.get(seq) {
@@ -317,7 +317,7 @@ impl ForwardedChain {
                 return broken(*seq, "two different records were kept under this number".to_owned());
             }
             self.repeated += 1;
-            self.mind(sighting);
+            self.note_content(record);
             return Ok(());
         }
         if self.last > 0 && *seq > self.last + 1 {
@@ -332,20 +332,20 @@ impl ForwardedChain {
             return broken(*seq, "it does not follow the record before it".to_owned());
         }
         // The key's own number is in the record, not in the message.
-        let event = format!("\"event\":\"{}\"", sighting.event);
-        let walked = self.seals.step(*seq, hash, sighting.seal.as_deref(), Some(&event));
+        let event = format!("\"event\":\"{}\"", record.event);
+        let walked = self.seals.step(*seq, hash, record.seal.as_deref(), Some(&event));
         walked.map_err(|problem| Broken { seq: *seq, problem })?;
         self.seen.insert(*seq, *hash);
-        self.mind(sighting);
+        self.note_content(record);
         self.last = *seq;
         Ok(())
     }
 
     /// Keeps in mind what could not be checked, also where a message comes again.
-    fn mind(&mut self, sighting: &ForwardedRecord) {
-        match sighting.content {
-            Content::Cut => self.cut.insert(sighting.seq),
-            Content::Unknown => self.unknown.insert(sighting.seq),
+    fn note_content(&mut self, record: &ForwardedRecord) {
+        match record.content {
+            Content::Cut => self.cut.insert(record.seq),
+            Content::Unknown => self.unknown.insert(record.seq),
             Content::Fits | Content::Differs => false,
         };
     }
@@ -454,11 +454,11 @@ mod tests {
 
     #[test]
     fn a_second_message_that_was_cut_is_named_too() {
-        let mut trail = ForwardedChain::default();
-        trail.feed(&sighting(4)).unwrap();
-        trail.feed(&ForwardedRecord { content: Content::Cut, ..sighting(4) }).unwrap();
-        assert!(trail.feed(&ForwardedRecord { content: Content::Differs, ..sighting(4) }).is_err());
-        assert_eq!(trail.finish(&BTreeMap::new()).unwrap().cut, [4]);
+        let mut chain = ForwardedChain::default();
+        chain.feed(&record(4)).unwrap();
+        chain.feed(&ForwardedRecord { content: Content::Cut, ..record(4) }).unwrap();
+        assert!(chain.feed(&ForwardedRecord { content: Content::Differs, ..record(4) }).is_err());
+        assert_eq!(chain.finish(&BTreeMap::new()).unwrap().cut, [4]);
     }
 
     #[test]
@@ -486,7 +486,7 @@ mod tests {
                 "{head}jitd[50]: access.denied user m [jit@32473 seq=\"3\" hash=\"{H}\" prev=\"{H}\"]"
             );
             match read(&line) {
-                Line::ForwardedRecord(sighting) => sighting.host,
+                Line::ForwardedRecord(record) => record.host,
                 other => format!("{other:?}"),
             }
         };
@@ -499,7 +499,7 @@ mod tests {
 
     const H: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
 
-    fn sighting(seq: u64) -> ForwardedRecord {
+    fn record(seq: u64) -> ForwardedRecord {
         let hash = |seq: u64| RecordHash::from([u8::try_from(seq).unwrap(); 32]);
         let event = "access.denied".to_owned();
         ForwardedRecord {
@@ -515,11 +515,11 @@ mod tests {
     }
 
     fn follow(seqs: &[u64]) -> Result<Followed, Broken> {
-        let mut trail = ForwardedChain::default();
+        let mut chain = ForwardedChain::default();
         for seq in seqs {
-            trail.feed(&sighting(*seq))?;
+            chain.feed(&record(*seq))?;
         }
-        trail.finish(&BTreeMap::new())
+        chain.finish(&BTreeMap::new())
     }
 
     #[test]
@@ -529,11 +529,11 @@ mod tests {
         assert_eq!(follow(&[4, 5, 7]).unwrap_err().seq, 6);
         let late = follow(&[5, 6, 4]).unwrap_err();
         assert_eq!((late.seq, late.problem.contains("out of order")), (4, true));
-        let mut trail = ForwardedChain::default();
-        trail.feed(&sighting(4)).unwrap();
-        let other = ForwardedRecord { prev: [9; 32].into(), ..sighting(5) };
-        assert!(trail.feed(&other).unwrap_err().problem.contains("does not follow"));
-        let twice = ForwardedRecord { hash: [9; 32].into(), ..sighting(4) };
-        assert!(trail.feed(&twice).unwrap_err().problem.contains("two different"));
+        let mut chain = ForwardedChain::default();
+        chain.feed(&record(4)).unwrap();
+        let other = ForwardedRecord { prev: [9; 32].into(), ..record(5) };
+        assert!(chain.feed(&other).unwrap_err().problem.contains("does not follow"));
+        let twice = ForwardedRecord { hash: [9; 32].into(), ..record(4) };
+        assert!(chain.feed(&twice).unwrap_err().problem.contains("two different"));
     }
 }

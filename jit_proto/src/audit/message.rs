@@ -245,7 +245,7 @@ mod tests {
 
     fn contents(line: &str) -> Option<Content> {
         match read_line(line) {
-            Line::ForwardedRecord(sighting) => Some(sighting.content),
+            Line::ForwardedRecord(record) => Some(record.content),
             _ => None,
         }
     }

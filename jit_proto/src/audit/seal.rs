@@ -278,7 +278,7 @@ pub struct SealWalk {
     spans: Vec<Span>,
     begins: Option<Begins>,
     walked: bool,
-    goes_on: bool,
+    continued_elsewhere: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -306,8 +306,8 @@ impl SealWalk {
     }
 
     /// What comes behind the end of this walk is walked elsewhere: seals that have not begun by then may begin there.
-    pub fn go_on(&mut self) {
-        self.goes_on = true;
+    pub fn continued_elsewhere(&mut self) {
+        self.continued_elsewhere = true;
     }
 
     /// Takes the next record of the chain, whose hash was found right.
@@ -404,7 +404,7 @@ impl SealWalk {
     /// The first record that is missing or wrong, and what is wrong: the chain ends before a seal whose key was given
     /// begins, or the seal was lost and nobody has begun another.
     pub fn finish(&mut self, last: u64) -> Result<Vec<Span>, (u64, String)> {
-        if self.goes_on {
+        if self.continued_elsewhere {
             return Ok(std::mem::take(&mut self.spans));
         }
         let begins = self.begins.is_some();

@@ -24,7 +24,7 @@ pub(super) type Heads = BTreeMap<u64, RecordHash>;
 pub(super) struct Inputs {
     hosts: BTreeSet<String>,
     asked: Vec<String>,
-    trail: ForwardedChain,
+    links: ForwardedChain,
     chain: Verifier,
     exported: Heads,
     known: Heads,
@@ -40,7 +40,7 @@ impl Inputs {
         Self {
             hosts: BTreeSet::new(),
             asked,
-            trail: ForwardedChain::with_keys(keys.to_vec()),
+            links: ForwardedChain::with_keys(keys.to_vec()),
             chain: Verifier::default().from_anywhere().with_keys(keys.to_vec()).knowing(known.clone()),
             exported: Heads::new(),
             known: known.clone(),
@@ -57,8 +57,8 @@ impl Inputs {
     }
 
     /// The store is read behind them: a seal that is to begin may begin there.
-    pub(super) fn going_on(self) -> Self {
-        Self { trail: self.trail.going_on(), chain: self.chain.going_on(), ..self }
+    pub(super) fn continued_elsewhere(self) -> Self {
+        Self { links: self.links.continued_elsewhere(), chain: self.chain.continued_elsewhere(), ..self }
     }
 
     pub(super) fn take(&mut self, path: &Path) -> Result<(), Failure> {
@@ -97,14 +97,14 @@ impl Inputs {
                     }
                 }
             }
-            Line::ForwardedRecord(sighting) => {
-                if !self.is_of_the_host(&sighting.host)? {
+            Line::ForwardedRecord(record) => {
+                if !self.is_of_the_host(&record.host)? {
                     return Ok(());
                 }
                 self.messages += 1;
-                self.last = self.last.max(sighting.time);
+                self.last = self.last.max(record.time);
                 if self.broken.is_none()
-                    && let Err(broken) = self.trail.feed(&sighting)
+                    && let Err(broken) = self.links.feed(&record)
                 {
                     self.broken = Some((Source::Messages, broken));
                 }
@@ -151,10 +151,10 @@ impl Inputs {
             return Err(Failure::new(Exit::Failed, error::FAILED, "the input has no record of jitd"));
         }
         let (first, last) = (self.chain.first(), self.chain.head().seq);
-        let (trail_first, trail_last) = self.trail.reached();
+        let (links_first, links_last) = self.links.reached();
         if let Some((source, broken)) = self.broken {
             let (first, last) =
-                if source == Source::Export { (first, last) } else { (trail_first, trail_last) };
+                if source == Source::Export { (first, last) } else { (links_first, links_last) };
             found.broken(source, first, last, broken);
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl Inputs {
         if self.messages > 0 {
             // Heads from elsewhere are compared with the most complete copy there is.
             let heads = if exports { Heads::new() } else { self.known };
-            match self.trail.finish(&heads) {
+            match self.links.finish(&heads) {
                 Ok(Followed { first, head, repeated, cut, unknown, seals, seen }) => {
                     found.repeated = repeated;
                     found.unchecked = (cut, unknown);
@@ -188,7 +188,7 @@ impl Inputs {
                     known.extend(seen);
                 }
                 Err(broken) => {
-                    found.broken(Source::Messages, trail_first, trail_last, broken);
+                    found.broken(Source::Messages, links_first, links_last, broken);
                     return Ok(());
                 }
             }

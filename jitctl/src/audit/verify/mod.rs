@@ -97,7 +97,7 @@ pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Fa
     if !input.is_empty() {
         let mut inputs = Inputs::new(&keys, &known, host);
         if store {
-            inputs = inputs.going_on();
+            inputs = inputs.continued_elsewhere();
         }
         for path in &input {
             inputs.take(path)?;
