@@ -4,7 +4,7 @@ pub use crate::core::access_query::{AccessQuery, Named, Process, Stage};
 use crate::core::authority::CommandKind;
 use crate::core::caller::Caller;
 use crate::core::command::Command;
-use crate::core::drift::finding::Found;
+use crate::core::drift::finding::Changes;
 use crate::core::ledger::Held;
 use crate::core::ledger::MainProcess;
 use crate::core::limits::Limited;
@@ -94,14 +94,14 @@ pub enum Input {
         /// The grants.
         held: Vec<Held>,
         /// What changed.
-        found: Found,
+        found: Changes,
     },
     /// Places where privilege is kept have changed while no grant had a session open.
     HostChanged {
         /// The grants that had sessions before it, as far as the drift scan remembers.
         last: Vec<Held>,
         /// What changed.
-        found: Found,
+        found: Changes,
     },
     /// These users have reached limits, so often since the last such event.
     LimitsReached(Vec<Reached>),

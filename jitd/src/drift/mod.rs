@@ -25,7 +25,7 @@ use jit_proto::identity::SessionId;
 use jit_proto::time::BootTime;
 use tracing::{error, info, warn};
 
-use crate::core::drift::finding::Found;
+use crate::core::drift::finding::Changes;
 use crate::core::effect::DriftUpdate;
 use crate::core::input::Input;
 use crate::core::ledger::Session;
@@ -242,10 +242,10 @@ impl DriftScan {
 }
 
 /// The lines of the findings, with what package managers did named as that.
-fn found(findings: Findings) -> Found {
+fn found(findings: Findings) -> Changes {
     let Findings { all, since, until } = findings;
     let all = packages::explained(Path::new("/"), all);
-    Found { lines: grouping::lines(&all), count: all.len(), since, until }
+    Changes { lines: grouping::lines(&all), count: all.len(), since, until }
 }
 
 /// Logs what could not be read while sessions are answerable for what is found.

@@ -88,11 +88,11 @@ pub(super) struct Checked {
 }
 
 /// The values that fit, by the name of their role, which is empty for those of `jitd.toml`, and the key of their row.
-pub(super) type Values = BTreeMap<String, BTreeMap<&'static str, Found>>;
+pub(super) type Values = BTreeMap<String, BTreeMap<&'static str, WrittenValue>>;
 
 /// A value that fits.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct WrittenValue {
     /// As TOML on one line.
     pub(super) written: String,
     /// What it is, if it is of a simple kind.
@@ -153,7 +153,7 @@ impl Checked {
         match (&key.holds, value.get_mut()) {
             (Holds::Value(row), value) => match checked(row.kind, value) {
                 Ok(value_of_row) => {
-                    let found = Found { written: written(value), value: value_of_row };
+                    let found = WrittenValue { written: written(value), value: value_of_row };
                     self.values.entry(role.to_owned()).or_default().insert(row.key, found);
                     true
                 }

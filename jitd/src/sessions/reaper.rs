@@ -11,7 +11,7 @@ use tracing::warn;
 use super::cgroup::Scope;
 use crate::core::ledger::MainProcess;
 use crate::core::session::termination::EndReport;
-use crate::core::session::termination::{Act, Found, MAX_NAMED, Reaping, Seen, Sent};
+use crate::core::session::termination::{Act, ListedProcess, MAX_NAMED, Reaping, Seen, Sent};
 use crate::host::clock::boot_now;
 use crate::host::process;
 
@@ -118,8 +118,8 @@ fn thaw(scope: &Scope) {
 }
 
 /// What is in the scopes; `None` where that cannot be told.
-async fn listed(target: &Target) -> Option<Vec<Found>> {
-    let look_at_all = |pids: Vec<u32>| -> io::Result<Vec<Found>> {
+async fn listed(target: &Target) -> Option<Vec<ListedProcess>> {
+    let look_at_all = |pids: Vec<u32>| -> io::Result<Vec<ListedProcess>> {
         let found = pids.into_iter().enumerate().map(|(nth, pid)| look_at(pid, nth < MAX_NAMED));
         found.filter_map(Result::transpose).collect()
     };
@@ -132,9 +132,9 @@ async fn listed(target: &Target) -> Option<Vec<Found>> {
 }
 
 /// Whatever carries the tag or lives in the scopes still, and the process that called, if it is alive.
-async fn swept(target: &Target) -> Option<Vec<Found>> {
+async fn swept(target: &Target) -> Option<Vec<ListedProcess>> {
     let Target { scope, tag, main, .. } = target.clone();
-    let found = blocking(move || -> io::Result<(Vec<Found>, Option<io::Error>)> {
+    let found = blocking(move || -> io::Result<(Vec<ListedProcess>, Option<io::Error>)> {
         // What can be found is ended, although something else cannot be read.
         let (mut pids, unknown) = match scope.all_pids() {
             Ok(pids) => (pids, None),
@@ -148,7 +148,7 @@ async fn swept(target: &Target) -> Option<Vec<Found>> {
         }
         pids.sort_unstable();
         pids.dedup();
-        let found: io::Result<Vec<Found>> =
+        let found: io::Result<Vec<ListedProcess>> =
             pids.into_iter().filter_map(|pid| look_at(pid, true).transpose()).collect();
         Ok((found?, unknown))
     });
@@ -169,7 +169,7 @@ async fn swept(target: &Target) -> Option<Vec<Found>> {
 ///
 /// # Errors
 /// When it is there and cannot be read.
-fn look_at(pid: u32, named: bool) -> io::Result<Option<Found>> {
+fn look_at(pid: u32, named: bool) -> io::Result<Option<ListedProcess>> {
     let Some(state) = process::state_of(pid)?.filter(|state| !matches!(state, 'Z' | 'X')) else {
         return Ok(None);
     };
@@ -180,7 +180,7 @@ fn look_at(pid: u32, named: bool) -> io::Result<Option<Found>> {
     let main = MainProcess { pid, start };
     let line = if named { process::describe(main) } else { String::new() };
     let stopped = matches!(state, 'T' | 't');
-    Ok(Some(Found { process: main, exe: process::exe_of(pid), stopped, line }))
+    Ok(Some(ListedProcess { process: main, exe: process::exe_of(pid), stopped, line }))
 }
 
 fn send(signals: &[(MainProcess, Sent)]) {

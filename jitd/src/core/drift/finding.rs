@@ -14,7 +14,7 @@ pub struct Line {
 
 /// What a drift scan found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct Changes {
     /// What changed, the gravest first; never empty.
     pub lines: Vec<Line>,
     /// How many findings the lines tell of, together with those that were cut off.
@@ -25,7 +25,7 @@ pub struct Found {
     pub until: WallTime,
 }
 
-impl Found {
+impl Changes {
     pub(in crate::core) fn interval(&self) -> String {
         let until = to_the_second(self.until);
         match self.since.map(to_the_second) {

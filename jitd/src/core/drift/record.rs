@@ -1,13 +1,13 @@
 //! Findings of the drift scan to records: ranked, in as many records as it takes.
 
-use crate::core::drift::finding::{Found, Line};
+use crate::core::drift::finding::{Changes, Line};
 use crate::core::effect::{Changed, DriftUpdate, Effect};
 use crate::core::ledger::Held;
 use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 
 /// Changes while these grants had sessions open: a record under each of them.
-pub(in crate::core) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &Found) {
+pub(in crate::core) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &Changes) {
     let mut names: Vec<&str> = held.iter().map(|held| held.holder.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
@@ -27,7 +27,7 @@ pub(in crate::core) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &F
 }
 
 /// Changes while nobody had a session.
-pub(in crate::core) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &Found) {
+pub(in crate::core) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &Changes) {
     let last: Vec<String> =
         last.iter().map(|held| format!("{} ({}, {})", held.grant.0, held.holder.name, held.role)).collect();
     let last: Vec<&str> = last.iter().map(String::as_str).collect();
@@ -40,7 +40,7 @@ pub(in crate::core) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &
     turn.then(Effect::Drift(DriftUpdate::Recorded));
 }
 
-fn note(turn: &mut Turn<'_>, event: AuditEvent, whose: &Facts, found: &Found, when: &str) {
+fn note(turn: &mut Turn<'_>, event: AuditEvent, whose: &Facts, found: &Changes, when: &str) {
     let parts = parts(&found.lines);
     let count = parts.len();
     let Some(first) = found.lines.first() else { return };
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn the_interval_is_told_and_nobody_is_accused() {
         let at = |text: &str| WallTime::from_rfc3339(text).unwrap();
-        let found = Found {
+        let found = Changes {
             lines: vec![Line { kind: Kind::Sudoers, text: "added /etc/sudoers.d/x".into() }],
             count: 1,
             since: Some(at("2026-11-28T08:48:26.1Z")),
@@ -118,7 +118,7 @@ mod tests {
         };
         assert_eq!(found.interval(), "changed between 2026-11-28 08:48:26 and 08:49:00 UTC");
         let since = Some(at("2026-11-27T08:48:26Z"));
-        let found = Found { since, ..found };
+        let found = Changes { since, ..found };
         assert_eq!(found.interval(), "changed between 2026-11-27 08:48:26 and 2026-11-28 08:49:00 UTC");
     }
 

@@ -61,7 +61,7 @@ pub enum Manner {
 
 /// One process of the session, as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ListedProcess {
     /// Which.
     pub process: MainProcess,
     /// Its executable, where it could be read.
@@ -72,7 +72,7 @@ pub struct Found {
     pub line: String,
 }
 
-impl Found {
+impl ListedProcess {
     fn is_sudo_or_su(&self) -> bool {
         self.exe.as_deref().is_some_and(|exe| SUDO_AND_SU.contains(&exe))
     }
@@ -121,11 +121,11 @@ pub enum Seen {
     /// It is done, or it could not be; the way on is the same.
     Done,
     /// What the cgroup holds.
-    Listed(Vec<Found>),
+    Listed(Vec<ListedProcess>),
     /// Whether it was empty in time.
     Empty(bool),
     /// What lives outside.
-    Swept(Vec<Found>),
+    Swept(Vec<ListedProcess>),
     /// How many of these are still not dead.
     Left(u64),
     /// It could not be found out.
@@ -232,7 +232,7 @@ impl Reaping {
             (Step::FreezeToKill, _) => self.go(Step::ListToKill, Act::List),
             (Step::ListToKill, Seen::Listed(found)) => {
                 self.count(&found);
-                let spared = |one: &Found| one.is_sudo_or_su() && !one.stopped;
+                let spared = |one: &ListedProcess| one.is_sudo_or_su() && !one.stopped;
                 if self.manner == Manner::AtOnce || !found.iter().any(spared) {
                     return self.go(Step::KillAll, Act::KillAll);
                 }
@@ -300,7 +300,7 @@ impl Reaping {
     }
 
     /// Counts what was not counted before; returns how many that were.
-    fn count(&mut self, found: &[Found]) -> u64 {
+    fn count(&mut self, found: &[ListedProcess]) -> u64 {
         let mut new = 0;
         for one in found {
             if self.counted.insert((one.process.pid, one.process.start)) {

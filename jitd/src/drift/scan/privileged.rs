@@ -37,10 +37,10 @@ const MAX_HELD_AT_THE_END: usize = 128;
 const SYSTEM: [&str; 5] = ["/usr", "/opt", "/boot", "/etc", "/lib"];
 
 /// What was found, by path, and how much was looked through.
-pub(super) type Found = (std::collections::BTreeMap<String, Entry>, usize);
+pub(super) type Privileged = (std::collections::BTreeMap<String, Entry>, usize);
 
 /// Looks below these paths of `root`, on every local mount that can be reached.
-pub(super) fn look(root: &Path, mounts: &Mounts, paths: &[PathBuf]) -> Found {
+pub(super) fn look(root: &Path, mounts: &Mounts, paths: &[PathBuf]) -> Privileged {
     let mut search = Search {
         found: Default::default(),
         looked_through: 0,

@@ -13,7 +13,7 @@ use super::source::Source;
 use super::{Loader, hours, is_error};
 use crate::core::policy::{OnExpiry, Role, RoleOptions, RunAs, RunAsGroups, Settings, TicketRule};
 use crate::policy::file::{OnExpiryWord, RoleTable};
-use crate::policy::form::Found;
+use crate::policy::form::WrittenValue;
 
 impl Loader<'_> {
     pub(super) fn role(
@@ -21,7 +21,7 @@ impl Loader<'_> {
         source: &Source,
         name: &str,
         table: &Spanned<RoleTable>,
-        values: BTreeMap<&'static str, Found>,
+        values: BTreeMap<&'static str, WrittenValue>,
         settings: &Settings,
     ) -> Option<Role> {
         let before = self.problems.iter().filter(|problem| is_error(problem)).count();
@@ -80,7 +80,7 @@ impl Loader<'_> {
                 .ok()
         });
         let mut options = RoleOptions::default();
-        for (key, Found { written, value }) in values {
+        for (key, WrittenValue { written, value }) in values {
             value.into_iter().for_each(|value| options.set(key, value));
             options.written.insert(key, written);
         }

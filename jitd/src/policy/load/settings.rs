@@ -19,7 +19,7 @@ impl Loader<'_> {
             return Settings::default();
         };
         let mut options = DaemonOptions::default();
-        for (key, form::Found { written, value }) in values.remove("").unwrap_or_default() {
+        for (key, form::WrittenValue { written, value }) in values.remove("").unwrap_or_default() {
             value.into_iter().for_each(|value| options.set(key, value));
             options.written.insert(key, written);
         }

@@ -33,13 +33,13 @@ struct World {
 }
 
 impl World {
-    fn found(&self, outside: bool) -> Vec<Found> {
+    fn found(&self, outside: bool) -> Vec<ListedProcess> {
         let there = self.living.iter().filter(|(_, fake)| fake.outside == outside);
         there.map(|(pid, fake)| self.one(*pid, fake)).collect()
     }
 
-    fn one(&self, pid: u32, fake: &Fake) -> Found {
-        Found {
+    fn one(&self, pid: u32, fake: &Fake) -> ListedProcess {
+        ListedProcess {
             process: MainProcess { pid, start: u64::from(pid) },
             exe: Some(if fake.is_sudo { "/usr/bin/sudo" } else { "/usr/bin/bash" }.to_owned()),
             stopped: fake.stopped,
