@@ -15,7 +15,7 @@ use super::commands::commands;
 use super::policy::PolicyFiles;
 use crate::core::authority::CommandKind;
 use crate::core::caller::Caller;
-use crate::core::command::{Command, Which};
+use crate::core::command::{Command, GrantSelector};
 use crate::core::reply::Done;
 use crate::core::views::Look;
 use crate::engine::handle::Handle;
@@ -70,7 +70,12 @@ impl Manager {
         self.command(caller, command).await
     }
 
-    async fn revoke_of(&self, caller: Caller, which: Which, reason: String) -> Result<Vec<u64>, Failure> {
+    async fn revoke_of(
+        &self,
+        caller: Caller,
+        which: GrantSelector,
+        reason: String,
+    ) -> Result<Vec<u64>, Failure> {
         let command = Command::Revoke { which, reason: reason_of(reason)? };
         Ok(numbers(self.command(caller, command).await?))
     }
@@ -162,19 +167,19 @@ commands! {
         }
 
         Revoke: async fn revoke(self, caller, id: u64, reason: String, _options: Options) -> () {
-            self.revoke_of(caller, Which::One(GrantId(id)), reason).await.map(drop)
+            self.revoke_of(caller, GrantSelector::One(GrantId(id)), reason).await.map(drop)
         }
 
         #[zbus(out_args("grants"))]
         RevokeUser: async fn revoke_user(
             self, caller, user: String, reason: String, _options: Options,
         ) -> Numbers {
-            self.revoke_of(caller, Which::Of(account_of(user).await?), reason).await
+            self.revoke_of(caller, GrantSelector::Of(account_of(user).await?), reason).await
         }
 
         #[zbus(out_args("grants"))]
         RevokeAll: async fn revoke_all(self, caller, reason: String, _options: Options) -> Numbers {
-            self.revoke_of(caller, Which::All, reason).await
+            self.revoke_of(caller, GrantSelector::All, reason).await
         }
 
         #[zbus(out_args("requests"))]

@@ -61,7 +61,7 @@ pub enum Command {
     /// Take grants away.
     Revoke {
         /// Which.
-        which: Which,
+        which: GrantSelector,
         /// Why.
         reason: Reason,
     },
@@ -71,7 +71,7 @@ pub enum Command {
 
 /// Which grants.
 #[derive(Debug, Clone)]
-pub enum Which {
+pub enum GrantSelector {
     /// This one.
     One(GrantId),
     /// All that this person holds.
@@ -94,9 +94,9 @@ impl Command {
             Self::Extend { .. } => CommandKind::Extend,
             Self::Grant { .. } => CommandKind::Grant,
             Self::AlreadyClosed { kind, .. } => *kind,
-            Self::Revoke { which: Which::One(_), .. } => CommandKind::Revoke,
-            Self::Revoke { which: Which::Of(_), .. } => CommandKind::RevokeUser,
-            Self::Revoke { which: Which::All, .. } => CommandKind::RevokeAll,
+            Self::Revoke { which: GrantSelector::One(_), .. } => CommandKind::Revoke,
+            Self::Revoke { which: GrantSelector::Of(_), .. } => CommandKind::RevokeUser,
+            Self::Revoke { which: GrantSelector::All, .. } => CommandKind::RevokeAll,
             Self::AuditLog(command) => command.kind(),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::core::authority::{self};
 use crate::core::caller::Caller;
-use crate::core::command::{Command, Which};
+use crate::core::command::{Command, GrantSelector};
 use crate::core::facts;
 use crate::core::grant::extend::extend;
 use crate::core::grant::give::give;
@@ -29,10 +29,12 @@ pub(in crate::core) fn command(
         Command::Extend { id, .. } => format!("extend {id}"),
         Command::Grant { holder, spec } => format!("grant {} {}", holder.name, spec.role),
         Command::AlreadyClosed { kind, request } => format!("{} {}", kind.word(), request.id),
-        Command::Revoke { which: Which::One(id), .. } => format!("revoke {id}"),
-        Command::Revoke { which: Which::Of(account), .. } => format!("revoke --user {}", account.name),
+        Command::Revoke { which: GrantSelector::One(id), .. } => format!("revoke {id}"),
+        Command::Revoke { which: GrantSelector::Of(account), .. } => {
+            format!("revoke --user {}", account.name)
+        }
         Command::AuditLog(command) => command.typed(),
-        Command::Release(None) | Command::Revoke { which: Which::All, .. } => {
+        Command::Release(None) | Command::Revoke { which: GrantSelector::All, .. } => {
             command.kind().word().to_owned()
         }
     };

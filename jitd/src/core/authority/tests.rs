@@ -7,7 +7,7 @@ use jit_proto::request::RequestSpec;
 use jit_proto::time::{BootId, BootTime, WallTime};
 
 use super::*;
-use crate::core::command::{Command, Which};
+use crate::core::command::{Command, GrantSelector};
 use crate::core::context::Context;
 use crate::core::effect::Effect;
 use crate::core::input::Input;
@@ -307,13 +307,13 @@ fn from_a_window_nobody_decides_and_the_holder_has_what_is_theirs() {
         for uid in [0, REQ, APP, OP] {
             let caller = Caller { person: person(uid), ..inside.clone() };
             let extend = |id| Command::Extend { id, duration: None, reason: reason(), ticket: None };
-            let which = Which::One(grant);
+            let which = GrantSelector::One(grant);
             for command in [
                 Command::Approve { id, duration: None, comment: String::new() },
                 Command::Deny { id, reason: reason() },
                 grant_to(APP2),
                 Command::Revoke { which, reason: reason() },
-                Command::Revoke { which: Which::All, reason: reason() },
+                Command::Revoke { which: GrantSelector::All, reason: reason() },
                 Command::Cancel(id),
                 extend(GrantId(99)),
             ] {

@@ -2,7 +2,7 @@
 
 use crate::core::authority::is_operator;
 use crate::core::caller::Caller;
-use crate::core::command::Which;
+use crate::core::command::GrantSelector;
 use crate::core::facts;
 use crate::core::grant::lifetime::Closing;
 use crate::core::ledger::{EndedBy, GrantState};
@@ -43,12 +43,12 @@ pub(in crate::core) fn release(
 pub(in crate::core) fn revoke(
     turn: &mut Turn<'_>,
     caller: &Caller,
-    which: &Which,
+    which: &GrantSelector,
     reason: &Reason,
 ) -> Result<Done, Refusal> {
     let operator = is_operator(turn.policy, &turn.ledger, caller);
     let ids: Vec<GrantId> = match which {
-        Which::One(id) => {
+        GrantSelector::One(id) => {
             let grant = turn.ledger.grants.get(id).filter(|grant| {
                 let role = turn.policy.and_then(|policy| policy.roles.get(&grant.role));
                 operator || role.is_some_and(|role| role.approvers.include(&caller.person))
@@ -61,8 +61,8 @@ pub(in crate::core) fn revoke(
                     .id,
             ]
         }
-        Which::Of(account) => turn.ledger.held_by(account.uid).map(|grant| grant.id).collect(),
-        Which::All => turn.ledger.grants.keys().copied().collect(),
+        GrantSelector::Of(account) => turn.ledger.held_by(account.uid).map(|grant| grant.id).collect(),
+        GrantSelector::All => turn.ledger.grants.keys().copied().collect(),
     };
     let by = caller.person.account.clone();
     let closing = Closing {

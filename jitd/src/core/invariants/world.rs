@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::core::caller::{Caller, Location};
 use crate::core::clock_offset::ClockOffset;
-use crate::core::command::{Command, Which};
+use crate::core::command::{Command, GrantSelector};
 use crate::core::context::Context;
 use crate::core::effect::{Change, Commit, Effect, SessionOrder};
 use crate::core::input::{AccessQuery, Input, Named, Process, Stage};
@@ -209,7 +209,11 @@ impl World {
                 self.command(who, who, Command::Grant { holder: account(to), spec: spec(role) })
             }
             Happening::Revoke { who, id } => {
-                self.command(who, who, Command::Revoke { which: Which::One(GrantId(id)), reason: reason() });
+                self.command(
+                    who,
+                    who,
+                    Command::Revoke { which: GrantSelector::One(GrantId(id)), reason: reason() },
+                );
             }
             Happening::Enter { who, tagged } => {
                 self.tags += 1;
