@@ -103,7 +103,7 @@ impl SessionOrder {
     /// The end of a session. One that never got to run its command gets no grace.
     #[must_use]
     pub fn terminate(session: &Session, manner: Manner, due: BootTime) -> Self {
-        let manner = if session.run_as().is_some() { manner } else { Manner::AtOnce };
+        let manner = if session.run_as().is_some() { manner } else { Manner::Immediate };
         Self::Terminate { session: Box::new(session.clone()), manner, due }
     }
 }

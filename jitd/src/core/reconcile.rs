@@ -115,7 +115,7 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
         }));
         if let SessionState::Ending { due, .. } = session.state {
             // Whatever could be asked was asked, or has had the time since.
-            after.push(Effect::from(SessionOrder::terminate(&session, Manner::Kill, due)));
+            after.push(Effect::from(SessionOrder::terminate(&session, Manner::KillKeepingSudo, due)));
         }
     }
     for id in scopes.iter().filter(|id| !ledger.sessions.contains_key(id)) {

@@ -135,7 +135,7 @@ impl<'a> Turn<'a> {
 
     /// Starts to end a session, and those started from inside it. `due` is when it should have ended.
     pub(super) fn end_session(&mut self, id: SessionId, why: EndedBy, due: BootTime) {
-        let manner = Manner::Ask(self.grace());
+        let manner = Manner::Graceful(self.grace());
         let Some(session) = self.ledger.sessions.get_mut(&id).filter(|session| !session.is_ending()) else {
             return;
         };

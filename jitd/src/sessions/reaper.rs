@@ -37,7 +37,7 @@ pub(super) struct Target {
 }
 
 /// Ends it. Where it cannot be proven to have ended, the report says that something is left; then this is called again,
-/// after [`Reaping::again`]. `first_signal` is set when the first signal goes out.
+/// after [`Reaping::retry`]. `first_signal` is set when the first signal goes out.
 pub(super) async fn end(
     target: &Target,
     reaping: &mut Reaping,
@@ -188,7 +188,7 @@ fn send(signals: &[(MainProcess, Sent)]) {
         // Opened by pid and start: one that has ended needs no signal.
         let Ok(pidfd) = process::open(*process) else { continue };
         let signals: &[Signal] = match sent {
-            Sent::Ask => &[Signal::TERM, Signal::HUP, Signal::CONT],
+            Sent::Terminate => &[Signal::TERM, Signal::HUP, Signal::CONT],
             Sent::Kill => &[Signal::KILL],
         };
         for signal in signals {

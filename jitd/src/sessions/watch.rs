@@ -335,7 +335,9 @@ impl Watch {
 
     /// Ends it, however often that takes.
     async fn end(&mut self, manner: Manner, due: BootTime) {
-        if matches!(manner, Manner::Ask(_)) && !self.containment.tree.scope.is_populated().unwrap_or(true) {
+        if matches!(manner, Manner::Graceful(_))
+            && !self.containment.tree.scope.is_populated().unwrap_or(true)
+        {
             // What is frozen and ended as a whole leaves the terminal as it was; what is swept up does not.
             let contained = tokio::time::timeout(CONTAIN_LIMIT, self.containment.contain()).await;
             if let Some(problem) = contained.map_or(Some("PID 1 does not answer".to_owned()), |held| {
@@ -365,7 +367,7 @@ impl Watch {
                     return;
                 }
             }
-            reaping.again(Manner::Kill);
+            reaping.retry(Manner::KillKeepingSudo);
             pause(TRY_AGAIN).await;
         }
     }

@@ -48,15 +48,15 @@ pub struct EndReport {
     pub processes: Vec<String>,
 }
 
-/// How much time the end leaves to what runs.
+/// How much time the end of a session leaves to its processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// Asked to end, and this long to do it.
-    Ask(Duration),
-    /// Killed, sudo or su last: it was asked before, or the daemon has been away since.
-    Kill,
-    /// Killed as a whole: no command has begun, and nothing deserves a moment.
-    AtOnce,
+    /// SIGTERM; SIGKILL after this long.
+    Graceful(Duration),
+    /// SIGKILL, to sudo or su last: SIGTERM was sent before, or jitd was not running since.
+    KillKeepingSudo,
+    /// SIGKILL to all at once: no command has begun.
+    Immediate,
 }
 
 /// One process of the session, as it was found.
@@ -82,7 +82,7 @@ impl ListedProcess {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
     /// SIGTERM; SIGHUP, which interactive shells heed instead; SIGCONT for what is stopped.
-    Ask,
+    Terminate,
     /// SIGKILL.
     Kill,
 }
@@ -148,15 +148,15 @@ pub struct Reaping {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Begin,
-    FreezeToAsk,
-    ListToAsk,
-    Asked,
-    ThawedToEnd,
+    FreezeToTerminate,
+    ListToTerminate,
+    Terminated,
+    ThawedForGrace,
     Grace,
     FreezeToKill,
     ListToKill,
     Killed,
-    ThawedToDie,
+    ThawedToKill,
     AwaitSudo,
     KillAll,
     Sweep,
@@ -178,8 +178,8 @@ impl Reaping {
         }
     }
 
-    /// The same session's end, tried once more: who was counted stays counted.
-    pub fn again(&mut self, manner: Manner) {
+    /// Starts over for the same session. Processes that were counted are not counted again.
+    pub fn retry(&mut self, manner: Manner) {
         let report = EndReport { left: 0, ..std::mem::take(&mut self.report) };
         let counted = std::mem::take(&mut self.counted);
         *self = Self { counted, report, ..Self::new(manner) };
@@ -193,7 +193,7 @@ impl Reaping {
             Step::FreezeToKill
                 | Step::ListToKill
                 | Step::Killed
-                | Step::ThawedToDie
+                | Step::ThawedToKill
                 | Step::AwaitSudo
                 | Step::KillAll
         )
@@ -204,27 +204,27 @@ impl Reaping {
     pub fn next(&mut self, seen: Seen) -> Act {
         match (self.step, seen) {
             (Step::Begin, Seen::Begin { populated: false }) => self.sweep(),
-            (Step::Begin, _) if self.manner == Manner::AtOnce => self.go(Step::FreezeToKill, Act::Freeze),
+            (Step::Begin, _) if self.manner == Manner::Immediate => self.go(Step::FreezeToKill, Act::Freeze),
             (Step::Begin, _) => match self.manner {
-                Manner::Ask(_) => self.go(Step::FreezeToAsk, Act::Freeze),
-                Manner::Kill | Manner::AtOnce => self.go(Step::FreezeToKill, Act::Freeze),
+                Manner::Graceful(_) => self.go(Step::FreezeToTerminate, Act::Freeze),
+                Manner::KillKeepingSudo | Manner::Immediate => self.go(Step::FreezeToKill, Act::Freeze),
             },
 
-            (Step::FreezeToAsk, _) => self.go(Step::ListToAsk, Act::List),
-            (Step::ListToAsk, Seen::Listed(found)) => {
+            (Step::FreezeToTerminate, _) => self.go(Step::ListToTerminate, Act::List),
+            (Step::ListToTerminate, Seen::Listed(found)) => {
                 self.count(&found);
                 // A stopped sudo that is continued later would run its command after the window.
                 let signals = found.iter().filter_map(|one| match one.is_sudo_or_su() {
-                    false => Some((one.process, Sent::Ask)),
+                    false => Some((one.process, Sent::Terminate)),
                     true => one.stopped.then_some((one.process, Sent::Kill)),
                 });
-                self.go(Step::Asked, Act::Signal(signals.collect()))
+                self.go(Step::Terminated, Act::Signal(signals.collect()))
             }
-            (Step::ListToAsk, _) => self.go(Step::KillAll, Act::KillAll),
-            (Step::Asked, _) => self.go(Step::ThawedToEnd, Act::Thaw),
-            (Step::ThawedToEnd, _) => match self.manner {
-                Manner::Ask(grace) => self.go(Step::Grace, Act::AwaitEmpty(grace)),
-                Manner::Kill | Manner::AtOnce => self.go(Step::FreezeToKill, Act::Freeze),
+            (Step::ListToTerminate, _) => self.go(Step::KillAll, Act::KillAll),
+            (Step::Terminated, _) => self.go(Step::ThawedForGrace, Act::Thaw),
+            (Step::ThawedForGrace, _) => match self.manner {
+                Manner::Graceful(grace) => self.go(Step::Grace, Act::AwaitEmpty(grace)),
+                Manner::KillKeepingSudo | Manner::Immediate => self.go(Step::FreezeToKill, Act::Freeze),
             },
             (Step::Grace, Seen::Empty(true)) => self.sweep(),
             (Step::Grace, _) => self.go(Step::FreezeToKill, Act::Freeze),
@@ -233,15 +233,15 @@ impl Reaping {
             (Step::ListToKill, Seen::Listed(found)) => {
                 self.count(&found);
                 let spared = |one: &ListedProcess| one.is_sudo_or_su() && !one.stopped;
-                if self.manner == Manner::AtOnce || !found.iter().any(spared) {
+                if self.manner == Manner::Immediate || !found.iter().any(spared) {
                     return self.go(Step::KillAll, Act::KillAll);
                 }
                 let signals = found.iter().filter(|one| !spared(one)).map(|one| (one.process, Sent::Kill));
                 self.go(Step::Killed, Act::Signal(signals.collect()))
             }
             (Step::ListToKill, _) => self.go(Step::KillAll, Act::KillAll),
-            (Step::Killed, _) => self.go(Step::ThawedToDie, Act::Thaw),
-            (Step::ThawedToDie, _) => self.go(Step::AwaitSudo, Act::AwaitEmpty(SUDO_LIMIT)),
+            (Step::Killed, _) => self.go(Step::ThawedToKill, Act::Thaw),
+            (Step::ThawedToKill, _) => self.go(Step::AwaitSudo, Act::AwaitEmpty(SUDO_LIMIT)),
             (Step::AwaitSudo, Seen::Empty(true)) => self.sweep(),
             (Step::AwaitSudo, _) => self.go(Step::KillAll, Act::KillAll),
             (Step::KillAll, seen) => {

@@ -103,7 +103,7 @@ impl World {
                 for (process, sent) in signals {
                     match sent {
                         Sent::Kill => self.kill(process.pid),
-                        Sent::Ask => {
+                        Sent::Terminate => {
                             if let Some(fake) = self.living.get_mut(&process.pid) {
                                 fake.stopped = false;
                                 if fake.polite {
@@ -149,7 +149,11 @@ fn fake() -> impl Strategy<Value = Fake> {
 }
 
 fn manner() -> impl Strategy<Value = Manner> {
-    prop_oneof![Just(Manner::Ask(Duration::from_secs(5))), Just(Manner::Kill), Just(Manner::AtOnce)]
+    prop_oneof![
+        Just(Manner::Graceful(Duration::from_secs(5))),
+        Just(Manner::KillKeepingSudo),
+        Just(Manner::Immediate)
+    ]
 }
 
 fn world(fakes: Vec<Fake>, broken: bool) -> World {
@@ -182,7 +186,7 @@ proptest! {
         if report.left == 0 {
             prop_assert!(world.living.is_empty(), "{:?}", world.living);
         }
-        prop_assert!(!world.sudo_killed_while_others_lived || manner == Manner::AtOnce);
+        prop_assert!(!world.sudo_killed_while_others_lived || manner == Manner::Immediate);
         prop_assert!(!world.frozen, "it is left frozen");
     }
 
@@ -203,7 +207,7 @@ fn an_elevator_ends_by_itself_once_its_command_is_gone() {
     let sudo = Fake { is_sudo: true, stopped: false, polite: false, outside: false, stuck: 0, forks: 0 };
     let shell = Fake { is_sudo: false, ..sudo.clone() };
     let mut world = world(vec![sudo, shell], false);
-    let report = play(&mut world, Manner::Ask(Duration::from_secs(1)));
+    let report = play(&mut world, Manner::Graceful(Duration::from_secs(1)));
     assert_eq!((report.killed, report.left, world.killed_all), (2, 0, false));
 }
 
@@ -211,7 +215,7 @@ fn an_elevator_ends_by_itself_once_its_command_is_gone() {
 fn a_stopped_elevator_is_not_waited_for() {
     let sudo = Fake { is_sudo: true, stopped: true, polite: false, outside: false, stuck: 0, forks: 0 };
     let mut world = world(vec![sudo], false);
-    assert_eq!(play(&mut world, Manner::Ask(Duration::from_secs(1))).left, 0);
+    assert_eq!(play(&mut world, Manner::Graceful(Duration::from_secs(1))).left, 0);
     assert!(world.living.is_empty());
 }
 
@@ -220,10 +224,10 @@ fn what_takes_two_tries_is_counted_once() {
     let stuck = Fake { is_sudo: false, stopped: false, polite: false, outside: false, stuck: 30, forks: 0 };
     let shell = Fake { stuck: 0, ..stuck.clone() };
     let mut world = world(vec![stuck, shell.clone(), shell], false);
-    let mut reaping = Reaping::new(Manner::Kill);
+    let mut reaping = Reaping::new(Manner::KillKeepingSudo);
     assert!(try_once(&mut world, &mut reaping).left > 0);
     world.living.clear();
-    reaping.again(Manner::Kill);
+    reaping.retry(Manner::KillKeepingSudo);
     let report = try_once(&mut world, &mut reaping);
     assert_eq!((report.killed, report.left), (3, 0));
 }
