@@ -58,7 +58,7 @@ pub enum SessionOrder {
         until: BootTime,
     },
     /// Look, once its command runs, whether its processes have groups that its role does not give.
-    MindGroups {
+    WatchGroups {
         /// The session.
         session: SessionId,
         /// Whom it became: their own groups are theirs.

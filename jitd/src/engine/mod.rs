@@ -263,7 +263,7 @@ impl Engine {
                     });
                 }
             }
-            SessionOrder::MindGroups { .. }
+            SessionOrder::WatchGroups { .. }
             | SessionOrder::SetDeadline { .. }
             | SessionOrder::SetIdleTimeout { .. }
             | SessionOrder::Terminate { .. }

@@ -55,7 +55,7 @@ enum ToSession {
     /// Its first process has entered again and belongs to the session of that call.
     EnteredAgain,
     SetDeadline(BootTime),
-    MindGroups(UserId, BTreeSet<GroupId>),
+    WatchGroups(UserId, BTreeSet<GroupId>),
     /// What PID 1 holds for its scope may have changed.
     Compare,
     SetIdleTimeout(Option<Duration>),
@@ -145,8 +145,8 @@ impl Tasks {
                 let sessions = &self.sessions;
                 self.newest.retain(|_, session| sessions.contains_key(session));
             }
-            SessionOrder::MindGroups { session, target, named } => {
-                tell(&self.sessions, session, ToSession::MindGroups(target, named));
+            SessionOrder::WatchGroups { session, target, named } => {
+                tell(&self.sessions, session, ToSession::WatchGroups(target, named));
             }
             SessionOrder::Reattach { session, process } => {
                 if let Some(SessionWaiter::Reattached(done)) = waiting {

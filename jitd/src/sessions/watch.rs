@@ -60,7 +60,7 @@ enum Woken {
     Leisure,
     LookForActivity,
     LookAtGroups,
-    Told(ToSession),
+    Message(ToSession),
     Closed,
 }
 
@@ -106,7 +106,7 @@ impl Watch {
             woken = unless_ended(&mut inbox, &mut queue, self.containment.note_invocation()).await.err();
         }
         loop {
-            let now = match woken.take().or_else(|| queue.pop_front().map(Woken::Told)) {
+            let now = match woken.take().or_else(|| queue.pop_front().map(Woken::Message)) {
                 Some(now) => now,
                 None => self.wait(&mut inbox).await,
             };
@@ -157,13 +157,13 @@ impl Watch {
                 Woken::LookAtGroups => {
                     woken = unless_ended(&mut inbox, &mut queue, self.look_at_groups()).await.err();
                 }
-                Woken::Told(ToSession::MindGroups(target, named)) => {
+                Woken::Message(ToSession::WatchGroups(target, named)) => {
                     self.groups = Some(Groups::new(target, named));
                 }
-                Woken::Told(ToSession::Compare) => {
+                Woken::Message(ToSession::Compare) => {
                     woken = unless_ended(&mut inbox, &mut queue, self.compare()).await.err();
                 }
-                Woken::Told(ToSession::Reattach(process, done)) => {
+                Woken::Message(ToSession::Reattach(process, done)) => {
                     self.containment.tree.saw(process.pid);
                     if let Some(generation) = self.containment.populated()
                         && let Err(problem) = self.containment.tree.gather(generation)
@@ -173,18 +173,18 @@ impl Watch {
                     // Whoever waited for it may have given up.
                     let _ = done.send(());
                 }
-                Woken::Told(ToSession::EnteredAgain) => {
+                Woken::Message(ToSession::EnteredAgain) => {
                     // What it started under its earlier tag stays with this session.
                     self.forget_main();
                     if self.is_over().await {
                         break self.report(EndReport::default()).await;
                     }
                 }
-                Woken::Told(ToSession::SetDeadline(until)) => {
+                Woken::Message(ToSession::SetDeadline(until)) => {
                     woken = unless_ended(&mut inbox, &mut queue, self.containment.prolong(until)).await.err();
                 }
-                Woken::Told(ToSession::SetIdleTimeout(idle)) => self.mind_idleness(idle),
-                Woken::Told(ToSession::Terminate { manner, due }) => break self.end(manner, due).await,
+                Woken::Message(ToSession::SetIdleTimeout(idle)) => self.set_idle_timeout(idle),
+                Woken::Message(ToSession::Terminate { manner, due }) => break self.end(manner, due).await,
                 Woken::Closed => break,
             }
         }
@@ -234,7 +234,7 @@ impl Watch {
         };
         tokio::select! {
             biased;
-            told = inbox.recv() => told.map_or(Woken::Closed, Woken::Told),
+            told = inbox.recv() => told.map_or(Woken::Closed, Woken::Message),
             () = main_ended => Woken::MainEnded,
             () = scope_empty => Woken::ScopeEmpty,
             () = leisure => Woken::Leisure,
@@ -301,7 +301,7 @@ impl Watch {
         }
     }
 
-    fn mind_idleness(&mut self, idle: Option<Duration>) {
+    fn set_idle_timeout(&mut self, idle: Option<Duration>) {
         let same = self.activity.as_ref().map(Activity::limit) == idle;
         if !same {
             self.activity = idle.map(|limit| Activity::new(limit, &self.session.tty, self.containment.cpu()));
@@ -397,7 +397,7 @@ async fn unless_ended<T>(
         tokio::select! {
             done = &mut work => return Ok(done),
             told = inbox.recv() => match told {
-                Some(end @ ToSession::Terminate { .. }) => return Err(Woken::Told(end)),
+                Some(end @ ToSession::Terminate { .. }) => return Err(Woken::Message(end)),
                 Some(other) => queue.push_back(other),
                 None => return Err(Woken::Closed),
             },

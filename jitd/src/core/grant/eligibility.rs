@@ -6,7 +6,7 @@ use crate::core::grant::lifetime::Closing;
 use crate::core::ledger::{EndedBy, Grant, GrantState};
 use crate::core::people::Person;
 use crate::core::policy::Policy;
-use crate::core::session::admission::mind_groups;
+use crate::core::session::admission::watch_groups;
 use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, UserId};
@@ -87,7 +87,7 @@ impl Turn<'_> {
         let open: Vec<_> =
             self.ledger.sessions.values().filter(|session| !session.is_ending()).cloned().collect();
         for session in open {
-            mind_groups(self, &session);
+            watch_groups(self, &session);
         }
         let minded: Vec<_> = self
             .ledger

@@ -8,7 +8,7 @@ use crate::core::grant::notice::{next_notice, warned_from_the_start};
 use crate::core::ledger::{EndedBy, Grant, GrantState, Ledger, RequestState, Session};
 use crate::core::people::Account;
 use crate::core::policy::{OnExpiry, Policy};
-use crate::core::session::admission::mind_groups;
+use crate::core::session::admission::watch_groups;
 use crate::core::time::{Deadline, Now, seconds};
 use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
@@ -167,7 +167,7 @@ impl Turn<'_> {
             self.put(Change::Session(session));
             self.then(SessionOrder::SetDeadline { session: id, until });
             if let Some(session) = self.ledger.sessions.get(&id).cloned() {
-                mind_groups(self, &session);
+                watch_groups(self, &session);
             }
             return;
         }

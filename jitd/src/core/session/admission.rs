@@ -158,18 +158,18 @@ fn open(
     if moved {
         turn.then(Effect::Drift(DriftUpdate::Opened(Box::new(opened.clone()))));
     }
-    mind_groups(turn, &opened);
+    watch_groups(turn, &opened);
     turn.note(AuditEvent::SessionOpened, facts::session(&opened));
     turn.put(Change::Session(opened));
     Verdict::Allowed
 }
 
 /// Has the processes of a session looked at, where its role gives some groups and not all.
-pub(in crate::core) fn mind_groups(turn: &mut Turn<'_>, session: &Session) {
+pub(in crate::core) fn watch_groups(turn: &mut Turn<'_>, session: &Session) {
     let role = turn.policy.and_then(|policy| policy.roles.get(&session.role));
     if let (Some(role), Some(target)) = (role.filter(|role| !role.run_as.is_anybody()), session.run_as()) {
         let named = role.run_as_groups.groups.clone();
-        turn.then(SessionOrder::MindGroups { session: session.id, target: target.uid, named });
+        turn.then(SessionOrder::WatchGroups { session: session.id, target: target.uid, named });
     }
 }
 
