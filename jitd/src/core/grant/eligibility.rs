@@ -82,7 +82,7 @@ impl Turn<'_> {
             .map(|session| session.id)
             .collect();
         for session in sessions {
-            self.settle(session, EndedBy::Withdrawn, self.now.boot);
+            self.reassign_or_end(session, EndedBy::Withdrawn, self.now.boot);
         }
         let open: Vec<_> =
             self.ledger.sessions.values().filter(|session| !session.is_ending()).cloned().collect();

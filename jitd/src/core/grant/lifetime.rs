@@ -141,13 +141,13 @@ impl Turn<'_> {
         for (id, due) in dues {
             let sessions: Vec<SessionId> = self.ledger.under(id).map(|session| session.id).collect();
             for session in sessions {
-                self.settle(session, closing.why, due);
+                self.reassign_or_end(session, closing.why, due);
             }
         }
     }
 
     /// Decides what becomes of a session whose grant does not cover it any more.
-    pub(in crate::core) fn settle(&mut self, id: SessionId, why: EndedBy, due: BootTime) {
+    pub(in crate::core) fn reassign_or_end(&mut self, id: SessionId, why: EndedBy, due: BootTime) {
         let Some(session) = self.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else {
             return;
         };
@@ -177,12 +177,12 @@ impl Turn<'_> {
             _ if session.drain_deadline.is_some() && why == EndedBy::Expired => {}
             Some(OnExpiry::DenyNew { at_most }) if why == EndedBy::Expired && session.run_as().is_some() => {
                 let until = Deadline::after(at_most, self.now);
-                let switch = self.scope_deadline(&until);
+                let scope_deadline = self.scope_deadline(&until);
                 let Some(session) = self.ledger.sessions.get_mut(&id) else { return };
                 session.drain_deadline = Some(until);
                 let session = session.clone();
                 self.put(Change::Session(session));
-                self.then(SessionOrder::SetDeadline { session: id, until: switch });
+                self.then(SessionOrder::SetDeadline { session: id, until: scope_deadline });
             }
             _ => self.end_session(id, why, due),
         }
