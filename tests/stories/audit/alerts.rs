@@ -32,7 +32,7 @@ fn alerts(host: &Host, rule: &str) -> Result<Vec<Value>> {
 }
 
 /// Puts settings into force on top of the usual ones.
-fn settle(host: &Host, more: &str) -> Result<()> {
+fn apply_settings(host: &Host, more: &str) -> Result<()> {
     host.write("/etc/jitd/jitd.toml", &format!("{SETTINGS}{more}"))?;
     host.root(&["systemctl", "reload", "jitd"])?.ok()?;
     Ok(())
@@ -86,7 +86,7 @@ fn the_first_use_of_a_role_is_told_once_also_after_a_restart() -> Result<()> {
         host.root(&["systemctl", "kill", "--signal=KILL", "jitd.service"])?.ok()?;
         dave.run("sudo -n true")?.ok()?;
         ensure!(alerts(host, "first-use")?.len() == 1, "told again after a restart");
-        settle(host, "[alerts]\noff = [\"emergency\", \"denials\"]\n")?;
+        apply_settings(host, "[alerts]\noff = [\"emergency\", \"denials\"]\n")?;
         host.grant(DAVE, "peers", "30m")?;
         host.root_sh("for n in $(seq 9); do runuser -u mallory -- sudo -n true; done; true")?.ok()?;
         ensure!(alerts(host, "emergency")?.len() == 1 && alerts(host, "denials")?.is_empty(), "switched off");
@@ -110,7 +110,7 @@ fn a_hook_is_told(release: Release) -> Result<()> {
             sudo -n true 2>/dev/null && echo 'I am root'\n\
             cat\n";
         host.write_program(HOOK, hook)?;
-        settle(host, &format!("[notify]\nexec = \"{HOOK}\"\n"))?;
+        apply_settings(host, &format!("[notify]\nexec = \"{HOOK}\"\n"))?;
         let mut alice = host.login(ALICE)?;
         let mut bob = host.login(BOB)?;
         alice.run(&format!("jitctl request ops --for 10m --reason $'{HOSTILE}'"))?.ok()?;
@@ -175,7 +175,7 @@ fn a_hook_is_told_as_nobody_in_particular_on_bookworm() -> Result<()> {
 fn a_hook_that_hangs_is_killed_and_recorded_and_nobody_waits_for_it() -> Result<()> {
     play(&Plan::new(Release::Trixie), |host| {
         host.write_program(HOOK, "#!/bin/sh\ntrap '' TERM\nsetsid sleep 4242 &\nsleep 4242\nsleep 4242\n")?;
-        settle(host, &format!("[notify]\nexec = \"{HOOK}\"\ntimeout = \"3s\"\n"))?;
+        apply_settings(host, &format!("[notify]\nexec = \"{HOOK}\"\ntimeout = \"3s\"\n"))?;
         let mut dave = host.login(DAVE)?;
         let grant = host.grant(DAVE, "ops", "30m")?;
         wait_until("the hook hangs", LIMIT, || {
@@ -202,7 +202,7 @@ fn a_hook_that_hangs_is_killed_and_recorded_and_nobody_waits_for_it() -> Result<
 fn a_notice_on_its_way(release: Release) -> Result<()> {
     play(&Plan::new(release), |host| {
         host.write_program(HOOK, "#!/bin/sh\nexec sleep 4242\n")?;
-        settle(host, &format!("[notify]\nexec = \"{HOOK}\"\ntimeout = \"2m\"\n"))?;
+        apply_settings(host, &format!("[notify]\nexec = \"{HOOK}\"\ntimeout = \"2m\"\n"))?;
         first_scan(host)?;
         let mut dave = host.login(DAVE)?;
         host.grant(DAVE, "ops", "30m")?;
@@ -241,7 +241,7 @@ fn a_notice_on_its_way_is_not_taken_for_left_behind_on_bookworm() -> Result<()> 
 fn what_others_may_change_tells_nobody() -> Result<()> {
     play(&Plan::new(Release::Trixie), |host| {
         host.write_program(HOOK, "#!/bin/sh\n")?;
-        settle(host, &format!("[notify]\nexec = \"{HOOK}\"\n"))?;
+        apply_settings(host, &format!("[notify]\nexec = \"{HOOK}\"\n"))?;
         for (script, problem) in [
             (format!("chmod 0777 {HOOK}"), format!("others than root may write {HOOK} (mode 0777)")),
             (format!("chmod 0755 {HOOK}; chown dave {HOOK}"), format!("{HOOK} belongs to uid 2004")),
@@ -258,10 +258,10 @@ fn what_others_may_change_tells_nobody() -> Result<()> {
             host.root(&["systemctl", "reload", "jitd"])?.fails()?;
         }
         let root = "[notify]\nexec = \"/bin/true\"\nuser = \"root\"\n";
-        ensure!(settle(host, root).is_err(), "root is not unprivileged");
+        ensure!(apply_settings(host, root).is_err(), "root is not unprivileged");
         let option = "[notify]\nmail = [\"-oQ/tmp\"]\nsendmail = \"/bin/true\"\n";
-        ensure!(settle(host, option).is_err(), "an option is no address");
-        settle(host, "[notify]\nmail = [\"ops@example.org\"]\nsendmail = \"/bin/true\"\n")?;
+        ensure!(apply_settings(host, option).is_err(), "an option is no address");
+        apply_settings(host, "[notify]\nmail = [\"ops@example.org\"]\nsendmail = \"/bin/true\"\n")?;
         Ok(())
     })
 }
@@ -274,7 +274,7 @@ fn a_mail_is_well_formed_whatever_somebody_writes() -> Result<()> {
         host.write_program("/usr/local/sbin/sendmail", sendmail)?;
         let about = "about = [\"request\"]\n";
         let mail = "mail = [\"ops@example.org\", \"root\"]\nsendmail = \"/usr/local/sbin/sendmail\"\n";
-        settle(host, &format!("[notify]\n{mail}{about}"))?;
+        apply_settings(host, &format!("[notify]\n{mail}{about}"))?;
         let mut alice = host.login(ALICE)?;
         alice.run(&format!("jitctl request ops --for 10m --reason $'{HOSTILE}'"))?.ok()?;
         let read = "cat /var/tmp/mail.[0-9]*";

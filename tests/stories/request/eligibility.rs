@@ -10,7 +10,7 @@ use jit_tests::people::{BOB, DAVE};
 use jit_tests::plan::{Plan, Release};
 
 use crate::gate::denied::refused;
-use crate::session::end::settle;
+use crate::session::end::open_shell;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -44,7 +44,7 @@ fn who_leaves_the_group_loses_what_the_group_could_ask_for() -> Result<()> {
                 Ok(!grant.is_empty() && dave.run("sudo -n true")?.status == 0)
             })?;
             let mut terminal = host.login_at_terminal(DAVE)?;
-            let lifeline = settle(host, &mut terminal, "sudo -s")?;
+            let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
             host.root_sh("gpasswd --delete dave webops")?.ok()?;
             if reload {
                 host.root(&["systemctl", "reload", "jitd.service"])?.ok()?;
@@ -75,7 +75,7 @@ fn a_role_that_is_removed_or_narrowed_ends_its_grants() -> Result<()> {
         // Without the service that was used.
         let grant = host.grant(DAVE, "ops", "30m")?.to_string();
         let mut terminal = host.login_at_terminal(DAVE)?;
-        let lifeline = settle(host, &mut terminal, "sudo -s")?;
+        let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
         host.write("/etc/jitd/roles.d/stories.toml", &roles.replace("\"sudo\", \"sudo-i\", ", ""))?;
         host.root(&["systemctl", "reload", "jitd.service"])?.ok()?;
         lifeline.let_go(LIMIT)?;
@@ -95,7 +95,7 @@ fn a_role_that_is_removed_or_narrowed_ends_its_grants() -> Result<()> {
 
         // Without the role.
         let mut terminal = host.login_at_terminal(DAVE)?;
-        let lifeline = settle(host, &mut terminal, "sudo -s")?;
+        let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
         host.write("/etc/jitd/roles.d/stories.toml", &roles.replace("[role.ops", "[role.other"))?;
         host.root(&["systemctl", "reload", "jitd.service"])?.ok()?;
         lifeline.let_go(LIMIT)?;
@@ -109,7 +109,7 @@ fn a_locked_account_holds_nothing() -> Result<()> {
         for (lock, unlock) in [("usermod --lock", "usermod --unlock"), ("chage -E 1", "chage -E -1")] {
             let grant = host.grant(DAVE, "ops", "30m")?.to_string();
             let mut terminal = host.login_at_terminal(DAVE)?;
-            let lifeline = settle(host, &mut terminal, "sudo -s")?;
+            let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
             host.root_sh(&format!("{lock} dave"))?.ok()?;
             host.root(&["systemctl", "reload", "jitd.service"])?.ok()?;
             lifeline.let_go(LIMIT)?;

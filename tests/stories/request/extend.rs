@@ -8,7 +8,7 @@ use jit_tests::host::play;
 use jit_tests::people::{ALICE, BOB, DAVE, OSCAR};
 use jit_tests::plan::{Plan, Release};
 
-use crate::session::end::{end_of, settle};
+use crate::session::end::{end_of, open_shell};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -66,7 +66,7 @@ fn a_session_goes_on_under_another_grant_that_covers_it() -> Result<()> {
             let mut terminal = host.login_at_terminal(DAVE)?;
             let long = host.grant(DAVE, "peers", "6s")?;
             let first = host.grant(DAVE, "ops", "30m")?.to_string();
-            let lifeline = settle(host, &mut terminal, "sudo -s")?;
+            let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
             let end = host.jitctl(&["grants"])?;
             let end = end.as_array().into_iter().flatten().find(|grant| grant["id"] == long);
             let end = end.and_then(|grant| grant["ends_at"].as_str()).context("an end")?;
@@ -95,7 +95,7 @@ fn a_session_does_not_go_on_under_a_grant_that_does_not_cover_it() -> Result<()>
         let mut terminal = host.login_at_terminal(DAVE)?;
         host.grant(DAVE, "as-nobody", "30m")?;
         let ops = host.grant(DAVE, "ops", "30m")?.to_string();
-        let lifeline = settle(host, &mut terminal, "sudo -s")?;
+        let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
         host.root(&["jitctl", "revoke", &ops, "--reason", "a story"])?.ok()?;
         lifeline.let_go(LIMIT)?;
         host.record("session.ended", |record| record["ended_by"] == "revoked").map(drop)

@@ -25,7 +25,7 @@ const CHILDREN: &str = "exec 9>/var/tmp/line; echo here >&9; sleep 1000 & setsid
 const AT_LEAST: u64 = 5;
 
 /// Somebody in a root shell, with children, and the line that tells when all are gone.
-pub(crate) fn settle(host: &Host, terminal: &mut Login, sudo: &str) -> Result<Lifeline> {
+pub(crate) fn open_shell(host: &Host, terminal: &mut Login, sudo: &str) -> Result<Lifeline> {
     host.root(&["rm", "-f", "/var/tmp/line"])?.ok()?;
     let lifeline = host.lifeline("/var/tmp/line")?;
     terminal.start(sudo)?;
@@ -74,7 +74,7 @@ fn at_the_deadline(release: Release) -> Result<()> {
             let mut terminal = host.login_at_terminal(DAVE)?;
             host.grant(DAVE, "ops", "5s")?;
             let end = end_of(host, DAVE)?;
-            let lifeline = settle(host, &mut terminal, &format!("{sudo} -s"))?;
+            let lifeline = open_shell(host, &mut terminal, &format!("{sudo} -s"))?;
             ensure!(
                 wall_micros() < end,
                 "the machine is too slow for this story: the window is over already"
@@ -105,7 +105,7 @@ fn at_a_revocation(release: Release) -> Result<()> {
         for way in ways {
             let mut terminal = host.login_at_terminal(DAVE)?;
             let grant = host.grant(DAVE, "ops", "30m")?.to_string();
-            let lifeline = settle(host, &mut terminal, &way).with_context(|| way.clone())?;
+            let lifeline = open_shell(host, &mut terminal, &way).with_context(|| way.clone())?;
             let end = wall_micros();
             host.root(&["jitctl", "revoke", &grant, "--reason", "a story"])?.ok()?;
             ended_in_time(host, &lifeline, end, "revoked").with_context(|| way.clone())?;
@@ -329,7 +329,7 @@ fn the_window_ends_although_jitd_is_dead() -> Result<()> {
             let mut terminal = host.login_at_terminal(DAVE)?;
             host.grant(DAVE, "ops", "5s")?;
             let end = end_of(host, DAVE)?;
-            let lifeline = settle(host, &mut terminal, "sudo -s")?;
+            let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
             host.root_sh("systemctl mask --runtime --now jitd.socket jitd.service")?;
             if wall_micros() >= end {
                 bail!("the machine is too slow for this story");

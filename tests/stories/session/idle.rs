@@ -9,7 +9,7 @@ use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 
 use crate::gate::denied::refused;
-use crate::session::end::{end_of, settle};
+use crate::session::end::{end_of, open_shell};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -108,7 +108,7 @@ fn work_that_must_not_be_cut_may_finish_within_its_limit() -> Result<()> {
             let mut terminal = host.login_at_terminal(DAVE)?;
             host.grant(DAVE, "finish", "4s")?;
             let end = end_of(host, DAVE)?;
-            let lifeline = settle(host, &mut terminal, "sudo -s")?;
+            let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
             host.record("grant.expired", |record| record["role"] == "finish")?;
             refused(&host.login(DAVE)?.run("sudo -n sh -c 'id; touch /etc/ran'")?, host)?;
             ensure!(lifeline.is_held()?, "it was cut");
@@ -124,7 +124,7 @@ fn work_that_must_not_be_cut_may_finish_within_its_limit() -> Result<()> {
             // Who takes it away does not wait.
             let grant = host.grant(DAVE, "finish", "30m")?.to_string();
             let mut terminal = host.login_at_terminal(DAVE)?;
-            let lifeline = settle(host, &mut terminal, "sudo -s")?;
+            let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
             let end = wall_micros();
             host.root(&["jitctl", "revoke", &grant, "--reason", "a story"])?.ok()?;
             let gone = lifeline.let_go(LIMIT)?;

@@ -9,7 +9,7 @@ use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
-use crate::session::end::{end_of, settle};
+use crate::session::end::{end_of, open_shell};
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// See [`crate::session::without_jitd`].
@@ -55,7 +55,7 @@ fn a_lifted_limit_is_set_again(release: Release) -> Result<()> {
             let mut terminal = host.login_at_terminal(DAVE)?;
             let grant = host.grant(DAVE, "ops", "14s")?;
             let end = end_of(host, DAVE)?;
-            let lifeline = settle(host, &mut terminal, "sudo -s")?;
+            let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
             let session = session_of(host, grant)?;
             host.root_sh(&(unit_of(&session) + lift))?.ok()?;
             let told = host.record("scope.tampered", |record| record["session"] == session).context(lift)?;
@@ -82,7 +82,7 @@ fn a_lifted_limit_is_set_again(release: Release) -> Result<()> {
 fn nothing_outdoes_what_reaches_all(host: &Host) -> Result<()> {
     let mut terminal = host.login_at_terminal(DAVE)?;
     let grant = host.grant(DAVE, "ops", "30m")?;
-    let lifeline = settle(host, &mut terminal, "sudo -s")?;
+    let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
     let session = session_of(host, grant)?;
     host.root_sh(FOR_ALL)?.ok()?;
     // It ends, for PID 1 cannot be made to hold its limit.
@@ -116,7 +116,7 @@ fn what_is_no_tampering_is_left_alone(host: &Host) -> Result<()> {
     let before = tampered(host)?;
     let mut terminal = host.login_at_terminal(DAVE)?;
     let grant = host.grant(DAVE, "ops", "30m")?;
-    let lifeline = settle(host, &mut terminal, "sudo -s")?;
+    let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
     let session = session_of(host, grant)?;
     host.root_sh("systemctl daemon-reload && systemctl daemon-reexec")?.ok()?;
     host.root(&["jitctl", "extend", &grant.to_string(), "--for", "10m", "--reason", "not done yet"])?.ok()?;
@@ -158,7 +158,7 @@ fn who_lifts_the_limit_and_kills_the_daemon_is_on_record_before() -> Result<()> 
     play(&Plan::new(Release::Trixie), |host| {
         let mut terminal = host.login_at_terminal(DAVE)?;
         let grant = host.grant(DAVE, "ops", "10s")?;
-        let lifeline = settle(host, &mut terminal, "sudo -s")?;
+        let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
         let session = session_of(host, grant)?;
         let masked = "ln -s /dev/null /run/systemd/system/jitd.service; systemctl daemon-reload";
         host.root_sh(masked)?.ok()?;

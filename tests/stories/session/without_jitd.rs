@@ -8,7 +8,7 @@ use jit_tests::host::{GRACE, Host, play};
 use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 
-use crate::session::end::{end_of, settle};
+use crate::session::end::{end_of, open_shell};
 
 const LIMIT: Duration = Duration::from_secs(20);
 /// What is allowed on top of the window and its grace: a second from PID 1's SIGTERM to its SIGKILL, and twice the
@@ -31,7 +31,7 @@ fn ends_on_time(
         let mut terminal = host.login_at_terminal(DAVE)?;
         let grant = host.grant(DAVE, "ops", window)?;
         let end = end_of(host, DAVE)?;
-        let lifeline = settle(host, &mut terminal, "sudo -s")?;
+        let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
         let session = host.record("session.opened", |record| record["user"] == "dave")?["session"].clone();
         disturb(host)?;
         ensure!(wall_micros() < end, "the machine is too slow for this story");
@@ -104,7 +104,7 @@ fn an_extended_session_outlives_its_first_limit_and_ends_at_the_next() -> Result
             let mut terminal = host.login_at_terminal(DAVE)?;
             let grant = host.grant(DAVE, "ops", "8s")?.to_string();
             let first_end = end_of(host, DAVE)?;
-            let lifeline = settle(host, &mut terminal, "sudo -s")?;
+            let lifeline = open_shell(host, &mut terminal, "sudo -s")?;
             let more = ["jitctl", "extend", &grant, "--for", "6s", "--reason", "not done yet"];
             host.root(&more)?.ok()?;
             let end = end_of(host, DAVE)?;
