@@ -20,7 +20,7 @@ use jit_proto::audit::seal::{SealKey, Sealer};
 use jit_proto::time::{BootId, BootTime, WallTime};
 use jitd::core::effect::{Commit, Durability};
 use jitd::core::retention::{Pruned, Retention};
-use jitd::retention::{course, segment};
+use jitd::retention::{batch, segment};
 use jitd::store::wal::checkpoint_if_long;
 use jitd::store::{CommitMeta, Index, Reader, Sent, Store, catch_up};
 
@@ -132,9 +132,9 @@ fn remove(store: &mut Store, records: u64) {
     let archive = Some(store.path().with_file_name("archive"));
     let settings = Retention { age: Some(Duration::from_secs(30 * 24 * 3600)), size: None, archive };
     let begun = Instant::now();
-    let course =
-        course(&reader, &settings, &Head::default(), records, WallTime(BEGIN + YEAR)).unwrap().unwrap();
-    let segment = segment::take(&reader, &course, &settings, &Head::default()).unwrap().unwrap();
+    let batch =
+        batch(&reader, &settings, &Head::default(), records, WallTime(BEGIN + YEAR)).unwrap().unwrap();
+    let segment = segment::collect(&reader, &batch, &settings, &Head::default()).unwrap().unwrap();
     println!("archive, {} records: {:?}", segment.to, begun.elapsed());
     let to = Head { seq: segment.to, hash: segment.hash };
     let prune = Some(Pruned { to, newest: segment.newest });
@@ -147,7 +147,7 @@ fn remove(store: &mut Store, records: u64) {
     let (mut waits, mut meanwhile) = (Vec::new(), Vec::new());
     loop {
         let begun = Instant::now();
-        let more = store.take_away().unwrap();
+        let more = store.prune().unwrap();
         waits.push(begun.elapsed());
         if waits.len() % 32 == 0 {
             checkpoint_if_long(store.path()).unwrap();

@@ -24,7 +24,7 @@ use jitd::core::reply::Reply;
 use jitd::core::retention::{Retention, Segment};
 use jitd::core::step::step;
 use jitd::core::time::{Deadline, Now};
-use jitd::retention::{RetentionError, course, segment};
+use jitd::retention::{RetentionError, batch, segment};
 use jitd::store::{CommitMeta, Reader, Sent, Store};
 use proptest::prelude::*;
 
@@ -106,17 +106,17 @@ impl World {
 
     /// As the daemon's thread does it, up to its end.
     fn prune(&mut self, end: End) -> Result<Option<Segment>, RetentionError> {
-        while self.store().take_away().unwrap() {}
+        while self.store().prune().unwrap() {}
         let (reader, now) = (Reader::open(&self.path()).unwrap(), self.now());
         let (behind, head) = (self.store().pruned().to.clone(), self.store().head().seq);
         let settings = self.policy.settings.retention.clone();
-        let Some(course) = course(&reader, &settings, &behind, head, now.wall)? else { return Ok(None) };
+        let Some(batch) = batch(&reader, &settings, &behind, head, now.wall)? else { return Ok(None) };
         if let (End::InTheFile, Some(archive)) = (end, &settings.archive) {
             fs::create_dir_all(archive).unwrap();
             fs::write(archive.join("audit.part"), "{\"seq\":").unwrap();
             return Ok(None);
         }
-        let Some(segment) = segment::take(&reader, &course, &settings, &behind)? else { return Ok(None) };
+        let Some(segment) = segment::collect(&reader, &batch, &settings, &behind)? else { return Ok(None) };
         let (End::BehindTheRecord(_) | End::Never) = end else { return Ok(None) };
         let ledger = self.store().ledger().unwrap();
         let event = Input::Prune(Box::new(segment.clone()));
@@ -130,10 +130,10 @@ impl World {
         match end {
             End::BehindTheRecord(times) => {
                 (0..times).for_each(|_| {
-                    self.store().take_away().unwrap();
+                    self.store().prune().unwrap();
                 });
             }
-            _ => while self.store().take_away().unwrap() {},
+            _ => while self.store().prune().unwrap() {},
         }
         Ok(Some(segment))
     }
@@ -230,9 +230,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn nothing_is_lost_wherever_it_ends(course in prop::collection::vec((0u64..400, an_end()), 1..8)) {
+    fn nothing_is_lost_wherever_it_ends(steps in prop::collection::vec((0u64..400, an_end()), 1..8)) {
         let mut world = World::new();
-        for (records, end) in course {
+        for (records, end) in steps {
             world.write(records);
             world.prune(end).unwrap();
             world.end_suddenly();
@@ -332,8 +332,8 @@ fn settings_that_changed_meanwhile_let_nothing_go() {
     let (reader, now) = (Reader::open(&world.path()).unwrap(), world.now());
     let settings = world.policy.settings.retention.clone();
     let behind = world.store().pruned().to.clone();
-    let course = course(&reader, &settings, &behind, 501, now.wall).unwrap().unwrap();
-    let segment = segment::take(&reader, &course, &settings, &behind).unwrap().unwrap();
+    let batch = batch(&reader, &settings, &behind, 501, now.wall).unwrap().unwrap();
+    let segment = segment::collect(&reader, &batch, &settings, &behind).unwrap().unwrap();
     world.policy.settings.retention.age = None;
     let ledger = world.store().ledger().unwrap();
     let (_, effects) =
@@ -370,6 +370,6 @@ fn a_few_are_taken_at_a_time() {
     let first = || Reader::open(&path).unwrap().first().unwrap().unwrap().seq;
     let begun = first();
     assert!(begun > 1 && begun <= 129, "{begun}");
-    assert!(world.store().take_away().unwrap());
+    assert!(world.store().prune().unwrap());
     assert!(first() <= begun + 128 && first() < before);
 }

@@ -55,7 +55,7 @@ pub struct Stock {
 
 /// What has to go now: each record from the first on, until one may not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Course {
+pub struct PruneBatch {
     /// By which limit.
     pub limit: Limit,
     age: Duration,
@@ -63,22 +63,22 @@ pub struct Course {
     now: WallTime,
 }
 
-impl Course {
+impl PruneBatch {
     /// Whether this record goes as well, if all before it do.
     #[must_use]
-    pub fn takes(&self, seq: u64, written_at: WallTime) -> bool {
+    pub fn includes(&self, seq: u64, written_at: WallTime) -> bool {
         seq <= self.last && is_over(written_at, self.now, self.age)
     }
 }
 
 /// What has to go from the store, if anything.
 #[must_use]
-pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<Course> {
+pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<PruneBatch> {
     let most = stock.last.min(stock.handed).min(stock.first + MAX_BATCH - 1);
     if let Some(age) = retention.age
         && is_over(stock.oldest, now, age.saturating_add(MAX_SLACK.min(age / SLACK_PART)))
     {
-        return Some(Course { limit: Limit::Age, age, last: most, now });
+        return Some(PruneBatch { limit: Limit::Age, age, last: most, now });
     }
     let size = retention.size.filter(|size| stock.bytes > *size)?;
     // Down to nine tenths, so that the next record does not begin it again.
@@ -86,8 +86,8 @@ pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<Course
     let records = (stock.last + 1).saturating_sub(stock.first);
     let part = u128::from(excess) * u128::from(records) / u128::from(stock.bytes.max(1));
     let last = stock.first + u64::try_from(part).unwrap_or(u64::MAX);
-    let course = Course { limit: Limit::Size, age: MIN_AGE, last: most.min(last), now };
-    course.takes(stock.first, stock.oldest).then_some(course)
+    let batch = PruneBatch { limit: Limit::Size, age: MIN_AGE, last: most.min(last), now };
+    batch.includes(stock.first, stock.oldest).then_some(batch)
 }
 
 /// Records that are to go, and may: where something is to keep them, it has them.
@@ -169,12 +169,12 @@ mod tests {
         let half_a_year = of(Some(192), None);
         // 192 days, and three of them more.
         assert_eq!(due(&half_a_year, &stock(806), now), None);
-        let course = due(&half_a_year, &stock(804), now).unwrap();
-        assert_eq!(course.limit, Limit::Age);
-        assert!(course.takes(101, WallTime(804 * DAY)) && course.takes(1100, WallTime(807 * DAY)));
-        assert!(!course.takes(102, WallTime(809 * DAY)), "it is younger than the retention");
-        assert!(!course.takes(102, WallTime(1001 * DAY)), "it is of a clock that was ahead");
-        assert!(!course.takes(1101, WallTime(1)), "it is behind the last one there was");
+        let batch = due(&half_a_year, &stock(804), now).unwrap();
+        assert_eq!(batch.limit, Limit::Age);
+        assert!(batch.includes(101, WallTime(804 * DAY)) && batch.includes(1100, WallTime(807 * DAY)));
+        assert!(!batch.includes(102, WallTime(809 * DAY)), "it is younger than the retention");
+        assert!(!batch.includes(102, WallTime(1001 * DAY)), "it is of a clock that was ahead");
+        assert!(!batch.includes(1101, WallTime(1)), "it is behind the last one there was");
         assert_eq!(due(&of(None, None), &stock(1), now), None);
     }
 
@@ -182,10 +182,10 @@ mod tests {
     fn records_go_by_size_and_never_the_youngest() {
         let now = WallTime(1000 * DAY);
         assert_eq!(due(&of(None, Some(1_000_000)), &stock(1), now), None);
-        let course = due(&of(None, Some(500_000)), &stock(1), now).unwrap();
+        let batch = due(&of(None, Some(500_000)), &stock(1), now).unwrap();
         // 550,000 bytes of 1,000,000 in 1,000 records.
-        assert!(course.takes(651, WallTime(1)) && !course.takes(652, WallTime(1)));
-        assert!(!course.takes(102, WallTime(999 * DAY + DAY / 2)));
+        assert!(batch.includes(651, WallTime(1)) && !batch.includes(652, WallTime(1)));
+        assert!(!batch.includes(102, WallTime(999 * DAY + DAY / 2)));
         assert_eq!(due(&of(None, Some(500_000)), &stock(999), now), None);
     }
 
@@ -193,8 +193,8 @@ mod tests {
     fn nothing_goes_that_a_sink_still_waits_for() {
         let now = WallTime(10_000 * DAY);
         for retention in [of(Some(30), None), of(None, Some(1000))] {
-            let course = due(&retention, &Stock { handed: 150, ..stock(1) }, now).unwrap();
-            assert!(course.takes(150, WallTime(1)) && !course.takes(151, WallTime(1)));
+            let batch = due(&retention, &Stock { handed: 150, ..stock(1) }, now).unwrap();
+            assert!(batch.includes(150, WallTime(1)) && !batch.includes(151, WallTime(1)));
         }
         assert_eq!(due(&of(None, Some(1000)), &Stock { handed: 100, ..stock(1) }, now), None);
     }
@@ -202,9 +202,9 @@ mod tests {
     #[test]
     fn a_removal_has_an_end() {
         let stock = Stock { last: 9_000_000, handed: 9_000_000, ..stock(1) };
-        let course = due(&of(Some(30), None), &stock, WallTime(10_000 * DAY)).unwrap();
+        let batch = due(&of(Some(30), None), &stock, WallTime(10_000 * DAY)).unwrap();
         assert!(
-            course.takes(101 + MAX_BATCH - 1, WallTime(1)) && !course.takes(101 + MAX_BATCH, WallTime(1))
+            batch.includes(101 + MAX_BATCH - 1, WallTime(1)) && !batch.includes(101 + MAX_BATCH, WallTime(1))
         );
     }
 }

@@ -144,7 +144,7 @@ impl Engine {
                     Message::Remove(done) => {
                         ledger = self.finish(std::mem::take(&mut batch), ledger, &mut retry_queue)?;
                         // Who asked may have gone meanwhile.
-                        let _ = done.send(self.store.take_away());
+                        let _ = done.send(self.store.prune());
                     }
                     Message::Stop(done) => {
                         stop = Some(done);

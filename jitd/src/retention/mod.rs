@@ -18,7 +18,7 @@ use jit_proto::audit::chain::{Broken, Head};
 use jit_proto::time::WallTime;
 use tracing::{error, info};
 
-use crate::core::retention::{Course, Retention, Stock, due};
+use crate::core::retention::{PruneBatch, Retention, Stock, due};
 use crate::engine::handle::{BlockingHandle, Handle, Stopped};
 use crate::engine::messages::ToRetention;
 use crate::host::priority::lower_priority;
@@ -95,7 +95,7 @@ impl Keeper {
     /// Runs until the engine has ended.
     fn run(mut self) {
         let mut wait = OFTEN;
-        while self.hears_within(wait) {
+        while self.wait_for_settings(wait) {
             wait = OFTEN;
             match self.look() {
                 Ok(Looked::Nothing) => self.told.clear(),
@@ -115,7 +115,7 @@ impl Keeper {
     }
 
     /// Waits, and takes new settings; false when the engine has ended.
-    fn hears_within(&mut self, wait: Duration) -> bool {
+    fn wait_for_settings(&mut self, wait: Duration) -> bool {
         match self.inbox.recv_timeout(wait) {
             Ok(ToRetention::Settings(settings)) => self.settings = Some(settings),
             Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -127,7 +127,7 @@ impl Keeper {
     /// Removes a segment, if one has to be removed.
     fn look(&mut self) -> Result<Looked, RetentionError> {
         // First the removal that an earlier run began.
-        self.take_the_rest()?;
+        self.prune_rest()?;
         let Some(settings) = self.settings.clone() else { return Ok(Looked::Nothing) };
         let (now, handed, behind) = self
             .engine
@@ -135,21 +135,23 @@ impl Keeper {
         let reader = Reader::open(&self.store)?;
         let lags = reader.last()?.is_some_and(|last| handed < last);
         let nothing = if lags { Looked::ASinkLags } else { Looked::Nothing };
-        let Some(course) = course(&reader, &settings, &behind, handed, now)? else { return Ok(nothing) };
-        let Some(segment) = segment::take(&reader, &course, &settings, &behind)? else { return Ok(nothing) };
+        let Some(batch) = batch(&reader, &settings, &behind, handed, now)? else { return Ok(nothing) };
+        let Some(segment) = segment::collect(&reader, &batch, &settings, &behind)? else {
+            return Ok(nothing);
+        };
         let (from, to, kept_in) = (segment.from, segment.to, segment.kept_in.clone());
         if let Err(Stopped) = self.engine.prune(segment) {
             // Not recorded; the engine logged why. The next look tries again.
             return Ok(Looked::Nothing);
         }
-        self.take_the_rest()?;
+        self.prune_rest()?;
         let kept = kept_in.map_or("nowhere".to_owned(), |path| path.display().to_string());
         info!("records {from} to {to} are removed from the store; kept: {kept}");
         // No small segment for every few records that a sink has taken meanwhile.
         Ok(if lags { nothing } else { Looked::Removed })
     }
 
-    fn take_the_rest(&mut self) -> Result<(), RetentionError> {
+    fn prune_rest(&mut self) -> Result<(), RetentionError> {
         let mut times = 0;
         while self.engine.remove_records()?? {
             times += 1;
@@ -160,7 +162,7 @@ impl Keeper {
                     "the write-ahead log of the store was not checkpointed; it will be tried again: {problem}"
                 );
             }
-            if !self.hears_within(PAUSE) {
+            if !self.wait_for_settings(PAUSE) {
                 return Err(Stopped.into());
             }
         }
@@ -172,13 +174,13 @@ impl Keeper {
 ///
 /// # Errors
 /// When the store cannot be read, or does not begin where it should: somebody else has removed records.
-pub fn course(
+pub fn batch(
     reader: &Reader,
     settings: &Retention,
     behind: &Head,
     handed: u64,
     now: WallTime,
-) -> Result<Option<Course>, RetentionError> {
+) -> Result<Option<PruneBatch>, RetentionError> {
     let (Some(first), Some(last)) = (reader.first()?, reader.last()?) else { return Ok(None) };
     if first.seq != behind.seq + 1 {
         let problem = format!("missing: the store begins with {}", first.seq);

@@ -16,7 +16,7 @@ use jit_proto::time::WallTime;
 use serde::Deserialize;
 
 use super::RetentionError;
-use crate::core::retention::{Course, Retention, Segment};
+use crate::core::retention::{PruneBatch, Retention, Segment};
 use crate::store::Reader;
 
 /// Records read at a time.
@@ -29,9 +29,9 @@ const UNFINISHED: &str = ".part";
 ///
 /// # Errors
 /// When a record is broken, or the archive cannot be written. The store is as it was.
-pub fn take(
+pub fn collect(
     reader: &Reader,
-    course: &Course,
+    batch: &PruneBatch,
     settings: &Retention,
     behind: &Head,
 ) -> Result<Option<Segment>, RetentionError> {
@@ -50,7 +50,7 @@ pub fn take(
             break;
         }
         for record in page {
-            let Some(written_at) = time_of(&record.line).filter(|at| course.takes(record.seq, *at)) else {
+            let Some(written_at) = time_of(&record.line).filter(|at| batch.includes(record.seq, *at)) else {
                 break 'pages;
             };
             verifier.feed(record.as_stored())?;
@@ -67,7 +67,7 @@ pub fn take(
     let from = behind.seq + 1;
     let kept_in = archive.map(|archive| archive.finish(from, &last)).transpose()?;
     let Head { seq: to, hash } = last;
-    Ok(Some(Segment { from, to, hash, newest, limit: course.limit, retention: settings.clone(), kept_in }))
+    Ok(Some(Segment { from, to, hash, newest, limit: batch.limit, retention: settings.clone(), kept_in }))
 }
 
 /// When a record says that it was written.

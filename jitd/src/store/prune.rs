@@ -24,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     /// Whatever SQLite says. Nothing was removed then.
-    pub fn take_away(&mut self) -> Result<bool, StoreError> {
+    pub fn prune(&mut self) -> Result<bool, StoreError> {
         let path = self.path.clone();
         let context = |error| StoreError::Sqlite { path: path.clone(), error };
         // Removing a row again is no harm: this need not survive a power cut.
