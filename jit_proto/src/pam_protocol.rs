@@ -37,8 +37,8 @@ pub const FIXED_HEADER: usize = 16;
 /// too few of them to tell (D-Bus specification, "Message Format").
 ///
 /// # Errors
-/// When it is no message in this machine's byte order, or larger than `most`.
-pub fn message_length(begin: &[u8], most: usize) -> Result<Option<usize>, &'static str> {
+/// When it is no message in this machine's byte order, or larger than `max`.
+pub fn message_length(begin: &[u8], max: usize) -> Result<Option<usize>, &'static str> {
     let Some(header) = begin.get(..FIXED_HEADER) else { return Ok(None) };
     if header[0] != (if cfg!(target_endian = "little") { b'l' } else { b'B' }) {
         return Err("it is no message in this machine's byte order");
@@ -46,7 +46,7 @@ pub fn message_length(begin: &[u8], most: usize) -> Result<Option<usize>, &'stat
     let number =
         |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
     let (body, fields) = (number(4), number(12));
-    if body > most || fields > most {
+    if body > max || fields > max {
         return Err("it is too large");
     }
     // The header fields are padded to 8.

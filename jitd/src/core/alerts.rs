@@ -291,8 +291,8 @@ fn findings_of(facts: &Facts) -> Option<String> {
 /// Far more elevations in the last hour than this person's usual busiest hour has.
 fn spike(spike: &Spike, habit: &Habit, count: u32, record: &Draft) -> Option<Finding> {
     let usual = habit.usual_busiest_hour(record.wall)?;
-    let most = spike.at_least.max(usual.saturating_mul(spike.factor));
-    (count > most).then(|| {
+    let limit = spike.at_least.max(usual.saturating_mul(spike.factor));
+    (count > limit).then(|| {
         let why = format!("{count} elevations within an hour; the busiest hour of a usual day has {usual}");
         (Rule::Spike, why)
     })

@@ -74,11 +74,11 @@ impl PruneBatch {
 /// What has to go from the store, if anything.
 #[must_use]
 pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<PruneBatch> {
-    let most = stock.last.min(stock.handed).min(stock.first + MAX_BATCH - 1);
+    let max = stock.last.min(stock.handed).min(stock.first + MAX_BATCH - 1);
     if let Some(age) = retention.age
         && is_over(stock.oldest, now, age.saturating_add(MAX_SLACK.min(age / SLACK_PART)))
     {
-        return Some(PruneBatch { limit: Limit::Age, age, last: most, now });
+        return Some(PruneBatch { limit: Limit::Age, age, last: max, now });
     }
     let size = retention.size.filter(|size| stock.bytes > *size)?;
     // Down to nine tenths, so that the next record does not begin it again.
@@ -86,7 +86,7 @@ pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<PruneB
     let records = (stock.last + 1).saturating_sub(stock.first);
     let part = u128::from(excess) * u128::from(records) / u128::from(stock.bytes.max(1));
     let last = stock.first + u64::try_from(part).unwrap_or(u64::MAX);
-    let batch = PruneBatch { limit: Limit::Size, age: MIN_AGE, last: most.min(last), now };
+    let batch = PruneBatch { limit: Limit::Size, age: MIN_AGE, last: max.min(last), now };
     batch.includes(stock.first, stock.oldest).then_some(batch)
 }
 

@@ -94,9 +94,9 @@ impl Table {
             connection.uid.get_or_insert_with(|| look_up(connection.pid));
         }
         let Some(newest) = self.connections.last().map(Connection::whose) else { return gone };
-        let most = if newest == Some(UserId::ROOT) { MAX_OF_ROOT } else { MAX_OF_ONE };
+        let max = if newest == Some(UserId::ROOT) { MAX_OF_ROOT } else { MAX_OF_ONE };
         let own = self.connections.iter().filter(|connection| connection.whose() == newest).count();
-        if own > most {
+        if own > max {
             gone.extend(self.end_oldest_of(newest));
         } else if self.connections.len() > MAX_IN_ALL {
             gone.extend(self.end_oldest_of(self.has_most()));

@@ -312,8 +312,8 @@ pub fn describe(main: MainProcess) -> String {
 }
 
 /// The words of a command line as far as so many characters go.
-fn first_of(argv: &[String], most: usize) -> impl Iterator<Item = &str> {
-    let mut left = most;
+fn first_of(argv: &[String], max: usize) -> impl Iterator<Item = &str> {
+    let mut left = max;
     argv.iter().map_while(move |word| {
         let room = left;
         left = left.saturating_sub(word.chars().count() + 1);

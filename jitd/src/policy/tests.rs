@@ -374,7 +374,7 @@ fn a_service_that_this_host_does_not_have_is_a_warning() {
     for path in [folder.path().to_owned(), folder.path().join("roles.d")] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let role = format!("{LEAST}\n\nrole.x.services = [\"sudoo\"]\n");
+    let role = format!("{MINIMAL_ROLE}\n\nrole.x.services = [\"sudoo\"]\n");
     fs::write(folder.path().join("roles.d/x.toml"), role).unwrap();
     let (policy, found) = super::check(folder.path(), &Few, WallTime(1));
     assert!(policy.is_some(), "{found:?}");
@@ -393,14 +393,14 @@ fn meaning(settings: &str, role: &str) -> String {
     format!("{policy:?}")
 }
 
-const LEAST: &str = "role.x.members = [\"alice\"]\nrole.x.approval.from = [\"bob\"]\n";
+const MINIMAL_ROLE: &str = "role.x.members = [\"alice\"]\nrole.x.approval.from = [\"bob\"]\n";
 
 /// A line that sets a key, in a file that is accepted with and without it.
 fn with(row: &Setting, value: &str) -> (String, String) {
-    let role = |line: &str| (String::new(), format!("{LEAST}{line}"));
+    let role = |line: &str| (String::new(), format!("{MINIMAL_ROLE}{line}"));
     match row.key {
-        "members" => (String::new(), LEAST.replace("[\"alice\"]", value)),
-        "approval.from" => (String::new(), LEAST.replace("[\"bob\"]", value)),
+        "members" => (String::new(), MINIMAL_ROLE.replace("[\"alice\"]", value)),
+        "approval.from" => (String::new(), MINIMAL_ROLE.replace("[\"bob\"]", value)),
         "on_expiry_limit" => {
             role(&format!("role.x.on_expiry = \"deny-new\"\nrole.x.on_expiry_limit = {value}"))
         }
@@ -408,26 +408,26 @@ fn with(row: &Setting, value: &str) -> (String, String) {
         key if ROLE.iter().any(|known| std::ptr::eq(known, row)) => role(&format!("role.x.{key} = {value}")),
         "notify.mail" => (
             format!("notify.sendmail = \"/bin/sh\"\nnotify.user = \"alice\"\nnotify.mail = {value}"),
-            LEAST.into(),
+            MINIMAL_ROLE.into(),
         ),
-        "notify.exec" => (format!("notify.user = \"alice\"\nnotify.exec = {value}"), LEAST.into()),
+        "notify.exec" => (format!("notify.user = \"alice\"\nnotify.exec = {value}"), MINIMAL_ROLE.into()),
         "notify.sendmail" => (
             format!("notify.mail = [\"root\"]\nnotify.user = \"alice\"\nnotify.sendmail = {value}"),
-            LEAST.into(),
+            MINIMAL_ROLE.into(),
         ),
         "alerts.outside_hours.from" => {
-            (format!("alerts.outside_hours = {{ to = \"20:00\", from = {value} }}"), LEAST.into())
+            (format!("alerts.outside_hours = {{ to = \"20:00\", from = {value} }}"), MINIMAL_ROLE.into())
         }
         "alerts.outside_hours.to" => {
-            (format!("alerts.outside_hours = {{ from = \"01:00\", to = {value} }}"), LEAST.into())
+            (format!("alerts.outside_hours = {{ from = \"01:00\", to = {value} }}"), MINIMAL_ROLE.into())
         }
         key if key.starts_with("alerts.outside_hours.") => (
             format!(
                 "alerts.outside_hours.from = \"01:00\"\nalerts.outside_hours.to = \"20:00\"\n{key} = {value}"
             ),
-            LEAST.into(),
+            MINIMAL_ROLE.into(),
         ),
-        key => (format!("{key} = {value}"), LEAST.into()),
+        key => (format!("{key} = {value}"), MINIMAL_ROLE.into()),
     }
 }
 
@@ -465,7 +465,7 @@ fn another(row: &Setting) -> String {
 
 #[test]
 fn every_setting_of_the_table_is_read_and_its_default_is_the_one_it_names() {
-    let standard = meaning("", LEAST);
+    let standard = meaning("", MINIMAL_ROLE);
     for row in DAEMON.iter().chain(ROLE) {
         if let Standard::Value(value) = row.default
             && !matches!(row.key, "run_as_groups" | "notify.sendmail" | "notify.mail" | "notify.exec")
@@ -482,7 +482,8 @@ fn every_setting_of_the_table_is_read_and_its_default_is_the_one_it_names() {
 #[test]
 fn policy_show_has_every_setting_with_its_value_or_its_default() {
     let settings = "grace = \"9s\"\nalerts.denials = { count = 3 }\n";
-    let role = format!("{LEAST}role.x.without_forwarding = true\nrole.x.reason = {{ min_length = 0x14 }}\n");
+    let role =
+        format!("{MINIMAL_ROLE}role.x.without_forwarding = true\nrole.x.reason = {{ min_length = 0x14 }}\n");
     let policy = loaded(settings, &[("x.toml", &role)], |_| {}).unwrap();
     let of_role = &policy.roles.values().next().unwrap().options.written;
     let lines = |rows, written| {

@@ -81,7 +81,7 @@ pub(super) fn compare(held: &Held, wanted: &Wanted<'_>) -> Deviations {
     let is_ending = matches!(state, ("deactivating", "stop-sigterm" | "stop-sigkill"));
     lifted(state != ("active", "running") && !is_ending, format!("it is {} ({})", state.0, state.1));
     // After a restart the limit is known from the end of the window alone, and not to the moment where the machine slept.
-    let (most, least) = match wanted.runtime_max {
+    let (max, min) = match wanted.runtime_max {
         Some(limit) => (limit.saturating_add(TOLERANCE), limit.saturating_sub(TOLERANCE)),
         None => {
             let since = wanted.now.saturating_sub(held.active_enter);
@@ -89,8 +89,8 @@ pub(super) fn compare(held: &Held, wanted: &Wanted<'_>) -> Deviations {
         }
     };
     lifted(
-        held.runtime_max > most || held.runtime_max < least,
-        format!("RuntimeMaxUSec is {}, not {}", time(held.runtime_max), time(most.saturating_sub(TOLERANCE))),
+        held.runtime_max > max || held.runtime_max < min,
+        format!("RuntimeMaxUSec is {}, not {}", time(held.runtime_max), time(max.saturating_sub(TOLERANCE))),
     );
     lifted(held.runtime_extra != 0, format!("RuntimeRandomizedExtraUSec is {}", time(held.runtime_extra)));
     lifted(

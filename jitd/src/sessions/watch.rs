@@ -57,7 +57,7 @@ pub(super) struct Watch {
 enum Woken {
     MainEnded,
     ScopeEmpty,
-    Leisure,
+    LookForStrays,
     LookForActivity,
     LookAtGroups,
     Message(ToSession),
@@ -125,7 +125,7 @@ impl Watch {
                         break self.report(EndReport::default()).await;
                     }
                 }
-                Woken::Leisure => {
+                Woken::LookForStrays => {
                     if self.is_over().await {
                         break self.report(EndReport::default()).await;
                     }
@@ -214,7 +214,7 @@ impl Watch {
                 std::future::pending().await
             }
         };
-        let leisure = async {
+        let stray_search = async {
             if contained {
                 std::future::pending().await
             }
@@ -237,7 +237,7 @@ impl Watch {
             told = inbox.recv() => told.map_or(Woken::Closed, Woken::Message),
             () = main_ended => Woken::MainEnded,
             () = scope_empty => Woken::ScopeEmpty,
-            () = leisure => Woken::Leisure,
+            () = stray_search => Woken::LookForStrays,
             () = groups => Woken::LookAtGroups,
             () = activity => Woken::LookForActivity,
         }

@@ -66,8 +66,8 @@ impl Turn<'_> {
             .values()
             .filter_map(|grant| Some((grant.id, self.policy?.roles.get(&grant.role)?.max_duration)))
             .collect();
-        for (id, most) in limits {
-            self.shorten(id, most);
+        for (id, max) in limits {
+            self.shorten(id, max);
         }
         let sessions: Vec<_> = self
             .ledger

@@ -83,9 +83,9 @@ impl Turn<'_> {
     ) -> Result<(Duration, Duration), String> {
         let grant = self.ledger.grants.get(&id).ok_or_else(|| is_over(id))?;
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
-        let most = role.ok_or_else(|| format!("there is no role {} any more", grant.role))?.max_duration;
+        let max = role.ok_or_else(|| format!("there is no role {} any more", grant.role))?.max_duration;
         let before = grant.ends.remaining(self.now);
-        let left = before.saturating_add(duration).min(most);
+        let left = before.saturating_add(duration).min(max);
         if left <= before.saturating_add(MIN_EXTENSION) {
             let before = format_duration(before);
             return Err(format!("grant {id} has {before} left, which is all that its role allows"));
@@ -94,13 +94,13 @@ impl Turn<'_> {
     }
 
     /// Leaves a window no longer than its role allows now.
-    pub(in crate::core) fn shorten(&mut self, id: GrantId, most: Duration) {
+    pub(in crate::core) fn shorten(&mut self, id: GrantId, max: Duration) {
         let now = self.now;
-        let Some(grant) = self.ledger.grants.get_mut(&id).filter(|grant| grant.ends.remaining(now) > most)
+        let Some(grant) = self.ledger.grants.get_mut(&id).filter(|grant| grant.ends.remaining(now) > max)
         else {
             return;
         };
-        grant.ends = Deadline::after(most, now);
+        grant.ends = Deadline::after(max, now);
         let grant = grant.clone();
         self.note(AuditEvent::GrantShortened, facts::grant(&grant));
         self.put(Change::Grant(grant));

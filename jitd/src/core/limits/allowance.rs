@@ -52,7 +52,7 @@ impl Allowance {
     /// A full one.
     #[must_use]
     pub fn full(rate: Rate, now: BootTime) -> Self {
-        Self { left: most(rate), since: now }
+        Self { left: capacity(rate), since: now }
     }
 
     /// Takes one, if one is left.
@@ -78,17 +78,17 @@ impl Allowance {
     pub fn is_full(&self, rate: Rate, now: BootTime) -> bool {
         let mut then = self.clone();
         then.fill(rate, now);
-        then.left >= most(rate)
+        then.left >= capacity(rate)
     }
 
     fn fill(&mut self, rate: Rate, now: BootTime) {
         let come = micros(now.since(self.since)).saturating_mul(u64::from(rate.per_minute));
-        self.left = self.left.saturating_add_unsigned(come).min(most(rate));
+        self.left = self.left.saturating_add_unsigned(come).min(capacity(rate));
         self.since = self.since.max(now);
     }
 }
 
-fn most(rate: Rate) -> i64 {
+fn capacity(rate: Rate) -> i64 {
     i64::from(rate.burst) * UNIT
 }
 
@@ -113,8 +113,8 @@ mod tests {
             for step in steps {
                 now += step;
                 taken += u64::from(allowance.take(rate, BootTime(now)));
-                let most = u64::from(burst) + now * u64::from(per_minute) / MINUTE;
-                prop_assert!(taken <= most, "{taken} of {most} at {now}");
+                let capacity = u64::from(burst) + now * u64::from(per_minute) / MINUTE;
+                prop_assert!(taken <= capacity, "{taken} of {capacity} at {now}");
             }
             prop_assert!(allowance.is_full(rate, BootTime(now + u64::from(burst) * MINUTE)));
         }

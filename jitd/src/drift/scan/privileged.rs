@@ -226,16 +226,16 @@ impl Search {
             if matches!(name.to_bytes(), b"." | b"..") {
                 continue;
             }
-            let most = if account == 0 { MAX_ENTRIES_OF_ROOT } else { MAX_ENTRIES_OF_A_USER };
+            let max = if account == 0 { MAX_ENTRIES_OF_ROOT } else { MAX_ENTRIES_OF_A_USER };
             let counted = self.counted.entry(account).or_default();
             *counted += 1;
-            if *counted > most {
-                if *counted == most + 1 {
+            if *counted > max {
+                if *counted == max + 1 {
                     let whose = match account {
                         ANYBODY => "folders that anybody may write".to_owned(),
                         uid => format!("folders of uid {uid}"),
                     };
-                    let why = format!("more than {most} files in {whose}; the rest was not looked at");
+                    let why = format!("more than {max} files in {whose}; the rest was not looked at");
                     self.unseen(&self.path.clone(), why, 0);
                 }
                 break;

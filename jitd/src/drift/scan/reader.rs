@@ -19,18 +19,18 @@ use crate::drift::path_text::text_of;
 use crate::drift::print::print_by_times;
 use crate::drift::snapshot::{Entry, EntryKind};
 
-/// The digest of a plain file; where there is more of it than `most` bytes, what its inode says of it. Takes what was
+/// The digest of a plain file; where there is more of it than `max` bytes, what its inode says of it. Takes what was
 /// read from `left`.
 pub(super) fn print(
     above: impl AsFd,
     name: &CStr,
     stat: &Stat,
-    most: u64,
+    max: u64,
     left: &mut u64,
     buffer: &mut [u8],
 ) -> Result<String, Errno> {
-    let most = most.min(*left);
-    if u64::try_from(stat.st_size).is_ok_and(|size| size > most) {
+    let max = max.min(*left);
+    if u64::try_from(stat.st_size).is_ok_and(|size| size > max) {
         return Ok(print_by_times(stat));
     }
     let mut file = open_plain(above, name)?;
@@ -46,7 +46,7 @@ pub(super) fn print(
         digest.update(buffer.get(..length).unwrap_or_default());
         read += length as u64;
         // It grows while it is read.
-        if read > most {
+        if read > max {
             return Ok(print_by_times(stat));
         }
     }

@@ -123,8 +123,8 @@ impl Loader<'_> {
                 let at_most = self.span(source, key, limit.as_ref(), hours(1).min(ceiling));
                 if at_most > ceiling {
                     let at = limit.as_ref().map_or(0..0, Spanned::span);
-                    let (most, ceiling) = (format_duration(at_most), format_duration(ceiling));
-                    let message = format!("{most} is above the ceiling of {ceiling} in jitd.toml");
+                    let (max, ceiling) = (format_duration(at_most), format_duration(ceiling));
+                    let message = format!("{max} is above the ceiling of {ceiling} in jitd.toml");
                     self.problem(source, at, key, message);
                 }
                 OnExpiry::DenyNew { at_most }
