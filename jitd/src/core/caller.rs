@@ -154,7 +154,7 @@ impl Caller {
     pub fn session<'a>(&self, ledger: &'a Ledger) -> Option<&'a Session> {
         match &self.location {
             Location::Window { session, .. } => ledger.sessions.get(session),
-            _ => self.audit_session.and_then(|tag| ledger.tagged(tag)),
+            _ => self.audit_session.and_then(|id| ledger.in_audit_session(id)),
         }
     }
 

@@ -47,7 +47,7 @@ pub enum SessionOrder {
         until: BootTime,
         /// Nobody typing and nothing running for this long ends it.
         idle: Option<Duration>,
-        /// There is no tag: the process has to be in the scope before the answer goes out.
+        /// The process has no audit session of its own, and has to be in the scope before the answer is sent.
         first: bool,
     },
     /// A session's window has another end now.

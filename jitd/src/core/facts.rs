@@ -139,7 +139,7 @@ pub(super) fn session(session: &Session) -> Facts {
         user: Some(session.holder.name.clone()),
         uid: Some(session.holder.uid.0),
         loginuid: session.loginuid.map(|uid| uid.0),
-        audit_session: session.tag,
+        audit_session: session.audit_session,
         role: Some(session.role.to_string()),
         grant: Some(session.grant.0),
         session: Some(session.id.0),

@@ -211,8 +211,9 @@ pub struct Session {
     pub holder: Account,
     /// The session it was started from.
     pub parent: Option<SessionId>,
-    /// Audit session id of the tree, where the kernel gave it one of its own.
-    pub tag: Option<u32>,
+    /// The audit session id of the tree (`/proc/PID/sessionid`), where the kernel gave it one of its own.
+    #[serde(rename = "tag")]
+    pub audit_session: Option<u32>,
     /// Login uid, where there is one.
     pub loginuid: Option<UserId>,
     /// The process that asked at the gate: sudo itself.
@@ -390,8 +391,8 @@ impl Ledger {
 
     /// The session with this audit session id, if any.
     #[must_use]
-    pub fn tagged(&self, tag: u32) -> Option<&Session> {
-        self.sessions.values().find(|session| session.tag == Some(tag))
+    pub fn in_audit_session(&self, audit_session: u32) -> Option<&Session> {
+        self.sessions.values().find(|session| session.audit_session == Some(audit_session))
     }
 }
 

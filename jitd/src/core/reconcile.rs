@@ -154,7 +154,7 @@ mod tests {
             role: role(),
             holder: alice(),
             parent: None,
-            tag: None,
+            audit_session: None,
             loginuid: Some(UserId(1000)),
             main: MainProcess { pid: 7, start: 1 },
             service: "sudo".into(),

@@ -223,7 +223,7 @@ impl Look<'_> {
             tty: session.tty.clone(),
             pid: session.main.pid,
             argv: session.argv.clone(),
-            audit_session: session.tag.unwrap_or(0),
+            audit_session: session.audit_session.unwrap_or(0),
             login: session.login.clone().unwrap_or_default(),
             scope: scope_name(session.id, 0),
             started_at: session.started_at.0,

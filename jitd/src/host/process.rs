@@ -201,10 +201,10 @@ pub fn all_pids() -> io::Result<Vec<u32>> {
 ///
 /// # Errors
 /// When it is there and cannot be read.
-pub fn has_tag(pid: u32, tag: u32) -> io::Result<bool> {
+pub fn is_in_audit_session(pid: u32, id: u32) -> io::Result<bool> {
     match audit_session(pid) {
         Err(error) if has_gone(&error) => Ok(false),
-        other => Ok(other? == Some(tag)),
+        other => Ok(other? == Some(id)),
     }
 }
 
@@ -212,10 +212,10 @@ pub fn has_tag(pid: u32, tag: u32) -> io::Result<bool> {
 ///
 /// # Errors
 /// When one of them is there and cannot be read.
-pub fn tagged(pids: impl IntoIterator<Item = u32>, tag: u32) -> io::Result<Vec<u32>> {
+pub fn in_audit_session(pids: impl IntoIterator<Item = u32>, id: u32) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for pid in pids {
-        if has_tag(pid, tag)? {
+        if is_in_audit_session(pid, id)? {
             found.push(pid);
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Target {
     /// Its scopes.
     pub(super) scope: Scope,
     /// The audit session id that its processes carry, wherever they went.
-    pub(super) tag: Option<u32>,
+    pub(super) audit_session: Option<u32>,
     /// The process that called.
     pub(super) main: MainProcess,
     /// The moment from which the end is measured.
@@ -131,17 +131,17 @@ async fn listed(target: &Target) -> Option<Vec<ListedProcess>> {
     found.inspect_err(|error| warn!("a session's cgroup cannot be listed: {error}")).ok()
 }
 
-/// Whatever carries the tag or lives in the scopes still, and the process that called, if it is alive.
+/// Processes that are still in the session's audit session or scopes, and the process that called, if it is alive.
 async fn swept(target: &Target) -> Option<Vec<ListedProcess>> {
-    let Target { scope, tag, main, .. } = target.clone();
+    let Target { scope, audit_session, main, .. } = target.clone();
     let found = blocking(move || -> io::Result<(Vec<ListedProcess>, Option<io::Error>)> {
         // What can be found is ended, although something else cannot be read.
         let (mut pids, unknown) = match scope.all_pids() {
             Ok(pids) => (pids, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        if let Some(tag) = tag {
-            pids.extend(process::tagged(process::all_pids()?, tag)?);
+        if let Some(audit_session) = audit_session {
+            pids.extend(process::in_audit_session(process::all_pids()?, audit_session)?);
         }
         if process::is_there(main)? {
             pids.push(main.pid);

@@ -1,4 +1,4 @@
-//! The processes of one session: found by their tag and by their scopes, and moved into the newest scope.
+//! The processes of one session: found by their audit session and by their scopes, and moved into the newest scope.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -19,7 +19,7 @@ const INLINE_PIDS: u32 = 512;
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) scope: Scope,
-    pub(super) tag: Option<u32>,
+    pub(super) audit_session: Option<u32>,
     pub(super) main: MainProcess,
     /// Cgroups in which processes of it were seen: where sudo was called, and where another PAM module moved it.
     homes: BTreeSet<String>,
@@ -29,7 +29,7 @@ impl Tree {
     pub(super) fn of(session: &Session) -> Self {
         let mut tree = Self {
             scope: Scope::of(session.id),
-            tag: session.tag,
+            audit_session: session.audit_session,
             main: session.main,
             homes: BTreeSet::new(),
         };
@@ -52,16 +52,16 @@ impl Tree {
     /// # Errors
     /// When `/proc` cannot be read either.
     pub(super) fn outside(&self) -> io::Result<Vec<u32>> {
-        let Some(tag) = self.tag else {
+        let Some(audit_session) = self.audit_session else {
             return Ok(if self.main_is_outside()? { vec![self.main.pid] } else { Vec::new() });
         };
         let homes: io::Result<Vec<Vec<u32>>> = self.homes.iter().map(|home| cgroup::pids_in(home)).collect();
         match homes {
-            Ok(homes) => process::tagged(homes.into_iter().flatten(), tag),
+            Ok(homes) => process::in_audit_session(homes.into_iter().flatten(), audit_session),
             Err(error) => {
                 debug!("a cgroup where processes of a session are cannot be read: {error}");
                 let mut outside = Vec::new();
-                for pid in process::tagged(process::all_pids()?, tag)? {
+                for pid in process::in_audit_session(process::all_pids()?, audit_session)? {
                     if !is_in_a_scope(pid)? {
                         outside.push(pid);
                     }
@@ -96,18 +96,20 @@ impl Tree {
     /// after the session's first process, so where pids have not begun anew since, only later ones are looked at.
     pub(super) async fn look_for_strays(&mut self) -> io::Result<()> {
         let (first, newest) = (self.main.pid, process::newest_pid()?);
-        let Some(tag) = self.tag else { return Ok(()) };
+        let Some(audit_session) = self.audit_session else { return Ok(()) };
         if !(first..first.saturating_add(INLINE_PIDS)).contains(&newest) {
             return self.look_everywhere().await;
         }
-        process::tagged(first..=newest, tag)?.into_iter().for_each(|pid| self.saw(pid));
+        process::in_audit_session(first..=newest, audit_session)?.into_iter().for_each(|pid| self.saw(pid));
         Ok(())
     }
 
     /// Notes where its processes are: a walk over all of `/proc`, which is not for the thread that answers the gate.
     pub(super) async fn look_everywhere(&mut self) -> io::Result<()> {
-        let Some(tag) = self.tag else { return Ok(()) };
-        let walk = move || -> io::Result<Vec<u32>> { process::tagged(process::all_pids()?, tag) };
+        let Some(audit_session) = self.audit_session else { return Ok(()) };
+        let walk = move || -> io::Result<Vec<u32>> {
+            process::in_audit_session(process::all_pids()?, audit_session)
+        };
         let found = tokio::task::spawn_blocking(walk).await.map_err(io::Error::other)??;
         found.into_iter().for_each(|pid| self.saw(pid));
         Ok(())

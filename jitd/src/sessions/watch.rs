@@ -31,7 +31,8 @@ use crate::host::process;
 use crate::host::sys::watched;
 use crate::host::terminal;
 
-/// Most calls of sudo are over before this; only what lives longer is worth a scope, and until then the tag holds it.
+/// The delay before a session gets its scope. Most calls of sudo end earlier; until then the audit session identifies
+/// their processes.
 const CONTAIN_DELAY: Duration = Duration::from_millis(50);
 /// An end that could not be proven is tried again this much later.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -174,7 +175,7 @@ impl Watch {
                     let _ = done.send(());
                 }
                 Woken::Message(ToSession::EnteredAgain) => {
-                    // What it started under its earlier tag stays with this session.
+                    // What it started in its earlier audit session stays with this session.
                     self.forget_main();
                     if self.is_over().await {
                         break self.report(EndReport::default()).await;
@@ -347,7 +348,12 @@ impl Watch {
             }
         }
         let scope = self.containment.tree.scope.clone();
-        let target = Target { scope, tag: self.containment.tree.tag, main: self.session.main, due };
+        let target = Target {
+            scope,
+            audit_session: self.containment.tree.audit_session,
+            main: self.session.main,
+            due,
+        };
         let mut reaping = Reaping::new(manner);
         let mut first_signal = None;
         let mut tries = 0_u32;

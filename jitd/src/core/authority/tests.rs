@@ -144,7 +144,7 @@ impl World {
             role: ops(),
             holder: person(REQ).account,
             parent: None,
-            tag: Some(77),
+            audit_session: Some(77),
             loginuid: Some(UserId(REQ)),
             main: MainProcess { pid: 1, start: 1 },
             service: "sudo".into(),

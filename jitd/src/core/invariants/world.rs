@@ -223,7 +223,7 @@ impl World {
             Happening::Session { stage, nth, target } => {
                 let Some(session) = self.ledger.sessions.values().nth(nth.into()).cloned() else { return };
                 let who = u8::try_from(session.holder.uid.0 - 1000).unwrap();
-                let process = self.process(who, session.tag, Some(session.id));
+                let process = self.process(who, session.audit_session, Some(session.id));
                 let stage = if stage { Stage::Recheck } else { Stage::Track };
                 let target = if target == 0 {
                     Account { uid: UserId::ROOT, name: "root".into() }
@@ -332,12 +332,12 @@ impl World {
         self.event(Input::AccessQuery(Box::new(query)));
     }
 
-    fn process(&self, who: u8, tag: Option<u32>, scope: Option<SessionId>) -> Process {
+    fn process(&self, who: u8, audit_session: Option<u32>, scope: Option<SessionId>) -> Process {
         Process {
             main: MainProcess { pid: self.tags, start: u64::from(self.tags) },
             real_uid: account(who).uid,
             loginuid: Some(account(who).uid),
-            audit_session: tag,
+            audit_session,
             parent_audit_session: Some(1),
             scope,
             login: Some("c1".into()),

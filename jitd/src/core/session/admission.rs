@@ -50,7 +50,7 @@ pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: b
         role: grant.role.clone(),
         holder: person.account.clone(),
         parent: parent_of(&turn.ledger, &query.process),
-        tag: own_tag(&turn.ledger, &query.process, tagged),
+        audit_session: own_audit_session(&turn.ledger, &query.process, tagged),
         loginuid: query.process.loginuid,
         main: query.process.main,
         service: query.service.clone(),
@@ -78,7 +78,7 @@ pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: b
     turn.is_used(grant.id);
     let until = turn.scope_deadline(&grant.ends);
     let idle = turn.policy.and_then(|policy| policy.roles.get(&grant.role)?.options.idle_timeout);
-    let first = session.tag.is_none();
+    let first = session.audit_session.is_none();
     turn.then(Effect::Drift(DriftUpdate::Opened(Box::new(session.clone()))));
     turn.then(SessionOrder::Watch { session: Box::new(session), until, idle, first });
     Verdict::Allowed
@@ -273,18 +273,18 @@ fn unknown(name: &str, as_whom: &str) -> String {
     }
 }
 
-/// The session from inside which this process was started. The module has just given it a tag of its own, so what
-/// is left to see is the scope it is in and its parent's tag.
+/// The session from which this process was started. `pam_jit` has just put the process into an audit session of its
+/// own, so only its scope and its parent's audit session tell.
 fn parent_of(ledger: &Ledger, process: &Process) -> Option<SessionId> {
     let by_scope = process.scope.filter(|id| ledger.sessions.contains_key(id));
-    by_scope.or_else(|| process.parent_audit_session.and_then(|tag| ledger.tagged(tag)).map(|s| s.id))
+    by_scope.or_else(|| process.parent_audit_session.and_then(|id| ledger.in_audit_session(id)).map(|s| s.id))
 }
 
-/// The tag, if it is really the process's own: set, not its parent's, and no other session's.
-fn own_tag(ledger: &Ledger, process: &Process, tagged: bool) -> Option<u32> {
-    let tag = process.audit_session.filter(|_| tagged)?;
-    let own = process.parent_audit_session != Some(tag) && ledger.tagged(tag).is_none();
-    own.then_some(tag)
+/// The audit session id, if the process has one of its own: neither its parent's nor another session's.
+fn own_audit_session(ledger: &Ledger, process: &Process, tagged: bool) -> Option<u32> {
+    let id = process.audit_session.filter(|_| tagged)?;
+    let own = process.parent_audit_session != Some(id) && ledger.in_audit_session(id).is_none();
+    own.then_some(id)
 }
 
 fn refuse(turn: &mut Turn<'_>, query: &AccessQuery, why: &str, lines: Vec<String>) -> Verdict {
@@ -305,10 +305,10 @@ fn refuse(turn: &mut Turn<'_>, query: &AccessQuery, why: &str, lines: Vec<String
     Verdict::Denied(lines)
 }
 
-/// The session that a process belongs to: by its tag, which it cannot shed without privilege, or by its scope.
+/// The session that a process belongs to: by its audit session, which it cannot leave without privilege, or by its scope.
 #[must_use]
 pub(in crate::core) fn session_of<'a>(ledger: &'a Ledger, process: &Process) -> Option<&'a Session> {
-    let tagged = process.audit_session.and_then(|tag| ledger.tagged(tag));
+    let tagged = process.audit_session.and_then(|id| ledger.in_audit_session(id));
     tagged.or_else(|| process.scope.and_then(|id| ledger.sessions.get(&id)))
 }
 

@@ -26,7 +26,7 @@ fn session(id: u64, grant: u64, now: &Now) -> Session {
         role: RoleName::try_from("ops".to_owned()).unwrap(),
         holder,
         parent: None,
-        tag: None,
+        audit_session: None,
         loginuid: None,
         main: MainProcess { pid: 1, start: 1 },
         service: "sudo".into(),
