@@ -69,7 +69,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
             std::fs::set_permissions(folder, private).with_context(|| folder.display().to_string())?;
         }
     }
-    let Opened { store, ledger: stored, sent, habits, lock: _lock } = opening::open(path).await?;
+    let Opened { store, ledger: stored, sent, baselines, lock: _lock } = opening::open(path).await?;
     let cursors = Cursors::at(sent);
     let known_head = KnownHead::at(Path::new(known_head::PATH));
     let rolled_back = match known_head.read() {
@@ -117,7 +117,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let folder = path.parent().unwrap_or(path);
     let drift = drift::start(folder, clock.clone(), engine.clone(), were_open, went_with_the_boot)
         .context("the thread of the drift scan")?;
-    let alerting = Alerting::remembering(habits);
+    let alerting = Alerting::remembering(baselines);
     let notifier =
         notify::start(path, store.head().seq, clock.clone(), engine.clone()).context("the notifier")?;
     let started_at = clock.now().wall;

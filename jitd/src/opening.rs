@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use sd_notify::NotifyState;
 use tracing::error;
 
-use crate::core::alerts::Habit;
+use crate::core::alerts::Baseline;
 use crate::core::ledger::Ledger;
 use crate::host::clock::pause;
 use crate::store::{Sent, Store, StoreError};
@@ -33,7 +33,7 @@ pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
     pub(crate) sent: Sent,
-    pub(crate) habits: BTreeMap<UserId, Habit>,
+    pub(crate) baselines: BTreeMap<UserId, Baseline>,
     /// Held as long as the store is used.
     pub(crate) lock: File,
 }
@@ -85,8 +85,8 @@ pub(crate) fn read_at_start(path: &Path) -> Result<Opened, OpeningError> {
         return Err(OpeningError::Recovery(aside));
     }
     let store = Store::open(path)?;
-    let (ledger, sent, habits) = (store.ledger()?, store.sent()?, store.habits()?);
-    Ok(Opened { store, ledger, sent, habits, lock })
+    let (ledger, sent, baselines) = (store.ledger()?, store.sent()?, store.baselines()?);
+    Ok(Opened { store, ledger, sent, baselines, lock })
 }
 
 /// Begins the names of the folders for stores that `--recover` set aside.

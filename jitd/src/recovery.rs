@@ -154,7 +154,7 @@ fn examine(path: &Path) -> Result<(), Wrong> {
     let opened = Store::open(path).and_then(|store| {
         store.ledger()?;
         store.sent()?;
-        store.habits()?;
+        store.baselines()?;
         Ok(store.head().clone())
     });
     let head = match opened {

@@ -82,7 +82,9 @@ impl World {
         let path = folder.join("jit.db");
         // Refused: the gate stays closed.
         let Ok(mut store) = Store::open(&path) else { return false };
-        let (Ok(ledger), Ok(_), Ok(_)) = (store.ledger(), store.sent(), store.habits()) else { return false };
+        let (Ok(ledger), Ok(_), Ok(_)) = (store.ledger(), store.sent(), store.baselines()) else {
+            return false;
+        };
         for grant in ledger.grants.values() {
             let grant = serde_json::to_string(grant).unwrap();
             assert!(self.grants.contains(&grant), "{what}: nobody was ever given {grant}");

@@ -51,7 +51,7 @@ fn a_store_of_0_1_0_is_read_and_written_on() {
     let session = &ledger.sessions[&SessionId(3)];
     assert_eq!((session.grant, session.argv.join(" ").as_str()), (GrantId(5), "sudo -n sleep 1000"));
     assert_eq!(store.sent().unwrap(), Sent { syslog: 23, journal: 23, json_lines: 24 });
-    assert!(store.habits().unwrap()[&UserId(2004)].roles.contains("ops"));
+    assert!(store.baselines().unwrap()[&UserId(2004)].roles.contains("ops"));
 
     // What is closed is found by its number.
     assert_eq!(store.request(1).unwrap().unwrap().state, RequestState::Approved);

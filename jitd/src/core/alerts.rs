@@ -2,7 +2,7 @@
 //!
 //! It sees a record before it is written, so that the alert is written with it, in one transaction; and it is handed
 //! back as it was if that fails. What it knows of a person's last minutes is in memory only and begins anew with the
-//! daemon; what it knows of their habits is in the store ([`Habit`]).
+//! daemon; what it knows of their habits is in the store ([`Baseline`]).
 
 mod baseline;
 
@@ -17,7 +17,7 @@ use jit_proto::audit::record::{AuditEvent, Draft, Facts};
 use jit_proto::identity::UserId;
 use jit_proto::time::{BootTime, format_duration};
 
-pub use baseline::Habit;
+pub use baseline::Baseline;
 pub use rules::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
 
 use super::drift::kind::{self, Kind};
@@ -36,7 +36,7 @@ struct Known {
     /// Their last refusals, at most as many as make an alert.
     refused: VecDeque<BootTime>,
     elevated: RecentTimes,
-    habit: Habit,
+    baseline: Baseline,
     raised: BTreeMap<(Rule, Option<String>), Raised>,
 }
 
@@ -53,7 +53,7 @@ pub struct Seen {
     /// Alerts, to be written behind it.
     pub alerts: Vec<Draft>,
     /// A habit that changed enough to be written down with it.
-    pub habit: Option<(UserId, Habit)>,
+    pub baseline: Option<(UserId, Baseline)>,
     /// What to go back to if it is not written.
     pub undo: Undo,
 }
@@ -68,9 +68,9 @@ type Finding = (Rule, String);
 impl Watch {
     /// Begins with what was remembered of people's habits.
     #[must_use]
-    pub fn remembering(habits: BTreeMap<UserId, Habit>) -> Self {
-        let known = |habit| Arc::new(Known { habit, ..Known::default() });
-        Self { known: habits.into_iter().map(|(uid, habit)| (Some(uid), known(habit))).collect() }
+    pub fn remembering(baselines: BTreeMap<UserId, Baseline>) -> Self {
+        let known = |baseline| Arc::new(Known { baseline, ..Known::default() });
+        Self { known: baselines.into_iter().map(|(uid, baseline)| (Some(uid), known(baseline))).collect() }
     }
 
     /// Takes one record, which will have this number.
@@ -83,8 +83,8 @@ impl Watch {
         let whom = subject(record);
         let before = self.known.get(&whom).cloned();
         let mut known = before.as_deref().cloned().unwrap_or_default();
-        let (findings, habit) = known.take(rules, record);
-        seen.habit = whom.filter(|_| habit).map(|uid| (uid, known.habit.clone()));
+        let (findings, baseline) = known.take(rules, record);
+        seen.baseline = whom.filter(|_| baseline).map(|uid| (uid, known.baseline.clone()));
         for (rule, why) in findings {
             if rules.watches(rule)
                 && let Some(suppressed) = known.lets_through(rules, rule, record)
@@ -174,7 +174,7 @@ impl Known {
     /// down.
     fn take(&mut self, rules: &AlertRules, record: &Draft) -> (Vec<Finding>, bool) {
         let mut findings = Vec::new();
-        let mut habit = false;
+        let mut baseline = false;
         match record.event {
             AuditEvent::AccessDenied | AuditEvent::CommandRefused => {
                 findings.extend(self.refusal(rules, record.boot))
@@ -182,12 +182,12 @@ impl Known {
             AuditEvent::AccessAllowed => {
                 let name = record.facts.user.as_deref().unwrap_or_default();
                 let count = self.elevated.count(record.boot);
-                findings.extend(spike(&rules.spike, &self.habit, count, record));
-                if let Some(role) = self.habit.new_role(name, record.facts.role.as_deref()) {
+                findings.extend(spike(&rules.spike, &self.baseline, count, record));
+                if let Some(role) = self.baseline.new_role(name, record.facts.role.as_deref()) {
                     findings.push((Rule::FirstUse, format!("{name} has never used role {role} here before")));
-                    habit = true;
+                    baseline = true;
                 }
-                habit |= self.habit.elevated(record.wall, count);
+                baseline |= self.baseline.elevated(record.wall, count);
             }
             AuditEvent::GrantStarted => findings.extend(grant(rules, record)),
             // Broken anew, it is news.
@@ -208,7 +208,7 @@ impl Known {
             }
         }
         findings.extend(login_mismatch(record));
-        (findings, habit)
+        (findings, baseline)
     }
 
     /// So many refusals within the span, and then counted anew.
@@ -289,8 +289,8 @@ fn findings_of(facts: &Facts) -> Option<String> {
 }
 
 /// Far more elevations in the last hour than this person's usual busiest hour has.
-fn spike(spike: &Spike, habit: &Habit, count: u32, record: &Draft) -> Option<Finding> {
-    let usual = habit.usual_busiest_hour(record.wall)?;
+fn spike(spike: &Spike, baseline: &Baseline, count: u32, record: &Draft) -> Option<Finding> {
+    let usual = baseline.usual_busiest_hour(record.wall)?;
     let limit = spike.at_least.max(usual.saturating_mul(spike.factor));
     (count > limit).then(|| {
         let why = format!("{count} elevations within an hour; the busiest hour of a usual day has {usual}");

@@ -1,6 +1,6 @@
 //! What has to be done, as data, in its order.
 
-use crate::core::alerts::Habit;
+use crate::core::alerts::Baseline;
 use crate::core::ledger::{Grant, MainProcess, Request, Session};
 use crate::core::reply::Reply;
 use crate::core::retention::Pruned;
@@ -129,7 +129,7 @@ pub struct Commit {
     /// What the audit record says of it.
     pub drafts: Vec<Draft>,
     /// People's habits, as these records changed them.
-    pub habits: Vec<(UserId, Habit)>,
+    pub baselines: Vec<(UserId, Baseline)>,
     /// The key of a seal that begins behind these records.
     pub seal: Option<SealKey>,
     /// The records up to here are to go, as these records say.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jit_proto::audit::record::{AuditEvent, Draft};
 use jit_proto::identity::UserId;
 
-use crate::core::alerts::{AlertRules, Habit, Seen, Undo, Watch};
+use crate::core::alerts::{AlertRules, Baseline, Seen, Undo, Watch};
 use crate::core::effect::Commit;
 use crate::core::notices::{audience, kind_of};
 
@@ -38,9 +38,9 @@ impl News {
 impl Alerting {
     /// Begins with what was remembered of people. Until there is a policy the rules are the usual ones.
     #[must_use]
-    pub fn remembering(habits: BTreeMap<UserId, Habit>) -> Self {
+    pub fn remembering(baselines: BTreeMap<UserId, Baseline>) -> Self {
         let (rules, undo) = (AlertRules::default(), Vec::new());
-        Self { watch: Watch::remembering(habits), rules, undo, news: News::default() }
+        Self { watch: Watch::remembering(baselines), rules, undo, news: News::default() }
     }
 
     /// From now on, these are the rules.
@@ -58,9 +58,9 @@ impl Alerting {
                 seq += 1;
                 let (watch, seen) = std::mem::take(&mut self.watch).look(&self.rules, seq, &record);
                 self.watch = watch;
-                let Seen { alerts, habit, undo } = seen;
+                let Seen { alerts, baseline, undo } = seen;
                 self.undo.push(undo);
-                commit.habits.extend(habit);
+                commit.baselines.extend(baseline);
                 self.note(seq, &record);
                 commit.drafts.push(record);
                 if commit.seal.is_some() {

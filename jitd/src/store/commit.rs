@@ -10,7 +10,7 @@ use rusqlite::{Transaction, params};
 use serde::Serialize;
 
 use super::{CommitMeta, SealKeyError, Store, StoreError, breaks, prune, rows};
-use crate::core::alerts::Habit;
+use crate::core::alerts::Baseline;
 use crate::core::effect::{Change, Commit, Durability};
 use crate::core::ledger::{GrantState, RequestState, SessionState};
 use crate::core::retention::Pruned;
@@ -102,8 +102,8 @@ impl Store {
             for change in &commit.changes {
                 put(&transaction, &path, change)?;
             }
-            for (uid, habit) in &commit.habits {
-                put_habit(&transaction, &path, *uid, habit)?;
+            for (uid, baseline) in &commit.baselines {
+                put_baseline(&transaction, &path, *uid, baseline)?;
             }
             for draft in commit.drafts {
                 let row = state.head.seq + 1;
@@ -229,14 +229,14 @@ fn put_row<T: Serialize>(
     Ok(())
 }
 
-fn put_habit(
+fn put_baseline(
     transaction: &Transaction<'_>,
     path: &Path,
     uid: UserId,
-    habit: &Habit,
+    baseline: &Baseline,
 ) -> Result<(), StoreError> {
     let (table, row) = ("habits", u64::from(uid.0));
-    let body = serde_json::to_string(habit);
+    let body = serde_json::to_string(baseline);
     let body = body.map_err(|error| StoreError::Row { path: path.to_owned(), table, row, error })?;
     transaction
         .prepare_cached("INSERT OR REPLACE INTO habits (uid, body) VALUES (?1, ?2)")

@@ -8,7 +8,7 @@ use rusqlite::OptionalExtension;
 use serde::de::DeserializeOwned;
 
 use super::{Sent, Store, StoreError, rows};
-use crate::core::alerts::Habit;
+use crate::core::alerts::Baseline;
 use crate::core::ledger::{Grant, Ledger, Request, Session};
 
 impl Store {
@@ -51,7 +51,7 @@ impl Store {
     ///
     /// # Errors
     /// When a row does not hold what it should.
-    pub fn habits(&self) -> Result<BTreeMap<UserId, Habit>, StoreError> {
+    pub fn baselines(&self) -> Result<BTreeMap<UserId, Baseline>, StoreError> {
         let sql = "SELECT uid, body FROM habits";
         let mut statement = self.connection.prepare(sql).map_err(|error| self.sqlite(error))?;
         let rows = statement

@@ -7,7 +7,7 @@ use jit_proto::identity::UserId;
 use jit_proto::time::{BootId, BootTime};
 
 use super::*;
-use crate::core::alerts::Habit;
+use crate::core::alerts::Baseline;
 use crate::core::effect::{Commit, Durability};
 
 fn draft(n: u64) -> Draft {
@@ -248,11 +248,12 @@ fn a_key_that_cannot_be_moved_on_is_told_and_moved_later() {
 fn habits_are_kept_with_the_records_that_changed_them() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("jit.db")).unwrap();
-    assert!(store.habits().unwrap().is_empty());
-    let habit = Habit { name: "alice".into(), roles: ["ops".to_owned()].into(), days: [(20_000, 3)].into() };
-    let commit = Commit { habits: vec![(UserId(1000), habit.clone())], ..durable(vec![draft(1)]) };
+    assert!(store.baselines().unwrap().is_empty());
+    let baseline =
+        Baseline { name: "alice".into(), roles: ["ops".to_owned()].into(), days: [(20_000, 3)].into() };
+    let commit = Commit { baselines: vec![(UserId(1000), baseline.clone())], ..durable(vec![draft(1)]) };
     store.commit(vec![commit], kept(0)).unwrap().key.unwrap();
-    assert_eq!(reopened(store).habits().unwrap(), BTreeMap::from([(UserId(1000), habit)]));
+    assert_eq!(reopened(store).baselines().unwrap(), BTreeMap::from([(UserId(1000), baseline)]));
 }
 
 #[test]

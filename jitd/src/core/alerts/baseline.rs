@@ -13,7 +13,7 @@ const DAY_MICROS: u64 = 24 * 3600 * 1_000_000;
 
 /// A person's habit. It is kept in the store, in the transaction of the record that changed it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Habit {
+pub struct Baseline {
     /// Whose; an account that was made anew under an old uid has none of its habits.
     pub name: String,
     /// The roles they have used.
@@ -22,7 +22,7 @@ pub struct Habit {
     pub days: VecDeque<(u64, u32)>,
 }
 
-impl Habit {
+impl Baseline {
     /// Notes the use of a role; returns it if that is the first one.
     pub(super) fn new_role<'a>(&mut self, name: &str, role: Option<&'a str>) -> Option<&'a str> {
         if self.name != name {

@@ -84,8 +84,8 @@ fn the_first_use_of_each_role_is_told_once() {
         [first.clone(), first.clone(), other.clone(), other, record(AuditEvent::AccessAllowed, 8, 2)];
     let (watch, alerts) = fold(Watch::default(), &only(Rule::FirstUse), &records);
     assert_eq!(named(&alerts), ["first-use"; 3]);
-    let habit = watch.known[&Some(UserId(7))].habit.clone();
-    let remembered = Watch::remembering(BTreeMap::from([(UserId(7), habit)]));
+    let baseline = watch.known[&Some(UserId(7))].baseline.clone();
+    let remembered = Watch::remembering(BTreeMap::from([(UserId(7), baseline)]));
     assert!(fold(remembered.clone(), &only(Rule::FirstUse), &records[..1]).1.is_empty());
     let mut namesake = first;
     namesake.facts.user = Some("somebody else".into());
@@ -99,7 +99,7 @@ fn what_changes_a_habit_is_written_down_with_it() {
     for n in 0..1000 {
         let (next, seen) = watch.look(&AlertRules::default(), n, &record(AuditEvent::AccessAllowed, 7, 0));
         watch = next;
-        written += usize::from(seen.habit.is_some());
+        written += usize::from(seen.baseline.is_some());
     }
     assert!(written <= 11, "{written} of 1000 elevations wrote more than their record");
 }
@@ -108,8 +108,8 @@ fn what_changes_a_habit_is_written_down_with_it() {
 fn person_with(busiest: &[u32]) -> Watch {
     let first = 20_000 - busiest.len() as u64;
     let days = (first..).zip(busiest.iter().copied()).collect();
-    let habit = Habit { name: "user7".into(), roles: ["web-admin".to_owned()].into(), days };
-    Watch::remembering(BTreeMap::from([(UserId(7), habit)]))
+    let baseline = Baseline { name: "user7".into(), roles: ["web-admin".to_owned()].into(), days };
+    Watch::remembering(BTreeMap::from([(UserId(7), baseline)]))
 }
 
 #[test]

@@ -135,9 +135,9 @@ fn a_store_of_each_older_layout_goes_on() {
         // What the journal and the JSON lines did not get before they were sinks is not sent to them.
         let (journal, json_lines) = if number < 5 { (5, 5) } else { (3, 2) };
         assert_eq!(store.sent().unwrap(), Sent { syslog: 4, journal, json_lines }, "{name}");
-        let habits = store.habits().unwrap();
-        assert_eq!(habits[&UserId(1000)].roles, ["ops".to_owned(), "web".to_owned()].into(), "{name}");
-        assert_eq!((habits[&UserId(1001)].name.as_str(), habits.len()), ("bob", 2), "{name}");
+        let baselines = store.baselines().unwrap();
+        assert_eq!(baselines[&UserId(1000)].roles, ["ops".to_owned(), "web".to_owned()].into(), "{name}");
+        assert_eq!((baselines[&UserId(1001)].name.as_str(), baselines.len()), ("bob", 2), "{name}");
         commit_one(&mut store);
         drop(store);
         let mut store = Store::open(&path).unwrap();
