@@ -216,7 +216,7 @@ impl Known {
         let Denials { count, within } = rules.denials;
         self.refused.retain(|earlier| at.since(*earlier) <= within);
         self.refused.push_back(at);
-        if self.refused.len() < count {
+        if self.refused.len() < count as usize {
             return None;
         }
         self.refused.clear();

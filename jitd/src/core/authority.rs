@@ -358,14 +358,14 @@ pub fn admit<'a>(
     let origin = caller.origin(ledger);
     let word = kind.word();
     let settings = policy.map(|policy| &policy.settings);
-    let another = settings.is_some_and(|settings| settings.approve_as_another_account);
+    let another = settings.is_some_and(|settings| settings.options.approve_as_another_account);
     let refuse = |why: String| Err(Refusal::NotAuthorized(why));
     let person = match kind.rule(origin) {
         Rule::Allowed => &caller.person,
         Rule::CallOwner => {
             own(ledger, caller).map_err(|why| Refusal::NotAuthorized(format!("{word}: {why}")))?
         }
-        Rule::LoginRequired if !settings.is_some_and(|settings| settings.approve_without_login) => {
+        Rule::LoginRequired if !settings.is_some_and(|settings| settings.options.approve_without_login) => {
             return refuse(format!(
                 "{word}: this counts only from a login session, and the call comes from {} (origin {}); log in over ssh or \
                  at the console, or see approve_without_login in jitd.toml(5)",

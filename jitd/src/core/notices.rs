@@ -7,6 +7,7 @@ use std::time::Duration;
 use jit_proto::audit::record::{AuditEvent, Facts};
 
 use super::alerts::Rule;
+use super::policy::DaemonOptions;
 
 /// What a notice is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,14 +123,7 @@ pub struct Notices {
 
 impl Default for Notices {
     fn default() -> Self {
-        Self {
-            exec: None,
-            mail: Vec::new(),
-            sendmail: None,
-            user: "jit-notify".to_owned(),
-            about: BTreeSet::from(Kind::ALL),
-            timeout: Duration::from_secs(30),
-        }
+        Self::of(&DaemonOptions::default())
     }
 }
 
@@ -143,6 +137,19 @@ pub struct Program {
 }
 
 impl Notices {
+    /// The timeout as it is written; all kinds, and nobody who gets them.
+    #[must_use]
+    pub fn of(options: &DaemonOptions) -> Self {
+        Self {
+            exec: None,
+            mail: Vec::new(),
+            sendmail: None,
+            user: "jit-notify".to_owned(),
+            about: BTreeSet::from(Kind::ALL),
+            timeout: options.notify_timeout,
+        }
+    }
+
     /// Whether anybody is reached at all.
     #[must_use]
     pub fn reach_somebody(&self) -> bool {

@@ -16,7 +16,7 @@ use super::alerts::AlertRules;
 use super::notices::Notices;
 use super::people::People;
 use super::retention::Retention;
-pub use setting::{BadValue, Kind, Setting, Standard, Value};
+pub use setting::{Age, BadValue, Kind, Setting, Standard, Value};
 pub use table::{DAEMON, DaemonOptions, ROLE, RoleOptions};
 
 /// Everything that `/etc/jitd` says.
@@ -43,18 +43,12 @@ impl Policy {
 /// `jitd.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// No role's maximum is longer.
-    pub max_duration: Duration,
     /// How long before the end of a window its holder is told; the longest first.
     pub warn_before: Vec<Duration>,
     /// Who may grant and revoke without a request.
     pub operators: People,
     /// Who may read the audit record.
     pub auditors: People,
-    /// Whether approvals and grants count that come from no login session: from at, cron, user units and services.
-    pub approve_without_login: bool,
-    /// Whether approvals and grants count that come from an account other than the one that logged in.
-    pub approve_as_another_account: bool,
     /// Where the audit records go.
     pub sinks: SinkSettings,
     /// Below these paths, files that give privilege to whoever runs them are looked for.
@@ -72,12 +66,9 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            max_duration: Duration::from_secs(8 * 3600),
             warn_before: vec![Duration::from_secs(300), Duration::from_secs(60)],
             operators: People::default(),
             auditors: People::default(),
-            approve_without_login: false,
-            approve_as_another_account: false,
             sinks: SinkSettings::default(),
             setuid_paths: vec![PathBuf::from("/")],
             retention: Retention::default(),
@@ -120,18 +111,26 @@ pub struct SinkSettings {
     pub require_forwarding_within: Option<Duration>,
 }
 
-impl Default for SinkSettings {
-    fn default() -> Self {
+impl SinkSettings {
+    /// The settings of simple kinds as they are written; the usual socket.
+    #[must_use]
+    pub fn of(options: &DaemonOptions) -> Self {
         Self {
             syslog_socket: PathBuf::from("/dev/log"),
-            syslog_enterprise: 32473,
-            journal: true,
-            json_lines: false,
-            json_lines_max_size: 64 << 20,
-            json_lines_keep: 8,
-            heartbeat: Duration::from_secs(60),
-            require_forwarding_within: None,
+            syslog_enterprise: options.syslog_enterprise,
+            journal: options.journal,
+            json_lines: options.json_lines,
+            json_lines_max_size: options.json_lines_max_size,
+            json_lines_keep: options.json_lines_keep,
+            heartbeat: options.heartbeat,
+            require_forwarding_within: options.require_forwarding_within,
         }
+    }
+}
+
+impl Default for SinkSettings {
+    fn default() -> Self {
+        Self::of(&DaemonOptions::default())
     }
 }
 

@@ -9,6 +9,8 @@ use jit_proto::audit::record::Facts;
 use jit_proto::audit::retention::{Limit, MIN_AGE, is_over};
 use jit_proto::time::{WallTime, in_days};
 
+use super::policy::DaemonOptions;
+
 /// No more records go at once: what is written about them, and the file that keeps them, has an end.
 pub const MAX_BATCH: u64 = 50_000;
 /// Records go when the oldest is over by this part of the retention, so that not each day has a removal of its own.
@@ -27,14 +29,21 @@ pub struct Retention {
     pub archive: Option<PathBuf>,
 }
 
-impl Default for Retention {
-    /// Six years, as 45 CFR 164.316(b)(2)(i) asks.
-    fn default() -> Self {
+impl Retention {
+    /// The limits as they are written; the usual archive.
+    #[must_use]
+    pub fn of(options: &DaemonOptions) -> Self {
         Self {
-            age: Some(Duration::from_secs(6 * 366 * 24 * 3600)),
-            size: None,
+            age: options.retention.0,
+            size: options.retention_size,
             archive: Some(PathBuf::from("/var/lib/jitd/archive")),
         }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self::of(&DaemonOptions::default())
     }
 }
 

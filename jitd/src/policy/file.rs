@@ -8,23 +8,11 @@ use toml::Spanned;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct SettingsFile {
-    pub(super) max_duration: Option<Spanned<String>>,
     pub(super) warn_before: Option<Vec<Spanned<String>>>,
     pub(super) operators: Vec<Spanned<String>>,
     pub(super) auditors: Vec<Spanned<String>>,
-    pub(super) approve_without_login: bool,
-    pub(super) approve_as_another_account: bool,
-    pub(super) syslog_enterprise: Option<u32>,
     pub(super) syslog_socket: Option<Spanned<String>>,
-    pub(super) journal: Option<bool>,
-    pub(super) json_lines: Option<bool>,
-    pub(super) json_lines_max_size: Option<Spanned<String>>,
-    pub(super) json_lines_keep: Option<u32>,
-    pub(super) heartbeat: Option<Spanned<String>>,
-    pub(super) require_forwarding_within: Option<Spanned<String>>,
     pub(super) setuid_paths: Option<Vec<Spanned<String>>>,
-    pub(super) retention: Option<Spanned<String>>,
-    pub(super) retention_size: Option<Spanned<String>>,
     pub(super) archive: Option<Spanned<String>>,
     pub(super) alerts: AlertsTable,
     pub(super) notify: NotifyTable,
@@ -32,21 +20,10 @@ pub(super) struct SettingsFile {
 
 /// `[alerts]`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub(super) struct AlertsTable {
     pub(super) off: Vec<Spanned<String>>,
-    pub(super) repeat_after: Option<Spanned<String>>,
-    pub(super) denials: DenialsTable,
     pub(super) outside_hours: Option<Spanned<HoursTable>>,
-    pub(super) spike: SpikeTable,
-}
-
-/// `denials = { count = 5, within = "10m" }`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct DenialsTable {
-    pub(super) count: Option<u32>,
-    pub(super) within: Option<Spanned<String>>,
 }
 
 /// `outside_hours = { days = ["mon"], from = "07:00", to = "19:00", time_zone = "Europe/Berlin" }`.
@@ -59,24 +36,15 @@ pub(super) struct HoursTable {
     pub(super) time_zone: Option<Spanned<String>>,
 }
 
-/// `spike = { factor = 3, at_least = 20 }`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(super) struct SpikeTable {
-    pub(super) factor: Option<u32>,
-    pub(super) at_least: Option<u32>,
-}
-
 /// `[notify]`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub(super) struct NotifyTable {
     pub(super) exec: Option<Spanned<String>>,
     pub(super) mail: Vec<Spanned<String>>,
     pub(super) sendmail: Option<Spanned<String>>,
     pub(super) user: Option<Spanned<String>>,
     pub(super) about: Option<Vec<Spanned<String>>>,
-    pub(super) timeout: Option<Spanned<String>>,
 }
 
 /// `roles.d/*.toml`.

@@ -8,7 +8,7 @@ use jit_proto::identity::{GroupId, RoleName, UserId};
 use jit_proto::time::WallTime;
 
 use super::load;
-use crate::core::policy::{DAEMON, Kind, Policy, ROLE, Setting, Standard, shown};
+use crate::core::policy::{DAEMON, DaemonOptions, Kind, Policy, ROLE, Setting, Standard, shown};
 use crate::host::accounts::{Directory, IdentityError};
 
 struct Few;
@@ -102,7 +102,7 @@ fn the_example_loads() {
     assert_eq!(role.max_duration, Duration::from_secs(7200));
     assert!(role.members.groups.contains(&GroupId(100)) && role.members.users.contains(&UserId(1000)));
     assert!(role.run_as.covers(UserId(4711)), "whoever may become root may become anybody");
-    assert_eq!(policy.settings.max_duration, Duration::from_secs(8 * 3600));
+    assert_eq!(policy.settings.options.max_duration, Duration::from_secs(8 * 3600));
 }
 
 #[test]
@@ -476,6 +476,18 @@ fn every_setting_of_the_table_is_read_and_its_default_is_the_one_it_names() {
         let (settings, role) = with(row, &another(row));
         let read = meaning(&settings, &role);
         assert_ne!(read, standard, "{} = {} means nothing", row.key, another(row));
+    }
+}
+
+#[test]
+fn every_row_of_a_simple_kind_of_jitd_toml_fills_its_field() {
+    for row in
+        DAEMON.iter().filter(|row| !matches!(row.kind, Kind::Text(_) | Kind::Texts(_) | Kind::Choice(_)))
+    {
+        let (settings, role) = with(row, &another(row));
+        let mut options = loaded(&settings, &[("x.toml", &role)], |_| {}).unwrap().settings.options;
+        options.written.clear();
+        assert_ne!(options, DaemonOptions::default(), "{} names no field", row.key);
     }
 }
 

@@ -7,6 +7,8 @@ use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 use jit_proto::time::WallTime;
 
+use crate::core::policy::DaemonOptions;
+
 macro_rules! rules {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
         /// A rule. Its name is the `alert` of the record, and what the settings call it.
@@ -80,17 +82,23 @@ pub struct AlertRules {
 
 impl Default for AlertRules {
     fn default() -> Self {
-        Self {
-            off: BTreeSet::new(),
-            repeat_after: Duration::from_secs(15 * 60),
-            denials: Denials { count: 5, within: Duration::from_secs(10 * 60) },
-            hours: None,
-            spike: Spike { factor: 3, at_least: 20 },
-        }
+        Self::of(&DaemonOptions::default())
     }
 }
 
 impl AlertRules {
+    /// The numbers and times as they are written; every rule is on, and no hours are set.
+    #[must_use]
+    pub fn of(options: &DaemonOptions) -> Self {
+        Self {
+            off: BTreeSet::new(),
+            repeat_after: options.alerts_repeat_after,
+            denials: Denials { count: options.denials_count, within: options.denials_within },
+            hours: None,
+            spike: Spike { factor: options.spike_factor, at_least: options.spike_at_least },
+        }
+    }
+
     /// Whether a rule is on.
     #[must_use]
     pub fn watches(&self, rule: Rule) -> bool {
@@ -102,7 +110,7 @@ impl AlertRules {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denials {
     /// How many; at least 1.
-    pub count: usize,
+    pub count: u32,
     /// Within which time.
     pub within: Duration,
 }

@@ -14,7 +14,9 @@ use crate::core::input::Input;
 use crate::core::ledger::GroupAsked;
 use crate::core::ledger::{MainProcess, RequestState, Session, SessionState};
 use crate::core::people::People;
-use crate::core::policy::{OnExpiry, Role, RoleOptions, RunAs, RunAsGroups, Settings, TicketRule};
+use crate::core::policy::{
+    DaemonOptions, OnExpiry, Role, RoleOptions, RunAs, RunAsGroups, Settings, TicketRule,
+};
 use crate::core::reply::{Done, Reply};
 use crate::core::step::step;
 use crate::core::time::{Deadline, Now};
@@ -69,6 +71,10 @@ fn people(users: &[u32], groups: &[u32]) -> People {
         users: users.iter().map(|uid| UserId(*uid)).collect(),
         groups: groups.iter().map(|group| GroupId(*group)).collect(),
     }
+}
+
+fn with(options: DaemonOptions) -> Settings {
+    Settings { options, ..Settings::default() }
 }
 
 fn policy(approvals: u32, settings: Settings) -> Policy {
@@ -188,8 +194,11 @@ fn grant_to(uid: u32) -> Command {
 
 #[test]
 fn one_login_is_one_approval_whatever_accounts_it_becomes() {
-    let both =
-        Settings { approve_as_another_account: true, approve_without_login: true, ..Settings::default() };
+    let both = with(DaemonOptions {
+        approve_as_another_account: true,
+        approve_without_login: true,
+        ..DaemonOptions::default()
+    });
     let mut world = World::new(2, both);
     let id = world.request(&at_login(REQ, REQ));
     world.approve(&at_login(APP, APP), id).unwrap();
@@ -207,7 +216,7 @@ fn one_login_is_one_approval_whatever_accounts_it_becomes() {
 
 #[test]
 fn nobody_approves_what_they_asked_for_under_another_account_either_way_round() {
-    let both = Settings { approve_as_another_account: true, ..Settings::default() };
+    let both = with(DaemonOptions { approve_as_another_account: true, ..DaemonOptions::default() });
     // APP logged in and asks as REQ; then approves as APP.
     let mut world = World::new(1, both.clone());
     let id = world.request(&at_login(REQ, APP));
@@ -226,8 +235,8 @@ fn nobody_approves_what_they_asked_for_under_another_account_either_way_round() 
 #[test]
 fn decisions_count_only_from_a_login_of_the_very_account_unless_settings_say_so() {
     let strict = Settings::default();
-    let without = Settings { approve_without_login: true, ..Settings::default() };
-    let another = Settings { approve_as_another_account: true, ..Settings::default() };
+    let without = with(DaemonOptions { approve_without_login: true, ..DaemonOptions::default() });
+    let another = with(DaemonOptions { approve_as_another_account: true, ..DaemonOptions::default() });
     let atd = || Location::SystemUnit("atd.service".into());
     let unit = || Location::UserUnit("run-1.service".into());
     for (caller, settings, may) in [
@@ -286,7 +295,7 @@ fn who_became_another_in_a_login_of_its_own_may_stop_and_not_decide() {
 
 #[test]
 fn an_operator_grants_to_nobody_that_they_are_themselves() {
-    let another = Settings { approve_as_another_account: true, ..Settings::default() };
+    let another = with(DaemonOptions { approve_as_another_account: true, ..DaemonOptions::default() });
     let mut world = World::new(1, another);
     assert!(matches!(world.ask(&at_login(OP, REQ), grant_to(REQ)), Err(Refusal::SelfApproval(_))));
     assert!(matches!(world.ask(&at_login(OP, OP), grant_to(OP)), Err(Refusal::SelfApproval(_))));
@@ -297,8 +306,11 @@ fn an_operator_grants_to_nobody_that_they_are_themselves() {
 
 #[test]
 fn from_a_window_nobody_decides_and_the_holder_has_what_is_theirs() {
-    let both =
-        Settings { approve_as_another_account: true, approve_without_login: true, ..Settings::default() };
+    let both = with(DaemonOptions {
+        approve_as_another_account: true,
+        approve_without_login: true,
+        ..DaemonOptions::default()
+    });
     let mut left_scope = in_window(0);
     (left_scope.location, left_scope.audit_session) = (Location::Elsewhere("/".into()), Some(77));
     for inside in [in_window(0), left_scope] {
@@ -365,7 +377,7 @@ fn what_has_been_decided_is_told_to_whom_it_concerns_and_to_nobody_else() {
 #[test]
 fn who_could_not_be_read_may_nothing() {
     let ledger = Ledger::default();
-    let policy = policy(1, Settings { approve_without_login: true, ..Settings::default() });
+    let policy = policy(1, with(DaemonOptions { approve_without_login: true, ..DaemonOptions::default() }));
     for kind in CommandKind::ALL {
         for uid in [0, OP] {
             let caller = elsewhere(uid, None, Location::Unreadable("it has ended".into()));

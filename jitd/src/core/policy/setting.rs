@@ -109,7 +109,15 @@ pub enum Value {
     Number(u32),
     /// Of [`Kind::Duration`].
     Duration(Duration),
+    /// Of [`Kind::Age`].
+    Age(Age),
+    /// Of [`Kind::Size`], in bytes.
+    Size(u64),
 }
+
+/// How long something is kept; `None` is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Age(pub Option<Duration>);
 
 /// A type that a field of the table can have.
 pub(super) trait FieldValue: Sized {
@@ -135,6 +143,18 @@ impl FieldValue for Duration {
     }
 }
 
+impl FieldValue for Age {
+    fn from_value(value: Value) -> Option<Self> {
+        if let Value::Age(age) = value { Some(age) } else { None }
+    }
+}
+
+impl FieldValue for u64 {
+    fn from_value(value: Value) -> Option<Self> {
+        if let Value::Size(bytes) = value { Some(bytes) } else { None }
+    }
+}
+
 /// `None` where the key is left out.
 impl<T: FieldValue> FieldValue for Option<T> {
     fn from_value(value: Value) -> Option<Self> {
@@ -154,17 +174,18 @@ impl Kind {
                 self.within(span, min, max, format_duration)?;
                 Ok(Some(Value::Duration(span)))
             }
-            Self::Age { .. } if written == "forever" => Ok(None),
+            Self::Age { .. } if written == "forever" => Ok(Some(Value::Age(Age(None)))),
             Self::Age { min } => {
                 let age = parse_keeping(written).map_err(BadValue::Unreadable)?;
-                self.within(age, min, Duration::MAX, in_days).map(|()| None)
+                self.within(age, min, Duration::MAX, in_days)?;
+                Ok(Some(Value::Age(Age(Some(age)))))
             }
             Self::Size { min } => {
                 let size = parse_size(written).map_err(BadValue::Unreadable)?;
                 if size < min {
                     return Err(BadValue::TooLow { written: format!("{written:?}"), bounds: self.bounds() });
                 }
-                Ok(None)
+                Ok(Some(Value::Size(size)))
             }
             Self::Choice(words) if !words.contains(&written) => {
                 let words = words.join(", ");

@@ -1,8 +1,9 @@
 //! Every key of `jitd.toml` and of a role, one row each.
 //!
 //! From a row come the check of the files (`policy::form`), the entry of the manual page, and the line of
-//! `jitctl policy show`. **To add a setting of a role** that is a flag, a number or a duration: add its row here with the
-//! field that it fills (`=> field: type = default`), write the rule that reads `role.options.field` with its test, let
+//! `jitctl policy show`. **To add a setting** that is a flag, a number, a duration, an age or a size: add its row here with
+//! the field that it fills (`=> field: type = default`), write the rule that reads `role.options.field` or
+//! `settings.options.field` with its test, let
 //! `JIT_WRITE_MANUAL=1 cargo test -p jitd --lib policy::manual` write the manual page, and tell of it in CHANGELOG.md. A
 //! setting of another kind also needs a field in `policy::file` and its check in `policy::load`. The file is long because
 //! it is one table.
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use jit_proto::audit::retention::MIN_RETENTION;
 
-use super::setting::{FieldValue, Kind, Setting, Standard, Value};
+use super::setting::{Age, FieldValue, Kind, Setting, Standard, Value};
 use Standard::{Required, RequiredInTable, Value as Is, Words};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -145,7 +146,7 @@ settings! {
 settings! {
     /// The keys of `jitd.toml`.
     DAEMON => DaemonOptions {
-        "max_duration", SPAN, Is("\"8h\"");
+        "max_duration", SPAN, Is("\"8h\"") => max_duration: Duration = Duration::from_secs(8 * 3600);
         "No role may allow a longer window."
 
         "request_expiry", SPAN, Is("\"1h\"") => request_expiry: Duration = Duration::from_secs(3600);
@@ -165,7 +166,7 @@ settings! {
         "auditors", PEOPLE, Words("nobody; as installed [\"@adm\"]");
         "Who may read and verify the audit log, beside root and the operators."
 
-        "approve_without_login", Kind::Flag, Is("false");
+        "approve_without_login", Kind::Flag, Is("false") => approve_without_login: bool = false;
         "Whether a call that needs a login session also counts without one. Requesting, approving, denying, granting, \
          and extending another person's window count only from a login session that systemd-logind(8) knows, such as \
          one over ssh or at the console. So does beginning a seal from a process without a login uid that is in no \
@@ -174,7 +175,7 @@ settings! {
          login uid, all of which another account can start. A host without pam_systemd(8), and a desktop whose \
          terminals are user units, need it. Inside a window such a call never counts."
 
-        "approve_as_another_account", Kind::Flag, Is("false");
+        "approve_as_another_account", Kind::Flag, Is("false") => approve_as_another_account: bool = false;
         "Whether approving, denying, granting, and extending another person's window also count from an account that \
          somebody became with su(1) or sudo(8). Otherwise they count only from the account that logged in: its login uid, \
          and the user of its logind session. A person still counts once, and never for their own request under any \
@@ -192,14 +193,14 @@ settings! {
          a mount. The list does not change what else the scan covers. The scan takes a few microseconds of processor \
          time a file, and the interval between two scans grows with it."
 
-        "retention", Kind::Age { min: MIN_RETENTION }, Is("\"6y\"");
+        "retention", Kind::Age { min: MIN_RETENTION }, Is("\"6y\"") => retention: Age = Age(Some(Duration::from_secs(6 * 366 * 24 * 3600)));
         "Older records are removed from the store, together with requests and grants that were over by then. 45 CFR \
          164.316(b)(2)(i) asks for six years. Units are years, months, weeks and days (`y`, `mo`, `w`, `d`); a year counts \
          as 366 days and a month as 31. `forever` keeps all records.\n\
          Expired records are removed in batches. A batch starts when the oldest record has outlived the retention by \
          1/64 of it, or by one month, whichever is less."
 
-        "retention_size", Kind::Size { min: 1 << 20 }, Words("no limit");
+        "retention_size", Kind::Size { min: 1 << 20 }, Words("no limit") => retention_size: Option<u64> = None;
         "When the database has more bytes in use, the oldest records that are older than a day are removed until nine \
          tenths of this are in use. A number and `K`, `M`, `G` or `T`, powers of 1,024. The database file does not shrink; \
          free space in it is used before it grows.\n\
@@ -213,7 +214,7 @@ settings! {
          belong to root, and nobody else may write it. Another place needs a drop-in for the service with \
          `ReadWritePaths=`. When the file would take more than half of the free space, no record is removed."
 
-        "syslog_enterprise", number(0, u32::MAX), Is("32473");
+        "syslog_enterprise", number(0, u32::MAX), Is("32473") => syslog_enterprise: u32 = 32473;
         "The private enterprise number in the structured data of syslog messages (`jit@NUMBER`, RFC 5424 section 7.2.2). \
          RFC 5612 reserves 32473 for documentation."
 
@@ -223,28 +224,28 @@ settings! {
          at once, and drops it otherwise. A socket of the syslog daemon's own gets RFC 5424 messages and loses none \
          (`/usr/share/doc/jitd/siem/README.md`)."
 
-        "journal", Kind::Flag, Is("true");
+        "journal", Kind::Flag, Is("true") => journal: bool = true;
         "Whether jitd writes audit records to the journal with a field for each fact (jit-audit(5)). Where \
          `syslog_socket` is journald's, the text of a record is in the journal in any case, and this adds the fields. \
          Where it is not, a journald that forwards to a syslog daemon sends that daemon a second message for each record: \
          a sentence without structured data. Set this to `false` there if the copies disturb."
 
-        "json_lines", Kind::Flag, Is("false");
+        "json_lines", Kind::Flag, Is("false") => json_lines: bool = false;
         "Whether jitd writes audit records to `/var/log/jitd/audit.jsonl`, one line each, in the format of `jitctl audit \
          export`. The folder is root's; use an ACL to let an agent read it."
 
-        "json_lines_max_size", Kind::Size { min: 64 << 10 }, Is("\"64M\"");
+        "json_lines_max_size", Kind::Size { min: 64 << 10 }, Is("\"64M\"") => json_lines_max_size: u64 = 64 << 20;
         "Before the file grows larger it is renamed to `audit.jsonl.1`, and the numbers of older files go up by one. The \
          chain continues from one file to the next. When another program has moved the file, jitd starts a new one."
 
-        "json_lines_keep", number(1, u32::MAX), Is("8");
+        "json_lines_keep", number(1, u32::MAX), Is("8") => json_lines_keep: u32 = 8;
         "How many renamed files are kept."
 
-        "heartbeat", Kind::Duration { min: SECOND, max: Duration::MAX }, Is("\"60s\"");
+        "heartbeat", Kind::Duration { min: SECOND, max: Duration::MAX }, Is("\"60s\"") => heartbeat: Duration = Duration::from_secs(60);
         "The interval at which jitd sends a heartbeat to syslog and the journal, and checks the PAM stacks of the services \
          that roles open."
 
-        "require_forwarding_within", SPAN, Words("not set");
+        "require_forwarding_within", SPAN, Words("not set") => require_forwarding_within: Option<Duration> = None;
         "While an audit record has waited for syslog longer than this, jitd denies every sudo: no audit, no sudo. Roles \
          with `without_forwarding` are excepted (jit-roles(5)), and root is. Running sessions go on. A record waits until \
          the syslog daemon has read it; what that daemon does with it then is its own matter."
@@ -252,13 +253,13 @@ settings! {
         "alerts.off", Kind::Texts("[\"first-use\"]"), Is("[]");
         "Rules that are switched off, by the names below."
 
-        "alerts.repeat_after", SPAN, Is("\"15m\"");
+        "alerts.repeat_after", SPAN, Is("\"15m\"") => alerts_repeat_after: Duration = Duration::from_secs(15 * 60);
         "A rule raises at most one alert about the same person in this time. The next alert says how many were held back."
 
-        "alerts.denials.count", number(1, 1000), Is("5");
+        "alerts.denials.count", number(1, 1000), Is("5") => denials_count: u32 = 5;
         "Rule `denials`: so many denials of one person, at sudo or over the bus, within `denials.within` raise an alert."
 
-        "alerts.denials.within", SPAN, Is("\"10m\"");
+        "alerts.denials.within", SPAN, Is("\"10m\"") => denials_within: Duration = Duration::from_secs(10 * 60);
         "The time for `denials.count`."
 
         "alerts.outside_hours.days", Kind::Texts("[\"mon\", \"tue\"]"), Words("Monday to Friday");
@@ -274,12 +275,12 @@ settings! {
         "alerts.outside_hours.time_zone", Kind::Text("\"Europe/Berlin\""), Words("the host's, /etc/localtime, or UTC");
         "The time zone of the hours: a file below `/usr/share/zoneinfo`."
 
-        "alerts.spike.factor", number(1, u32::MAX), Is("3");
+        "alerts.spike.factor", number(1, u32::MAX), Is("3") => spike_factor: u32 = 3;
         "Rule `spike`: a person who elevated within an hour more than `factor` times as often as in the busiest hour of \
          their usual day, and more than `at_least` times, raises an alert. The usual day is the median of the last 30 \
          days, in UTC, on which the person elevated; with fewer than five such days there is no usual day yet."
 
-        "alerts.spike.at_least", number(0, u32::MAX), Is("20");
+        "alerts.spike.at_least", number(0, u32::MAX), Is("20") => spike_at_least: u32 = 20;
         "The count above which rule `spike` applies."
 
         "notify.exec", Kind::Text("\"/usr/libexec/jitd-webhook\""), Words("none");
@@ -308,7 +309,7 @@ settings! {
          approved), `emergency` (without a request), `alert`, `left-behind`, `denial` (a request is denied) and `lapse` (a \
          request expired undecided)."
 
-        "notify.timeout", Kind::Duration { min: SECOND, max: Duration::from_secs(600) }, Is("\"30s\"");
+        "notify.timeout", Kind::Duration { min: SECOND, max: Duration::from_secs(600) }, Is("\"30s\"") => notify_timeout: Duration = Duration::from_secs(30);
         "jitd ends `exec` after this time, with every process it started, and of `sendmail` the program itself."
     }
 }

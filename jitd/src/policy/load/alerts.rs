@@ -9,7 +9,8 @@ use toml::Spanned;
 
 use super::Loader;
 use super::source::Source;
-use crate::core::alerts::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
+use crate::core::alerts::{AlertRules, DAYS, Hours, Rule};
+use crate::core::policy::DaemonOptions;
 use crate::policy::file::{AlertsTable, HoursTable};
 
 /// Where time zones are (tzfile(5)), and which one is the host's (localtime(5)).
@@ -17,8 +18,12 @@ const ZONES: &str = "/usr/share/zoneinfo";
 const LOCAL_ZONE: &str = "/etc/localtime";
 
 impl Loader<'_> {
-    pub(super) fn alerts(&mut self, source: &Source, table: AlertsTable) -> AlertRules {
-        let standard = AlertRules::default();
+    pub(super) fn alerts(
+        &mut self,
+        source: &Source,
+        table: AlertsTable,
+        options: &DaemonOptions,
+    ) -> AlertRules {
         let mut off = BTreeSet::new();
         for name in &table.off {
             match Rule::ALL.iter().find(|rule| rule.name() == name.get_ref()) {
@@ -30,21 +35,8 @@ impl Loader<'_> {
                 }
             }
         }
-        let key = "alerts.repeat_after";
-        let repeat_after = self.span(source, key, table.repeat_after.as_ref(), standard.repeat_after);
-        let count = table.denials.count.and_then(|count| usize::try_from(count).ok());
-        let key = "alerts.denials.within";
-        let within = self.span(source, key, table.denials.within.as_ref(), standard.denials.within);
-        AlertRules {
-            off,
-            repeat_after,
-            denials: Denials { count: count.unwrap_or(standard.denials.count), within },
-            hours: table.outside_hours.and_then(|hours| self.hours(source, &hours)),
-            spike: Spike {
-                factor: table.spike.factor.unwrap_or(standard.spike.factor),
-                at_least: table.spike.at_least.unwrap_or(standard.spike.at_least),
-            },
-        }
+        let hours = table.outside_hours.and_then(|hours| self.hours(source, &hours));
+        AlertRules { off, hours, ..AlertRules::of(options) }
     }
 
     fn hours(&mut self, source: &Source, table: &Spanned<HoursTable>) -> Option<Hours> {

@@ -11,13 +11,18 @@ use toml::Spanned;
 use super::Loader;
 use super::source::Source;
 use crate::core::notices::{Kind, Notices, PLACEHOLDERS, Program};
+use crate::core::policy::DaemonOptions;
 use crate::policy::file::NotifyTable;
 
 const SENDMAIL: &str = "/usr/sbin/sendmail";
 impl Loader<'_> {
-    pub(super) fn notices(&mut self, source: &Source, table: NotifyTable) -> Notices {
-        let standard = Notices::default();
-        let timeout = self.span(source, "notify.timeout", table.timeout.as_ref(), standard.timeout);
+    pub(super) fn notices(
+        &mut self,
+        source: &Source,
+        table: NotifyTable,
+        options: &DaemonOptions,
+    ) -> Notices {
+        let standard = Notices::of(options);
         let mail: Vec<String> =
             table.mail.iter().filter_map(|address| self.address(source, address)).collect();
         let exec = table.exec.as_ref().and_then(|path| self.program(source, "notify.exec", path));
@@ -39,7 +44,7 @@ impl Loader<'_> {
             sendmail,
             user: table.user.map_or(standard.user, Spanned::into_inner),
             about: table.about.map_or(standard.about, |about| self.about(source, &about)),
-            timeout,
+            timeout: standard.timeout,
         }
     }
 

@@ -42,7 +42,7 @@ impl Loader<'_> {
         // Where the table is missing, `form` has said so, and there will be no role.
         let (from, count) = approval
             .map_or_else(|| (&[][..], Spanned::new(0..0, 1)), |it| (it.from.as_slice(), it.count.clone()));
-        let ceiling = settings.max_duration;
+        let ceiling = settings.options.max_duration;
         let max_duration =
             self.span(source, &key("max_duration"), role.max_duration.as_ref(), ceiling.min(hours(2)));
         if max_duration > ceiling {
