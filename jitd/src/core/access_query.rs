@@ -7,10 +7,10 @@ use jit_proto::identity::{GroupId, SessionId, UserId};
 use super::ledger::{GroupAsked, MainProcess};
 use super::people::{Account, Person};
 
-/// One call of the PAM module, with what the daemon read about the caller itself.
+/// A call of `pam_jit`, with what jitd read about the calling process.
 #[derive(Debug, Clone)]
 pub struct AccessQuery {
-    /// Which hook.
+    /// The PAM stage that called.
     pub stage: Stage,
     /// The process that called.
     pub process: Process,
@@ -43,28 +43,29 @@ impl AccessQuery {
     }
 }
 
-/// Which hook of the module called.
+/// The PAM stage that called, with its mode (pam_jit(8)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Account, `gate`.
+    /// Account stage, `gate`: decides.
     Enter {
-        /// The module says that it started an audit session of its own.
+        /// Whether `pam_jit` says that it put the process into an audit session of its own.
         tagged: bool,
     },
-    /// Session, `gate`.
+    /// Session stage, `gate`: decides again, for the user that sudo settled on.
     Recheck,
-    /// Session, `track`.
+    /// Session stage, `track`: returns processes that another module moved away to their scope; decides only where no
+    /// `gate` line did.
     Track,
 }
 
-/// A name that PAM carries.
+/// A user name from a PAM item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
     /// The item is not set.
     Unset,
-    /// NSS knows the name.
+    /// The account of this name in NSS.
     Account(Account),
-    /// NSS does not.
+    /// NSS knows no account of this name.
     Unknown(String),
 }
 
@@ -79,7 +80,7 @@ pub struct Process {
     pub loginuid: Option<UserId>,
     /// `/proc/PID/sessionid`, where it is set.
     pub audit_session: Option<u32>,
-    /// The same of its parent.
+    /// `/proc/PPID/sessionid` of the parent, where it is set.
     pub parent_audit_session: Option<u32>,
     /// The session in whose scope it is.
     pub scope: Option<SessionId>,
@@ -87,8 +88,8 @@ pub struct Process {
     pub login: Option<String>,
     /// Its command line.
     pub argv: Vec<String>,
-    /// Whether that was cut.
+    /// Whether `argv` was cut.
     pub argv_cut: bool,
-    /// Its executable: the command line is what the caller says, this is what runs. `None` where it cannot be read.
+    /// Its executable, which the caller cannot choose as it chooses `argv`. `None` where it cannot be read.
     pub exe: Option<String>,
 }

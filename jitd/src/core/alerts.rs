@@ -1,8 +1,8 @@
-//! Alerts: a fold over the records that says, with each one, whether somebody should look.
+//! Alerts: a fold over the audit records that decides for each record whether it raises alerts.
 //!
-//! It sees a record before it is written, so that the alert is written with it, in one transaction; and it is handed
-//! back as it was if that fails. What it knows of a person's last minutes is in memory only and begins anew with the
-//! daemon; what it knows of their habits is in the store ([`Baseline`]).
+//! The fold sees a record before the record is written, so that the alert is written in the same transaction. If the
+//! transaction fails, the fold is reset to its earlier state. Recent activity of a person is kept in memory and starts
+//! empty with jitd; a person's usual behaviour is in the store ([`Baseline`]).
 
 mod baseline;
 
@@ -23,57 +23,57 @@ pub use rules::{AlertRules, DAYS, Denials, Hours, Rule, Spike};
 use super::drift::kind::{self, Kind};
 use recent::RecentTimes;
 
-/// What the fold carries from record to record.
+/// The state of the fold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watch {
-    /// By whom the records are about; `None` is the host itself.
+    /// State by the person that the records are about; `None` is the host itself.
     known: BTreeMap<Option<UserId>, Arc<Known>>,
 }
 
-/// What is known of one person, or of the host.
+/// The state of one person, or of the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known {
-    /// Their last refusals, at most as many as make an alert.
+    /// The times of the last refusals, at most as many as raise an alert.
     refused: VecDeque<BootTime>,
     elevated: RecentTimes,
     baseline: Baseline,
     raised: BTreeMap<(Rule, Option<String>), Raised>,
 }
 
-/// The last alert by a rule, and what was held back since.
+/// The last alert of a rule, and how many were suppressed since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Raised {
     at: BootTime,
     suppressed: u64,
 }
 
-/// What a record comes to.
+/// The result of one record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Alerts, to be written behind it.
+    /// Alerts, to be written after the record.
     pub alerts: Vec<Draft>,
-    /// A habit that changed enough to be written down with it.
+    /// A baseline that changed enough to be written with the record.
     pub baseline: Option<(UserId, Baseline)>,
-    /// What to go back to if it is not written.
+    /// Restores the earlier state if the record is not written.
     pub undo: Undo,
 }
 
-/// What one record changed, as it was before.
+/// The earlier state of what one record changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Undo(Option<(Option<UserId>, Option<Arc<Known>>)>);
 
-/// What a rule has against a record: the rule, and a sentence.
+/// The rule that matched a record, and a sentence that says why.
 type Finding = (Rule, String);
 
 impl Watch {
-    /// Begins with what was remembered of people's habits.
+    /// A fold with these baselines.
     #[must_use]
     pub fn remembering(baselines: BTreeMap<UserId, Baseline>) -> Self {
         let known = |baseline| Arc::new(Known { baseline, ..Known::default() });
         Self { known: baselines.into_iter().map(|(uid, baseline)| (Some(uid), known(baseline))).collect() }
     }
 
-    /// Takes one record, which will have this number.
+    /// Adds a record, which will have this number.
     #[must_use]
     pub fn look(mut self, rules: &AlertRules, seq: u64, record: &Draft) -> (Self, Seen) {
         let mut seen = Seen::default();
@@ -97,7 +97,7 @@ impl Watch {
         (self, seen)
     }
 
-    /// Goes back to before a record that was not written; the last one first.
+    /// Undoes records that were not written, the last one first.
     #[must_use]
     pub fn forget(mut self, undo: Undo) -> Self {
         match undo.0 {
@@ -109,7 +109,7 @@ impl Watch {
     }
 }
 
-/// Whether a rule has anything to do with such a record; all others cost nothing.
+/// Whether any rule reads records of this event; all others are skipped.
 fn matters(event: AuditEvent) -> bool {
     let by_event =
         matches!(event, AuditEvent::AccessDenied | AuditEvent::CommandRefused | AuditEvent::AccessAllowed);
@@ -119,13 +119,13 @@ fn matters(event: AuditEvent) -> bool {
         || by_itself(event).is_some()
 }
 
-/// Whether such a record tells of what an approver or an operator did.
+/// Whether records of this event report a decision of an approver or an operator.
 fn is_decision(event: AuditEvent) -> bool {
     event.row().is_decision
 }
 
-/// Who logged in, where that is not who acts: an approver or operator, by where the command came from; or whoever elevates
-/// under a window.
+/// Whether the actor is not the person who logged in: for approvers and operators by the origin of the command, for
+/// elevations by the login uid.
 fn login_mismatch(record: &Draft) -> Option<Finding> {
     let facts = &record.facts;
     let refused = record.event == AuditEvent::CommandRefused;
@@ -142,7 +142,7 @@ fn login_mismatch(record: &Draft) -> Option<Finding> {
             }
             _ => format!("{name} (uid {uid}) acted, and it was uid {login} that logged in"),
         },
-        // Of an older jitd's records, and of a looking that was refused, nothing is inferred.
+        // Nothing is inferred from records of older versions, or from a query that was refused.
         (None, Some(_)) if !refused && record.event != AuditEvent::AccessAllowed => {
             let origin = facts.origin.as_deref()?;
             format!("{name} acted without a login uid (origin {origin})")
@@ -152,17 +152,17 @@ fn login_mismatch(record: &Draft) -> Option<Finding> {
     Some((Rule::LoginMismatch, why))
 }
 
-/// The rule for which one such record is enough, as the table of events names it.
+/// The rule that a single record of this event matches, as the table of events names it.
 fn by_itself(event: AuditEvent) -> Option<Rule> {
     let name = event.row().alert?;
     Rule::ALL.iter().copied().find(|rule| rule.name() == name)
 }
 
-/// Whom a record is about: of a refused command, who sent it.
+/// The person that a record is about; for a refused command, its sender.
 fn subject(record: &Draft) -> Option<UserId> {
     let facts = &record.facts;
     if record.event == AuditEvent::LimitReached {
-        // Many users flood as one does: the host has one alert.
+        // A flood by many users raises one alert, about the host.
         return None;
     }
     let uid = if record.event == AuditEvent::CommandRefused { facts.actor_uid } else { facts.uid };
@@ -170,8 +170,7 @@ fn subject(record: &Draft) -> Option<UserId> {
 }
 
 impl Known {
-    /// Takes a record about this person; says what the rules have against it, and whether the habit has to be written
-    /// down.
+    /// Adds a record about this person; returns the rules it matches, and whether the baseline has to be written.
     fn take(&mut self, rules: &AlertRules, record: &Draft) -> (Vec<Finding>, bool) {
         let mut findings = Vec::new();
         let mut baseline = false;
@@ -190,11 +189,11 @@ impl Known {
                 baseline |= self.baseline.elevated(record.wall, count);
             }
             AuditEvent::GrantStarted => findings.extend(grant(rules, record)),
-            // Broken anew, it is news.
+            // A stack that breaks again raises another alert.
             AuditEvent::StackRestored => {
                 self.raised.remove(&(Rule::StackBroken, record.facts.service.clone()));
             }
-            // A drift scan raises one alert for a grant, by the first of its records, where the gravest findings stand.
+            // A drift scan raises one alert for a grant: its first record has the most severe findings.
             AuditEvent::GrantLeftBehind | AuditEvent::HostChanged if !is_to_be_looked_at(record) => {}
             event => {
                 let why = record.facts.detail.clone().unwrap_or_else(|| event.name().to_owned());
@@ -211,7 +210,7 @@ impl Known {
         (findings, baseline)
     }
 
-    /// So many refusals within the span, and then counted anew.
+    /// Counts a refusal; at the limit within the span the count starts again.
     fn refusal(&mut self, rules: &AlertRules, at: BootTime) -> Option<Finding> {
         let Denials { count, within } = rules.denials;
         self.refused.retain(|earlier| at.since(*earlier) <= within);
@@ -223,17 +222,17 @@ impl Known {
         Some((Rule::Denials, format!("refused {count} times within {}", format_duration(within))))
     }
 
-    /// Whether an alert by this rule may be raised now, and how many were held back before it. First uses are as few as
-    /// there are roles, and each is of another one, so none is held back.
+    /// Whether an alert of this rule may be raised now, and how many were suppressed before it. First uses are never
+    /// suppressed: there are no more of them than roles.
     fn lets_through(&mut self, rules: &AlertRules, rule: Rule, record: &Draft) -> Option<u64> {
         let at = record.boot;
-        // One sink, or one stack, does not speak for another.
+        // The interval counts for each sink and each stack.
         let facts = &record.facts;
         let part = match rule {
             Rule::SinkDown => facts.sink.clone(),
             Rule::StackBroken => facts.service.clone(),
             Rule::LeftBehind | Rule::HostChanged => {
-                // One finding does not silence another: what is told again is held back, and nothing else.
+                // The interval counts for each finding: only the same finding is suppressed.
                 let after = rules.repeat_after;
                 self.raised.retain(|(rule, part), raised| {
                     !matches!(rule, Rule::LeftBehind | Rule::HostChanged)
@@ -260,8 +259,8 @@ impl Known {
     }
 }
 
-/// Whether a record of findings raises an alert: the first of a scan does, unless it tells of nothing but a package
-/// manager's work that fits the package's checksums, or, where nobody had a session, of nothing grave.
+/// Whether a record of findings raises an alert. The first record of a scan does, unless it reports only a package
+/// manager's work that fits the package's checksums, or, where nobody had a session, nothing severe.
 fn is_to_be_looked_at(record: &Draft) -> bool {
     let facts = &record.facts;
     let kind = facts.finding.as_deref().unwrap_or_default();
@@ -272,14 +271,14 @@ fn is_to_be_looked_at(record: &Draft) -> bool {
     facts.part.is_none_or(|part| part == 1) && matters
 }
 
-/// What stands for the findings of a record: the kind where they are of users' own files, who could otherwise raise as
-/// many alerts as there are scans, and all of the lines where they are not.
+/// Identifies the findings of a record: by kind for users' own files, so that a user cannot raise an alert with each
+/// scan; by all lines otherwise.
 fn findings_of(facts: &Facts) -> Option<String> {
     let kind = facts.finding.clone()?;
     if kind == Kind::OwnFiles.name() {
         return Some(kind);
     }
-    // Of several records only the first is here: no other scan's is known to be the same.
+    // Only the first of several records is known here, so it equals no other scan's.
     let told = if facts.part.is_some() {
         facts.detail.clone()
     } else {
@@ -288,7 +287,7 @@ fn findings_of(facts: &Facts) -> Option<String> {
     Some(format!("{kind} {}", told.unwrap_or_default()))
 }
 
-/// Far more elevations in the last hour than this person's usual busiest hour has.
+/// Rule `spike`: far more elevations in the last hour than in this person's usual busiest hour.
 fn spike(spike: &Spike, baseline: &Baseline, count: u32, record: &Draft) -> Option<Finding> {
     let usual = baseline.usual_busiest_hour(record.wall)?;
     let limit = spike.at_least.max(usual.saturating_mul(spike.factor));
@@ -298,7 +297,7 @@ fn spike(spike: &Spike, baseline: &Baseline, count: u32, record: &Draft) -> Opti
     })
 }
 
-/// What is to be said of a window that opens.
+/// The rules that a new window matches.
 fn grant(rules: &AlertRules, record: &Draft) -> Vec<Finding> {
     let facts = &record.facts;
     let mut findings = Vec::new();

@@ -1,4 +1,4 @@
-//! What can be asked about the audit log itself: a seal begins, a problem is acknowledged.
+//! Commands about the audit log itself: begin a seal, acknowledge a problem.
 
 use crate::core::authority::CommandKind;
 use crate::core::caller::Caller;
@@ -9,21 +9,21 @@ use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::audit::seal::SealKey;
 use jit_proto::identity::Reason;
 
-/// A command about the audit log. Its kind, its words for a record of its denial and what it does stand in this file.
+/// A command about the audit log. This file holds its kind, its text in a record of its denial, and its effect.
 #[derive(Debug, Clone)]
 pub enum AuditCommand {
     /// Seal the records from the next one on.
     Seal {
-        /// The first key.
+        /// The first key of the seal.
         key: SealKey,
-        /// In place of a seal that there is already.
+        /// Whether a seal that exists is replaced.
         again: bool,
     },
     /// Acknowledge open problems.
     Acknowledge {
-        /// The records that tell of them. Whoever asks has looked which are open.
+        /// The records that report them; the caller has checked that they are open.
         records: Vec<u64>,
-        /// What was found out, and what was done.
+        /// What was found, and what was done.
         reason: Reason,
     },
 }
@@ -49,7 +49,7 @@ impl AuditCommand {
         }
     }
 
-    /// Carries it out.
+    /// Executes the command.
     pub(in crate::core) fn carry_out(self, turn: &mut Turn<'_>, caller: &Caller) -> Result<Done, Refusal> {
         match self {
             Self::Seal { key, again } => seal(turn, caller, key, again),
@@ -77,7 +77,7 @@ fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Resu
     Ok(Done::Recorded)
 }
 
-/// Each problem gets a record of its own, which the store finds the problem by.
+/// Each problem gets a record of its own, by which the store finds the problem.
 fn acknowledge(
     turn: &mut Turn<'_>,
     caller: &Caller,

@@ -1,4 +1,5 @@
-//! The one table of what may be asked from where. Every door asks it; who may do what beyond that is asked afterwards.
+//! The table of commands and origins: which command is allowed from which origin. The bus and the operators' socket
+//! both ask it; further rules apply afterwards.
 
 use super::caller::{Caller, Location, Origin};
 use super::ledger::{Ledger, Request};
@@ -6,82 +7,83 @@ use super::people::{Account, Person};
 use super::policy::Policy;
 use crate::core::reply::Refusal;
 
-/// What can be asked of the daemon, the arguments aside. A new one does not compile without its row.
+/// The kinds of commands, without their arguments. A new kind does not compile without its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CommandKind {
     /// Ask for a role.
     Request,
-    /// Take one's own request back.
+    /// Cancel one's own request.
     Cancel,
     /// Approve a request of another person.
     Approve,
-    /// Deny it.
+    /// Deny a request.
     Deny,
-    /// Hand one's own grant back.
+    /// Release one's own grant.
     Release,
     /// Request an extension of one's own window.
     Extend,
-    /// Make somebody else's window longer.
+    /// Extend another person's window.
     ExtendOther,
-    /// Give somebody a role.
+    /// Grant a role to a person.
     Grant,
-    /// Take one grant away.
+    /// Revoke one grant.
     Revoke,
-    /// Take away what somebody holds.
+    /// Revoke all grants of a person.
     RevokeUser,
-    /// Take everything away.
+    /// Revoke all grants.
     RevokeAll,
     /// Begin a seal.
     Seal,
     /// Acknowledge a problem of the audit log.
     Acknowledge,
-    /// Read the policy anew.
+    /// Reload the policy.
     Reload,
-    /// See the requests that are pending.
+    /// List pending requests.
     Pending,
     /// See one request or grant.
     Show,
-    /// See the live grants.
+    /// List live grants.
     Grants,
-    /// See the open sessions.
+    /// List open sessions.
     Sessions,
-    /// See the roles.
+    /// List the roles.
     Roles,
-    /// See how things stand for oneself.
+    /// Show the caller's own status.
     Status,
-    /// See what is wrong with the policy on disk.
+    /// Check the policy on disk.
     PolicyCheck,
-    /// See the policy in force.
+    /// Show the policy in force.
     PolicyShow,
-    /// Read the record.
+    /// Read the audit log.
     AuditRead,
-    /// Search it.
+    /// Search the audit log.
     AuditSearch,
-    /// Verify it.
+    /// Verify the audit log.
     AuditVerify,
-    /// See its end.
+    /// Show the head of the audit log.
     AuditHead,
 }
 
-/// What the table says.
+/// A rule of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// It may be asked.
+    /// The command is allowed.
     Allowed,
-    /// What is the session's holder's own, by a process of that session that runs as them, as the user it became, or as root.
+    /// Allowed for the session holder's own requests and grants, from a process of that session that runs as the
+    /// holder, as the session's target user, or as root.
     CallOwner,
-    /// Only where `approve_without_login` is set, and then only by somebody who logged in as who they are.
+    /// Allowed only if `approve_without_login` is set, and then only if the login uid is the calling account.
     LoginRequired,
-    /// Only where `approve_as_another_account` is set.
+    /// Allowed only if `approve_as_another_account` is set.
     SameAccount,
-    /// Never; the sentence goes on from "...: ".
+    /// Never allowed; this is the end of the sentence after "...: ".
     Refused(&'static str),
 }
 
-/// Who may ask, whatever the origin.
+/// Who may use a command, whatever the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
-    /// Whoever has an account; what they may see and do is decided for each thing.
+    /// Every account; what each person may see and do is decided per object.
     Anybody,
     /// Root, operators and auditors.
     Auditor,
@@ -91,7 +93,7 @@ enum Need {
     Root,
 }
 
-/// One command, or several alike: the rule for each origin. A caller who could not be read is always refused.
+/// The rule for each origin, for one command or several. A caller who could not be read is always refused.
 #[derive(Debug, Clone, Copy)]
 struct Row {
     login: Rule,
@@ -112,7 +114,7 @@ const REWRITTEN: Rule = Rule::Refused(
 );
 const NOT_BY_A_JOB: Rule = Rule::Refused("not from a job, a user unit or without a login uid");
 
-/// Looking: what each person may see is decided for each thing. From inside a window it is the session's holder who looks.
+/// Reading: what each person may see is decided per object. From inside a window the session's holder is the reader.
 const READ: Row = Row {
     login: Rule::Allowed,
     root_login: Rule::Allowed,
@@ -126,11 +128,11 @@ const READ: Row = Row {
     no_login_uid: Rule::Allowed,
 };
 
-/// Asking, and giving back, for oneself: it opens nothing without somebody else's yes, and closes only what is one's own.
+/// Cancelling and releasing one's own: opens nothing, and closes only the caller's own.
 const OWN: Row = READ;
 
-/// Asking for a role or for more of it. Somebody else has to say yes, and who that may be is told by who asked: at, cron and user
-/// units would hide whose login the request came from.
+/// Requesting a role or an extension. Another person has to approve, and the origin shows approvers who asked: at, cron
+/// and user units would hide from whose login the request came.
 const ASK: Row = Row {
     job: Rule::LoginRequired,
     user_unit: Rule::LoginRequired,
@@ -138,8 +140,8 @@ const ASK: Row = Row {
     ..OWN
 };
 
-/// What makes an elevation possible. It takes somebody who sits at a login of their own account: at, cron, user units and
-/// whatever has no login uid can be set going by another account.
+/// Decisions that make an elevation possible. They need a login session of the calling account: at, cron, user units
+/// and processes without a login uid can be started by another account.
 const DECIDE: Row = Row {
     login: Rule::Allowed,
     root_login: Rule::Allowed,
@@ -153,9 +155,9 @@ const DECIDE: Row = Row {
     no_login_uid: Rule::LoginRequired,
 };
 
-/// Revoking is the emergency brake: it closes and never opens, so root and operators may pull it from a monitoring service,
-/// a cron job or through su just as well. Not from a window, nor by a login uid that was written anew, which is how root
-/// in a window looks before it is in its scope: its holder would stop those who are to stop them.
+/// Revoking closes and never opens, so root and operators may do it from a monitoring service, a cron job or through su
+/// as well. It is refused inside a window, and from a rewritten login uid, which is how root in a window looks before
+/// it is in its scope: the holder could revoke the grants of those who supervise them.
 const REVOKE: Row = Row {
     login: Rule::Allowed,
     root_login: Rule::Allowed,
@@ -169,8 +171,8 @@ const REVOKE: Row = Row {
     no_login_uid: Rule::Allowed,
 };
 
-/// A seal is begun by whoever sets the host up, which a service at its first boot may be. Whoever is in a window has an
-/// interest in another seal, and so has what they leave to at or cron.
+/// A seal is begun by the account that sets the host up, which can be a service at the first boot. It is refused inside
+/// a window, and from jobs that a window can leave to at or cron, since the holder could replace the seal.
 const SEAL: Row = Row {
     login: Rule::Allowed,
     root_login: Rule::Allowed,
@@ -184,11 +186,11 @@ const SEAL: Row = Row {
     no_login_uid: Rule::LoginRequired,
 };
 
-/// `systemctl reload jitd` is a service. What judges a window is not changed from inside it.
+/// `systemctl reload jitd` runs as a service. A policy is not reloaded from inside a window, which it governs.
 const RELOAD: Row = Row { job: Rule::Allowed, user_unit: NOT_BY_A_JOB, no_login_uid: Rule::Allowed, ..SEAL };
 
 impl CommandKind {
-    /// Every kind there is.
+    /// Every kind.
     pub const ALL: [Self; 26] = [
         Self::Request,
         Self::Cancel,
@@ -240,7 +242,7 @@ impl CommandKind {
         }
     }
 
-    /// What the table says of this command from there.
+    /// The rule of this command for this origin.
     #[must_use]
     pub fn rule(self, origin: Origin) -> Rule {
         let row = self.row().0;
@@ -259,7 +261,7 @@ impl CommandKind {
         }
     }
 
-    /// Whether it changes anything. The refusal of one that does not is recorded a few times a minute only.
+    /// Whether the command changes anything. Refusals of other commands are recorded only a few times a minute.
     #[must_use]
     pub fn changes(self) -> bool {
         match self {
@@ -292,7 +294,7 @@ impl CommandKind {
         }
     }
 
-    /// The command as people type it, for records and sentences.
+    /// The command as it is typed, for records and messages.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -324,7 +326,7 @@ impl CommandKind {
         }
     }
 
-    /// Who may ask at all, in a sentence.
+    /// The end of a sentence that says who may use the command.
     fn only(self) -> &'static str {
         match self {
             Self::Grant => "only operators grant without a request",
@@ -344,11 +346,11 @@ impl CommandKind {
     }
 }
 
-/// Whether this caller may ask this; the person whose own things it is about: the caller, or from inside a window the
-/// session's holder.
+/// Whether this caller may use this command. Returns the person whose requests and grants it is about: the caller, or
+/// inside a window the session's holder.
 ///
 /// # Errors
-/// Says why not.
+/// A sentence that says why not.
 pub fn admit<'a>(
     ledger: &Ledger,
     policy: Option<&Policy>,
@@ -400,14 +402,14 @@ pub fn admit<'a>(
     if may { Ok(person) } else { refuse(kind.only().to_owned()) }
 }
 
-/// Whether the caller may grant and revoke from where they are: an operator or root, outside of every window.
+/// Whether the caller may grant and revoke from this origin: an operator or root, outside of every window.
 #[must_use]
 pub fn is_operator(policy: Option<&Policy>, ledger: &Ledger, caller: &Caller) -> bool {
     let listed = policy.is_some_and(|policy| policy.settings.operators.include(&caller.person));
     (listed || caller.person.account.uid.is_root()) && !caller.origin(ledger).is_window()
 }
 
-/// Whether this caller is that person, under any uid that either is known by.
+/// Whether the caller and this person share a uid.
 #[must_use]
 pub fn is_same_person(caller: &Caller, account: &Account) -> bool {
     caller.uids().contains(&account.uid)

@@ -1,4 +1,4 @@
-//! Who sends a command: what the kernel, the bus and logind say about a caller, and what that makes of it.
+//! The sender of a command: what the kernel, the bus and logind report, and the origin that follows from it.
 
 use std::collections::BTreeSet;
 
@@ -7,24 +7,24 @@ use jit_proto::identity::{SessionId, UserId};
 use super::ledger::{Ledger, MainProcess, Session};
 use super::people::Person;
 
-/// Who sends a command, gathered once for each of them, whichever way it came. Nothing in it is believed from the message.
+/// The sender of a command, read once for each command on every path. Nothing in it comes from the message.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Who, by the uid that the bus or the socket names.
+    /// The account, by the uid that the bus or the socket reports.
     pub person: Person,
-    /// The uid they logged in with (`/proc/PID/loginuid`): somebody who became another with su or sudo keeps it. Where the
-    /// kernel has no audit, and so no such file, the uid of the logind session stands in for it: logind keeps that the same
-    /// way.
+    /// The login uid (`/proc/PID/loginuid`), which su and sudo do not change. On a kernel without audit the file does
+    /// not exist, and the uid of the logind session is used; logind keeps it in the same way.
     pub loginuid: Option<UserId>,
     /// The audit session (`/proc/PID/sessionid`), where it is set.
     pub audit_session: Option<u32>,
-    /// Where the process is, by its cgroup.
+    /// Where the process is in the cgroup hierarchy.
     pub location: Location,
     /// The process that connected, where it could be read.
     pub process: Option<MainProcess>,
     /// Its executable, where it could be read.
     pub exe: Option<String>,
-    /// The holder of the session that the caller is inside, with their groups, where there is one and it is known to NSS.
+    /// The holder of the session that the caller is inside, with their groups; `None` outside of a session, or where
+    /// NSS does not know the holder.
     pub holder: Option<Person>,
 }
 
@@ -42,49 +42,49 @@ pub enum Location {
     Login {
         /// The session's id (`loginctl session-status`).
         id: String,
-        /// Whose login logind says it is.
+        /// The user of the login, by logind.
         uid: UserId,
     },
-    /// In a unit of somebody's systemd --user.
+    /// In a unit of a `systemd --user`.
     UserUnit(String),
-    /// In a unit of the system's systemd. A `session-*.scope` that logind does not know is one.
+    /// In a unit of the system manager, or in a `session-*.scope` that logind does not know.
     SystemUnit(String),
-    /// Anywhere else; the path.
+    /// In another cgroup, by its path.
     Elsewhere(String),
-    /// It could not be read; why. It is a place of its own so that no failure is taken for an absence.
+    /// The cgroup could not be read, and why. A variant of its own, so that a failed read is never taken for absence.
     Unreadable(String),
 }
 
-/// What a caller's place and login uid come to. Its name is the `origin` of records.
+/// What the location and the login uid say about the caller. Its name is the `origin` of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// A login of the very account that calls.
+    /// A login of the calling account.
     Login,
     /// A login of root.
     RootLogin,
-    /// A login of another account than the one that calls: su, or sudo without a window of ours.
+    /// A login of another account: su, or sudo without a window.
     OtherAccount,
-    /// A login of neither the account that calls nor the login uid. Root that writes its login uid anew looks like that;
-    /// so does su inside of a login that su has opened.
+    /// A login of neither the calling account nor the login uid. Root that rewrites its login uid looks like this; so
+    /// does su inside of a login that su opened.
     RewrittenLoginUid,
     /// The scope of an elevated session, whoever calls from it.
     Window,
-    /// No such scope, but the audit session of an elevated session: it left the scope.
+    /// The audit session of an elevated session, outside of its scope: the process left the scope.
     WindowAudit,
-    /// No login, and a login uid all the same: at and cron give one.
+    /// No login session, but a login uid: at and cron set one.
     Job,
-    /// A unit of somebody's systemd --user.
+    /// A unit of a `systemd --user`.
     UserUnit,
-    /// A unit of the system, without a login uid.
+    /// A unit of the system manager, without a login uid.
     Service,
-    /// No login uid, and no unit of the system: nobody can say who logged in.
+    /// Neither a login uid nor a unit of the system manager: the login is unknown.
     NoLoginUid,
     /// The process could not be read.
     Unreadable,
 }
 
 impl Origin {
-    /// Every origin there is.
+    /// Every origin.
     pub const ALL: [Self; 11] = [
         Self::Login,
         Self::RootLogin,
@@ -99,7 +99,7 @@ impl Origin {
         Self::Unreadable,
     ];
 
-    /// The word in records.
+    /// Its name in records.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -117,7 +117,7 @@ impl Origin {
         }
     }
 
-    /// Whether the caller speaks from inside an elevated session.
+    /// Whether the caller is inside an elevated session.
     #[must_use]
     pub fn is_window(self) -> bool {
         matches!(self, Self::Window | Self::WindowAudit)
@@ -125,7 +125,7 @@ impl Origin {
 }
 
 impl Caller {
-    /// Where the caller speaks from.
+    /// The origin of the call.
     #[must_use]
     pub fn origin(&self, ledger: &Ledger) -> Origin {
         let uid = self.person.account.uid;
@@ -135,8 +135,8 @@ impl Caller {
             _ if self.session(ledger).is_some() => Origin::WindowAudit,
             Location::Login { uid: login, .. } => match self.loginuid {
                 None => Origin::NoLoginUid,
-                // su in a terminal that is a user unit opens a login of the account that it becomes (pam_systemd(8)), and
-                // the login uid stays.
+                // su in a terminal that is a user unit opens a login of the target account (pam_systemd(8)), and the
+                // login uid stays.
                 Some(loginuid) if loginuid != *login && *login != uid => Origin::RewrittenLoginUid,
                 Some(loginuid) if loginuid != uid => Origin::OtherAccount,
                 Some(_) if uid.is_root() => Origin::RootLogin,
@@ -158,20 +158,20 @@ impl Caller {
         }
     }
 
-    /// Every uid that the human behind this call is known by: the one that calls, or the holder of the window that the call
-    /// comes from; the one that logged in; and the one that logind says logged in.
+    /// Every uid of the human behind the call: the calling account, or the holder of the window that the call comes
+    /// from; the login uid; and the user of the logind session.
     #[must_use]
     pub fn uids(&self) -> BTreeSet<UserId> {
         let login = match &self.location {
             Location::Login { uid, .. } => Some(*uid),
             _ => None,
         };
-        // Root inside a window is no human of its own.
+        // Root inside a window stands for the holder.
         let person = self.holder.as_ref().unwrap_or(&self.person);
         [Some(person.account.uid), self.loginuid, login].into_iter().flatten().collect()
     }
 
-    /// Whether somebody else than the account that calls is known to have logged in.
+    /// Whether another account than the calling one is known to have logged in.
     #[must_use]
     pub fn is_another_account(&self) -> bool {
         let uid = self.person.account.uid;
@@ -182,7 +182,7 @@ impl Caller {
         [self.loginuid, login].into_iter().flatten().any(|login| login != uid)
     }
 
-    /// The unit or scope that the call comes from; a path where it is in none.
+    /// The unit or scope of the caller; the cgroup path where it is in none.
     #[must_use]
     pub fn unit(&self) -> Option<String> {
         match &self.location {

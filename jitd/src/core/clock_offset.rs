@@ -1,12 +1,12 @@
-//! When a wall clock that was set, at once or in small steps, is worth a record.
+//! When a change of the wall clock, at once or in small steps, is recorded.
 
 /// A shift of the wall clock by this many microseconds or more is recorded.
 const MIN_RECORDED_SHIFT: i64 = 1_000_000;
 
-/// How far the wall clock is ahead of the boot clock, in microseconds, as it was when a shift was last recorded.
+/// How far the wall clock was ahead of the boot clock, in microseconds, when a shift was last recorded.
 ///
 /// Only setting the wall clock changes the difference of `CLOCK_REALTIME` and `CLOCK_BOOTTIME`: a clock that is slewed
-/// (adjtimex(2)) runs faster or slower on both. So small steps are added up, and none is forgotten.
+/// (adjtimex(2)) runs faster or slower on both. Small steps are added up, and none is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockOffset {
     recorded: i64,
@@ -19,8 +19,8 @@ impl ClockOffset {
         Self { recorded: micros }
     }
 
-    /// The wall clock was set, and is this far ahead now. Returns the shift since the last one that was recorded, in
-    /// microseconds, forward if that is positive, where it is large enough for a record; it counts as recorded then.
+    /// Takes the present offset. Returns the shift since the last recorded one, in microseconds, positive if forward,
+    /// if it is large enough for a record; it then counts as recorded.
     #[must_use]
     pub fn set_to(&mut self, micros: i64) -> Option<i64> {
         let shift = micros.saturating_sub(self.recorded);

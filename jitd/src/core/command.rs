@@ -1,4 +1,4 @@
-//! What people and scripts ask for.
+//! The commands of people and scripts.
 
 use crate::core::audit_log::AuditCommand;
 use crate::core::authority::CommandKind;
@@ -8,81 +8,81 @@ use jit_proto::identity::{GrantId, Reason, RequestId, Ticket};
 use jit_proto::request::RequestSpec;
 use std::time::Duration;
 
-/// What people and scripts can want.
+/// A command of a person or script.
 #[derive(Debug, Clone)]
 pub enum Command {
-    /// Ask for a role.
+    /// Request a role.
     Request(RequestSpec),
-    /// Take a request back.
+    /// Cancel a request.
     Cancel(RequestId),
-    /// Say yes.
+    /// Approve a request.
     Approve {
-        /// To which.
+        /// The request.
         id: RequestId,
-        /// Shorter than asked for.
+        /// A duration shorter than the requested one.
         duration: Option<Duration>,
-        /// In the approver's words.
+        /// The approver's comment.
         comment: String,
     },
     /// Deny a request.
     Deny {
-        /// To which.
+        /// The request.
         id: RequestId,
-        /// Why.
+        /// The reason for the denial.
         reason: Reason,
     },
-    /// Hand a grant back; the only one held if not said.
+    /// Release a grant; `None` is the only one held.
     Release(Option<GrantId>),
-    /// Make a window longer: its holder asks for it, an operator does it.
+    /// Extend a window: its holder requests that, an operator does it.
     Extend {
-        /// Whose.
+        /// The grant.
         id: GrantId,
-        /// By how much; the role's default if not said.
+        /// The additional time; `None` is the role's default.
         duration: Option<Duration>,
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// The ticket; the grant's own if not said.
+        /// The ticket; `None` is the grant's own.
         ticket: Option<Ticket>,
     },
-    /// Give a role without a request.
+    /// Grant a role without a request.
     Grant {
-        /// To whom.
+        /// The new holder.
         holder: Account,
-        /// What they get.
+        /// The role, duration, reason and ticket.
         spec: RequestSpec,
     },
-    /// Approve, deny or take back what is decided already: the store remembers what the ledger does not.
+    /// Approve, deny or cancel a request that is closed already. The store still has it; the ledger has not.
     AlreadyClosed {
-        /// Which of these.
+        /// Approve, deny or cancel.
         kind: CommandKind,
-        /// The request as it was left.
+        /// The request as it was closed.
         request: Box<Request>,
     },
-    /// Take grants away.
+    /// Revoke grants.
     Revoke {
-        /// Which.
+        /// The grants.
         which: GrantSelector,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
-    /// Something about the audit log itself.
+    /// A command about the audit log.
     AuditLog(AuditCommand),
 }
 
-/// Which grants.
+/// The grants that are revoked.
 #[derive(Debug, Clone)]
 pub enum GrantSelector {
-    /// This one.
+    /// One grant.
     One(GrantId),
-    /// All that this person holds.
+    /// All grants of this person.
     Of(Account),
-    /// All there are.
+    /// All live grants.
     All,
 }
 
 impl Command {
-    /// What the table of origins calls it. Making somebody else's window longer is a kind of its own, told apart once the
-    /// grant is known.
+    /// Its kind in the table of origins. Whether an extension is of another person's window is known only once the
+    /// grant is.
     #[must_use]
     pub fn kind(&self) -> CommandKind {
         match self {

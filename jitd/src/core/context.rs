@@ -1,11 +1,11 @@
-//! What is known at the moment of an input beside the input and the time. The daemon gathers it; no rule plants it.
+//! Facts that hold at the moment of an input, gathered by the daemon.
 
 use std::time::Duration;
 
-/// What is known when an input is judged. What later rules need of a caller (the age of a second factor, the remote host,
-/// the terminal) is gathered here too, and so reaches each rule beside `now`.
+/// Facts that hold when an input is judged. Facts about a caller that later rules need (the age of a second factor, the
+/// remote host, the terminal) belong here, and reach each rule beside `now`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {
-    /// How long the oldest record waits that the local syslog daemon does not take; `None` while it takes each one.
+    /// How long the oldest record has waited for the local syslog daemon; `None` if none waits.
     pub oldest_unforwarded: Option<Duration>,
 }

@@ -1,4 +1,4 @@
-//! Whether somebody may pass the gate: the union of their live grants, looked at again on every call.
+//! Whether a person may pass the gate: by the union of their live grants, evaluated at each call.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,21 +13,21 @@ use super::policy::{Policy, Role};
 use super::time::Now;
 use crate::core::ledger::GroupAsked;
 
-/// What is asked of the gate.
+/// A query to the gate.
 #[derive(Debug, Clone)]
 pub struct Access<'a> {
-    /// Who, by the real uid.
+    /// The person, by the real uid.
     pub person: &'a Person,
-    /// Through which PAM service.
+    /// The PAM service.
     pub service: &'a str,
-    /// Whom they want to become; not known yet in the account stage.
+    /// The target user; not known yet in the account stage.
     pub target: Option<&'a Account>,
-    /// The group that is asked for beside that, and the groups that are the target's own.
+    /// The group that the command line names, and the target user's own groups.
     pub group: (&'a GroupAsked, &'a BTreeSet<GroupId>),
 }
 
 impl<'a> Access<'a> {
-    /// What a session had asked for, with the person who holds it.
+    /// The query of an open session, with its holder.
     #[must_use]
     pub fn of(session: &'a Session, person: &'a Person) -> Self {
         Self {
@@ -39,37 +39,37 @@ impl<'a> Access<'a> {
     }
 }
 
-/// The answer. There is one way to be allowed, and it names the grant.
+/// The answer. Only `Allowed` lets the call pass, and it names the grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Decision {
-    /// Refused, and why.
+    /// Denied, with the reason.
     Denied(Denial),
-    /// Let through under this grant.
+    /// Allowed under this grant.
     Allowed(GrantId),
 }
 
-/// Why somebody is refused.
+/// Why a call is denied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denial {
-    /// No policy was accepted since the daemon started.
+    /// No policy was accepted since jitd started.
     NoPolicy,
-    /// No open window.
+    /// The person has no open window.
     NoWindow {
-        /// Their pending request, if there is one.
+        /// The person's pending request, if there is one.
         pending: Option<(RequestId, RoleName)>,
     },
-    /// There is a window, but not for this service.
+    /// The person has a window, but not for this service.
     OtherService,
-    /// There is a window, but not for becoming this user.
+    /// The person has a window, but not for this target user.
     OtherTarget(String),
-    /// There is a window for becoming this user, but not with this group.
+    /// The person has a window for this target user, but not with this group.
     OtherGroup(String),
-    /// The records of what happened are not forwarded, and the policy asks for that.
+    /// Audit records are not forwarded for this long, and the policy requires that they are.
     NotForwarded(Duration),
 }
 
-/// Decides.
+/// The decision.
 pub fn decide(
     ledger: &Ledger,
     policy: Option<&Policy>,
@@ -102,7 +102,7 @@ pub fn decide(
     }
 }
 
-/// Why no window lets somebody through.
+/// Why no window covers the call.
 fn why_not(ledger: &Ledger, access: &Access<'_>, now: &Now, live: &[&Grant], other_service: bool) -> Denial {
     if live.is_empty() {
         Denial::NoWindow { pending: pending_of(ledger, access, now) }
@@ -113,17 +113,17 @@ fn why_not(ledger: &Ledger, access: &Access<'_>, now: &Now, live: &[&Grant], oth
     }
 }
 
-/// Whether a role lets somebody do this.
+/// Whether a role covers the call.
 #[must_use]
 pub fn covers(role: &Role, access: &Access<'_>) -> bool {
     covers_user(role, access) && covers_group(role, access) && role.services.contains(access.service)
 }
 
-/// Whether it lets one become this user.
+/// Whether a role covers the target user.
 fn covers_user(role: &Role, access: &Access<'_>) -> bool {
     match access.target {
         None => true,
-        // Becoming oneself is how `sudo -g GROUP` looks: a role that covers everybody covers it, or one that names the
+        // With `sudo -g GROUP` the target is the person: covered by a role that covers everybody, or that names the
         // group.
         Some(target) if target.uid == access.person.account.uid => {
             role.run_as.is_anybody() || matches!(access.group.0, GroupAsked::Group { .. })
@@ -132,8 +132,8 @@ fn covers_user(role: &Role, access: &Access<'_>) -> bool {
     }
 }
 
-/// Whether it gives the group that is asked for. Whom one becomes may use their own groups; where that is oneself, only
-/// the role's count. While the target is not known, every group may still be the target's own.
+/// Whether a role covers the requested group. A target user may use their own groups; if the target is the person, only
+/// the role's groups count. While the target is not known, every group may still be one of the target's own.
 fn covers_group(role: &Role, access: &Access<'_>) -> bool {
     let (asked, own) = access.group;
     let named = |gid: &GroupId| role.run_as_groups.groups.contains(gid);
@@ -149,7 +149,7 @@ fn covers_group(role: &Role, access: &Access<'_>) -> bool {
         }
 }
 
-/// What stands against the group, where there is one or nobody knows.
+/// Why the requested group is not covered, if a group is requested or the command line is unclear.
 fn group_problem(access: &Access<'_>) -> Option<String> {
     match access.group.0 {
         GroupAsked::Nothing => None,
@@ -169,7 +169,7 @@ fn pending_of(ledger: &Ledger, access: &Access<'_>, now: &Now) -> Option<(Reques
 }
 
 impl Denial {
-    /// One word or two for the record.
+    /// The denial in one or two words, for the record.
     #[must_use]
     pub fn short(&self) -> String {
         match self {
@@ -187,7 +187,7 @@ impl Denial {
         }
     }
 
-    /// What the person is shown, a line each.
+    /// The messages for the person, a line each.
     #[must_use]
     pub fn lines(&self, policy: Option<&Policy>, access: &Access<'_>) -> Vec<String> {
         let (service, who) = (access.service, &access.person.account.name);
@@ -292,7 +292,7 @@ mod tests {
     }
 
     proptest! {
-        /// Once the target is known: a limited role gives what it names, and whom one becomes their own groups.
+        /// Once the target is known: a limited role covers the groups that it names, and the target's own.
         #[test]
         fn a_limited_role_gives_no_group_that_nobody_named(
             asked in group(),
@@ -317,7 +317,7 @@ mod tests {
                 }
             };
             prop_assert_eq!(covers(&role(2, &named), &access), expected);
-            // A role that covers root limits nothing.
+            // A role that covers root covers every group.
             prop_assert!(covers(&role(0, &[]), &access));
         }
     }

@@ -1,4 +1,4 @@
-//! Every command: asked of the table of origins, then carried out; each refusal is recorded.
+//! Every command: checked against the table of origins, then executed; each refusal is recorded.
 
 use crate::core::authority::{self};
 use crate::core::caller::Caller;
@@ -14,7 +14,7 @@ use crate::core::request::submit::{cancel, request};
 use crate::core::turn::Turn;
 use jit_proto::audit::record::AuditEvent;
 
-/// Carries a command out, or says why not. Every refusal is recorded.
+/// Executes a command or refuses it. Every refusal is recorded.
 pub(in crate::core) fn command(
     turn: &mut Turn<'_>,
     caller: &Caller,

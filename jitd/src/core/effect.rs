@@ -1,4 +1,4 @@
-//! What has to be done, as data, in its order.
+//! The effects of a step, as data, in their order.
 
 use crate::core::alerts::Baseline;
 use crate::core::ledger::{Grant, MainProcess, Request, Session};
@@ -12,84 +12,84 @@ use jit_proto::time::BootTime;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What has to be done, in this order. `Commit` comes first: what follows it happens only if it was written.
+/// An effect of a step. `Commit` comes first: the following effects happen only if it was written.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// Write state and records, together or not at all.
+    /// Write state and records in one transaction.
     Commit(Commit),
-    /// Have the sessions do something.
+    /// An order about the processes of a session.
     Session(SessionOrder),
-    /// Tell somebody at their terminals.
+    /// Write to the terminals of a person.
     Tell {
-        /// Whose terminals they have to be.
+        /// The owner that the terminals must have.
         holder: UserId,
-        /// Which.
+        /// The terminals.
         terminals: BTreeSet<String>,
-        /// What, a line each.
+        /// The text, a line each.
         lines: Vec<String>,
     },
-    /// Tell the drift scan.
+    /// A message to the drift scan.
     Drift(DriftUpdate),
-    /// Tell the bus that something changed; ids only.
+    /// Send a D-Bus signal that something changed; it has ids only.
     Notify(Changed),
-    /// Answer.
+    /// Send the answer.
     Reply(Reply),
 }
 
-/// What is to be done with the processes of sessions.
+/// Orders about the processes of sessions.
 #[derive(Debug, Clone)]
 pub enum SessionOrder {
-    /// Watch the process that called PAM, and hold its tree in a scope.
+    /// Watch the process that called PAM, and put its process tree into a scope.
     Watch {
         /// The session.
         session: Box<Session>,
-        /// End of its window and of the grace: PID 1 ends it then, if nobody else does.
+        /// End of the window plus the grace; PID 1 ends the scope then if jitd has not.
         until: BootTime,
-        /// Nobody typing and nothing running for this long ends it.
+        /// The idle time after which the session ends.
         idle: Option<Duration>,
         /// The process has no audit session of its own, and has to be in the scope before the answer is sent.
         first: bool,
     },
-    /// A session's window has another end now.
+    /// Set the deadline of a session's scope.
     SetDeadline {
         /// The session.
         session: SessionId,
         /// As in `Watch`.
         until: BootTime,
     },
-    /// Look, once its command runs, whether its processes have groups that its role does not give.
+    /// Check, once the command runs, whether processes of the session have groups that the role does not give.
     WatchGroups {
         /// The session.
         session: SessionId,
-        /// Whom it became: their own groups are theirs.
+        /// The target user, whose own groups are allowed.
         target: UserId,
         /// The groups that the role names.
         named: BTreeSet<GroupId>,
     },
-    /// Look again for processes of this session outside its scope.
+    /// Look for processes of this session outside its scope, and move them back.
     Reattach {
         /// The session.
         session: SessionId,
-        /// The process that called, which another module may have moved.
+        /// The process that called, which another PAM module may have moved.
         process: MainProcess,
     },
-    /// Nobody typing and nothing running in a session for this long ends it, from now on.
+    /// Set the idle time after which a session ends.
     SetIdleTimeout {
         /// The session.
         session: SessionId,
-        /// For how long; `None` for however long.
+        /// The idle time; `None` is no limit.
         idle: Option<Duration>,
     },
-    /// End everything in a session.
+    /// End every process of a session.
     Terminate {
         /// The session.
         session: Box<Session>,
-        /// How much time is left to it.
+        /// How its processes are ended.
         manner: Manner,
         /// The moment from which its end is measured.
         due: BootTime,
     },
-    /// End a scope that no session answers for.
+    /// End a scope that no open session belongs to.
     EndScope(SessionId),
 }
 
@@ -100,7 +100,7 @@ impl From<SessionOrder> for Effect {
 }
 
 impl SessionOrder {
-    /// The end of a session. One that never got to run its command gets no grace.
+    /// Ends a session. One whose command never ran gets no grace.
     #[must_use]
     pub fn terminate(session: &Session, manner: Manner, due: BootTime) -> Self {
         let manner = if session.run_as().is_some() { manner } else { Manner::Immediate };
@@ -108,10 +108,10 @@ impl SessionOrder {
     }
 }
 
-/// What the drift scan has to know of sessions.
+/// Messages to the drift scan.
 #[derive(Debug, Clone)]
 pub enum DriftUpdate {
-    /// A session has begun, or is under another grant now.
+    /// A session has opened, or runs under another grant now.
     Opened(Box<Session>),
     /// All processes of a session have ended.
     Gone(SessionId),
@@ -119,37 +119,37 @@ pub enum DriftUpdate {
     Recorded,
 }
 
-/// State and records that belong together.
+/// State and records that are written together.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
-    /// How soon it has to survive a power cut.
+    /// When it has to be on the disk.
     pub durability: Durability,
     /// New states.
     pub changes: Vec<Change>,
-    /// What the audit record says of it.
+    /// The audit records.
     pub drafts: Vec<Draft>,
-    /// People's habits, as these records changed them.
+    /// The baselines that these records changed.
     pub baselines: Vec<(UserId, Baseline)>,
-    /// The key of a seal that begins behind these records.
+    /// The key of a seal that begins after these records.
     pub seal: Option<SealKey>,
-    /// The records up to here are to go, as these records say.
+    /// The records to remove from the store, up to and including this one.
     pub prune: Option<Pruned>,
 }
 
-/// How soon a commit has to survive a power cut. Whatever it says, a commit is in the store, and survives the daemon,
-/// before anything follows it.
+/// When a commit has to be on the disk (survive a power cut). A commit is always in the store, and survives jitd,
+/// before any effect that follows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Durability {
-    /// With the next commit that is sooner: it tells how a decision went on.
+    /// With the next commit that is sooner.
     #[default]
     WithTheNext,
-    /// Before the session that it lets in is opened: the disk writes while sudo is still on its way there.
+    /// Before the session that it admits opens: the disk writes while sudo starts.
     BeforeTheSession,
-    /// Before anything follows it.
+    /// Before any effect that follows it.
     AtOnce,
 }
 
-/// One object's new state.
+/// The new state of an object.
 #[derive(Debug, Clone)]
 pub enum Change {
     /// Of a request.
@@ -160,7 +160,7 @@ pub enum Change {
     Session(Session),
 }
 
-/// What changed, for the bus.
+/// What changed, for D-Bus signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Changed {
     /// A request.
@@ -171,7 +171,7 @@ pub enum Changed {
     Session(SessionId),
     /// A window that closes soon.
     ClosesSoon(GrantId),
-    /// Something was left behind under a grant.
+    /// A drift finding under a grant.
     LeftBehind(GrantId),
     /// An alert, by the number of its record.
     Alert(u64),

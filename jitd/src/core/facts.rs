@@ -1,4 +1,4 @@
-//! What a record says about an object.
+//! The facts of records about objects.
 
 use jit_proto::audit::record::Facts;
 
@@ -51,8 +51,8 @@ pub(super) fn by(actor: &Account, facts: Facts) -> Facts {
     Facts { actor: Some(actor.name.clone()), actor_uid: Some(actor.uid.0), ..facts }
 }
 
-/// Where a command came from: login uid, audit session, our session, unit, logind session, process. Whose call it is, is
-/// the actor.
+/// The origin of a command: login uid, audit session, jitd's session, unit, logind session, process. The actor is the
+/// person.
 pub(super) fn from(ledger: &Ledger, caller: &Caller, facts: Facts) -> Facts {
     let login = match &caller.location {
         Location::Login { id, .. } => Some(id.clone()),
@@ -73,12 +73,12 @@ pub(super) fn from(ledger: &Ledger, caller: &Caller, facts: Facts) -> Facts {
         unit: caller.unit(),
         ..facts
     };
-    // The actor is named where that is not the person whom the record is about.
+    // The actor is named where the record is about another person.
     let own = facts.uid == Some(caller.person.account.uid.0);
     if own { facts } else { by(&caller.person.account, facts) }
 }
 
-/// What [`from`] says, put into a record of something else that the same command did.
+/// Adds the facts of [`from`] to a record of something else that the same command did.
 pub(super) fn with_origin(from: &Facts, facts: Facts) -> Facts {
     Facts {
         loginuid: from.loginuid,
@@ -95,7 +95,7 @@ pub(super) fn with_origin(from: &Facts, facts: Facts) -> Facts {
     }
 }
 
-/// A command that came to nothing, and from whom.
+/// The facts of a refused command.
 pub(super) fn refused(ledger: &Ledger, caller: &Caller, what: &str, why: &str) -> Facts {
     let why = why.strip_prefix(what).and_then(|why| why.strip_prefix(": ")).unwrap_or(why);
     let detail = Some(format!("{what}: {why}"));
@@ -154,7 +154,7 @@ pub(super) fn session(session: &Session) -> Facts {
     }
 }
 
-/// A limit that was reached, by whom and how often.
+/// The facts of a limit that was reached.
 pub(super) fn reached(due: &Due) -> Facts {
     let Due { uid, name, limited, count } = due;
     Facts {
@@ -171,7 +171,7 @@ pub(super) fn clock(by: i64) -> Facts {
     detail(format!("set {span} {}", if by < 0 { "back" } else { "forward" }))
 }
 
-/// A span in milliseconds, as records have them.
+/// A duration in milliseconds, as records have it.
 pub(super) fn milliseconds(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

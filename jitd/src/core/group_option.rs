@@ -1,25 +1,24 @@
-//! Which group a call of sudo asks for, read from its command line as sudo itself reads it.
+//! Finds the group that a call of sudo requests, in its command line, as sudo parses it.
 //!
-//! Neither PAM nor the ids of sudo's own process tell the group when its session opens: sudo sets it afterwards. So the
-//! options are read here, by the rules that sudo 1.9 (src/parse_args.c: getopt_long(3) without permutation, assignments
-//! in between) and sudo-rs (src/sudo/cli) have in common. Where the two would read something differently, where it is not
-//! understood, or where the command line was cut before its options end, nobody knows the group, and a role that is
-//! limited refuses.
+//! Neither PAM nor the ids of sudo's own process show the group when the session opens: sudo sets it afterwards. So
+//! jitd parses the options, by the rules that sudo 1.9 (src/parse_args.c: getopt_long(3) without permutation,
+//! assignments in between) and sudo-rs (src/sudo/cli) have in common. Where the two differ, where an option is unknown,
+//! or where the command line was cut before its options end, the group is unclear, and a limited role denies.
 
-/// What a command line asks for.
+/// The group that a command line requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
-    /// No group: it will be the target's own.
+    /// None: the group will be the target's own.
     Nothing,
-    /// This one, a name or `#` and a gid; the last one where there are several, as for sudo.
+    /// A group, by name or as `#` and a gid; the last one if several are given, as in sudo.
     Group(String),
-    /// It cannot be told, and why.
+    /// It is unclear, and why.
     Unclear(String),
 }
 
-/// Options without an argument that mean nothing for the group.
+/// Options without an argument that do not affect the group.
 const PLAIN: &str = "ABbEeHiKklNnSsVv";
-/// Options with an argument, the group aside.
+/// Options with an argument, without `-g`.
 const WITH_ARGUMENT: &str = "aCcDpRrTtUu";
 
 /// Long options: whether they take an argument (`Some(true)`), none (`Some(false)`), or one after `=` only (`None`).
@@ -57,11 +56,11 @@ const LONG: [(&str, Option<bool>); 31] = [
     ("version", Some(false)),
 ];
 
-/// Programs that give nobody but root another group: su(1), runuser(1), doas(1).
+/// Programs that give only root another group: su(1), runuser(1), doas(1).
 const WITHOUT_GROUPS: [&str; 3] = ["su", "runuser", "doas"];
 
-/// Which group is asked for. `program` is the executable as the kernel names it, `argv` the command line, and `cut` says
-/// that it goes on.
+/// The requested group. `program` is the executable as the kernel names it, `argv` the command line; `cut` says that
+/// `argv` is not complete.
 #[must_use]
 pub fn asked(program: &str, argv: &[String], cut: bool) -> Asked {
     let program = program.rsplit('/').next().unwrap_or(program);
@@ -80,7 +79,7 @@ pub fn asked(program: &str, argv: &[String], cut: bool) -> Asked {
 
 struct Read {
     group: Option<String>,
-    /// Something that is no option was reached.
+    /// An argument that is no option was reached.
     options_end: bool,
 }
 
@@ -128,7 +127,7 @@ fn read(argv: &[String]) -> Result<Read, String> {
     Ok(Read { group, options_end: false })
 }
 
-/// A long option by its name, or by what it alone begins with (getopt_long(3)).
+/// A long option by its name or a unique prefix of it (getopt_long(3)).
 fn long_option(written: &str) -> Result<(&'static str, Option<bool>), String> {
     if let Some(exact) = LONG.iter().find(|(name, _)| *name == written) {
         return Ok(*exact);
@@ -218,12 +217,12 @@ mod tests {
     fn su_and_doas_have_no_such_option() {
         let argv = ["su".to_owned(), "-g".to_owned(), "shadow".to_owned()];
         assert_eq!(asked("/usr/bin/su", &argv, false), Asked::Nothing);
-        // What a caller names itself decides nothing.
+        // The name that a caller chooses for itself (`argv[0]`) decides nothing.
         assert_eq!(asked("/usr/bin/sudo", &argv, false), Asked::Group("shadow".into()));
     }
 
     proptest! {
-        /// However it is bundled with options that take nothing, and whatever stands before it.
+        /// Bundled with options without arguments, and after any other options.
         #[test]
         fn no_bundle_hides_a_group(
             plain in "[ABbEeHiKklNnSsVv]{0,6}",

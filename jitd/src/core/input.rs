@@ -1,4 +1,4 @@
-//! What can happen: everything that reaches the core.
+//! The inputs of the core.
 
 pub use crate::core::access_query::{AccessQuery, Named, Process, Stage};
 use crate::core::authority::CommandKind;
@@ -18,105 +18,105 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Everything that reaches the core.
+/// An input of the core.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// The daemon is up.
+    /// jitd has started.
     Started {
         /// Its version.
         version: &'static str,
     },
-    /// The daemon was told to stop.
+    /// jitd was told to stop.
     Stopping,
     /// A deadline passed.
     Tick,
-    /// The wall clock was set: by so many microseconds, forward if that is positive.
+    /// The wall clock was set.
     ClockSet {
-        /// By how much.
+        /// By this many microseconds; positive is forward.
         by: i64,
     },
-    /// A policy was accepted. The people are the holders of live grants, as they are now; one who has no account any
-    /// more is `None`.
+    /// A policy was accepted. The map has the holders of live grants as NSS knows them now; `None` for one without an
+    /// account.
     PolicyLoaded(Arc<Policy>, BTreeMap<UserId, Option<Person>>),
     /// A policy was not accepted.
     PolicyRefused {
-        /// What is wrong, one problem a line.
+        /// The problems, a line each.
         problems: String,
     },
-    /// PAM asks.
+    /// `pam_jit` asks about a call.
     AccessQuery(Box<AccessQuery>),
-    /// A person or a script wants something.
+    /// A person or a script sent a command.
     Command(Box<Caller>, Command),
-    /// Something that somebody asked for was refused at the door.
+    /// The bus layer refused a command before the core saw it.
     Refused {
-        /// Who asked.
+        /// The sender.
         caller: Box<Caller>,
-        /// For what.
+        /// The command.
         kind: CommandKind,
-        /// Why not.
+        /// Why it was refused.
         refusal: Refusal,
-        /// How many refusals of theirs were not recorded since the last one.
+        /// Refusals of the sender that were not recorded since the last record.
         suppressed: u64,
     },
-    /// Nothing is left of a session.
+    /// Every process of a session has ended.
     SessionGone(SessionId, EndReport),
     /// A session could not be proven empty.
     SessionStuck(SessionId, EndReport),
-    /// What PID 1 holds for a session's scope, or what is written about our units, is not what it was.
+    /// The deadline of a session's scope in PID 1, or a unit file of jitd's, was changed.
     ScopeTampered {
-        /// Whose scope; `None` where it is no single one.
+        /// The session; `None` where no single one is concerned.
         session: Option<SessionId>,
-        /// What was found, and what was done about it.
+        /// What was found, and what jitd did about it.
         found: String,
-        /// PID 1 cannot be made to hold the limit, and so the session ends.
+        /// Whether the session ends, because PID 1 cannot be made to enforce the deadline.
         ends: bool,
     },
     /// A process of a session has a group that its role does not give.
     GroupExceeded(SessionId, String),
-    /// The disk did not take the records with which these were let in.
+    /// fdatasync failed for the records of these sessions' admission.
     NotOnDisk(Vec<SessionId>),
-    /// Nobody has typed, and nothing has run, in a session for nearly as long as its role allows; its holder was told.
+    /// A session has been idle for nearly as long as its role allows; its holder was warned.
     SessionIdle(SessionId),
-    /// The same for as long as its role allows.
+    /// A session has been idle for as long as its role allows.
     SessionIdledOut(SessionId),
     /// A logind session has ended.
     LoginGone(String),
-    /// This sudo keeps what is typed and shown in this folder.
+    /// The sudo of this process logs input and output in this folder.
     LogFound(MainProcess, String),
-    /// A sink takes no records any more, or takes them again.
+    /// The state of a sink changed.
     Sink(SinkName, SinkChange),
-    /// What is wrong with the PAM stack of each service that a role opens; `None` where nothing is.
+    /// The problem of the PAM stack of each service that a role opens; `None` where there is none.
     Stacks(BTreeMap<String, Option<String>>),
-    /// Old records are to go, and may.
+    /// Expired records are archived and can be removed.
     Prune(Box<Segment>),
-    /// Places where privilege is kept have changed while these grants had sessions open.
+    /// Watched paths changed while these grants had sessions open.
     LeftBehind {
         /// The grants.
         held: Vec<Held>,
-        /// What changed.
+        /// The changes.
         found: Changes,
     },
-    /// Places where privilege is kept have changed while no grant had a session open.
+    /// Watched paths changed while no grant had a session open.
     HostChanged {
-        /// The grants that had sessions before it, as far as the drift scan remembers.
+        /// The grants that had sessions before, as far as the drift scan remembers.
         last: Vec<Held>,
-        /// What changed.
+        /// The changes.
         found: Changes,
     },
-    /// These users have reached limits, so often since the last such event.
+    /// Users reached limits since the last such input.
     LimitsReached(Vec<Reached>),
-    /// The daemon's own verification has found that the record is not whole.
+    /// Verification found that the audit log is broken.
     RecordBroken {
-        /// The first record that is wrong; 0 where it is about none.
+        /// The first broken record; 0 where no single one is concerned.
         about: u64,
-        /// What is wrong.
+        /// The problem.
         detail: String,
     },
-    /// Somebody who was to be told of something was not.
+    /// A notification was not delivered.
     NotTold {
-        /// The record that it is about, where it is about one.
+        /// The record of the notification, if it has one.
         about: Option<u64>,
-        /// How many failures of this kind were not recorded since the last one.
+        /// Failures of this kind that were not recorded since the last record.
         suppressed: u64,
         /// What failed, and why.
         detail: String,
@@ -130,18 +130,18 @@ pub struct Reached {
     pub uid: Option<UserId>,
     /// The login name; empty where it is not known.
     pub name: String,
-    /// Where.
+    /// What was limited.
     pub limited: Limited,
-    /// How many.
+    /// Number of refusals; at least 1.
     pub count: u64,
 }
 
-/// A place that records go to.
+/// A receiver of audit records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SinkName {
     /// The local syslog socket.
     Syslog,
-    /// The journal, with fields of its own.
+    /// The journal, with a field for each fact.
     Journal,
     /// A file of JSON lines.
     JsonLines,
@@ -157,14 +157,14 @@ impl fmt::Display for SinkName {
     }
 }
 
-/// What became of a sink.
+/// A change of a sink's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SinkChange {
-    /// It takes nothing.
+    /// The sink accepts no records.
     Down {
-        /// Why.
+        /// The problem.
         problem: String,
     },
-    /// It takes records again, and has taken all that waited.
+    /// The sink accepts records again, and has all that waited.
     Back,
 }

@@ -1,5 +1,5 @@
-//! What always holds, checked after every step of generated event sequences, with clocks that jump and a daemon that
-//! dies after every prefix of its effects.
+//! Invariants, checked after every step of generated event sequences, with clocks that jump and a jitd that dies after
+//! every prefix of its effects.
 
 mod world;
 

@@ -1,4 +1,4 @@
-//! All open requests, live grants and open sessions, in memory; what is closed is in the store only.
+//! Pending requests, live grants and open sessions, in memory; closed ones are only in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,16 +12,16 @@ use super::limits::{Allowances, Reports};
 use super::people::{Account, Person};
 use super::time::Deadline;
 
-/// The state that the core carries from event to event.
+/// The state of the core between inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
-    /// The next request's or grant's number.
+    /// The number of the next request or grant.
     pub next_id: u64,
-    /// The next session's number.
+    /// The number of the next session.
     pub next_session: u64,
-    /// The highest wall time ever seen, over all boots.
+    /// The highest wall time seen, over all boots.
     pub highest_wall: WallTime,
-    /// Whether a seal was ever begun.
+    /// Whether the audit log was ever sealed.
     pub sealed: bool,
     /// Pending requests.
     pub requests: BTreeMap<RequestId, Request>,
@@ -29,13 +29,13 @@ pub struct Ledger {
     pub grants: BTreeMap<GrantId, Grant>,
     /// Open sessions.
     pub sessions: BTreeMap<SessionId, Session>,
-    /// PAM services whose stack is known not to ask. Not in the store: a start looks afresh.
+    /// PAM services whose stack does not ask jitd. Not stored: each start checks again.
     pub broken_stacks: BTreeSet<String>,
-    /// How many more refusals of each user are recorded one by one. Not in the store.
+    /// The remaining single records of refusals, per user. Not stored.
     pub recorded_refusals: Allowances,
-    /// How many more requests each user can make now. Not in the store.
+    /// The remaining requests, per user. Not stored.
     pub requests_made: Allowances,
-    /// Which limits were reached and have not been told. Not in the store.
+    /// Limits that were reached and not yet reported. Not stored.
     pub reached: Reports,
 }
 
@@ -57,153 +57,153 @@ impl Default for Ledger {
     }
 }
 
-/// Somebody asks for a role.
+/// A request for a role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
     /// Its number.
     pub id: RequestId,
-    /// What it asks for.
+    /// Role, duration, reason and ticket.
     #[serde(flatten)]
     pub spec: AcceptedSpec,
-    /// Who asks.
+    /// The requester.
     pub requester: Account,
-    /// Every uid that the human who asks was known by, their login uid among them; empty in what an older jitd wrote.
+    /// Every uid of the requester, with the login uid; empty in requests that an older jitd wrote.
     #[serde(default)]
     pub uids: BTreeSet<UserId>,
-    /// When.
+    /// When it was made.
     pub requested_at: WallTime,
-    /// When it lapses.
+    /// When it expires undecided.
     pub expires: Deadline,
-    /// Who has said yes so far; different people.
+    /// The approvals so far, by different people.
     pub approvals: Vec<Approval>,
-    /// How many it takes, as the role said when it was asked for.
+    /// The approvals that the role required when the request was made.
     pub approvals_needed: u32,
-    /// The grant that it asks to make longer; else it asks for one of its own.
+    /// The grant that it extends; `None` if it asks for a new one.
     pub extends: Option<GrantId>,
-    /// When it ceased to be pending; `None` while it is, and in what an older jitd wrote.
+    /// When it was closed; `None` while it is pending, and in requests that an older jitd wrote.
     #[serde(default)]
     pub closed_at: Option<WallTime>,
-    /// How it stands.
+    /// Its state.
     pub state: RequestState,
 }
 
 impl Request {
-    /// Every uid that the human who asks is known by.
+    /// Every uid of the requester.
     #[must_use]
     pub fn all_uids(&self) -> BTreeSet<UserId> {
         self.uids.iter().copied().chain([self.requester.uid]).collect()
     }
 }
 
-/// One person's yes.
+/// The approval of one person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
-    /// Who.
+    /// The approver.
     pub by: Account,
-    /// When.
+    /// When it was given.
     pub at: WallTime,
-    /// What they said with it; may be empty.
+    /// The comment; may be empty.
     pub comment: String,
-    /// Every uid that the human who said so was known by, their login uid among them; empty in what an older jitd wrote.
+    /// Every uid of the approver, with the login uid; empty in approvals that an older jitd wrote.
     #[serde(default)]
     pub uids: BTreeSet<UserId>,
 }
 
-/// How a request stands.
+/// The state of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "lowercase")]
 pub enum RequestState {
-    /// Not decided yet.
+    /// Nobody has decided.
     Pending,
-    /// It became the grant of the same number.
+    /// Approved: it became the grant of the same number.
     Approved,
-    /// An approver said no.
+    /// Denied by an approver.
     Denied {
-        /// Who.
+        /// The approver.
         by: Account,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
-    /// The requester took it back.
+    /// Cancelled by the requester.
     Cancelled,
-    /// Nobody decided in time.
+    /// Expired undecided.
     Expired,
 }
 
-/// A role held until a deadline.
+/// A role that is held until a deadline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     /// Its number.
     pub id: GrantId,
-    /// What is held.
+    /// The role.
     pub role: RoleName,
-    /// By whom.
+    /// The holder.
     pub holder: Account,
-    /// Every uid that the human who asked for it was known by; empty where nobody did, and in what an older jitd wrote.
+    /// Every uid of the requester; empty where there was no request, and in grants that an older jitd wrote.
     #[serde(default)]
     pub uids: BTreeSet<UserId>,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
     /// The ticket, if one was named.
     pub ticket: Option<Ticket>,
-    /// Who approved, or the operator who gave it.
+    /// The approvers, or the operator who granted it.
     pub approvers: Vec<Account>,
     /// Start of the window.
     pub starts_at: WallTime,
     /// End of the window.
     pub ends: Deadline,
-    /// Whether its holder asked for it, and so has to be a member of the role; an operator may give it to anybody.
+    /// Whether the holder requested it, and so has to be a member of the role; an operator may grant it to anybody.
     pub requested: bool,
-    /// When it is handed back for want of use; `None` while a session is open, and where the role has no such limit.
+    /// When it closes for want of use; `None` while a session is open, and where the role has no such limit.
     pub unused_until: Option<Deadline>,
-    /// The last warning that was due: so long before the end. Warnings for more than that are past.
+    /// The time before the end for which the last warning was given.
     pub warned: Option<Duration>,
-    /// How it stands.
+    /// Its state.
     pub state: GrantState,
 }
 
-/// How a grant stands.
+/// The state of a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "lowercase")]
 pub enum GrantState {
     /// The window is open.
     Live,
-    /// Its deadline passed.
+    /// Closed at its deadline.
     Expired,
-    /// The holder handed it back.
+    /// Released by the holder.
     Released {
-        /// When.
+        /// When it closed.
         at: WallTime,
     },
-    /// Nothing ran under it for as long as its role allows.
+    /// Closed because no session was open for as long as the role allows.
     Unused {
-        /// When.
+        /// When it closed.
         at: WallTime,
     },
-    /// Its holder or its role no longer is what it was given to.
+    /// Withdrawn: its holder or its role does not fit it any more.
     Withdrawn {
-        /// When.
+        /// When it closed.
         at: WallTime,
         /// Why.
         why: String,
     },
-    /// Somebody took it away.
+    /// Revoked by an operator or root.
     Revoked {
-        /// When.
+        /// When it closed.
         at: WallTime,
-        /// Who.
+        /// The actor.
         by: Account,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
 }
 
-/// One elevated process tree.
+/// One elevated process tree, from the call of sudo on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Its number.
     pub id: SessionId,
-    /// What it runs under.
+    /// The grant that it runs under.
     pub grant: GrantId,
     /// The role of that grant.
     pub role: RoleName,
@@ -214,7 +214,7 @@ pub struct Session {
     /// The audit session id of the tree (`/proc/PID/sessionid`), where the kernel gave it one of its own.
     #[serde(rename = "tag")]
     pub audit_session: Option<u32>,
-    /// Login uid, where there is one.
+    /// The login uid, if there is one.
     pub loginuid: Option<UserId>,
     /// The process that asked at the gate: sudo itself.
     pub main: MainProcess,
@@ -222,33 +222,33 @@ pub struct Session {
     pub service: String,
     /// Terminal; empty if none.
     pub tty: String,
-    /// As sudo was called.
+    /// The command line of sudo.
     pub argv: Vec<String>,
-    /// When it was registered.
+    /// When it was registered, on the wall clock.
     pub started_at: WallTime,
-    /// When, on the boot clock.
+    /// When it was registered, on the boot clock.
     pub started: BootTime,
-    /// In which boot.
+    /// The boot of `started`.
     pub boot_id: BootId,
-    /// The logind session that it came from, where there is one.
+    /// The logind session that it came from, if there is one.
     pub login: Option<String>,
-    /// Where its sudo keeps what is typed and shown, if it does.
+    /// The folder of sudo's own log of input and output, if sudo writes one.
     #[serde(default)]
     pub io_log: Option<String>,
-    /// The group that was asked for beside the user.
+    /// The group that the command line requested.
     #[serde(default)]
     pub group: GroupAsked,
-    /// The groups of whom it became that were looked up for that.
+    /// The groups of the target user, looked up for that group.
     #[serde(default)]
     pub own_groups: BTreeSet<GroupId>,
-    /// Its window has closed, and it may finish until then.
+    /// The window has closed, and the session may run until then (`deny-new`).
     #[serde(rename = "lingers_until")]
     pub drain_deadline: Option<Deadline>,
-    /// How it stands.
+    /// Its state.
     pub state: SessionState,
 }
 
-/// A process, so that a pid that is used again is not taken for it.
+/// A process; the start time tells it from a later process with the same pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MainProcess {
     /// Its pid.
@@ -257,27 +257,27 @@ pub struct MainProcess {
     pub start: u64,
 }
 
-/// How a session stands.
+/// The state of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "lowercase")]
 pub enum SessionState {
-    /// The account stage let it pass.
+    /// The account stage admitted it.
     Registered,
     /// Its PAM session is open.
     Open {
-        /// Whom it became.
+        /// The target user.
         run_as: Account,
     },
-    /// It is being ended.
+    /// Its processes are being ended.
     Ending {
-        /// Whom it became, if it got that far. Only then is there something that deserves a grace.
+        /// The target user, if its session stage was reached. Only then its processes get a grace.
         run_as: Option<Account>,
         /// Why.
         why: EndedBy,
-        /// The moment from which its end is measured: the deadline, or when it was decided.
+        /// The time from which its end is measured: the deadline, or the decision.
         due: BootTime,
     },
-    /// Nothing is left of it.
+    /// It has no process left.
     Ended {
         /// Why.
         why: EndedBy,
@@ -288,36 +288,36 @@ pub enum SessionState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EndedBy {
-    /// Its processes were done.
+    /// Its processes exited.
     Exited,
     /// The window closed.
     Expired,
-    /// The holder handed the grant back.
+    /// The holder released the grant.
     Released,
     /// The grant was revoked.
     Revoked,
     /// The grant was withdrawn.
     Withdrawn,
-    /// Nobody typed, and nothing ran in it.
+    /// It was idle for as long as its role allows.
     Idle,
-    /// The login that it came from ended.
+    /// The login session that it came from ended.
     Logout,
     /// The session it was started from ended.
     Parent,
-    /// The machine went down.
+    /// The host went down.
     Boot,
-    /// It was found without a live grant when the daemon started.
+    /// jitd found it without a live grant when it started.
     Orphaned,
-    /// The disk did not take the record with which it was let in.
+    /// fdatasync failed for the record of its admission.
     Unrecorded,
-    /// PID 1 could not be made to hold its limit any more.
+    /// PID 1 could not be made to enforce its deadline.
     Tampered,
     /// A process of it had a group that its role does not give.
     Group,
 }
 
 impl EndedBy {
-    /// The word in records.
+    /// Its name in records.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -339,7 +339,7 @@ impl EndedBy {
 }
 
 impl Session {
-    /// Whom it became, once that is known.
+    /// The target user, once the session stage is reached.
     #[must_use]
     pub fn run_as(&self) -> Option<&Account> {
         match &self.state {
@@ -349,13 +349,13 @@ impl Session {
         }
     }
 
-    /// Its holder, without the groups: a session is not judged by them anew.
+    /// The holder, without groups: a session is not judged by them again.
     #[must_use]
     pub fn holder_without_groups(&self) -> Person {
         Person { account: self.holder.clone(), groups: std::collections::BTreeSet::new(), locked: false }
     }
 
-    /// Why it is being ended; `Exited` where nobody ends it.
+    /// Why it is being ended; `Exited` where jitd does not end it.
     #[must_use]
     pub fn ended_by(&self) -> EndedBy {
         match self.state {
@@ -372,14 +372,14 @@ impl Session {
 }
 
 impl Ledger {
-    /// The next number of a request or a grant; requests and grants share them.
+    /// Takes the next number of a request or a grant; both share one sequence.
     pub(super) fn take_id(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
         id
     }
 
-    /// The live grants of somebody.
+    /// The live grants of a person.
     pub fn held_by(&self, uid: UserId) -> impl Iterator<Item = &Grant> {
         self.grants.values().filter(move |grant| grant.holder.uid == uid)
     }
@@ -396,32 +396,32 @@ impl Ledger {
     }
 }
 
-/// A grant as it is remembered when the ledger knows it no more.
+/// A grant in the drift scan's memory, which outlasts the ledger's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Its number.
     pub grant: GrantId,
     /// The role.
     pub role: RoleName,
-    /// Whose.
+    /// The holder.
     pub holder: Account,
 }
 
-/// The group that a call asks for, beside the user.
+/// The group that a call requests, beside the user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", content = "group", rename_all = "lowercase")]
 pub enum GroupAsked {
-    /// None: it will be the user's own.
+    /// None: the group will be the target's own.
     #[default]
     Nothing,
-    /// This one.
+    /// A group.
     Group {
         /// Its gid.
         gid: GroupId,
-        /// As it was written.
+        /// As it was written on the command line.
         name: String,
     },
-    /// It cannot be told, and why; a role that is limited refuses.
+    /// Unclear, and why; a limited role denies.
     Unclear(String),
 }
 

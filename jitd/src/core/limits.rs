@@ -1,5 +1,5 @@
-//! One limit for work that a local user can cause: so much in flight for each user, so much in all, and what comes above
-//! that is refused at once. What is refused is counted, and the count is told with a bound of its own.
+//! Limits for work that a local user can cause: a number of calls in flight for each user, and one for all. Further
+//! calls are refused at once. Refusals are counted, and the counts are recorded at a limited rate.
 
 mod allowance;
 
@@ -13,48 +13,48 @@ use jit_proto::time::BootTime;
 pub use allowance::{Allowance, Allowances, Rate};
 pub use reports::{Due, Limited, Reports};
 
-/// How much a door lets in.
+/// The limits of an entry point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Calls of one user that are worked on at once.
+    /// Calls of one user in progress.
     pub in_flight: usize,
-    /// Calls of all users together that are worked on at once, root's aside.
+    /// Calls of all users in progress, without root's.
     pub in_flight_in_all: usize,
-    /// Calls of one user that wait for the ones before them.
+    /// Calls of one user that wait.
     pub waiting: usize,
-    /// Calls of all users that wait, root's aside.
+    /// Calls of all users that wait, without root's.
     pub waiting_in_all: usize,
-    /// Calls of root that are worked on at once; nobody else takes these places. As many more may wait as of a user.
+    /// Calls of root in progress, in addition. `waiting` holds for root as well.
     pub for_root: usize,
-    /// How often a user other than root may call.
+    /// The rate of calls of a user other than root.
     pub rate: Rate,
 }
 
-/// What becomes of a call.
+/// The result of [`Limiter::arrive`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Admission<T> {
-    /// It is worked on now. [`Limiter::done`] has to be told when that is over.
+    /// The call begins now. [`Limiter::done`] is called at its end.
     Begin(T),
-    /// [`Limiter::next_waiting`] hands it out later.
+    /// [`Limiter::next_waiting`] returns it later.
     Waits,
-    /// There is no room for it.
+    /// The call is refused.
     Refused(T, Over),
 }
 
-/// Which bound a refused call was above.
+/// The limit that a refused call exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
     /// The user has too many calls in flight and waiting.
     User,
-    /// All users together have.
+    /// All users together have too many calls in flight and waiting.
     All,
     /// The user calls too often.
     Rate,
 }
 
 impl Over {
-    /// A clause for the caller.
+    /// A clause for the caller, without a full stop.
     #[must_use]
     pub fn clause(self) -> &'static str {
         match self {
@@ -65,12 +65,12 @@ impl Over {
     }
 }
 
-/// The calls that are in progress and those that wait, by user, in turns.
+/// Calls in progress and waiting, by user; users take turns.
 #[derive(Debug)]
 pub struct Limiter<T> {
     bounds: Bounds,
     users: BTreeMap<UserId, User<T>>,
-    /// Users with calls that wait, the one who is next first.
+    /// Users with waiting calls, the next one first.
     turns: VecDeque<UserId>,
     in_flight: usize,
     waiting: usize,
@@ -84,13 +84,13 @@ struct User<T> {
 }
 
 impl<T> Limiter<T> {
-    /// Nothing is in progress yet.
+    /// A limiter without calls.
     #[must_use]
     pub fn new(bounds: Bounds) -> Self {
         Self { bounds, users: BTreeMap::new(), turns: VecDeque::new(), in_flight: 0, waiting: 0 }
     }
 
-    /// A call has come.
+    /// Adds a call.
     pub fn arrive(&mut self, uid: UserId, call: T, now: BootTime) -> Admission<T> {
         let Bounds { waiting, waiting_in_all, rate, .. } = self.bounds;
         let no_room_in_all = !uid.is_root() && self.waiting >= waiting_in_all;
@@ -122,7 +122,7 @@ impl<T> Limiter<T> {
         Admission::Waits
     }
 
-    /// The next call that may begin: users take turns, whatever each has waiting.
+    /// The next call that may begin. Users take turns, however many calls each has waiting.
     #[must_use]
     pub fn next_waiting(&mut self) -> Option<(UserId, T)> {
         let index = (0..self.turns.len()).find(|index| self.may_begin(self.turns[*index]))?;
@@ -138,7 +138,7 @@ impl<T> Limiter<T> {
         Some((uid, call))
     }
 
-    /// A call that had begun is over.
+    /// Ends a call that had begun.
     pub fn done(&mut self, uid: UserId, now: BootTime) {
         let rate = self.bounds.rate;
         let Some(user) = self.users.get_mut(&uid).filter(|user| user.in_flight > 0) else { return };
@@ -166,7 +166,7 @@ impl<T> Limiter<T> {
         self.users.len()
     }
 
-    /// Calls that are worked on, of everybody.
+    /// Calls in progress, of all users.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         self.users.values().map(|user| user.in_flight).sum()

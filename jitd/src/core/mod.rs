@@ -1,6 +1,6 @@
-//! What is decided, as pure functions: state, event and time go in, the next state and a list of effects come out.
+//! The decisions, as pure functions: state, input and time in, the next state and a list of effects out.
 //!
-//! Knows no clock, no file, no bus and no randomness; `tests/tidy.rs` holds it to that.
+//! Core knows no clock, no file, no bus and no randomness; `tests/tidy.rs` holds it to that.
 
 pub mod time;
 

@@ -1,4 +1,4 @@
-//! What the daemon's own watchers report: sinks, PAM stacks, limits.
+//! Reports of the daemon's own monitors: sinks, PAM stacks, limits.
 
 use crate::core::facts;
 use crate::core::input::{SinkChange, SinkName};
@@ -7,7 +7,7 @@ use jit_proto::audit::record::{AuditEvent, Facts};
 use std::collections::BTreeMap;
 
 impl Turn<'_> {
-    /// Writes down what became of a sink.
+    /// Records the change of a sink.
     pub(super) fn sink(&mut self, name: SinkName, change: SinkChange) {
         let sink = Some(name.to_string());
         match change {
@@ -18,7 +18,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Writes down which stacks have begun, or ceased, not to ask.
+    /// Records which stacks stopped asking jitd, or ask it again.
     pub(super) fn stacks(&mut self, found: BTreeMap<String, Option<String>>) {
         for (service, problem) in found {
             let known = self.ledger.broken_stacks.contains(&service);
@@ -37,7 +37,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Records which limits were reached; `all` of them, or those that are due.
+    /// Records which limits were reached: `all`, or those that are due.
     pub(super) fn tell_limits(&mut self, all: bool) {
         let now = self.now.boot;
         let reached = &mut self.ledger.reached;

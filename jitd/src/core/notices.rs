@@ -1,4 +1,4 @@
-//! Of what people are told beside the record, and how they are reached.
+//! Notifications of people beside the audit log: kinds, and the ways of delivery.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,27 +9,27 @@ use jit_proto::audit::record::{AuditEvent, Facts};
 use super::alerts::Rule;
 use super::policy::DaemonOptions;
 
-/// What a notice is about.
+/// The kind of a notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// Somebody asks for a role.
+    /// A role was requested.
     Request,
-    /// A window opens, as approved.
+    /// A window opened, as approved.
     Activation,
-    /// A window opens without a request.
+    /// A window opened without a request.
     Emergency,
-    /// A rule over the record was met.
+    /// A rule raised an alert.
     Alert,
-    /// Privilege was left behind.
+    /// A session left changes that give privilege.
     LeftBehind,
     /// A request was denied.
     Denial,
-    /// A request lapsed: nobody decided in time.
+    /// A request expired undecided.
     Lapse,
 }
 
 impl Kind {
-    /// Every kind there is.
+    /// Every kind.
     pub const ALL: [Self; 7] = [
         Self::Request,
         Self::Activation,
@@ -40,7 +40,7 @@ impl Kind {
         Self::Lapse,
     ];
 
-    /// Its name in the settings and in what is handed over.
+    /// Its name in the settings and in the notice.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -54,14 +54,14 @@ impl Kind {
         }
     }
 
-    /// Whether it goes before what happens every day, of which anybody may cause any number.
+    /// Whether it is delivered before kinds that any user can cause in any number.
     #[must_use]
     pub fn is_urgent(self) -> bool {
         matches!(self, Self::Emergency | Self::Alert | Self::LeftBehind)
     }
 }
 
-/// What a record is to people, if it is anything to them.
+/// The kind of notice that a record causes, if any.
 #[must_use]
 pub fn kind_of(event: AuditEvent, facts: &Facts) -> Option<Kind> {
     Some(match event {
@@ -76,16 +76,16 @@ pub fn kind_of(event: AuditEvent, facts: &Facts) -> Option<Kind> {
     })
 }
 
-/// Who is told of a record at their terminals.
+/// The people whose terminals get a message about a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// Those who may approve what it asks for.
+    /// The approvers of the request.
     Approvers,
-    /// Who asked.
+    /// The requester.
     Requester,
 }
 
-/// Whom a record concerns at their terminals, if anybody.
+/// The people whose terminals get a message about this record, if any.
 #[must_use]
 pub fn audience(event: AuditEvent, facts: &Facts) -> Option<Audience> {
     Some(match event {
@@ -100,24 +100,24 @@ pub fn audience(event: AuditEvent, facts: &Facts) -> Option<Audience> {
     })
 }
 
-/// What may stand for addresses in `mail`: the person that a record is about, and those who may approve its role. Each is
-/// the login name, which the mail program delivers as it does for local people.
+/// Placeholders for addresses in `mail`: the person that a record is about, and the approvers of its role. Each stands
+/// for a login name, to which the mail program delivers locally.
 pub const PLACEHOLDERS: [&str; 2] = ["{user}", "{approvers}"];
 
 /// `[notify]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notices {
-    /// Run for each notice, with the notice on its standard input.
+    /// The program that runs for each notice, with the notice on its standard input.
     pub exec: Option<Program>,
-    /// Who gets a mail.
+    /// The addresses that get a mail.
     pub mail: Vec<String>,
-    /// What takes mail; needed where somebody gets one.
+    /// The mail program; required where `mail` has addresses.
     pub sendmail: Option<Program>,
-    /// The account that both run as.
+    /// The account that both programs run as.
     pub user: String,
-    /// Of what people are told.
+    /// The kinds that are sent.
     pub about: BTreeSet<Kind>,
-    /// A program that takes longer is killed.
+    /// The time after which a program is killed.
     pub timeout: Duration,
 }
 
@@ -127,17 +127,17 @@ impl Default for Notices {
     }
 }
 
-/// A program that only root can change, as it was found when the settings were read.
+/// A program that only root can change, resolved when the settings were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// As the settings name it.
+    /// Its path in the settings.
     pub named: PathBuf,
-    /// What that is, every link followed.
+    /// Its path with every link resolved.
     pub real: PathBuf,
 }
 
 impl Notices {
-    /// The timeout as it is written; all kinds, and nobody who gets them.
+    /// The timeout from the settings; all kinds, and no receivers.
     #[must_use]
     pub fn of(options: &DaemonOptions) -> Self {
         Self {
@@ -150,20 +150,20 @@ impl Notices {
         }
     }
 
-    /// Whether anybody is reached at all.
+    /// Whether there is a receiver.
     #[must_use]
     pub fn reach_somebody(&self) -> bool {
         self.exec.is_some() || !self.mail.is_empty()
     }
 
-    /// How people are reached, for those who look at the policy.
+    /// The ways of delivery, for `policy show`.
     #[must_use]
     pub fn ways(&self) -> Vec<String> {
         let exec = self.exec.iter().map(|hook| format!("exec {}", hook.named.display()));
         exec.chain(self.mail.iter().map(|address| format!("mail {address}"))).collect()
     }
 
-    /// As what people are told of a record, if they are. What an alert only repeats is told once.
+    /// The kind of notice that a record causes, if it is sent. What an alert only repeats is sent once.
     #[must_use]
     pub fn tell(&self, event: AuditEvent, facts: &Facts) -> Option<Kind> {
         let kind = kind_of(event, facts).filter(|kind| self.about.contains(kind))?;

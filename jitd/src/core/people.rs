@@ -1,11 +1,11 @@
-//! People as the daemon knows them: ids from the kernel, names from NSS, both looked up by the caller.
+//! People: ids from the kernel, names from NSS, both looked up outside of core.
 
 use std::collections::BTreeSet;
 
 use jit_proto::identity::{GroupId, UserId};
 use serde::{Deserialize, Serialize};
 
-/// An account: what a record names somebody by.
+/// An account, as records name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Its uid.
@@ -14,22 +14,22 @@ pub struct Account {
     pub name: String,
 }
 
-/// An account with the groups it belongs to at this moment.
+/// An account with its groups at the time of the lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
-    /// Who.
+    /// The account.
     pub account: Account,
-    /// Every group of theirs, the primary one included (getgrouplist(3)).
+    /// All its groups, with the primary one (getgrouplist(3)).
     pub groups: BTreeSet<GroupId>,
     /// Whether the account is locked or has expired (shadow(5)).
     pub locked: bool,
 }
 
-/// Some people, as a policy names them: users and `@groups`, resolved to ids when the policy was loaded, so that a
-/// group that is made again under an old name inherits nothing.
+/// People as a policy names them: users and `@groups`, resolved to ids when the policy was loaded, so that a new group
+/// of an old name inherits nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct People {
-    /// As the file says it.
+    /// As the file has it.
     pub written: Vec<String>,
     /// The users named.
     pub users: BTreeSet<UserId>,

@@ -19,12 +19,12 @@ use super::retention::Retention;
 pub use setting::{Age, BadValue, Kind, Setting, Standard, Value};
 pub use table::{DAEMON, DaemonOptions, ROLE, RoleOptions};
 
-/// Everything that `/etc/jitd` says.
+/// The contents of `/etc/jitd`.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// SHA-256 over the files, in hex.
     pub digest: String,
-    /// When it was read.
+    /// When it was loaded.
     pub loaded_at: WallTime,
     /// The settings.
     pub settings: Settings,
@@ -43,21 +43,21 @@ impl Policy {
 /// `jitd.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// How long before the end of a window its holder is told; the longest first.
+    /// The times before the end of a window at which its holder is warned; the longest first.
     pub warn_before: Vec<Duration>,
     /// Who may grant and revoke without a request.
     pub operators: People,
-    /// Who may read the audit record.
+    /// Who may read the audit log.
     pub auditors: People,
-    /// Where the audit records go.
+    /// Where audit records are written.
     pub sinks: SinkSettings,
-    /// Below these paths, files that give privilege to whoever runs them are looked for.
+    /// The paths below which the drift scan looks for files that give privilege.
     pub setuid_paths: Vec<PathBuf>,
-    /// How long the record is kept in the store.
+    /// How long records are kept in the store.
     pub retention: Retention,
-    /// What is alerted to.
+    /// The rules of alerts.
     pub alerts: AlertRules,
-    /// Who is told of what.
+    /// The notifications.
     pub notices: Notices,
     /// The settings of simple kinds, by their rows.
     pub options: DaemonOptions,
@@ -79,7 +79,7 @@ impl Default for Settings {
     }
 }
 
-/// Every row of a table with its value: as the file says it, or the default.
+/// Every row of a table with its value: from the file, or the default.
 #[must_use]
 pub fn shown(rows: &[Setting], written: &BTreeMap<&'static str, String>) -> Vec<SettingView> {
     let view = |row: &Setting| SettingView {
@@ -90,29 +90,29 @@ pub fn shown(rows: &[Setting], written: &BTreeMap<&'static str, String>) -> Vec<
     rows.iter().map(view).collect()
 }
 
-/// Where the audit records go, and what is asked of that.
+/// Where audit records are written, and whether access depends on that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SinkSettings {
     /// The socket of the syslog daemon.
     pub syslog_socket: PathBuf,
     /// Private enterprise number in the structured data of syslog messages (RFC 5424 section 7.2.2).
     pub syslog_enterprise: u32,
-    /// Whether they go to the journal, with fields of their own.
+    /// Whether records are written to the journal, with a field for each fact.
     pub journal: bool,
-    /// Whether they go into a file of JSON lines.
+    /// Whether records are written to a file of JSON lines.
     pub json_lines: bool,
-    /// Bytes after which that file gets the next name.
+    /// The size in bytes at which that file is rotated.
     pub json_lines_max_size: u64,
-    /// How many of those are kept.
+    /// The number of rotated files that are kept.
     pub json_lines_keep: u32,
-    /// A sign of life goes out so often.
+    /// The interval of the heartbeat.
     pub heartbeat: Duration,
-    /// While a record waits for syslog longer than this, nobody is let through.
+    /// While a record waits for syslog longer than this, every sudo is denied.
     pub require_forwarding_within: Option<Duration>,
 }
 
 impl SinkSettings {
-    /// The settings of simple kinds as they are written; the usual socket.
+    /// The settings of simple kinds as the options have them; the default socket.
     #[must_use]
     pub fn of(options: &DaemonOptions) -> Self {
         Self {
@@ -134,55 +134,55 @@ impl Default for SinkSettings {
     }
 }
 
-/// What may be asked for.
+/// A role.
 #[derive(Debug, Clone)]
 pub struct Role {
     /// Its name.
     pub name: RoleName,
-    /// What it is for.
+    /// Its description.
     pub description: String,
-    /// Who may ask.
+    /// Who may request it.
     pub members: People,
-    /// Whom it lets one become.
+    /// The target users.
     pub run_as: RunAs,
-    /// Which groups it gives beside the target's own, where `run_as` limits it.
+    /// The groups beside those of the target user, where `run_as` is limited.
     pub run_as_groups: RunAsGroups,
     /// PAM services it opens.
     pub services: BTreeSet<String>,
-    /// What a request gets that names no duration.
+    /// The duration of a request that names none.
     pub default_duration: Duration,
-    /// What a request may ask for at most.
+    /// The longest duration that a request may name.
     pub max_duration: Duration,
-    /// What a ticket has to look like.
+    /// The rule for tickets.
     pub ticket: TicketRule,
     /// Who may approve.
     pub approvers: People,
-    /// How many different approvers it takes; at least 1.
+    /// The number of different approvers that a request needs; at least 1.
     pub approvals: u32,
-    /// What becomes of sessions when the window closes.
+    /// What happens to sessions when the window expires.
     pub on_expiry: OnExpiry,
     /// The settings of simple kinds, by their rows.
     pub options: RoleOptions,
 }
 
-/// What becomes of a grant's sessions when its window closes by itself. A grant that is revoked, released or withdrawn
-/// always ends them.
+/// What happens to a grant's sessions when its window expires. When a grant is revoked, released or withdrawn, its
+/// sessions always end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnExpiry {
-    /// They end.
+    /// The sessions end.
     #[default]
     Terminate,
-    /// Nothing new begins, and what runs may finish, for work that must not be cut.
+    /// New commands are denied, and running ones may finish, for work that must not be interrupted.
     DenyNew {
-        /// Then it ends all the same.
+        /// The time after which the sessions end.
         at_most: Duration,
     },
 }
 
-/// Whom a role lets one become. Root may become anybody, so a role that names root covers every user and group.
+/// The target users of a role. Root can become any user, so a role that names root covers every user and group.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunAs {
-    /// As the file says it.
+    /// As the file has it.
     pub written: Vec<String>,
     /// The users named.
     pub users: BTreeSet<UserId>,
@@ -195,33 +195,33 @@ impl RunAs {
         self.is_anybody() || self.users.contains(&target)
     }
 
-    /// Whether it covers everybody.
+    /// Whether it covers every user.
     #[must_use]
     pub fn is_anybody(&self) -> bool {
         self.users.contains(&UserId::ROOT)
     }
 }
 
-/// Which groups a role gives beside those of the user that one becomes.
+/// The groups that a role gives beside those of the target user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunAsGroups {
-    /// As the file says it.
+    /// As the file has it.
     pub written: Vec<String>,
     /// The groups named.
     pub groups: BTreeSet<GroupId>,
 }
 
-/// What a ticket has to look like.
+/// The rule for tickets.
 #[derive(Debug, Clone, Default)]
 pub struct TicketRule {
-    /// Whether a request without one is refused.
+    /// Whether a request needs a ticket.
     pub required: bool,
-    /// What it has to match, anchored as the file says it.
+    /// The pattern that a ticket has to match, anchored as the file has it.
     pub pattern: Option<regex_lite::Regex>,
 }
 
 impl Role {
-    /// The duration a request gets, or why it gets none.
+    /// The duration of a request for this role.
     ///
     /// # Errors
     /// A sentence for the requester.
@@ -250,7 +250,7 @@ impl Role {
         Ok(())
     }
 
-    /// Whether a ticket is there and looks right.
+    /// Whether a ticket satisfies the rule.
     ///
     /// # Errors
     /// A sentence for the requester.
@@ -264,7 +264,7 @@ impl Role {
         }
     }
 
-    /// The line somebody types to ask for this role.
+    /// The command line that requests this role.
     #[must_use]
     pub fn request_line(&self) -> String {
         let span = format_duration(self.default_duration).replace(' ', "");

@@ -1,4 +1,4 @@
-//! After a start: what the store remembers is matched with what is really there.
+//! After a start: compares the stored state with the scopes and boots that exist.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ use super::session::termination::Manner;
 use super::time::Now;
 use crate::core::effect::{Change, Commit, Durability, Effect, SessionOrder};
 
-/// The seal cannot be continued: said in the first record that is written without one.
+/// The seal cannot be continued: this is in the first record that is written without one.
 #[must_use]
 pub fn unsealed(problem: &str, now: &Now) -> Effect {
     Effect::Commit(commit_of(draft(AuditEvent::AuditUnsealed, facts::detail(problem.to_owned()), now)))
 }
 
-/// The store is older than the audit log that this host remembers, or how old it is cannot be known.
+/// The store is older than the audit log that this host remembers, or its age is unknown.
 ///
 /// A grant that was revoked since would be live again, and a request that was denied since would be pending again. So
 /// every live grant is withdrawn, every pending request expires, and the sessions of this boot end.
@@ -56,11 +56,11 @@ fn commit_of(draft: Draft) -> Commit {
     Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() }
 }
 
-/// Carries a ledger over a restart of the daemon or of the machine. `scopes` are the sessions whose scope was found.
+/// Adapts a ledger after a restart of jitd or of the host. `scopes` are the sessions whose scope exists.
 ///
-/// Deadlines of another boot are rebased, so that a clock set back lengthens nothing. Sessions of another boot went
-/// down with it. A session of this boot is watched again, in its scope or before it has one; a scope that no open
-/// session answers for is ended.
+/// Deadlines of another boot are rebased, so that a clock set back lengthens no window. Sessions of another boot have
+/// ended with it. A session of this boot is watched again, in its scope or before it has one; a scope without an open
+/// session is ended.
 #[must_use]
 pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) -> (Ledger, Vec<Effect>) {
     let mut commit = Commit { durability: Durability::AtOnce, ..Commit::default() };
@@ -94,7 +94,7 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
             (SessionState::Ending { .. } | SessionState::Ended { .. }, _) => {}
             (_, Some(_)) => {}
             (_, None) => {
-                // Without a grant it may only finish until its own limit, if it has one.
+                // A session without a grant may only run until its drain deadline, if it has one.
                 let lingers = session.drain_deadline.as_ref().is_some_and(|until| !until.has_passed(now));
                 if !lingers {
                     let run_as = session.run_as().cloned();
@@ -106,7 +106,7 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
         let ends = grant.map(|grant| &grant.ends).or(session.drain_deadline.as_ref());
         let until = now.boot.after(ends.map_or(std::time::Duration::ZERO, |ends| ends.remaining(now)));
         let session: Session = session.clone();
-        // What its role says about idleness is known when the policy is loaded.
+        // The idle timeout of its role is set when the policy is loaded.
         after.push(Effect::from(SessionOrder::Watch {
             session: Box::new(session.clone()),
             until,
@@ -114,7 +114,7 @@ pub fn reconcile(mut ledger: Ledger, scopes: &BTreeSet<SessionId>, now: &Now) ->
             first: false,
         }));
         if let SessionState::Ending { due, .. } = session.state {
-            // Whatever could be asked was asked, or has had the time since.
+            // SIGTERM was sent before, or its processes have had the time since.
             after.push(Effect::from(SessionOrder::terminate(&session, Manner::KillKeepingSudo, due)));
         }
     }

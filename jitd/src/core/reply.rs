@@ -1,4 +1,4 @@
-//! What is answered.
+//! Answers of the core.
 
 use jit_proto::identity::{GrantId, RequestId};
 
@@ -9,7 +9,7 @@ pub enum Reply {
     Gate(Verdict),
     /// To a command.
     Command(Result<Done, Refusal>),
-    /// It is recorded that old records go, and the first of them have gone.
+    /// The removal of expired records is recorded, and the first of them are removed.
     Pruned,
 }
 
@@ -17,20 +17,20 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
-    /// Refused; the lines are for the person.
+    /// Denied; the lines are for the person.
     Denied(Vec<String>),
-    /// Let through.
+    /// Allowed.
     Allowed,
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Done {
-    /// This request.
+    /// The request.
     Request(RequestId),
-    /// This grant.
+    /// The grant.
     Grant(GrantId),
-    /// These grants.
+    /// The grants.
     Grants(Vec<GrantId>),
     /// It is in the audit log.
     Recorded,
@@ -42,19 +42,19 @@ pub enum Refusal {
     /// The caller may not do this.
     #[error("{0}")]
     NotAuthorized(String),
-    /// The policy says no.
+    /// The policy refuses it.
     #[error("{0}")]
     PolicyDenied(String),
-    /// It is their own.
+    /// The request or grant is the caller's own.
     #[error("{0}")]
     SelfApproval(String),
-    /// Too late, or a second time.
+    /// It is decided already, or this person has decided.
     #[error("{0}")]
     AlreadyDecided(String),
-    /// There is none, or the caller is no party to it.
+    /// It does not exist, or the caller is no party to it.
     #[error("{0}")]
     NoSuch(String),
-    /// It could not be written down.
+    /// It could not be recorded.
     #[error("{0}")]
     CannotRecord(String),
 }

@@ -1,4 +1,4 @@
-//! Which records have to go from the beginning of the store, by their age or by its size.
+//! Which records are removed from the beginning of the store, by age or by size.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,26 +11,28 @@ use jit_proto::time::{WallTime, in_days};
 
 use super::policy::DaemonOptions;
 
-/// No more records go at once: what is written about them, and the file that keeps them, has an end.
+/// Records removed at once: limits the size of the archive file and of the record about it.
 pub const MAX_BATCH: u64 = 50_000;
-/// Records go when the oldest is over by this part of the retention, so that not each day has a removal of its own.
+/// Removal starts when the oldest record has outlived the retention by this part of it, so that records are not removed
+/// every day.
 const SLACK_PART: u32 = 64;
-/// And no later than this.
+/// The upper bound of that part.
 const MAX_SLACK: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// How long the record is kept in the store.
+/// How long records are kept in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retention {
-    /// What is older goes; `None` keeps it for ever. At least [`jit_proto::audit::retention::MIN_RETENTION`].
+    /// The age at which records expire; `None` keeps them for ever. At least
+    /// [`jit_proto::audit::retention::MIN_RETENTION`].
     pub age: Option<Duration>,
-    /// When the store has more bytes in use, the oldest go, as long as they are older than [`MIN_AGE`].
+    /// The bytes in use above which the oldest records are removed, if they are older than [`MIN_AGE`].
     pub size: Option<u64>,
-    /// The folder that keeps what goes; `None` keeps nothing.
+    /// The folder of the archive; `None` keeps no copy.
     pub archive: Option<PathBuf>,
 }
 
 impl Retention {
-    /// The limits as they are written; the usual archive.
+    /// The limits from the settings; the default archive.
     #[must_use]
     pub fn of(options: &DaemonOptions) -> Self {
         Self {
@@ -47,25 +49,25 @@ impl Default for Retention {
     }
 }
 
-/// What there is in a store.
+/// The contents of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stock {
-    /// The first record.
+    /// Number of the first record.
     pub first: u64,
-    /// When it was written.
+    /// Time of the first record.
     pub oldest: WallTime,
-    /// The last record.
+    /// Number of the last record.
     pub last: u64,
-    /// The last record that every sink has been handed: nothing goes that somebody still waits for.
+    /// The last record that every sink has: later ones are not removed.
     pub handed: u64,
     /// Bytes in use.
     pub bytes: u64,
 }
 
-/// What has to go now: each record from the first on, until one may not.
+/// The records that are removed now: from the first one up to the first that is not included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PruneBatch {
-    /// By which limit.
+    /// The limit that applies.
     pub limit: Limit,
     age: Duration,
     last: u64,
@@ -73,14 +75,14 @@ pub struct PruneBatch {
 }
 
 impl PruneBatch {
-    /// Whether this record goes as well, if all before it do.
+    /// Whether this record is included, if all before it are.
     #[must_use]
     pub fn includes(&self, seq: u64, written_at: WallTime) -> bool {
         seq <= self.last && is_over(written_at, self.now, self.age)
     }
 }
 
-/// What has to go from the store, if anything.
+/// The records to remove, if any.
 #[must_use]
 pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<PruneBatch> {
     let max = stock.last.min(stock.handed).min(stock.first + MAX_BATCH - 1);
@@ -90,7 +92,7 @@ pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<PruneB
         return Some(PruneBatch { limit: Limit::Age, age, last: max, now });
     }
     let size = retention.size.filter(|size| stock.bytes > *size)?;
-    // Down to nine tenths, so that the next record does not begin it again.
+    // Down to nine tenths, so that the next record does not exceed the size again.
     let excess = stock.bytes - size / 10 * 9;
     let records = (stock.last + 1).saturating_sub(stock.first);
     let part = u128::from(excess) * u128::from(records) / u128::from(stock.bytes.max(1));
@@ -99,31 +101,31 @@ pub fn due(retention: &Retention, stock: &Stock, now: WallTime) -> Option<PruneB
     batch.includes(stock.first, stock.oldest).then_some(batch)
 }
 
-/// Records that are to go, and may: where something is to keep them, it has them.
+/// Records that can be removed: they are in the archive, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Segment {
-    /// The first one.
+    /// The first record.
     pub from: u64,
-    /// The last one.
+    /// The last record.
     pub to: u64,
-    /// The last one's hash, in hex.
+    /// The hash of the last record.
     pub hash: RecordHash,
-    /// When the youngest of them was written.
+    /// Time of the newest of them.
     pub newest: WallTime,
-    /// By which limit they go.
+    /// The limit that applies.
     pub limit: Limit,
-    /// The settings that said so.
+    /// The settings of the removal.
     pub retention: Retention,
-    /// The file that has them.
+    /// The archive file.
     pub kept_in: Option<PathBuf>,
 }
 
-/// Up to where records have gone, or are to go.
+/// How far records are removed, or to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pruned {
-    /// The last one, which the first one kept has as its `prev`.
+    /// The last removed record, which the first kept one has as its `prev`.
     pub to: Head,
-    /// When the youngest was written: requests and grants that were over by then go as well.
+    /// Time of the newest removed record: requests and grants that were closed by then are removed as well.
     pub newest: WallTime,
 }
 
@@ -133,7 +135,7 @@ impl Default for Pruned {
     }
 }
 
-/// What the record says about it.
+/// The facts of the record of a removal.
 pub(super) fn facts(segment: &Segment, policy: &str) -> Facts {
     let Segment { from, to, hash, newest, limit, retention, kept_in } = segment;
     let limits = match (limit, retention.age, retention.size) {

@@ -1,4 +1,4 @@
-//! One event, one step: the ledger moves on, and effects say what has to be done.
+//! One input, one step: returns the next ledger and the effects.
 
 use crate::core::context::Context;
 use crate::core::effect::{Durability, Effect};
@@ -18,7 +18,7 @@ use jit_proto::identity::RequestId;
 use jit_proto::time::BootTime;
 use std::time::Duration;
 
-/// Takes one event. The ledger that goes in is used up; if the commit fails, the store has the one to go on from.
+/// Takes one input. The ledger is consumed; if the commit fails, the state is loaded from the store.
 #[must_use]
 pub fn step(
     ledger: Ledger,
@@ -29,7 +29,7 @@ pub fn step(
 ) -> (Ledger, Vec<Effect>) {
     let mut turn = Turn::new(ledger, policy, context, now);
     turn.commit.durability = durability_of(&input);
-    // Whatever happens, what is over is over first: no event is judged by a window that has closed.
+    // Expired windows and requests are closed first: no input is judged by a window that has closed.
     turn.close_what_is_over();
     match input {
         Input::Started { version } => {
@@ -90,7 +90,8 @@ pub fn step(
         Input::Sink(name, change) => turn.sink(name, change),
         Input::Stacks(found) => turn.stacks(found),
         Input::Prune(segment) => {
-            // By settings that are not in force any more nothing goes; without an answer it is tried anew.
+            // Under settings that are not in force any more nothing is removed; without an answer the removal is tried
+            // again.
             if let Some(policy) = policy.filter(|policy| policy.settings.retention == segment.retention) {
                 turn.prune(&segment, policy);
             }
@@ -116,7 +117,7 @@ pub fn step(
     turn.finish()
 }
 
-/// How soon what an event comes to has to be on the disk, if nothing else comes of it.
+/// When the commit of an input has to be on the disk, if the rules say nothing else.
 fn durability_of(input: &Input) -> Durability {
     match input {
         Input::AccessQuery(query) => match query.stage {
@@ -133,7 +134,7 @@ fn durability_of(input: &Input) -> Durability {
     }
 }
 
-/// The next moment on the boot clock at which something is due; `None` if nothing is.
+/// The next time on the boot clock at which something is due; `None` if nothing is.
 #[must_use]
 pub fn next_deadline(ledger: &Ledger, policy: Option<&Policy>, now: &Now) -> Option<BootTime> {
     let requests = ledger.requests.values().map(|request| now.boot.after(request.expires.remaining(now)));
@@ -146,7 +147,7 @@ pub fn next_deadline(ledger: &Ledger, policy: Option<&Policy>, now: &Now) -> Opt
 }
 
 impl Turn<'_> {
-    /// Closes requests and windows whose time has come.
+    /// Closes expired requests and windows.
     fn close_what_is_over(&mut self) {
         let now = self.now;
         let lapsed: Vec<RequestId> = self

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jit_proto::time::{BootId, BootTime, WallTime, micros};
 use serde::{Deserialize, Serialize};
 
-/// The time at which an event is looked at, on both clocks.
+/// The time at which an input is judged, on both clocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Now {
     /// `CLOCK_REALTIME`.
@@ -28,7 +28,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The deadline that lies `span` ahead.
+    /// The deadline that is `span` ahead.
     #[must_use]
     pub fn after(span: Duration, now: &Now) -> Self {
         Self { wall: now.wall.after(span), boot: now.boot.after(span), boot_id: now.boot_id.clone() }
@@ -49,8 +49,8 @@ impl Deadline {
         self.wall.since(now.wall).min(self.boot.since(now.boot))
     }
 
-    /// Carries a deadline over a reboot, given the highest wall time seen before it. At least the time since boot has
-    /// gone by since then, whatever the wall clock says now; so a clock set back never lengthens what is left.
+    /// Rebases a deadline after a reboot, given the highest wall time seen before it. At least the time since boot has
+    /// passed since then, whatever the wall clock says, so a clock set back never lengthens what is left.
     #[must_use]
     pub fn rebased(&self, highest_wall: WallTime, now: &Now) -> Self {
         if self.boot_id == now.boot_id {

@@ -1,4 +1,4 @@
-//! One step in the making: the ledger as it becomes, and the effects collected so far.
+//! One step in progress: the ledger as it changes, and the effects so far.
 
 use crate::core::context::Context;
 use crate::core::effect::{Change, Changed, Commit, Durability, Effect, SessionOrder};
@@ -19,15 +19,15 @@ use jit_proto::time::BootTime;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Refusals of one user that are recorded one by one: more than a script with a mistake causes in a day, and with 1 kB
-/// each 1.5 MB a day for each user who wants to fill the disk.
+/// Single records of refusals of one user: more than a script with a mistake causes in a day, and at 1 kB each 1.5 MB a
+/// day for a user who tries to fill the disk.
 const REFUSALS: Rate = Rate { burst: 300, per_minute: 1 };
 
-/// How often the wall clock is written down while a window is open, so that a crash and a clock set back cannot
-/// lengthen the window by more than this.
+/// The interval at which the wall clock is stored while a window is open. A crash and a clock set back cannot lengthen
+/// the window by more than this.
 pub(super) const REMEMBER_CLOCK: Duration = Duration::from_secs(60);
 
-/// One step in the making.
+/// One step in progress.
 pub(super) struct Turn<'a> {
     pub(super) ledger: Ledger,
     pub(super) policy: Option<&'a Policy>,
@@ -64,15 +64,15 @@ impl<'a> Turn<'a> {
         self.policy.map_or_else(|| Settings::default().options.grace, |policy| policy.settings.options.grace)
     }
 
-    /// Puts a record into this step's commit.
+    /// Adds a record to this step's commit.
     pub(super) fn note(&mut self, event: AuditEvent, facts: Facts) {
         let now = self.now;
         let draft = Draft { event, wall: now.wall, boot: now.boot, boot_id: now.boot_id.clone(), facts };
         self.commit.drafts.push(draft);
     }
 
-    /// Whether one more refusal of this user is recorded by itself. If not it is counted, and the count is recorded: any
-    /// local user can be refused again and again, and must not fill the disk by it.
+    /// Whether the next refusal of this user gets a record of its own. If not, it is counted, and the count is
+    /// recorded: any local user can cause refusals without end, and must not fill the disk with them.
     pub(super) fn records_refusal(&mut self, who: UserId, name: &str) -> bool {
         let records = self.ledger.recorded_refusals.take(who, REFUSALS, self.now.boot);
         if !records {
@@ -81,13 +81,13 @@ impl<'a> Turn<'a> {
         records
     }
 
-    /// Begins a seal behind this step's records.
+    /// Begins a seal after this step's records.
     pub(super) fn seal(&mut self, key: SealKey) {
         self.ledger.sealed = true;
         self.commit.seal = Some(key);
     }
 
-    /// Lets old records go.
+    /// Removes expired records.
     pub(super) fn prune(&mut self, segment: &Segment, policy: &Policy) {
         self.note(AuditEvent::AuditPruned, retention::facts(segment, &policy.digest));
         let to = Head { seq: segment.to, hash: segment.hash };
@@ -95,7 +95,7 @@ impl<'a> Turn<'a> {
         self.reply = Some(Reply::Pruned);
     }
 
-    /// Puts an object's new state into this step's commit.
+    /// Adds an object's new state to this step's commit.
     pub(super) fn put(&mut self, change: Change) {
         self.after.push(Effect::Notify(match &change {
             Change::Request(request) => Changed::Request(request.id),
@@ -110,17 +110,17 @@ impl<'a> Turn<'a> {
         self.after.push(effect.into());
     }
 
-    /// What this step writes has to be on the disk before anything follows it.
+    /// Requires that this step's commit is on the disk before any effect that follows.
     pub(super) fn at_once(&mut self) {
         self.commit.durability = Durability::AtOnce;
     }
 
-    /// What this step writes is to reach the disk soon, and nothing waits for it.
+    /// Requires that this step's commit reaches the disk soon; nothing waits for it.
     pub(super) fn soon(&mut self) {
         self.commit.durability = self.commit.durability.max(Durability::BeforeTheSession);
     }
 
-    /// Takes a request out of the ledger in its last state.
+    /// Removes a request from the ledger in its last state.
     pub(super) fn close_request(
         &mut self,
         id: RequestId,
@@ -151,7 +151,8 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Tells the session's terminal that it ends, before the first signal; several sessions at one terminal tell it once.
+    /// Writes to the session's terminal that it ends, before the first signal; a terminal with several sessions gets
+    /// one message.
     fn tell_of_the_end(&mut self, session: &Session, why: EndedBy) {
         if session.tty.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! What of the state is shown to whom: a party to a thing sees it, for everybody else it does not exist.
+//! What each caller may see: parties see a request, grant or session; for others it does not exist.
 
 use jit_proto::bus::names::scope_name;
 use jit_proto::bus::view::{ApprovalView, GrantView, RequestView, RoleView, SessionView, StatusView};
@@ -12,28 +12,28 @@ use super::people::Person;
 use super::policy::{self, OnExpiry, Policy, Role};
 use super::time::{Now, seconds};
 
-/// Who looks, at what.
+/// A caller's view of the state.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
     /// The state.
     pub ledger: &'a Ledger,
     /// The policy in force.
     pub policy: Option<&'a Policy>,
-    /// Who looks.
+    /// The caller.
     pub caller: &'a Caller,
-    /// When.
+    /// The present time.
     pub now: &'a Now,
 }
 
 impl Look<'_> {
-    /// Whose things the caller's own are: theirs, or from inside a window those of its holder.
+    /// The person whose own requests and grants the caller sees: the caller, or inside a window its holder.
     #[must_use]
     pub fn person(&self) -> &Person {
         self.caller.holder.as_ref().unwrap_or(&self.caller.person)
     }
 
-    /// Whether the caller may read the audit record: root, operators, auditors. Root inside a window may too: it can read
-    /// the files of the record as well.
+    /// Whether the caller may read the audit log: root, operators, auditors. Root inside a window may too, as it can
+    /// read the files as well.
     #[must_use]
     pub fn reads_audit(&self) -> bool {
         let person = self.person();
@@ -104,7 +104,7 @@ impl Look<'_> {
         roles.filter(|role| self.sees_role(role)).map(|role| self.role(role)).collect()
     }
 
-    /// What the state says of the daemon and of the caller; what only the shell knows is left empty.
+    /// The status of the daemon and of the caller; fields that the core does not know are empty.
     #[must_use]
     pub fn status(&self) -> StatusView {
         let account = &self.person().account;
@@ -163,7 +163,7 @@ impl Look<'_> {
             denial_reason: denial_reason.to_owned(),
             may_approve: open && authority::may_approve(self.policy, self.person(), request),
             approvers: role.map_or_else(Vec::new, |role| role.approvers.written.clone()),
-            // Only the user directory knows who is in a group.
+            // Only NSS knows the members of groups.
             approving_people: Vec::new(),
         }
     }
@@ -263,7 +263,7 @@ impl Look<'_> {
     }
 }
 
-/// When a grant ended before its time.
+/// When a grant ended before its deadline.
 fn ended_at(state: &GrantState) -> Option<WallTime> {
     match state {
         GrantState::Live | GrantState::Expired => None,

@@ -1,20 +1,20 @@
-//! What a person usually does: the roles they have used, and how busy their busiest hours are.
+//! A person's usual behaviour: the roles they have used, and their busiest hours.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use jit_proto::time::WallTime;
 use serde::{Deserialize, Serialize};
 
-/// So many days are remembered.
+/// Days that are remembered.
 const MAX_DAYS: usize = 30;
-/// With fewer days than this nothing is usual yet.
+/// Below this number of days there is no usual behaviour yet.
 const MIN_DAYS: usize = 5;
 const DAY_MICROS: u64 = 24 * 3600 * 1_000_000;
 
-/// A person's habit. It is kept in the store, in the transaction of the record that changed it.
+/// A person's usual behaviour. It is stored in the transaction of the record that changed it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Baseline {
-    /// Whose; an account that was made anew under an old uid has none of its habits.
+    /// The login name. A new account with a reused uid starts with an empty baseline.
     pub name: String,
     /// The roles they have used.
     pub roles: BTreeSet<String>,
@@ -23,7 +23,7 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// Notes the use of a role; returns it if that is the first one.
+    /// Adds a role; returns it if this is its first use.
     pub(super) fn new_role<'a>(&mut self, name: &str, role: Option<&'a str>) -> Option<&'a str> {
         if self.name != name {
             *self = Self { name: name.to_owned(), ..Self::default() };
@@ -31,13 +31,13 @@ impl Baseline {
         role.filter(|role| self.roles.insert((*role).to_owned()))
     }
 
-    /// Notes an elevation, by which there were so many within the last hour; returns whether that has to be written
-    /// down. A day's busiest hour is written when it has doubled, so that few elevations write more than their record,
-    /// and a daemon that is killed forgets no more than half.
+    /// Adds an elevation, the nth within the last hour; returns whether the baseline has to be written. It is written
+    /// when a day's busiest hour has doubled, so that few elevations cost a second write, and a killed jitd loses no
+    /// more than half of the count.
     pub(super) fn elevated(&mut self, at: WallTime, within_an_hour: u32) -> bool {
         let today = at.0 / DAY_MICROS;
         match self.days.back_mut() {
-            // Of a clock that was set back, the days stay in order.
+            // The days stay in order when the clock was set back.
             Some((day, busiest)) if *day >= today => {
                 let more = within_an_hour > *busiest;
                 *busiest = within_an_hour.max(*busiest);

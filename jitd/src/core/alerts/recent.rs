@@ -5,17 +5,17 @@ use jit_proto::time::BootTime;
 const SLOTS: usize = 12;
 const SLOT_MICROS: u64 = 300 * 1_000_000;
 
-/// Counts by spans of five minutes, so that it takes no more memory when more happens.
+/// Counts per five minutes, so that memory does not grow with the number of events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct RecentTimes {
-    /// The newest span, by its number since boot.
+    /// The newest span of five minutes, by its number since boot.
     newest: u64,
-    /// How often, by the number of the span modulo their number.
+    /// Counts, by the number of the span modulo their number.
     counts: [u32; SLOTS],
 }
 
 impl RecentTimes {
-    /// Counts one more, and returns how many there were within the last hour, or up to five minutes less.
+    /// Counts one event, and returns the number of events within the last hour, or up to five minutes less.
     pub(super) fn count(&mut self, at: BootTime) -> u32 {
         let slot = at.0 / SLOT_MICROS;
         let gone = slot.saturating_sub(self.newest);

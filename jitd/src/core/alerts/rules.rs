@@ -1,4 +1,4 @@
-//! What is alerted to, and from when on.
+//! The rules that raise alerts, and their thresholds.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,7 +21,7 @@ macro_rules! rules {
             /// Every rule there is.
             pub const ALL: &'static [Rule] = &[$(Rule::$variant),*];
 
-            /// Its name.
+            /// Its name in records and settings.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -31,37 +31,38 @@ macro_rules! rules {
 }
 
 rules! {
-    /// A person was refused again and again, by the gate or in what they asked for.
+    /// The gate or jitctl refused a person repeatedly.
     Denials = "denials";
-    /// A window opened outside of hours.
+    /// A window opened outside of the expected hours.
     OutsideHours = "outside-hours";
     /// A person used a role for the first time on this host.
     FirstUse = "first-use";
-    /// A person elevates far more often than they do.
+    /// A person elevated far more often than usual.
     Spike = "spike";
     /// A window opened without a request that somebody else approved.
     Emergency = "emergency";
-    /// The record lost its seal or has another one, is broken, ends too early, or was begun anew.
+    /// The audit log lost its seal or was sealed again, is broken, ends too early, or was replaced.
     Chain = "chain";
     /// The wall clock was set.
     Clock = "clock";
-    /// Copies of the record do not leave.
+    /// A sink does not forward records.
     SinkDown = "sink-down";
-    /// Privilege was left behind.
+    /// A session left changes that give privilege.
     LeftBehind = "left-behind";
-    /// A place where privilege is kept changed while no grant had a session.
+    /// A watched path changed while no grant had a session open.
     HostChanged = "host-changed";
     /// A session could not be ended.
     SessionStuck = "session-stuck";
-    /// Somebody acts through an account that is not the one that logged in, or nobody knows who logged in.
+    /// An approver, operator or holder acts through an account that is not the one that logged in, or the login is
+    /// unknown.
     LoginMismatch = "login-mismatch";
     /// A session had a group that its role does not give.
     Group = "group";
-    /// PID 1's limit for a session was lifted, or our units were changed.
+    /// The deadline that PID 1 enforces for a session was removed, or a unit of jitd's was changed.
     ScopeTampered = "scope-tampered";
-    /// A PAM stack does not ask any more.
+    /// A PAM stack does not ask jitd any more.
     StackBroken = "stack-broken";
-    /// Somebody causes more work than one user may; one alert for the host, whoever it is.
+    /// A user causes more work than one user may; one alert for the host, whichever user it is.
     LimitReached = "limit-reached";
 }
 
@@ -70,13 +71,13 @@ rules! {
 pub struct AlertRules {
     /// Rules that are switched off.
     pub off: BTreeSet<Rule>,
-    /// One rule raises one alert about one person in this time.
+    /// The interval within which a rule raises one alert about a person.
     pub repeat_after: Duration,
-    /// Repeated refusals.
+    /// The threshold of rule `denials`.
     pub denials: Denials,
-    /// When windows are expected to open; always, if nothing is said.
+    /// When windows are expected to open; `None` is always.
     pub hours: Option<Hours>,
-    /// More elevations than usual.
+    /// The thresholds of rule `spike`.
     pub spike: Spike,
 }
 
@@ -87,7 +88,7 @@ impl Default for AlertRules {
 }
 
 impl AlertRules {
-    /// The numbers and times as they are written; every rule is on, and no hours are set.
+    /// The thresholds from the settings; every rule is on, and no hours are set.
     #[must_use]
     pub fn of(options: &DaemonOptions) -> Self {
         Self {
@@ -106,40 +107,40 @@ impl AlertRules {
     }
 }
 
-/// So many refusals of one person within a span.
+/// This many refusals of one person within this time raise an alert.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denials {
-    /// How many; at least 1.
+    /// Number of refusals; at least 1.
     pub count: u32,
-    /// Within which time.
+    /// The time.
     pub within: Duration,
 }
 
-/// More elevations within an hour than a multiple of the person's usual busiest hour, and than a number that is few for
-/// anybody.
+/// The thresholds of rule `spike`: a multiple of the person's usual busiest hour, and a count that applies to
+/// everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spike {
-    /// How many times as much as usual.
+    /// The multiple of the usual busiest hour.
     pub factor: u32,
-    /// So many are never a spike.
+    /// The count up to which the rule does not match.
     pub at_least: u32,
 }
 
 /// When windows are expected to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hours {
-    /// On these days, Monday being 0.
+    /// Days, 0 to 6 from Monday.
     pub days: BTreeSet<u8>,
-    /// From this minute of the day on.
+    /// First minute of the day, inclusive.
     pub from: u16,
-    /// Before this minute of the day; 1440 is its end.
+    /// Last minute of the day, exclusive; 1440 is the end of the day.
     pub to: u16,
-    /// Whose days and hours these are, read when the settings were.
+    /// The time zone, read when the settings were loaded.
     pub zone: TimeZone,
 }
 
 impl Hours {
-    /// Day and time in the zone, where these are no hours for a window to open.
+    /// Day and time in the zone, if the time is outside of the hours.
     #[must_use]
     pub fn outside(&self, moment: WallTime) -> Option<String> {
         let moment = jiff::Timestamp::from_microsecond(i64::try_from(moment.0).ok()?).ok()?;
@@ -151,7 +152,7 @@ impl Hours {
     }
 }
 
-/// The days as the settings name them.
+/// The names of the days in settings and records.
 pub const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 
 fn day(weekday: Weekday) -> u8 {

@@ -24,7 +24,7 @@ fn record(event: AuditEvent, uid: u32, minute: u64) -> Draft {
     }
 }
 
-/// Feeds records to the fold; returns the alerts, each with the number of the record before it.
+/// Feeds records to the fold; returns the alerts.
 fn raised(rules: &AlertRules, records: &[Draft]) -> Vec<Draft> {
     fold(Watch::default(), rules, records).1
 }
@@ -260,7 +260,7 @@ fn the_span_is_the_rules() {
     assert_eq!(raised(&rules, &steps).len(), 10);
 }
 
-/// What was done by `actor` in a call of the login `loginuid`.
+/// A record of what `actor` did in a login of `loginuid`.
 fn done_by(event: AuditEvent, actor: u32, loginuid: Option<u32>) -> Draft {
     let mut record = record(event, 7, 0);
     record.facts.actor = Some(format!("user{actor}"));
@@ -318,7 +318,7 @@ fn a_stack_that_is_broken_restored_and_broken_again_raises_two_alerts_that_name_
         stack(broken, "sudo", 1),
         stack(restored, "sudo-i", 2),
         stack(broken, "sudo-i", 3),
-        // Of sudo nothing was restored, so its second alert is held back.
+        // The stack of sudo was not restored, so its second alert is suppressed.
         stack(broken, "sudo", 4),
     ];
     let alerts = raised(&AlertRules::default(), &records);
@@ -331,7 +331,7 @@ fn a_stack_that_is_broken_restored_and_broken_again_raises_two_alerts_that_name_
     );
 }
 
-/// FOUND B3: one finding never keeps another from raising its alert; the same one told again is held back.
+/// FOUND B3: a finding never suppresses the alert of another finding; the same finding again is suppressed.
 #[test]
 fn one_finding_does_not_silence_another() {
     let found = |kind: &str, line: &str, minute: u64| {
@@ -361,11 +361,11 @@ fn one_finding_does_not_silence_another() {
             "changed /etc/passwd: account root2 added; changed between then and now",
         ]
     );
-    // Several records of one drift scan are one alert, by the first of them.
+    // The records of one drift scan raise one alert, by the first of them.
     let mut parts = [found("set-uid", "a", 10), found("units", "b", 10)];
     (parts[0].facts.part, parts[1].facts.part) = (Some(1), Some(2));
     assert_eq!(raised(&rules, &parts).len(), 1);
-    // What a user does to their own files is one alert in the span.
+    // Changes of a user to their own files raise one alert in the interval.
     assert_eq!(raised(&rules, &[found("own-files", "a", 20), found("own-files", "b", 21)]).len(), 1);
 }
 

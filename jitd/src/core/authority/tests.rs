@@ -42,7 +42,7 @@ fn person(uid: u32) -> Person {
     Person { account, groups: groups.iter().map(|group| GroupId(*group)).collect(), locked: false }
 }
 
-/// Somebody who logged in as `login` and calls as `uid`.
+/// A caller who logged in as `login` and calls as `uid`.
 fn at_login(uid: u32, login: u32) -> Caller {
     Caller {
         person: person(uid),
@@ -59,7 +59,7 @@ fn elsewhere(uid: u32, loginuid: Option<u32>, location: Location) -> Caller {
     Caller { loginuid: loginuid.map(UserId), audit_session: loginuid, location, ..at_login(uid, uid) }
 }
 
-/// Somebody who calls as `uid` from the scope of the session that REQ has open.
+/// A caller with `uid` in the scope of REQ's open session.
 fn in_window(uid: u32) -> Caller {
     let location = Location::Window { session: SessionId(1), unit: "jit-1.scope".into() };
     Caller { location, audit_session: None, holder: Some(person(REQ)), ..at_login(uid, REQ) }
@@ -202,7 +202,7 @@ fn one_login_is_one_approval_whatever_accounts_it_becomes() {
     let mut world = World::new(2, both);
     let id = world.request(&at_login(REQ, REQ));
     world.approve(&at_login(APP, APP), id).unwrap();
-    // The same login through su; the same account through another login; at's job that the first login left.
+    // The same login through su; the same account through another login; a job of at that the first login left.
     for again in [
         at_login(APP2, APP),
         at_login(APP, APP2),
@@ -217,15 +217,15 @@ fn one_login_is_one_approval_whatever_accounts_it_becomes() {
 #[test]
 fn nobody_approves_what_they_asked_for_under_another_account_either_way_round() {
     let both = with(DaemonOptions { approve_as_another_account: true, ..DaemonOptions::default() });
-    // APP logged in and asks as REQ; then approves as APP.
+    // APP logged in and requests as REQ; then approves as APP.
     let mut world = World::new(1, both.clone());
     let id = world.request(&at_login(REQ, APP));
     assert!(matches!(world.approve(&at_login(APP, APP), id), Err(Refusal::SelfApproval(_))));
-    // REQ asks, and approves as APP in the same login.
+    // REQ requests, and approves as APP in the same login.
     let mut world = World::new(1, both);
     let id = world.request(&at_login(REQ, REQ));
     assert!(matches!(world.approve(&at_login(APP, REQ), id), Err(Refusal::SelfApproval(_))));
-    // Root in the window has written another login uid; logind knows better.
+    // Root in the window has written another login uid; logind still knows the login.
     let mut written = at_login(APP, REQ);
     written.loginuid = Some(UserId(APP));
     assert!(world.approve(&written, id).is_err());
@@ -262,7 +262,7 @@ fn decisions_count_only_from_a_login_of_the_very_account_unless_settings_say_so(
     }
 }
 
-/// su in a terminal that is a user unit, as on a desktop: pam_systemd opens a login of the account that one becomes.
+/// su in a terminal that is a user unit, as on a desktop: pam_systemd opens a login of the target account.
 #[test]
 fn who_became_another_in_a_login_of_its_own_may_stop_and_not_decide() {
     let became = |uid: u32, loginuid: u32, login: u32| {
@@ -276,7 +276,7 @@ fn who_became_another_in_a_login_of_its_own_may_stop_and_not_decide() {
     for command in CommandKind::ALL {
         let from = |origin| command.rule(origin);
         assert_eq!(from(became(0, REQ, 0).origin(&world.ledger)), from(Origin::OtherAccount), "{command:?}");
-        // Root in the login of a person, with the login uid of another one: what root that writes it anew looks like.
+        // Root in a person's login with another person's login uid: the sign that root rewrote it.
         assert_eq!(
             from(became(0, APP, REQ).origin(&world.ledger)),
             from(Origin::RewrittenLoginUid),
@@ -336,7 +336,7 @@ fn from_a_window_nobody_decides_and_the_holder_has_what_is_theirs() {
                 assert!(facts.origin.as_deref().unwrap().starts_with("window"), "{what}");
                 assert_eq!(facts.actor_uid, Some(uid), "{what}");
             }
-            // What is the holder's own, and nobody else's.
+            // Allowed for the holder, and for nobody else.
             let own = uid == 0 || uid == REQ;
             let asked = world.ask(&caller, Command::Request(spec()));
             assert_eq!(asked.is_ok(), own, "{uid}");
@@ -368,7 +368,7 @@ fn what_has_been_decided_is_told_to_whom_it_concerns_and_to_nobody_else() {
     let expected = "request 1 was denied by u2 at 1970-01-01T00:00:01";
     assert!(matches!(&told, Err(Refusal::AlreadyDecided(text)) if text.starts_with(expected)), "{told:?}");
     assert!(matches!(world.ask(&at_login(9, 9), command()), Err(Refusal::NoSuch(_))));
-    // May see it, and is no approver.
+    // An operator may see the request, and is no approver.
     let operator = world.approve(&at_login(OP, OP), id);
     assert!(matches!(operator, Err(Refusal::NotAuthorized(_))), "{operator:?}");
     assert!(matches!(world.approve(&at_login(9, 9), id), Err(Refusal::NoSuch(_))));
@@ -395,7 +395,7 @@ fn no_command_that_opens_something_is_allowed_from_a_window() {
     }
 }
 
-/// Whether the table refuses or what comes after it: any local user can have it refuse, as often as the bus lets them.
+/// Both the table and later rules can refuse; any local user can cause that as often as the bus allows.
 #[test]
 fn what_the_table_refuses_does_not_fill_the_record_either() {
     let mut world = World::new(1, Settings::default());
@@ -424,7 +424,7 @@ fn what_the_table_refuses_does_not_fill_the_record_either() {
     assert_eq!(of(AuditEvent::CommandRefused, REQ), 300);
     assert_eq!(of(AuditEvent::CommandRefused, 0), 1000, "root's are recorded always");
     assert_eq!(world.records.iter().filter(|it| it.event == AuditEvent::LimitReached).count(), 1);
-    // The first was told at once; the others are: 699, the last one, and the seven that it told of.
+    // The first refusal was reported at once; 699 remain, with the last one and the seven that it counted.
     let held_back = world.ledger.reached.take_all(now().boot).iter().map(|due| due.count).sum::<u64>();
     assert_eq!(held_back, 707);
 }
@@ -448,7 +448,7 @@ fn a_loop_of_requests_and_cancellations_writes_no_more_than_a_loop_of_refusals()
     assert_eq!(made, 300);
     let written = world.records.len();
     assert!(written <= 3 * 300 + 1, "{written} records of 2,000 requests");
-    // Other users are not held up.
+    // Other users are not delayed.
     assert!(world.ask(&at_login(APP, APP), command()).is_ok());
 }
 
@@ -458,7 +458,7 @@ fn an_extension_without_room_is_not_approved_and_stays_pending() {
     let Ok(Done::Grant(grant)) = world.ask(&at_login(OP, OP), grant_to(REQ)) else { panic!("no grant") };
     let extend = |duration| Command::Extend { id: grant, duration, reason: reason(), ticket: None };
     let Ok(Done::Request(id)) = world.ask(&at_login(REQ, REQ), extend(None)) else { panic!("no request") };
-    // An operator gives the holder all that the role allows before an approver decides.
+    // An operator grants the holder all that the role allows before an approver decides.
     let most = world.policy.roles[&ops()].max_duration;
     world.ask(&at_login(OP, OP), extend(Some(most))).unwrap();
     let before = world.ledger.clone();

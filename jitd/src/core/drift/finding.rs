@@ -1,27 +1,27 @@
-//! What a drift scan has found, and between which moments it came.
+//! The changes that a drift scan found, and the interval in which they were made.
 
 use crate::core::drift::kind::Kind;
 use jit_proto::time::WallTime;
 
-/// A line of the findings, and the gravest kind of what it tells.
+/// A line of the findings, with the most severe kind in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// What it is about.
+    /// The most severe kind.
     pub kind: Kind,
-    /// For people; control characters are escaped.
+    /// The text for people; control characters are escaped.
     pub text: String,
 }
 
-/// What a drift scan found.
+/// The changes that a drift scan found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// What changed, the gravest first; never empty.
+    /// The lines, the most severe first; never empty.
     pub lines: Vec<Line>,
-    /// How many findings the lines tell of, together with those that were cut off.
+    /// The number of findings in all lines, with those that were cut off.
     pub count: usize,
-    /// When it was as it had been; `None` where that is not known.
+    /// The last time when nothing had changed; `None` where it is not known.
     pub since: Option<WallTime>,
-    /// When it was found.
+    /// When the changes were found.
     pub until: WallTime,
 }
 

@@ -1,9 +1,9 @@
-//! What a finding of the drift scan is about, the gravest first.
+//! The kinds of findings of the drift scan, the most severe first.
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $name:literal, $grave:literal, $noun:literal;)*) => {
-        /// The kind of a finding. The order is the order in which findings are told; the name is the fact `finding` of a
-        /// record (jit-audit(5)).
+        /// The kind of a finding. The order is the order in which findings are reported; the name is the fact `finding`
+        /// of a record (jit-audit(5)).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "kebab-case")]
         pub enum Kind {
@@ -11,7 +11,7 @@ macro_rules! kinds {
         }
 
         impl Kind {
-            /// Every kind there is.
+            /// Every kind.
             pub const ALL: &'static [Kind] = &[$(Kind::$variant),*];
 
             /// Its name.
@@ -20,13 +20,13 @@ macro_rules! kinds {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// Whether it raises an alert when it is found while nobody had a session.
+            /// Whether a finding of this kind raises an alert when nobody had a session.
             #[must_use]
             pub fn is_grave(self) -> bool {
                 match self { $(Self::$variant => $grave,)* }
             }
 
-            /// What several findings of it are called.
+            /// The plural that several findings are summarised by.
             #[must_use]
             pub fn noun(self) -> &'static str {
                 match self { $(Self::$variant => $noun,)* }
@@ -38,33 +38,33 @@ macro_rules! kinds {
 kinds! {
     /// Set-uid and set-gid files, file capabilities, devices.
     SetUid = "set-uid", true, "files that give privilege";
-    /// Accounts, groups, passwords, and where they are looked up.
+    /// Accounts, groups, passwords, and the sources of NSS.
     Accounts = "accounts", true, "files of accounts";
-    /// Who may become whom: sudoers, doas, polkit, D-Bus policy.
+    /// Rules for privilege: sudoers, doas, polkit, D-Bus policy.
     Sudoers = "sudoers", true, "rules for privilege";
     /// PAM stacks and modules.
     Pam = "pam", true, "PAM files";
-    /// Keys and files that let somebody log in.
+    /// Keys and files that let a person log in.
     Keys = "keys", true, "keys and login files";
-    /// Who may write a place or a folder above it.
+    /// Who may write a watched path or a folder above it.
     Rights = "rights", true, "permissions";
     /// jitd itself.
     Gate = "gate", true, "files of jitd";
     /// Units, timers, drop-ins and generators of systemd.
     Units = "units", true, "units";
-    /// What runs at set times: cron, at, anacron, logrotate.
+    /// Jobs that run at set times: cron, at, anacron, logrotate.
     Schedules = "schedules", true, "scheduled jobs";
-    /// What runs as root and began while a session was open, outside of it.
+    /// Processes of root that started while a session was open, outside of the session.
     Processes = "processes", true, "processes";
-    /// What the dynamic linker loads into every program.
+    /// Libraries that the dynamic linker loads into every program.
     Loader = "loader", true, "files of the dynamic linker";
     /// Programs and libraries that root runs.
     Programs = "programs", true, "programs";
-    /// What shells, editors and other tools read when root starts them.
+    /// Files that shells, editors and other tools read when root starts them.
     Shells = "shells", true, "start-up files";
-    /// The kernel, its modules and settings, and what the host boots with.
+    /// The kernel, its modules and settings, and the boot files.
     Kernel = "kernel", true, "kernel and boot files";
-    /// How records and names leave the host and come in: syslog, resolver, trusted certificates.
+    /// How records leave the host and names enter it: syslog, resolver, trusted certificates.
     WayOut = "way-out", true, "files of logging, names and trust";
     /// Package managers: sources, keys, hooks, scripts.
     Packages = "packages", true, "files of the package manager";
@@ -75,13 +75,13 @@ kinds! {
     Other = "other", false, "files";
     /// A user's own files, which they may change without privilege.
     OwnFiles = "own-files", false, "files of users";
-    /// A package manager's work whose contents fit the package's checksums.
+    /// Files of a package whose contents match the package's checksums.
     Shipped = "shipped", false, "files as shipped";
-    /// What could not be looked at.
+    /// Paths that could not be scanned.
     Unseen = "unseen", false, "places that could not be looked at";
 }
 
-/// Whether a finding of that name raises an alert when nobody had a session. A name that is not known does.
+/// Whether a finding of this name raises an alert when nobody had a session. An unknown name does.
 #[must_use]
 pub fn is_grave(name: &str) -> bool {
     Kind::ALL.iter().find(|kind| kind.name() == name).is_none_or(|kind| kind.is_grave())

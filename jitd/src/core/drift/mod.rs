@@ -1,4 +1,4 @@
-//! Privilege that outlives sessions, and what the audit log says about it.
+//! Privilege that outlives sessions, and its records in the audit log.
 
 pub mod kind;
 

@@ -1,4 +1,4 @@
-//! Findings of the drift scan to records: ranked, in as many records as it takes.
+//! Writes findings of the drift scan as records: ordered, in as many records as they need.
 
 use crate::core::drift::finding::{Changes, Line};
 use crate::core::effect::{Changed, DriftUpdate, Effect};
@@ -6,7 +6,7 @@ use crate::core::ledger::Held;
 use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 
-/// Changes while these grants had sessions open: a record under each of them.
+/// Records changes that were made while these grants had sessions open, under each grant.
 pub(in crate::core) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &Changes) {
     let mut names: Vec<&str> = held.iter().map(|held| held.holder.name.as_str()).collect();
     names.sort_unstable();
@@ -26,7 +26,7 @@ pub(in crate::core) fn left_behind(turn: &mut Turn<'_>, held: &[Held], found: &C
     turn.then(Effect::Drift(DriftUpdate::Recorded));
 }
 
-/// Changes while nobody had a session.
+/// Records changes that were made while nobody had a session.
 pub(in crate::core) fn host_changed(turn: &mut Turn<'_>, last: &[Held], found: &Changes) {
     let last: Vec<String> =
         last.iter().map(|held| format!("{} ({}, {})", held.grant.0, held.holder.name, held.role)).collect();
@@ -73,7 +73,7 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// A finding as far as a sentence has room for it.
+/// A finding, cut to the length that a sentence has room for.
 fn cut(text: &str) -> String {
     const MAX_CHARACTERS: usize = 300;
     match text.char_indices().nth(MAX_CHARACTERS) {
@@ -82,7 +82,7 @@ fn cut(text: &str) -> String {
     }
 }
 
-/// Lines in as few records as the syslog messages of them have room for: the copy off the host is to be whole.
+/// Splits lines into as few records as fit their syslog messages, so that the copies off the host are complete.
 fn parts(lines: &[Line]) -> Vec<&[Line]> {
     const MAX_BYTES: usize = 900;
     let mut parts = Vec::new();

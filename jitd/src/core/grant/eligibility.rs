@@ -1,4 +1,4 @@
-//! Whether somebody is still who a grant was given to: looked at on every call, and when the policy changes.
+//! Whether a holder may still hold a grant: checked at every call, and when the policy changes.
 
 use crate::core::decide::{Access, covers};
 use crate::core::effect::SessionOrder;
@@ -12,8 +12,8 @@ use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, UserId};
 use std::collections::BTreeMap;
 
-/// Why a grant cannot be held any more; `None` if it can. Without a policy nobody is let through, and nothing is known
-/// about roles.
+/// Why a grant cannot be held any more; `None` if it can. Without a policy no call is allowed anyway, and roles are
+/// unknown.
 fn unfit(policy: Option<&Policy>, grant: &Grant, holder: Option<&Person>) -> Option<String> {
     let name = &grant.holder.name;
     let Some(holder) = holder else { return Some(format!("{name} has no account any more")) };
@@ -34,7 +34,7 @@ fn unfit(policy: Option<&Policy>, grant: &Grant, holder: Option<&Person>) -> Opt
 }
 
 impl Turn<'_> {
-    /// Withdraws what this person cannot hold any more.
+    /// Withdraws the grants that this person may not hold any more.
     pub(in crate::core) fn revalidate_holder(&mut self, person: &Person) {
         let grants = self.ledger.held_by(person.account.uid);
         let unfit: Vec<(GrantId, String)> =
@@ -44,7 +44,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Withdraws what cannot be held any more under the policy in force, and ends sessions that it does not cover.
+    /// Withdraws all grants that the policy in force does not allow, and ends sessions that it does not cover.
     pub(in crate::core) fn revalidate_all(&mut self, people: &BTreeMap<UserId, Option<Person>>) {
         let unfit: Vec<(GrantId, String)> = self
             .ledger
@@ -52,7 +52,7 @@ impl Turn<'_> {
             .values()
             .filter_map(|grant| {
                 let holder = people.get(&grant.holder.uid);
-                // Somebody who got a grant since they were looked up is looked at with the next call.
+                // A person who got a grant after the lookup is checked at their next call.
                 let holder = holder?.as_ref();
                 Some((grant.id, unfit(self.policy, grant, holder)?))
             })

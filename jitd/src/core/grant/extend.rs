@@ -1,4 +1,4 @@
-//! A window is to be longer: its holder asks for it, an operator does it.
+//! Extends a window: its holder requests that, an operator does it.
 
 use crate::core::authority::{self, CommandKind, is_operator, is_same_person};
 use crate::core::facts;
@@ -11,7 +11,7 @@ use jit_proto::identity::{GrantId, Reason, Ticket};
 use jit_proto::request::RequestSpec;
 use std::time::Duration;
 
-/// The holder asks for more of a window, by the rule of its role; an operator gives it.
+/// Requests an extension for a holder by the rule of the role; extends the window for an operator.
 pub(in crate::core) fn extend(
     turn: &mut Turn<'_>,
     asker: &Asker<'_>,

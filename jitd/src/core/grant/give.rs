@@ -1,4 +1,4 @@
-//! An operator gives a role without a request.
+//! An operator grants a role without a request.
 
 use crate::core::authority::is_same_person;
 use crate::core::caller::Caller;
@@ -25,7 +25,7 @@ pub(in crate::core) fn give(
     if is_same_person(caller, &holder) {
         return Err(Refusal::SelfApproval("nobody grants to themselves".to_owned()));
     }
-    // An operator may leave the ticket out.
+    // An operator may omit the ticket.
     let spec = accepted(role(turn.policy, &spec.role)?, spec, false)?;
     let RequestSpec { role, duration, reason, ticket } = spec;
     let grant = Grant {

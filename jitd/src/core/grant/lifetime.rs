@@ -1,4 +1,4 @@
-//! A window from its start to its end: longer, shorter, over.
+//! The life of a window: start, extension, shortening, close.
 
 use crate::core::context::Context;
 use crate::core::decide::{Access, Decision, decide};
@@ -16,10 +16,10 @@ use jit_proto::identity::{GrantId, SessionId};
 use jit_proto::time::{BootTime, format_duration};
 use std::time::Duration;
 
-/// A window that would become longer by no more than this has all that its role allows.
+/// A window that an extension would lengthen by no more than this is at its maximum.
 const MIN_EXTENSION: Duration = Duration::from_secs(1);
 
-/// How a window closes.
+/// Why and when a window closes.
 #[derive(Debug, Clone)]
 pub(in crate::core) struct Closing {
     pub(in crate::core) state: GrantState,
@@ -32,7 +32,7 @@ fn is_over(id: GrantId) -> String {
 }
 
 impl Turn<'_> {
-    /// Opens a window that was approved or given.
+    /// Opens a window that was approved or granted.
     pub(in crate::core) fn start(&mut self, mut grant: Grant, duration: Duration, started: Facts) {
         let role = self.policy.and_then(|policy| policy.roles.get(&grant.role));
         grant.unused_until =
@@ -43,10 +43,10 @@ impl Turn<'_> {
         self.ledger.grants.insert(grant.id, grant);
     }
 
-    /// Makes a window longer by so much, as far as its role allows.
+    /// Extends a window by this much, up to the maximum of its role.
     ///
     /// # Errors
-    /// Says why it cannot be.
+    /// A sentence that says why it cannot be extended.
     pub(in crate::core) fn extend(
         &mut self,
         id: GrantId,
@@ -72,10 +72,10 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// The time that is left of a window, and what would be left if it were extended by so much.
+    /// The remaining time of a window before and after an extension by this much.
     ///
     /// # Errors
-    /// Says why it cannot be extended.
+    /// A sentence that says why it cannot be extended.
     pub(in crate::core) fn extension(
         &self,
         id: GrantId,
@@ -93,7 +93,7 @@ impl Turn<'_> {
         Ok((before, left))
     }
 
-    /// Leaves a window no longer than its role allows now.
+    /// Shortens a window to the present maximum of its role.
     pub(in crate::core) fn shorten(&mut self, id: GrantId, max: Duration) {
         let now = self.now;
         let Some(grant) = self.ledger.grants.get_mut(&id).filter(|grant| grant.ends.remaining(now) > max)
@@ -114,8 +114,8 @@ impl Turn<'_> {
         self.close_grants(&[id], &closing, |facts| facts);
     }
 
-    /// Closes windows, all of them before anything is done about the sessions that ran in them: a session goes on under
-    /// another live grant of its holder's if one covers it, else it ends.
+    /// Closes windows. All are closed before their sessions are handled: a session continues under another live grant
+    /// of its holder if one covers it, else it ends.
     pub(in crate::core) fn close_grants(
         &mut self,
         ids: &[GrantId],
@@ -132,7 +132,7 @@ impl Turn<'_> {
             let asked: Vec<_> =
                 self.ledger.requests.values().filter(|r| r.extends == Some(*id)).map(|r| r.id).collect();
             for request in asked {
-                // There is nothing left to make longer.
+                // The extension has no window any more.
                 if let Some(request) = self.close_request(request, RequestState::Expired) {
                     self.note(AuditEvent::RequestExpired, facts::request(&request));
                 }
@@ -146,7 +146,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Decides what becomes of a session whose grant does not cover it any more.
+    /// Reassigns a session to another grant that covers it, or ends it.
     pub(in crate::core) fn reassign_or_end(&mut self, id: SessionId, why: EndedBy, due: BootTime) {
         let Some(session) = self.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else {
             return;
@@ -173,7 +173,7 @@ impl Turn<'_> {
         }
         let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
         match role.map(|role| role.on_expiry) {
-            // Its own limit is what counts from now on.
+            // Its drain deadline holds from now on.
             _ if session.drain_deadline.is_some() && why == EndedBy::Expired => {}
             Some(OnExpiry::DenyNew { at_most }) if why == EndedBy::Expired && session.run_as().is_some() => {
                 let until = Deadline::after(at_most, self.now);
@@ -188,13 +188,13 @@ impl Turn<'_> {
         }
     }
 
-    /// Closes what is over, and gives notice of what soon will be.
+    /// Closes expired windows, and warns of those that close soon.
     pub(in crate::core) fn close_and_warn(&mut self) {
         let now = self.now;
         let over = |deadline: &Deadline| deadline.has_passed(now);
         let expired: Vec<GrantId> =
             self.ledger.grants.values().filter(|grant| over(&grant.ends)).map(|grant| grant.id).collect();
-        // A power cut takes nothing away here: what is over would be found to be over again.
+        // No sync is needed: after a power cut an expired window is found expired again.
         for id in expired {
             self.soon();
             self.expire(id);
@@ -231,7 +231,7 @@ impl Turn<'_> {
         self.give_notice();
     }
 
-    /// A session began under this grant.
+    /// Notes that a session opened under this grant.
     pub(in crate::core) fn is_used(&mut self, id: GrantId) {
         let Some(grant) = self.ledger.grants.get_mut(&id) else { return };
         if grant.unused_until.take().is_some() {
@@ -240,7 +240,7 @@ impl Turn<'_> {
         }
     }
 
-    /// A session under this grant is over.
+    /// Notes that a session under this grant ended.
     pub(in crate::core) fn is_left(&mut self, id: GrantId) {
         if self.ledger.under(id).next().is_some() {
             return;
@@ -254,7 +254,7 @@ impl Turn<'_> {
         }
     }
 
-    /// When PID 1 ends a session of a window with this end: when its grace is over, too.
+    /// The deadline of a session's scope, which PID 1 enforces: the end of the window plus the grace.
     pub(in crate::core) fn scope_deadline(&self, ends: &Deadline) -> BootTime {
         self.now.boot.after(ends.remaining(self.now)).after(self.grace())
     }
@@ -270,7 +270,7 @@ impl Turn<'_> {
     }
 }
 
-/// The moments at which something is due about windows.
+/// The times at which something about windows is due.
 pub(in crate::core) fn next_moments<'a>(
     ledger: &'a Ledger,
     policy: Option<&'a Policy>,
@@ -286,17 +286,17 @@ pub(in crate::core) fn next_moments<'a>(
     grants.chain(lingering).flatten()
 }
 
-/// The longest live grant of the session's holder that lets it be what it is.
+/// The longest live grant of the session's holder that covers the session.
 fn covering(ledger: &Ledger, policy: Option<&Policy>, session: &Session, now: &Now) -> Option<GrantId> {
     let person = session.holder_without_groups();
-    // A session that is open goes on while records wait: it was let in when none waited too long.
+    // An open session continues while records wait: it was admitted when they did not wait too long.
     match decide(ledger, policy, &Access::of(session, &person), &Context::default(), now) {
         Decision::Allowed(grant) => Some(grant),
         Decision::Denied(_) => None,
     }
 }
 
-/// The moment from which the end of a grant's sessions is measured.
+/// The time from which the end of a grant's sessions is measured.
 fn due_of(grant: &Grant, why: EndedBy, now: &Now) -> BootTime {
     let on_time = why == EndedBy::Expired && grant.ends.boot_id == now.boot_id;
     if on_time { grant.ends.boot.min(now.boot) } else { now.boot }

@@ -1,4 +1,4 @@
-//! Grants: given, extended, handed back, taken away, over.
+//! Grants: given, extended, released, revoked, closed.
 
 pub(in crate::core) mod give;
 

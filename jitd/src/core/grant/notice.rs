@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl Turn<'_> {
-    /// Tells holders at their terminals that their window closes soon.
+    /// Writes to holders' terminals that their window closes soon.
     pub(in crate::core) fn give_notice(&mut self) {
         let due: Vec<(GrantId, Duration)> = self
             .ledger
@@ -60,7 +60,7 @@ pub(in crate::core) fn warnings(policy: Option<&Policy>) -> Vec<Duration> {
     policy.map_or_else(|| Settings::default().warn_before, |policy| policy.settings.warn_before.clone())
 }
 
-/// A window that is shorter than a warning is long does not begin with it.
+/// The shortest warning time that a new window does not exceed: this warning and earlier ones are not given.
 pub(in crate::core) fn warned_from_the_start(
     policy: Option<&Policy>,
     duration: Duration,
@@ -68,7 +68,7 @@ pub(in crate::core) fn warned_from_the_start(
     warnings(policy).into_iter().filter(|before| *before >= duration).min()
 }
 
-/// Warnings that have not been given: those for less than the last one.
+/// Warnings that are still to come: those for less time than the last one.
 pub(in crate::core) fn not_given(
     policy: Option<&Policy>,
     grant: &Grant,

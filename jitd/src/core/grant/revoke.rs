@@ -1,4 +1,4 @@
-//! A window is handed back, or taken away.
+//! A holder releases a grant; an operator revokes one.
 
 use crate::core::authority::is_operator;
 use crate::core::caller::Caller;

@@ -1,4 +1,4 @@
-//! A small world around the core: people, a policy, a store that forgets what was not committed, clocks that jump.
+//! A model of what surrounds the core: people, a policy, a store that loses what was not committed, clocks that jump.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,14 +29,14 @@ use crate::core::time::Now;
 
 pub(super) const OPERATOR: UserId = UserId(1009);
 const WINDOW: Duration = Duration::from_secs(600);
-/// What is asked for when a window is to be made longer.
+/// The duration of extensions.
 const MORE: Duration = Duration::from_secs(200);
-/// How long what runs under the role that lets it may go on after its window.
+/// The drain time of the role with `deny-new`.
 const LINGER: Duration = Duration::from_secs(90);
-/// What a crash may cost in certainty about the wall clock (`REMEMBER_CLOCK`), and a little more.
+/// The uncertainty about the wall clock after a crash (`REMEMBER_CLOCK`), and a little more.
 const CLOCK_SLACK: Duration = Duration::from_secs(62);
 
-/// Something that may happen.
+/// An event of the model.
 #[derive(Debug, Clone)]
 pub(super) enum Happening {
     Request {
@@ -81,7 +81,7 @@ pub(super) enum Happening {
     Gone {
         nth: u8,
     },
-    /// A holder asks for more of a window, or an operator gives it.
+    /// A holder requests an extension, or an operator extends a window.
     Extend {
         who: u8,
         id: u64,
@@ -91,7 +91,7 @@ pub(super) enum Happening {
         without: u8,
         second: bool,
     },
-    /// A login has ended.
+    /// A login ended.
     Logout,
     Pass {
         seconds: u64,
@@ -100,7 +100,7 @@ pub(super) enum Happening {
     StepWall {
         micros: i64,
     },
-    /// The daemon dies after this many effects of its next step, and starts again.
+    /// jitd dies after this many effects of its next step, and starts again.
     Crash {
         after: usize,
     },
@@ -135,7 +135,7 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// What survives the daemon.
+/// The state that survives jitd.
 #[derive(Default)]
 pub(super) struct FakeStore {
     pub(super) ledger: Ledger,
@@ -153,15 +153,15 @@ pub(super) struct World {
     pub(super) last_now: Now,
     policy: Policy,
     wall: i64,
-    /// How far the wall clock was set, all in all, in microseconds.
+    /// The sum of all settings of the wall clock, in microseconds.
     offset: i64,
     clock_offset: ClockOffset,
     boot: u64,
     boots: u32,
-    /// Time that has really gone by, over all boots.
+    /// The time that has really passed, over all boots.
     elapsed: Duration,
     granted: BTreeMap<GrantId, Duration>,
-    /// By how much each window was made longer, at most.
+    /// The upper bound of the extensions of each window.
     extended: BTreeMap<GrantId, Duration>,
     tags: u32,
     crash_after: Option<usize>,
@@ -278,7 +278,7 @@ impl World {
         }
     }
 
-    /// Time goes by, and the alarm rings whenever the core asked for it.
+    /// Passes time, and runs the core at each time that it asked for.
     fn pass(&mut self, span: Duration) {
         let end = self.boot + micros(span);
         while let Some(due) =
@@ -364,7 +364,7 @@ impl World {
         }
     }
 
-    /// The daemon starts: it has what the store kept, and nothing else.
+    /// Starts jitd with the contents of the store only.
     fn restart(&mut self) {
         self.terminated.clear();
         let now = self.now();
@@ -396,7 +396,7 @@ impl World {
         }
     }
 
-    /// Whoever passes now passes under a grant that has not been used for longer than it was given for.
+    /// Checks that no grant with a session is live for longer than its window, its extensions and what crashes cost.
     fn somebody_passed(&mut self) {
         for grant in self.ledger.sessions.values().map(|session| session.grant).collect::<BTreeSet<_>>() {
             let Some(since) = self.granted.get(&grant) else { continue };

@@ -1,23 +1,23 @@
-//! How often each user may do a thing: a token bucket for each of them.
+//! A token bucket for each user.
 
 use std::collections::BTreeMap;
 
 use jit_proto::identity::UserId;
 use jit_proto::time::{BootTime, micros};
 
-/// With more users than this, those whose bucket is full again are forgotten.
+/// With more users than this, users with a full bucket are removed.
 const MAX_USERS: usize = 1024;
 
-/// How often.
+/// The rate of a token bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// So many at once; at least 1.
+    /// Tokens of a full bucket; at least 1.
     pub burst: u32,
-    /// So many in each minute after that; at least 1.
+    /// Tokens added per minute; at least 1.
     pub per_minute: u32,
 }
 
-/// What is left to one user.
+/// The bucket of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowance {
     /// Whole ones, times [`UNIT`]; below zero after a charge that was dearer than what was left.
@@ -25,14 +25,14 @@ pub struct Allowance {
     since: BootTime,
 }
 
-/// What is left to each user. Root is not counted: root can fill the disk without jitd.
+/// The buckets of all users. Root has none: root can fill the disk without jitd.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowances {
     users: BTreeMap<UserId, Allowance>,
 }
 
 impl Allowances {
-    /// Takes one of what is left to this user; false if nothing is.
+    /// Takes a token of this user; false if there is none.
     #[must_use]
     pub fn take(&mut self, who: UserId, rate: Rate, now: BootTime) -> bool {
         if who.is_root() {
@@ -49,13 +49,13 @@ impl Allowances {
 const UNIT: i64 = 60_000_000;
 
 impl Allowance {
-    /// A full one.
+    /// A full bucket.
     #[must_use]
     pub fn full(rate: Rate, now: BootTime) -> Self {
         Self { left: capacity(rate), since: now }
     }
 
-    /// Takes one, if one is left.
+    /// Takes a token, if there is one.
     #[must_use]
     pub fn take(&mut self, rate: Rate, now: BootTime) -> bool {
         self.fill(rate, now);
@@ -73,7 +73,7 @@ impl Allowance {
         self.left = self.left.saturating_sub(UNIT.saturating_mul(i64::from(count)));
     }
 
-    /// Whether nothing has been taken of it for long.
+    /// Whether the bucket is full.
     #[must_use]
     pub fn is_full(&self, rate: Rate, now: BootTime) -> bool {
         let mut then = self.clone();

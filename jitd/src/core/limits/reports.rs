@@ -1,5 +1,5 @@
-//! Who has reached a limit, and when that is told: one record for a user and a door in a quarter of an hour, with the
-//! number of what was held back, so that the telling of a flood is no flood.
+//! Reports of limits that were reached: one record per user and kind in a quarter of an hour, with the number of
+//! refusals, so that a flood does not cause a flood of records.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,23 +8,23 @@ use std::time::Duration;
 use jit_proto::identity::UserId;
 use jit_proto::time::BootTime;
 
-/// One record for one user and door in this time.
+/// The interval between two records for one user and kind.
 const REPEAT_AFTER: Duration = Duration::from_secs(15 * 60);
-/// More users are told of together, as the host's own.
+/// Further users are reported together, as the host's own.
 const MAX_USERS: usize = 256;
 
-/// Where a limit was reached.
+/// What was limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Limited {
     /// Calls on the system bus.
     Bus,
-    /// Calls that asked for no answer; nothing was done for them.
+    /// Messages that ask for no answer; they were dropped.
     BusWithoutReply,
     /// Calls on the operators' socket, or connections to it.
     Operators,
-    /// Connections to the gate's socket.
+    /// Silent connections to the gate's socket.
     Gate,
-    /// Records of refusals.
+    /// Single records of refusals.
     Record,
 }
 
@@ -40,20 +40,20 @@ impl fmt::Display for Limited {
     }
 }
 
-/// What is to be told now.
+/// A count that is reported now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Due {
-    /// Who; `None` where it is not known, or too many.
+    /// The user; `None` where it is not known, or too many are counted.
     pub uid: Option<UserId>,
     /// The login name; empty where it is not known.
     pub name: String,
-    /// Where.
+    /// What was limited.
     pub limited: Limited,
-    /// How many since the last time that it was told; at least 1.
+    /// Number of refusals since the last report; at least 1.
     pub count: u64,
 }
 
-/// What has been counted and not told, and when it was told last.
+/// Counts that are not reported yet, and the times of the last reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reports {
     counts: BTreeMap<(Option<UserId>, Limited), Counted>,
@@ -67,7 +67,7 @@ struct Counted {
 }
 
 impl Reports {
-    /// Counts what was refused or dropped.
+    /// Counts refusals.
     pub fn count(&mut self, uid: Option<UserId>, name: &str, limited: Limited, count: u64) {
         let known = self.counts.contains_key(&(uid, limited));
         let uid = uid.filter(|_| known || self.counts.len() < MAX_USERS);
@@ -77,19 +77,19 @@ impl Reports {
         counted.held_back = counted.held_back.saturating_add(count);
     }
 
-    /// Takes what is to be told at this time.
+    /// Takes the counts that are due.
     #[must_use]
     pub fn take_due(&mut self, now: BootTime) -> Vec<Due> {
         self.take(|counted| due_at(counted).is_some_and(|at| now >= at.unwrap_or(now)), now)
     }
 
-    /// Takes everything that has not been told, whenever it was told last: the daemon is about to end.
+    /// Takes every count, due or not, when jitd stops.
     #[must_use]
     pub fn take_all(&mut self, now: BootTime) -> Vec<Due> {
         self.take(|counted| counted.held_back > 0, now)
     }
 
-    /// When something is to be told next.
+    /// The time when the next count is due.
     #[must_use]
     pub fn next_moment(&self, now: BootTime) -> Option<BootTime> {
         self.counts.values().filter_map(|counted| Some(due_at(counted)?.unwrap_or(now))).min()
@@ -111,7 +111,7 @@ impl Reports {
     }
 }
 
-/// When a count is to be told: `None` if there is nothing to tell, `Some(None)` if at once.
+/// When a count is due: `None` if it is empty, `Some(None)` if at once.
 fn due_at(counted: &Counted) -> Option<Option<BootTime>> {
     (counted.held_back > 0).then(|| counted.told.map(|told| told.after(REPEAT_AFTER)))
 }

@@ -1,4 +1,4 @@
-//! What a row of the table of settings says, and what a value of each kind has to be.
+//! A row of the table of settings, and the check of a value by its kind.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,60 +8,60 @@ use jit_proto::time::{format_duration, in_days, parse_keeping, parse_size, parse
 /// One key of `jitd.toml` or of a role.
 #[derive(Debug)]
 pub struct Setting {
-    /// Its name, dotted where it stands in a table of its own.
+    /// Its name, dotted below a table.
     pub key: &'static str,
-    /// What it holds.
+    /// The kind of value.
     pub kind: Kind,
-    /// What holds where it is left out.
+    /// The default.
     pub default: Standard,
     /// Paragraphs for the manual page. `word` is bold, and so is the name of a page before its section.
     pub doc: &'static str,
 }
 
-/// What holds where a key is left out.
+/// The default of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standard {
-    /// This value, as TOML.
+    /// A value, as TOML.
     Value(&'static str),
-    /// What this sentence says.
+    /// A default that only a sentence can describe.
     Words(&'static str),
-    /// Nothing: the key has to be there.
+    /// None: the key is required.
     Required,
-    /// Nothing: where the table of this key is, the key has to be there.
+    /// None: the key is required if its table is present.
     RequiredInTable,
 }
 
-/// What a key holds. Bounds are inclusive.
+/// The kind of value of a key. Bounds are inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A text, of which this is an example.
+    /// A text; with an example.
     Text(&'static str),
-    /// A list of texts, of which this is an example.
+    /// A list of texts; with an example.
     Texts(&'static str),
     /// One of these texts.
     Choice(&'static [&'static str]),
     /// A span of time.
     Duration {
-        /// No span is shorter.
+        /// The shortest span.
         min: Duration,
-        /// No span is longer; [`parse_span`] takes none above a year.
+        /// The longest span; [`parse_span`] accepts none above a year.
         max: Duration,
     },
     /// A time to keep something, in days and longer units, or `forever`.
     Age {
-        /// No time is shorter.
+        /// The shortest time.
         min: Duration,
     },
     /// A size in bytes.
     Size {
-        /// No size is lower.
+        /// The smallest size.
         min: u64,
     },
     /// A whole number.
     Number {
-        /// No number is lower.
+        /// The smallest number.
         min: u32,
-        /// No number is higher.
+        /// The largest number.
         max: u32,
     },
     /// `true` or `false`.
@@ -71,31 +71,31 @@ pub enum Kind {
 /// Why a value is refused, as a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadValue {
-    /// It cannot be read.
+    /// It cannot be parsed.
     #[error("{0}")]
     Unreadable(String),
     /// It is below the lower bound.
     #[error("{written} is too low; write {bounds}")]
     TooLow {
-        /// The value.
+        /// The value as written.
         written: String,
-        /// The bounds.
+        /// The allowed range.
         bounds: String,
     },
     /// It is above the upper bound.
     #[error("{written} is too high; write {bounds}")]
     TooHigh {
-        /// The value.
+        /// The value as written.
         written: String,
-        /// The bounds.
+        /// The allowed range.
         bounds: String,
     },
-    /// It is none of the words.
+    /// It is not one of the words.
     #[error("{written:?} is none of {words}")]
     NoChoice {
-        /// The value.
+        /// The value as written.
         written: String,
-        /// The words.
+        /// The allowed words.
         words: String,
     },
 }
@@ -115,11 +115,11 @@ pub enum Value {
     Size(u64),
 }
 
-/// How long something is kept; `None` is for ever.
+/// How long records are kept; `None` is for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Age(pub Option<Duration>);
 
-/// A type that a field of the table can have.
+/// A type of a field that a row fills.
 pub(super) trait FieldValue: Sized {
     /// The value, if it is of this type.
     fn from_value(value: Value) -> Option<Self>;
@@ -163,10 +163,10 @@ impl<T: FieldValue> FieldValue for Option<T> {
 }
 
 impl Kind {
-    /// Checks a text; the value, where it is of a simple kind.
+    /// Checks a text; returns the value, for simple kinds.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A sentence about the problem.
     pub fn read_text(self, written: &str) -> Result<Option<Value>, BadValue> {
         match self {
             Self::Duration { min, max } => {
@@ -195,10 +195,10 @@ impl Kind {
         }
     }
 
-    /// Checks a number; the value.
+    /// Checks a number; returns the value.
     ///
     /// # Errors
-    /// When it is out of bounds.
+    /// If the number is out of range.
     pub fn read_number(self, number: u32) -> Result<Option<Value>, BadValue> {
         match self {
             Self::Number { min, max } => {
@@ -225,7 +225,7 @@ impl Kind {
         Ok(())
     }
 
-    /// What the key has to hold, for a sentence.
+    /// What the key holds, for a sentence.
     #[must_use]
     pub fn described(self) -> String {
         match self {
@@ -243,7 +243,7 @@ impl Kind {
         }
     }
 
-    /// The bounds, for the manual page; empty where there are none but those of the type.
+    /// The range, for the manual page; empty where only the type limits it.
     #[must_use]
     pub fn bounds(self) -> String {
         match self {

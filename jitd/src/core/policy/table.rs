@@ -24,7 +24,7 @@ const fn number(min: u32, max: u32) -> Kind {
     Kind::Number { min, max }
 }
 
-/// Rows, and a type with a field for each row that names one.
+/// Makes the rows, and a type with a field for each row that names one.
 macro_rules! settings {
     ($(#[$about:meta])* $rows:ident => $fields:ident {
         $( $key:literal, $kind:expr, $default:expr $(=> $field:ident : $type:ty = $initial:expr)?; $doc:literal )*
@@ -38,7 +38,7 @@ macro_rules! settings {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $fields {
             $($( #[doc = $doc] pub $field: $type, )?)*
-            /// What the file says, each value as TOML. What it does not say holds as the row's default.
+            /// The keys that the file sets, each value as TOML.
             pub written: BTreeMap<&'static str, String>,
         }
 

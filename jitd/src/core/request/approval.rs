@@ -46,7 +46,7 @@ pub(in crate::core) fn approve(
         request.spec.duration = shorter;
     }
     let role = role(turn.policy, &request.spec.role)?;
-    // The policy may have changed since the request was made; what it says now is what counts.
+    // The policy may have changed since the request was made; the present one counts.
     let duration = request.spec.duration.min(role.max_duration);
     let needed = request.approvals_needed.max(role.approvals);
     request.approvals_needed = needed;
@@ -57,7 +57,7 @@ pub(in crate::core) fn approve(
         && let Some(grant) = request.extends
         && let Err(why) = turn.extension(grant, duration)
     {
-        // The vote is not kept: there may be room later, and then the approver decides anew.
+        // The approval is not kept: with room for an extension later, the approver decides again.
         return Err(Refusal::PolicyDenied(format!("{why}; request {id} stays pending")));
     }
     let said = Facts { detail: comment_said, ..facts::request(&request) };
@@ -97,7 +97,7 @@ pub(in crate::core) fn approve(
         warned: None,
         state: GrantState::Live,
     };
-    // Its actors are its approvers; an actor of its own is what tells an operator's grant from it.
+    // The actors of this record are the approvers; a grant by an operator has an actor of its own.
     let started = facts::from(&turn.ledger, caller, facts::grant(&grant));
     let request = Some(grant.id.0);
     start(turn, grant, duration, Facts { request, actor: None, actor_uid: None, ..started });
@@ -119,7 +119,7 @@ pub(in crate::core) fn deny(
     Ok(Done::Request(id))
 }
 
-/// The pending request that this caller may decide on.
+/// The pending request, if this caller may decide on it.
 pub(in crate::core) fn decidable(
     turn: &Turn<'_>,
     caller: &Caller,
@@ -142,7 +142,7 @@ pub(in crate::core) fn decidable(
     Ok(request.clone())
 }
 
-/// Says of a request that is not pending any more what became of it, to whoever may see it.
+/// The result of a request that is closed already, for a caller who may see it.
 pub(in crate::core) fn already_closed(turn: &Turn<'_>, caller: &Caller, request: &Request) -> Refusal {
     let id = request.id;
     let look = Look { ledger: &turn.ledger, policy: turn.policy, caller, now: turn.now };

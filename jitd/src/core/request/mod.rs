@@ -1,4 +1,4 @@
-//! Requests: from asking to a decision.
+//! Requests: submission and decision.
 
 pub(in crate::core) mod submit;
 
@@ -10,10 +10,10 @@ use crate::core::policy::{Policy, Role};
 use crate::core::reply::Refusal;
 use jit_proto::identity::{RequestId, RoleName};
 
-/// Who asks, as far as the table of origins let them: the caller, and whose own things they speak of.
+/// The sender of a command that the table of origins allowed, and the person it is about.
 pub(in crate::core) struct Asker<'a> {
     pub(in crate::core) caller: &'a Caller,
-    /// The caller, or the holder of the window that they are inside.
+    /// The caller, or the holder of the window that the caller is inside.
     pub(in crate::core) person: &'a Person,
 }
 

@@ -1,4 +1,4 @@
-//! People ask for a role, and take a request back.
+//! People request a role, and cancel a request.
 
 use crate::core::effect::Change;
 use crate::core::facts;
@@ -16,11 +16,11 @@ use jit_proto::identity::{GrantId, RequestId};
 use jit_proto::request::{AcceptedSpec, RequestSpec};
 use std::time::Duration;
 
-/// Somebody can have this many requests pending at once; more would only bury the approver.
+/// Pending requests of one person; more would only hide the others from the approver.
 pub(in crate::core) const MAX_PENDING: usize = 5;
 
-/// Requests of one user: each is two records when it is cancelled, so that a loop of requests and cancellations writes
-/// 3 MB a day at most, like a loop of refusals.
+/// Requests of one user. A request and its cancellation are two records, so a loop of both writes 3 MB a day at most,
+/// as a loop of refusals does.
 pub(in crate::core) const REQUESTS: Rate = Rate { burst: 300, per_minute: 1 };
 
 pub(in crate::core) fn request(
@@ -37,8 +37,8 @@ pub(in crate::core) fn request(
     ask(turn, asker, role, asker.person.account.clone(), spec, None)
 }
 
-/// What somebody gets by the rules of a role, or everything that is wrong with what they ask for, at once. Without
-/// `needs_ticket` a ticket may be left out.
+/// The duration that a request gets by the rules of a role, or all problems of the request at once. Without
+/// `needs_ticket` a ticket may be omitted.
 pub(in crate::core) fn accepted(
     role: &Role,
     spec: RequestSpec,
@@ -60,7 +60,7 @@ pub(in crate::core) fn accepted(
     }
 }
 
-/// Puts a request before its approvers.
+/// Submits a request.
 pub(in crate::core) fn ask(
     turn: &mut Turn<'_>,
     asker: &Asker<'_>,
@@ -81,7 +81,7 @@ pub(in crate::core) fn ask(
         );
         return Err(Refusal::PolicyDenied(message));
     }
-    // Whoever asks for more is whoever asked for the window, too.
+    // The requester of an extension is also the requester of the window.
     let grant = extends.and_then(|grant| turn.ledger.grants.get(&grant));
     let uids = grant.map(|grant| grant.uids.clone()).unwrap_or_default().into_iter();
     let of_all = turn.policy.map_or(Duration::ZERO, |policy| policy.settings.options.request_expiry);
@@ -172,7 +172,7 @@ mod tests {
         assert!(accepted(&role, spec(hours(3), &long, Some(&ticket)), true).is_err());
         let given = accepted(&role, spec(None, &long, Some(&ticket)), true).unwrap();
         assert_eq!((given.duration, given.ticket), (role.default_duration, Some(ticket)));
-        // An operator may leave the ticket out.
+        // An operator may omit the ticket.
         let given = accepted(&role, spec(hours(1), &long, None), false).unwrap();
         assert_eq!(given.duration, Duration::from_secs(3600));
     }

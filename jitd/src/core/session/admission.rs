@@ -1,4 +1,4 @@
-//! What happens at the gate, and with the sessions that come of it.
+//! Decides at the gate, and opens the sessions that follow.
 
 use crate::core::decide::{Access, Decision, decide};
 use crate::core::effect::{Change, DriftUpdate, Effect, SessionOrder};
@@ -12,7 +12,7 @@ use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, RoleName, SessionId};
 use std::collections::BTreeSet;
 
-/// Account stage: decide, register.
+/// Account stage: decides, and registers a session.
 pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: bool) -> Verdict {
     if query.process.real_uid.is_root() {
         let inside = session_of(&turn.ledger, &query.process).map(|session| (session.id, session.grant));
@@ -84,7 +84,7 @@ pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: b
     Verdict::Allowed
 }
 
-/// First session line: the target is known now, so it is decided again, and the session is open.
+/// First line of the session stage: decides again for the target user, which is known now, and opens the session.
 pub(in crate::core) fn recheck(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
     let session = match own_session(turn, query) {
         CallOwner::Session(session) => session,
@@ -95,7 +95,7 @@ pub(in crate::core) fn recheck(turn: &mut Turn<'_>, query: &AccessQuery) -> Verd
         return refuse(turn, query, "the target user is not known on this host", Vec::new());
     };
     let Some(person) = query.person.as_ref().filter(|person| person.account.uid == session.holder.uid) else {
-        // sudoedit runs its session stage with real uid 0, so the person has to be taken from the account stage.
+        // sudoedit runs its session stage with real uid 0, so the person is taken from the account stage.
         return recheck_as(turn, query, &session, target, &session.holder_without_groups());
     };
     recheck_as(turn, query, &session, target, person)
@@ -131,7 +131,7 @@ fn recheck_as(
     }
 }
 
-/// Writes down that a session is open, and under which grant.
+/// Records that a session is open, and under which grant.
 fn open(
     turn: &mut Turn<'_>,
     query: &AccessQuery,
@@ -152,7 +152,7 @@ fn open(
     opened.state = SessionState::Open { run_as: target.clone() };
     let opened = opened.clone();
     if turn.ledger.sealed {
-        // Whoever is root in a moment is not to find the key of this record.
+        // A process that is about to become root must not find the key of this record.
         turn.at_once();
     }
     if moved {
@@ -164,7 +164,7 @@ fn open(
     Verdict::Allowed
 }
 
-/// Has the processes of a session looked at, where its role gives some groups and not all.
+/// Has the groups of a session's processes watched, where its role gives some groups and not all.
 pub(in crate::core) fn watch_groups(turn: &mut Turn<'_>, session: &Session) {
     let role = turn.policy.and_then(|policy| policy.roles.get(&session.role));
     if let (Some(role), Some(target)) = (role.filter(|role| !role.run_as.is_anybody()), session.run_as()) {
@@ -173,7 +173,8 @@ pub(in crate::core) fn watch_groups(turn: &mut Turn<'_>, session: &Session) {
     }
 }
 
-/// Last session line: what another module moved away comes back. A stack without our first session line opens here.
+/// Last line of the session stage: processes that another module moved away return to the scope. In a stack without the
+/// first line the session opens here.
 pub(in crate::core) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdict {
     let session = match own_session(turn, query) {
         CallOwner::Session(session) => session,
@@ -197,13 +198,13 @@ pub(in crate::core) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdic
     recheck_as(turn, query, &session, target, &person)
 }
 
-/// What the session stage of a call belongs to.
+/// The owner of a session-stage call.
 enum CallOwner {
     /// The session that its account stage registered.
     Session(Box<Session>),
-    /// Root itself, or root inside somebody's session.
+    /// Root itself, or root inside a session.
     Root,
-    /// Nothing: refused, and why.
+    /// None: denied, and why.
     Refused(String),
 }
 
@@ -232,7 +233,7 @@ fn own_session(turn: &Turn<'_>, query: &AccessQuery) -> CallOwner {
     CallOwner::Session(Box::new(session.clone()))
 }
 
-/// Why a session that is being ended is.
+/// Why a session is being ended, if it is.
 fn why_it_ends(session: &Session) -> Option<String> {
     let why = match &session.state {
         SessionState::Ending { why: EndedBy::Unrecorded, .. } => "it could not be recorded",
@@ -242,7 +243,7 @@ fn why_it_ends(session: &Session) -> Option<String> {
     Some(why.to_owned())
 }
 
-/// The person who asks at the gate, or why nobody is known to ask.
+/// The calling person, or why the caller is unknown.
 fn caller_of(query: &AccessQuery) -> Result<&Person, String> {
     let uid = query.process.real_uid;
     let person = query.person.as_ref().ok_or_else(|| format!("uid {uid} has no account on this host"))?;
@@ -263,8 +264,8 @@ fn caller_of(query: &AccessQuery) -> Result<&Person, String> {
     Ok(person)
 }
 
-/// Why a name that PAM carries is nobody's. The module sends U+FFFD for what is no UTF-8, in which no name of a record can be
-/// written; such an account may well be there.
+/// Why a name from PAM has no account. `pam_jit` replaces bytes that are not UTF-8 with U+FFFD; records cannot hold
+/// such a name, although the account may exist.
 fn unknown(name: &str, as_whom: &str) -> String {
     if name.contains('\u{fffd}') {
         format!("PAM names {name:?} as {as_whom}, and that name is not UTF-8, which jitd needs names to be")

@@ -1,12 +1,12 @@
-//! What the terminals of a session are told as it is ended: that it is over, why, and how to go on.
+//! The message on the terminals of a session that is ended: that it ends, why, and what to do next.
 
 use jit_proto::time::format_duration;
 
 use crate::core::ledger::{EndedBy, Grant, GrantState, Session};
 use crate::core::policy::Role;
 
-/// The lines, before the first signal; none where nobody is left to read them (`parent`: the outer session is told).
-/// `grant` is the session's grant as it is closed, if it is.
+/// The lines, written before the first signal; none where nobody reads them (`parent`: the outer session gets the
+/// message). `grant` is the session's grant as it was closed, if it was.
 #[must_use]
 pub(in crate::core) fn lines(
     session: &Session,

@@ -1,4 +1,4 @@
-//! What becomes of sessions, and what is found about them while they are open.
+//! Inputs about sessions that are open or ending.
 
 use crate::core::effect::{Change, DriftUpdate, Effect};
 use crate::core::facts;
@@ -8,7 +8,7 @@ use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::SessionId;
 
-/// Nothing is left of a session.
+/// Every process of a session has ended.
 pub(in crate::core) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let Some(mut session) = turn.ledger.sessions.remove(&id) else { return };
     let why = session.ended_by();
@@ -28,7 +28,7 @@ pub(in crate::core) fn gone(turn: &mut Turn<'_>, id: SessionId, report: &EndRepo
     turn.then(Effect::Drift(DriftUpdate::Gone(id)));
 }
 
-/// Its sudo keeps a log of what is typed and shown; the record of its end says where.
+/// Its sudo logs input and output; the record of the session's end names the folder.
 pub(in crate::core) fn log_found(turn: &mut Turn<'_>, main: MainProcess, folder: String) {
     let Some(session) = turn.ledger.sessions.values_mut().find(|session| session.main == main) else {
         return;
@@ -41,14 +41,14 @@ pub(in crate::core) fn log_found(turn: &mut Turn<'_>, main: MainProcess, folder:
     turn.put(Change::Session(session));
 }
 
-/// Nothing has happened in a session for nearly as long as its role allows.
+/// A session has been idle for nearly as long as its role allows.
 pub(in crate::core) fn idle(turn: &mut Turn<'_>, id: SessionId) {
     let Some(session) = turn.ledger.sessions.get(&id).filter(|session| !session.is_ending()) else { return };
     let facts = Facts { detail: Some("nothing happens in it".to_owned()), ..facts::session(session) };
     turn.note(AuditEvent::SessionWarned, facts);
 }
 
-/// A login has ended: so do the sessions that came from it, where their role says so.
+/// A login session ended: sessions that came from it end, where their role says so.
 pub(in crate::core) fn login_gone(turn: &mut Turn<'_>, login: &str) {
     let sessions: Vec<SessionId> = turn
         .ledger
@@ -66,18 +66,18 @@ pub(in crate::core) fn login_gone(turn: &mut Turn<'_>, login: &str) {
     }
 }
 
-/// A session could not be proven empty: say so, loudly, and stay with it.
+/// A session could not be proven empty: recorded as critical; the session stays watched.
 pub(in crate::core) fn stuck(turn: &mut Turn<'_>, id: SessionId, report: &EndReport) {
     let Some(session) = turn.ledger.sessions.get(&id) else { return };
     let facts = facts::end(report, facts::session(session));
     turn.note(AuditEvent::SessionStuck, facts);
 }
 
-/// What PID 1 holds for a scope is not what it was: say so, and end a session whose limit it cannot be made to hold.
+/// The deadline of a scope was changed: recorded; the session ends if its deadline cannot be enforced.
 pub(in crate::core) fn tampered(turn: &mut Turn<'_>, id: Option<SessionId>, found: String, ends: bool) {
     let session = id.and_then(|id| turn.ledger.sessions.get(&id));
     if id.is_some() && session.is_none() {
-        // It has ended meanwhile, and its scope went with it.
+        // The session has ended meanwhile, and its scope with it.
         return;
     }
     let facts = Facts { detail: Some(found), ..session.map(facts::session).unwrap_or_default() };

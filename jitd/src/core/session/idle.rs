@@ -1,38 +1,38 @@
-//! Whether anything still happens in a session: somebody types, or something runs.
+//! Whether a session is idle: nobody types, and its processes do not run.
 
 use std::time::Duration;
 
 use jit_proto::time::BootTime;
 
-/// Less processor time than this between two looks is the noise of a prompt that waits.
+/// Processor time between two samples up to which a session counts as idle: the noise of a waiting prompt.
 const NOISE: Duration = Duration::from_millis(20);
-/// The last part of the time, which begins with a warning.
+/// The warning comes this long before the end.
 const WARNING: Duration = Duration::from_secs(60);
 
-/// What is seen of a session in one look.
+/// A sample of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
-    /// When, on the boot clock.
+    /// Time of the sample, on the boot clock.
     pub at: BootTime,
-    /// When its terminal was last read from, in whatever clock; only that it changes is looked at. `None` without one.
+    /// Time of the last read from its terminal; only changes matter, so any clock will do. `None` without a terminal.
     pub input: Option<i64>,
-    /// Processor time of all its processes so far; `None` where it cannot be told, which counts as something running.
+    /// Processor time of all its processes so far; `None` if unknown, which counts as activity.
     pub cpu: Option<Duration>,
 }
 
-/// What to do about it.
+/// The result of a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
     /// Nothing.
     Go,
-    /// Say that it ends in this long unless something happens.
+    /// Warn: the session ends in this long unless there is activity.
     Warn(Duration),
-    /// End it.
+    /// End the session.
     End,
 }
 
-/// How long nothing has happened in a session.
+/// How long a session has been idle.
 #[derive(Debug)]
 pub struct Idleness {
     limit: Duration,
@@ -42,13 +42,13 @@ pub struct Idleness {
 }
 
 impl Idleness {
-    /// Begins to count with the first look.
+    /// Starts with the first sample.
     #[must_use]
     pub fn new(limit: Duration, first: Look) -> Self {
         Self { limit, active: first.at, last: first, warned: false }
     }
 
-    /// Takes another look.
+    /// Adds a sample.
     pub fn take(&mut self, look: Look) -> Verdict {
         let typed = look.input != self.last.input;
         let ran = match (self.last.cpu, look.cpu) {
@@ -72,7 +72,7 @@ impl Idleness {
         Verdict::Go
     }
 
-    /// When to look again: the limit is met within an eighth of it, a minute at most.
+    /// The time until the next sample: an eighth of the limit, one minute at most.
     #[must_use]
     pub fn next(&self) -> Duration {
         let step = (self.limit / 8).min(Duration::from_secs(60));

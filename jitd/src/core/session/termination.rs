@@ -1,15 +1,15 @@
-//! How a session is brought to its end, as a state machine: what was seen comes in, what to do next goes out.
+//! The end of a session as a state machine: takes what was seen, returns what to do next.
 //!
-//! Freeze, list, ask, grace; freeze, kill all but sudo or su, give that a moment to put the terminal right and close
-//! its PAM session, kill the rest; then look everywhere for what had left the cgroup, until a whole pass finds nothing.
-//! Whatever goes wrong on the way, the next harder step follows; an end is proven, or it is not claimed.
+//! Freeze, list, SIGTERM, grace; freeze, kill all but sudo or su, give that a moment to restore the terminal and close
+//! its PAM session, kill the rest; then search all processes for those that had left the cgroup, until a whole pass
+//! finds none. If a step fails, the next harder one follows. The end is reported only if it is proven.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::core::ledger::MainProcess;
 
-/// Where sudo and su are installed; a copy of one elsewhere is a process like any other.
+/// The paths of sudo and su; a copy elsewhere is an ordinary process.
 const SUDO_AND_SU: [&str; 6] = [
     "/usr/bin/sudo",
     "/usr/bin/sudo-rs",
@@ -18,31 +18,31 @@ const SUDO_AND_SU: [&str; 6] = [
     "/usr/bin/doas",
     "/usr/lib/cargo/bin/su",
 ];
-/// From the kill of all others to the kill of sudo or su.
+/// The time between the kill of all others and the kill of sudo or su.
 pub const SUDO_LIMIT: Duration = Duration::from_millis(500);
-/// Sweeps over all processes until one finds nothing.
+/// Passes over all processes until one finds none.
 const MAX_SWEEPS: u32 = 20;
 /// Processes named in the record.
 pub const MAX_NAMED: usize = 64;
 
-/// How the end of a session went.
+/// The result of ending a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EndReport {
-    /// Processes found.
+    /// Number of processes found.
     pub killed: u64,
     /// Of these, how many had left the session's cgroup.
     pub escaped: u64,
-    /// Still there.
+    /// Number of processes that are still alive.
     pub left: u64,
-    /// From the moment its end was due to proven empty.
+    /// From the time when its end was due until it was proven empty.
     pub took: Duration,
-    /// From the moment its end was due to the first signal, where one was sent.
+    /// From the time when its end was due to the first signal, if one was sent.
     pub first_signal: Option<Duration>,
-    /// From the kill, after the grace, to proven empty, where it came to that.
+    /// From the SIGKILL after the grace until it was proven empty, if it came to that.
     pub kill: Option<Duration>,
-    /// From the answer of the gate until all of it was in its scope, where it got there.
+    /// From the gate's answer until all its processes were in the scope, if they got there.
     pub contained: Option<Duration>,
-    /// The systemd invocations of its scopes, in their order, as far as they are known.
+    /// The systemd invocations of its scopes, in order, as far as they are known.
     pub invocations: Vec<String>,
     /// The processes, a line each, at most 64.
     pub processes: Vec<String>,
@@ -59,16 +59,16 @@ pub enum Manner {
     Immediate,
 }
 
-/// One process of the session, as it was found.
+/// A process of the session, as it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedProcess {
-    /// Which.
+    /// Pid and start time.
     pub process: MainProcess,
     /// Its executable, where it could be read.
     pub exe: Option<String>,
     /// Whether it is stopped (proc_pid_stat(5), field 3: T or t).
     pub stopped: bool,
-    /// What the record says of it; empty where there are more than are named.
+    /// Its line in the record; empty beyond [`MAX_NAMED`].
     pub line: String,
 }
 
@@ -78,10 +78,10 @@ impl ListedProcess {
     }
 }
 
-/// A signal that is sent on the way.
+/// The signals that are sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sent {
-    /// SIGTERM; SIGHUP, which interactive shells heed instead; SIGCONT for what is stopped.
+    /// SIGTERM; SIGHUP, since interactive shells ignore SIGTERM; SIGCONT for stopped processes.
     Terminate,
     /// SIGKILL.
     Kill,
@@ -90,49 +90,49 @@ pub enum Sent {
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Keep the cgroup from running, so that what is listed is all there is.
+    /// Freeze the cgroup, so that the list is complete.
     Freeze,
-    /// List what is in the cgroup.
+    /// List the processes in the cgroup.
     List,
-    /// Send these.
+    /// Send these signals.
     Signal(Vec<(MainProcess, Sent)>),
-    /// Let the cgroup run.
+    /// Thaw the cgroup.
     Thaw,
-    /// Wait until nothing is in it.
+    /// Wait until the cgroup is empty, at most this long.
     AwaitEmpty(Duration),
-    /// Kill everything in it, whatever that is, and wait until nothing is in it (`cgroup.kill`).
+    /// Kill every process in the cgroup (`cgroup.kill`), and wait until it is empty.
     KillAll,
-    /// Look everywhere for what belongs to the session and lives outside of the cgroup.
+    /// Search all processes for those of the session outside of the cgroup.
     Sweep,
     /// Kill these, and wait until each is dead.
     End(Vec<MainProcess>),
-    /// It is over, or cannot be proven to be.
+    /// The end: the session has ended, or cannot be proven to have.
     Report(EndReport),
 }
 
-/// What came of the last act.
+/// The result of the last act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// Whether there is anything in the cgroup, before the first act.
+    /// Before the first act.
     Begin {
-        /// Something lives in it.
+        /// Whether the cgroup has processes.
         populated: bool,
     },
-    /// It is done, or it could not be; the way on is the same.
+    /// The act was performed or failed; the next step is the same.
     Done,
-    /// What the cgroup holds.
+    /// The processes in the cgroup.
     Listed(Vec<ListedProcess>),
-    /// Whether it was empty in time.
+    /// Whether the cgroup was empty in time.
     Empty(bool),
-    /// What lives outside.
+    /// The processes outside of the cgroup.
     Swept(Vec<ListedProcess>),
-    /// How many of these are still not dead.
+    /// Number of processes that are still alive.
     Left(u64),
-    /// It could not be found out.
+    /// The act could not find out.
     Unknown,
 }
 
-/// One session's end in the making.
+/// The state of one session's end.
 #[derive(Debug)]
 pub struct Reaping {
     manner: Manner,
@@ -140,11 +140,11 @@ pub struct Reaping {
     sweeps: u32,
     counted: BTreeSet<(u32, u64)>,
     report: EndReport,
-    /// Something is still in the cgroup, or it cannot be told.
+    /// Processes are still in the cgroup, or that is unknown.
     unproven: bool,
 }
 
-/// What was asked for last.
+/// The last act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Begin,
@@ -185,7 +185,7 @@ impl Reaping {
         *self = Self { counted, report, ..Self::new(manner) };
     }
 
-    /// Whether everything is being killed by now.
+    /// Whether SIGKILL is being sent to everything.
     #[must_use]
     pub fn kills(&self) -> bool {
         matches!(
@@ -199,7 +199,7 @@ impl Reaping {
         )
     }
 
-    /// Takes what came of the last act, and says what to do next.
+    /// Takes the result of the last act, and returns the next one.
     #[must_use]
     pub fn next(&mut self, seen: Seen) -> Act {
         match (self.step, seen) {
@@ -253,7 +253,7 @@ impl Reaping {
             (Step::Sweep, Seen::Swept(found)) => {
                 let named = std::mem::take(&mut self.report.processes);
                 self.report.escaped += self.count(&found);
-                // What had left the cgroup is named before all others.
+                // Processes that had left the cgroup are named before all others.
                 self.report.processes.extend(named);
                 self.report.processes.truncate(MAX_NAMED);
                 self.go(Step::End, Act::End(found.iter().map(|one| one.process).collect()))
@@ -290,7 +290,7 @@ impl Reaping {
 
     fn over(&mut self) -> Act {
         if self.step == Step::Sweep && !self.unproven {
-            // The last sweep found nothing: what could not be seen to die before has died since.
+            // The last sweep found nothing: processes that were not seen to die before have died since.
             self.report.left = 0;
         } else {
             self.report.left = self.report.left.max(1);
@@ -299,7 +299,7 @@ impl Reaping {
         Act::Report(self.report.clone())
     }
 
-    /// Counts what was not counted before; returns how many that were.
+    /// Counts processes that were not counted before; returns how many those were.
     fn count(&mut self, found: &[ListedProcess]) -> u64 {
         let mut new = 0;
         for one in found {

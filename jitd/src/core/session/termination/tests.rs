@@ -1,4 +1,4 @@
-//! The reaper against a tree of processes that does what it can to stay.
+//! The state machine against a process tree that resists.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::*;
 struct Fake {
     is_sudo: bool,
     stopped: bool,
-    /// Heeds SIGTERM.
+    /// Ends on SIGTERM.
     polite: bool,
     /// Left the cgroup.
     outside: bool,
@@ -81,7 +81,7 @@ impl World {
             self.next += 1;
             self.living.insert(self.next, fake);
         }
-        // An elevator whose command is gone goes too.
+        // A sudo whose command is gone ends too.
         if self.living.values().all(|fake| fake.is_sudo || fake.outside) {
             self.living.retain(|_, fake| !fake.is_sudo || fake.stopped || fake.outside);
         }
@@ -97,7 +97,7 @@ impl World {
             Act::List if self.broken => Seen::Unknown,
             Act::List => Seen::Listed(self.found(false)),
             Act::Signal(signals) => {
-                // All others first, as the order of the list is nobody's promise.
+                // All others first: the list has no defined order.
                 let mut signals = signals.clone();
                 signals.sort_by_key(|(process, _)| self.living.get(&process.pid).is_some_and(|f| f.is_sudo));
                 for (process, sent) in signals {
@@ -161,7 +161,7 @@ fn world(fakes: Vec<Fake>, broken: bool) -> World {
     World { next: u32::try_from(living.len()).unwrap(), living, broken, ..World::default() }
 }
 
-/// Plays one end; at most so many acts, or it hangs.
+/// Runs one end, with a bound on the number of acts.
 fn play(world: &mut World, manner: Manner) -> EndReport {
     try_once(world, &mut Reaping::new(manner))
 }
