@@ -1,4 +1,4 @@
-//! Reads passwd, group, shadow and gshadow so far that a change can be named by account; no password hash is kept.
+//! Parses passwd, group, shadow and gshadow, so that a change can be reported by account; no password hash is kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 use super::path_text::text_of;
 use super::print::print_of;
 
-/// What is remembered of one line.
+/// What is kept of one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Account {
-    /// What may be shown of it.
+    /// The text for findings.
     pub(super) shown: String,
-    /// Who belongs to it, where it is a group.
+    /// The members, of a group.
     pub(super) members: BTreeSet<String>,
     /// Digest of the whole line.
     pub(super) print: String,
 }
 
-/// Which of the files it is (passwd(5), group(5), shadow(5), gshadow(5)).
+/// The kind of file (passwd(5), group(5), shadow(5), gshadow(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AccountFile {
     Passwd,
@@ -30,7 +30,7 @@ pub(super) enum AccountFile {
 }
 
 impl AccountFile {
-    /// By its name in `/etc`.
+    /// The kind of the file at this path in `/etc`.
     pub(super) fn named(path: &str) -> Option<Self> {
         match path.strip_prefix("/etc/")? {
             "passwd" => Some(Self::Passwd),
@@ -41,7 +41,7 @@ impl AccountFile {
         }
     }
 
-    /// What a line of it is about.
+    /// The noun for its lines.
     pub(super) fn noun(self) -> &'static str {
         match self {
             Self::Passwd => "account",
@@ -82,7 +82,7 @@ impl AccountFile {
         (text_of(name), Account { shown: text, members, print: print_of(line) })
     }
 
-    /// The lines of the file by name. A second line of the same name, of which libc reads the first, has its number.
+    /// The lines of the file by name. A second line of the same name, which libc ignores, has its number added.
     pub(super) fn lines(self, content: &[u8]) -> BTreeMap<String, Account> {
         let mut lines = BTreeMap::new();
         let mut times: BTreeMap<String, u32> = BTreeMap::new();
@@ -97,7 +97,7 @@ impl AccountFile {
     }
 }
 
-/// What a password field lets in, without what it is.
+/// What a password field allows, without its contents.
 fn phrase(password: Password) -> &'static str {
     match password {
         Password::NotNeeded => "no password needed",
@@ -106,7 +106,7 @@ fn phrase(password: Password) -> &'static str {
     }
 }
 
-/// What changed between two readings of such a file: a phrase each.
+/// The differences between two versions of a file, a phrase each.
 pub(super) fn changes(
     file: AccountFile,
     before: &BTreeMap<String, Account>,
@@ -140,7 +140,7 @@ pub(super) fn changes(
     phrases
 }
 
-/// A few names behind a word; nothing where there are none.
+/// Names after a word; empty without names.
 fn named(word: &str, names: impl std::borrow::Borrow<BTreeSet<String>>) -> String {
     const MAX_NAMED: usize = 16;
     let names = names.borrow();

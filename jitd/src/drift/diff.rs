@@ -1,4 +1,4 @@
-//! What differs between two snapshots, and what may become part of the one that is compared with.
+//! The differences between two snapshots, and the next baseline.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,18 +9,18 @@ use super::snapshot::{Checked, Entry, EntryKind, Map, Running, Snapshot, UNIT_FO
 use super::wording::difference;
 use crate::core::drift::kind::Kind;
 
-/// What a boot empties.
+/// The folder that a boot empties.
 const GONE_WITH_THE_BOOT: &str = "/run/";
 
-/// Adapts an earlier daemon's snapshot to the list of watched paths of a later one: what it did not read counts as there
-/// already, unless that changed after `began`, in microseconds of the wall clock.
+/// Adapts the snapshot of an earlier jitd to a later list of watched paths: paths that it did not read count as
+/// unchanged, unless they changed after `began`, in microseconds of the wall clock.
 pub(super) fn adopted(mut before: Snapshot, after: &Snapshot, began: i64) -> Snapshot {
     if before.list != after.list {
         before.list.clone_from(&after.list);
         before.places.retain(|path, _| after.places.contains_key(path));
         for (path, entry) in after.places.iter().filter(|(_, entry)| entry.changed_at < began) {
             let then = before.places.entry(path.clone()).or_insert_with(|| entry.clone());
-            // ACLs were not looked at.
+            // The earlier jitd did not read ACLs.
             if then.acl.is_empty() {
                 then.acl.clone_from(&entry.acl);
             }
@@ -32,7 +32,7 @@ pub(super) fn adopted(mut before: Snapshot, after: &Snapshot, began: i64) -> Sna
     before
 }
 
-/// Everything that differs, the gravest first.
+/// All differences, the most severe first.
 pub(super) fn diff(before: &Snapshot, after: &Snapshot) -> Vec<Finding> {
     let mut findings = Vec::new();
     let rebooted = before.boot_id != after.boot_id;
@@ -45,13 +45,13 @@ pub(super) fn diff(before: &Snapshot, after: &Snapshot) -> Vec<Finding> {
         findings.extend(difference(path, then, now, Map::Places));
     }
     for path in keys(&before.privileged, &after.privileged) {
-        // A path that was not looked at both times tells nothing.
+        // A path that was not covered by both scans proves nothing.
         if before.covers(path) && after.covers(path) {
             let (then, now) = (before.privileged.get(path), after.privileged.get(path));
             findings.extend(difference(path, then, now, Map::Privileged));
         }
     }
-    // What a boot mounts and starts is not known from the one before. A snapshot of an earlier daemon has neither.
+    // Mounts and processes of another boot cannot be compared. A snapshot of an earlier jitd has neither.
     if !rebooted && !before.mounts.is_empty() {
         for path in keys(&before.mounts, &after.mounts) {
             findings.extend(difference(path, before.mounts.get(path), after.mounts.get(path), Map::Mounts));
@@ -72,9 +72,9 @@ fn keys<'a>(before: &'a BTreeMap<String, Entry>, after: &'a BTreeMap<String, Ent
     before.keys().chain(after.keys()).collect()
 }
 
-/// What to compare with later, when sessions have begun while `fresh` was being taken: what may have been changed since
-/// `began` stays as it was before, so that it is found at their end. The rest becomes part of what is compared with, and
-/// is returned. `began` is in microseconds of the wall clock; without it, everything may be of the sessions' doing.
+/// The next baseline, if sessions began while `fresh` was being taken: changes that can be later than `began` stay as
+/// they were before, so that they are found when the sessions end. The other changes become part of the baseline, and
+/// are returned. `began` is in microseconds of the wall clock; without it every change can be from the sessions.
 pub(super) fn rebased(before: &Snapshot, fresh: Snapshot, began: Option<i64>) -> (Snapshot, Vec<Finding>) {
     let Some(began) = began else { return (before.clone(), Vec::new()) };
     let mut base = fresh;
@@ -96,7 +96,7 @@ pub(super) fn rebased(before: &Snapshot, fresh: Snapshot, began: Option<i64>) ->
         let now = base.map(finding.map).and_then(|map| map.get(&finding.path));
         let touched = match now {
             Some(Entry { what: EntryKind::Unseen { .. }, .. }) => false,
-            // When something was mounted is not known.
+            // The time of a mount is not known.
             _ if finding.map == Map::Mounts => began != i64::MAX,
             Some(now) => now.changed_at >= began,
             None => base.folder_changed_at(&finding.path).is_none_or(|at| at >= began),
@@ -113,17 +113,17 @@ pub(super) fn rebased(before: &Snapshot, fresh: Snapshot, began: Option<i64>) ->
             }
         }
     }
-    // Those that a unit of their own explains are no findings, and are none of a unit that is planted later.
+    // Processes that a unit explains are no findings, and must not be explained by a unit that is planted later.
     base.processes.retain(|_, process| process.started_at < began);
     (base, earlier)
 }
 
-/// What is to be said of it, if nothing that was there before explains it.
+/// The finding about a process, unless something that existed before explains it.
 fn unexplained(running: &Running, key: &str, before: &Snapshot, after: &Snapshot) -> Option<Finding> {
     if running.is_login || running.is_of_unit && is_of_an_older_unit(running, before, after) {
         return None;
     }
-    // An ordinary user at a program with the set-uid bit, as passwd, that was there and is the same.
+    // An ordinary user's process of a set-uid program such as passwd that existed before and is unchanged.
     let setuid = before.privileged.get(&running.exe).filter(|entry| entry.mode & 0o4000 != 0);
     let same =
         setuid.is_some_and(|then| after.privileged.get(&running.exe).is_some_and(|now| now.is_like(then)));
@@ -135,7 +135,7 @@ fn unexplained(running: &Running, key: &str, before: &Snapshot, after: &Snapshot
     Some(Finding { path: key.to_owned(), map: Map::Processes, unit, ..finding })
 }
 
-/// Whether its unit, with its drop-ins, is what it was.
+/// Whether its unit, with the unit's drop-ins, is unchanged.
 fn is_of_an_older_unit(running: &Running, before: &Snapshot, after: &Snapshot) -> bool {
     let Some(file) = &running.unit_file else { return false };
     let same = |path: &str| match (before.places.get(path), after.places.get(path)) {

@@ -1,5 +1,5 @@
-//! Findings as lines: the gravest first, grouped by folder where many stand together, and each of them named as far as
-//! there is room, which is bounded and said.
+//! Writes findings as lines: the most severe first, findings in one folder together, and every name as far as the
+//! bounds allow; omissions are stated.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const MAX_BYTES: usize = 60_000;
 /// Lines about files of one user who is not root: no user can displace lines about root's files or another user's.
 const MAX_LINES_OF_A_USER: usize = 8;
 
-/// The lines to tell.
+/// The lines of the findings.
 pub(super) fn lines(findings: &[Finding]) -> Vec<Line> {
     let mut of_user: BTreeMap<u32, usize> = BTreeMap::new();
     let mut lines = Vec::new();
@@ -46,15 +46,15 @@ pub(super) fn lines(findings: &[Finding]) -> Vec<Line> {
     lines
 }
 
-/// Lines with a finding that stands for each, and how many it tells of.
+/// Lines, each with a finding that stands for it, and the number of findings in it.
 fn grouped(findings: &[Finding]) -> Vec<(&Finding, usize, String)> {
-    // In the order in which the first of each group comes.
+    // Groups are in the order of their first findings.
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
     let mut by_key: BTreeMap<(Kind, &str, &str, &str, u32), usize> = BTreeMap::new();
     let mut accounts: Option<usize> = None;
     for finding in findings {
         if finding.kind == Kind::Accounts && finding.path.starts_with("/etc/") {
-            // One account stands in up to six files.
+            // An account can be in up to six files.
             let at = *accounts.get_or_insert_with(|| {
                 groups.push(Vec::new());
                 groups.len() - 1
@@ -92,7 +92,7 @@ fn lines_of<'a>(group: &[&'a Finding]) -> Vec<(&'a Finding, usize, String)> {
     if group.len() < MIN_GROUP {
         return group.iter().map(|finding| (*finding, 1, cut(finding.line()))).collect();
     }
-    // Each name is quoted by itself, so that none reads like two.
+    // Each name is quoted, so that none looks like two.
     let (folder, _) = first.path.rsplit_once('/').unwrap_or_default();
     let verb = first.verb.trim_end_matches(' ');
     let name = |finding: &Finding| {
@@ -103,7 +103,7 @@ fn lines_of<'a>(group: &[&'a Finding]) -> Vec<(&'a Finding, usize, String)> {
     packed(group, &head, ", ", name, &first.tail)
 }
 
-/// As many lines as it takes, each as long as it may be.
+/// Splits a group into as few lines as the length allows.
 fn packed<'a>(
     group: &[&'a Finding],
     head: &str,

@@ -44,8 +44,8 @@ const HUNG: Duration = Duration::from_secs(600);
 /// Nice values of the thread that compares and of the thread that scans (sched(7)).
 const NICE: i32 = 10;
 const NICE_OF_A_SCAN: i32 = 19;
-/// The result of a scan waits this long, so that the engine's deferred news of sessions that began during the scan
-/// arrives first.
+/// The time to wait before the result of a scan is used, so that the engine's deferred messages about sessions that
+/// began during the scan arrive first.
 const SETTLE: Duration = NOTIFY_DELAY.saturating_mul(5);
 
 /// The result of the scan thread; `None` if it panicked.
@@ -91,14 +91,14 @@ struct DriftScan {
     engine: BlockingHandle,
     /// Given to each scan thread, which says that it has finished.
     sender: mpsc::Sender<ToDrift>,
-    /// Below these paths privileged files are looked for; the first scan waits for them.
+    /// The paths to search for privileged files; the first scan waits for them.
     paths: Option<Vec<PathBuf>>,
     scan: Option<ScanThread>,
 }
 
 impl DriftScan {
-    /// Runs until the engine has ended. Scans run on a thread of their own, so that this one always receives the engine's
-    /// news of sessions.
+    /// Runs until the engine has ended. Scans run on a thread of their own, so that this thread always receives the
+    /// engine's messages.
     fn run(&mut self, inbox: &mpsc::Receiver<ToDrift>) {
         loop {
             let now = self.clock.now();
@@ -169,7 +169,7 @@ impl DriftScan {
         self.schedule.scanned(snapshot, waited + SETTLE, &self.clock.now())
     }
 
-    /// Performs the actions in their order; false once the engine has ended.
+    /// Performs the actions in order; false once the engine has ended.
     fn perform(&mut self, todo: Vec<Action>) -> bool {
         for action in todo {
             let told = match action {
@@ -216,7 +216,7 @@ impl DriftScan {
             while settled.elapsed() < SETTLE {
                 thread::park_timeout(SETTLE);
             }
-            // Nobody receives only when the daemon ends.
+            // The receiver is gone only while the daemon stops.
             let _ = sender.send(ToDrift::ScanFinished);
             scanned
         });
@@ -241,14 +241,14 @@ impl DriftScan {
     }
 }
 
-/// The lines of the findings, with what package managers did named as that.
+/// The lines of the findings; the work of package managers is named as such.
 fn found(findings: Findings) -> Changes {
     let Findings { all, since, until } = findings;
     let all = packages::explained(Path::new("/"), all);
     Changes { lines: grouping::lines(&all), count: all.len(), since, until }
 }
 
-/// Logs what could not be read while sessions are answerable for what is found.
+/// Logs paths that could not be read while a grant has sessions that the scan covers.
 fn log_unseen(snapshot: &Snapshot) {
     const MAX_NAMED: usize = 8;
     let all = snapshot.places.iter().chain(&snapshot.privileged);
@@ -264,7 +264,7 @@ fn log_unseen(snapshot: &Snapshot) {
     }
 }
 
-/// Logs which programs could not be compared with their packages, and which differ from them.
+/// Logs programs that could not be compared with their packages, and those that differ.
 fn log_checked(checked: &Checked) {
     info!("drift scan compared {} programs and libraries with their packages", checked.compared);
     if !checked.without.is_empty() {

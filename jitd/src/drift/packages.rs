@@ -1,8 +1,8 @@
-//! Names what a package manager did where the contents of files fit what its packages say they ship (dpkg's `.list`,
-//! `.md5sums` and conffile hashes), and whether programs are what their packages ship.
+//! Recognises the work of a package manager where the contents of files match the package's own lists (dpkg's `.list`,
+//! `.md5sums` and conffile hashes), and finds programs that differ from their packages.
 //!
-//! The checksums lie on the host, so root can change them too; and they say nothing of modes, owners or links. What they
-//! cannot vouch for keeps its rank: new set-uid files, accounts, sudoers, keys.
+//! The checksums are on the host, so root can change them too, and they cover no modes, owners or links. Findings that
+//! they do not cover keep their kind: new set-uid files, accounts, sudoers, keys.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::host::dpkg::{INFO, STATUS, Shipped, md5_of, merged, packages};
 
 /// Names in a line.
 const MAX_NAMES: usize = 40;
-/// Replaces what a package manager did by one finding, below the root of a host.
+/// Replaces the findings that are a package manager's work by one finding, below the root of a host.
 pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
     let touched = touched(&findings);
     let mut left = Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
         for finding in findings {
             if explains(&shipped, root, &finding) { ours.push(finding) } else { left.push(finding) }
         }
-        // What a shipped unit says to run is the package's as well.
+        // The programs that a unit of the package starts belong to the package too.
         let is_shipped = |file: &String| ours.iter().any(|unit| unit.path == *file);
         left.retain(|finding| {
             finding.kind != Kind::Processes || !finding.unit.as_ref().is_some_and(is_shipped)
@@ -41,12 +41,12 @@ pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
     left
 }
 
-/// Which packages were installed, removed or changed, by dpkg's files about them.
+/// The packages that were installed, removed or changed, by dpkg's files about them.
 fn touched(findings: &[Finding]) -> BTreeMap<String, &'static str> {
     let mut touched = BTreeMap::new();
     for finding in findings {
         let Some(name) = finding.path.strip_prefix(INFO).filter(|name| !name.contains('/')) else { continue };
-        // dpkg writes this one anew whatever it does with a package; a script that changed alone is no package's.
+        // dpkg rewrites the list with each change of a package; a script that changed alone is not dpkg's work.
         let Some(package) = name.strip_suffix(".list") else { continue };
         let how = match finding.verb.trim_end() {
             "added" => "installed",
@@ -103,7 +103,7 @@ fn listed(names: &[&str]) -> String {
     }
 }
 
-/// Whether a finding is what comes of these packages.
+/// Whether a finding is the work of these packages.
 fn explains(shipped: &Shipped, root: &Path, finding: &Finding) -> bool {
     let path = finding.path.as_str();
     if let Some(name) = path.strip_prefix(INFO) {
@@ -116,14 +116,14 @@ fn explains(shipped: &Shipped, root: &Path, finding: &Finding) -> bool {
         return true;
     }
     let (added, removed) = (finding.verb.starts_with("added"), finding.verb.starts_with("removed"));
-    // Only what a file holds is vouched for, and only where nothing else of it changed.
+    // The checksum covers the contents only, so nothing else may have changed.
     let only_content = finding.verb.starts_with("changed")
         && [": its content", ": its inode, size or times; contents were not compared"]
             .contains(&finding.tail.as_str());
     match finding.kind {
         Kind::SetUid if !only_content => false,
         Kind::Accounts | Kind::Sudoers | Kind::Keys | Kind::Rights => false,
-        // jitd's own programs are vouched for as others are; its policy and what was removed are not.
+        // Programs of jitd count as other programs do; its policy and removed files never count.
         Kind::Gate if removed || !path.starts_with("/usr/") => false,
         Kind::Processes | Kind::OwnFiles | Kind::Unseen | Kind::Mounts | Kind::Shipped => false,
         _ if removed => true,
@@ -133,7 +133,7 @@ fn explains(shipped: &Shipped, root: &Path, finding: &Finding) -> bool {
     }
 }
 
-/// Says of programs whose contents scans do not compare whether they are what their packages ship.
+/// Adds to findings about programs whose contents are not scanned whether they match their packages.
 fn compared(root: &Path, findings: &mut [Finding]) {
     const NOT_COMPARED: &str = ": its inode, size or times; contents were not compared";
     let is_one = |finding: &Finding| finding.path.starts_with('/') && finding.tail.starts_with(NOT_COMPARED);
@@ -222,7 +222,7 @@ mod tests {
              /usr/lib/systemd/system/a.service, /etc/cron.d/a"
         );
         assert_eq!(told[0].kind, Kind::Shipped);
-        // One that has been changed, one that nobody ships, and kinds for which no checksum speaks.
+        // A changed file, a file of no package, and kinds that no checksum covers.
         write(root.path(), "/etc/cron.d/a", "another job");
         let mut all = of_the_package.to_vec();
         all.push(added("/etc/cron.d/b", Kind::Schedules));

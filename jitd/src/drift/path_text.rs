@@ -1,9 +1,9 @@
-//! File names as text, without loss: two names that differ stay different, whatever bytes they are made of.
+//! File names as text, without loss: different names have different texts, whatever bytes they contain.
 
 /// Stand-ins for bytes that are no UTF-8: this plus the byte. The range is private (Unicode, section 23.5).
 const STAND_IN: u32 = 0xf700;
 
-/// A name as text. Bytes that are no UTF-8 become stand-ins, and so do those of a stand-in that is really in the name.
+/// A name as text. Bytes that are not UTF-8 become stand-ins, and so do the bytes of a stand-in character in the name.
 pub(super) fn text_of(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {

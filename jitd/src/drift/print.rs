@@ -1,17 +1,17 @@
-//! Prints, which stand for the contents of files: a digest, or what the inode says of a file that was not read.
+//! Prints of files: a digest of the contents, or data of the inode for a file that is not read.
 
 use rustix::fs::Stat;
 use sha2::{Digest, Sha256};
 
-/// What a print begins with that is not of the content: inode, size and times stand for a file that was not read.
+/// The beginning of a print that is not a digest: inode, size and times of a file that was not read.
 const BY_TIMES: &str = "ino ";
 
-/// Whether a print is that of a content.
+/// Whether a print is a digest.
 pub(super) fn is_of_content(print: &str) -> bool {
     !print.starts_with(BY_TIMES)
 }
 
-/// Stands for a file that is not read: whoever writes it moves one of these.
+/// The print of a file that is not read: each write changes one of these values.
 pub(super) fn print_by_times(stat: &Stat) -> String {
     format!(
         "{BY_TIMES}{} size {} mtime {}.{} ctime {}.{}",

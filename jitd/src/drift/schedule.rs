@@ -1,4 +1,4 @@
-//! Decides when to scan, what a scan is compared with, and which sessions a difference belongs to.
+//! Decides when to scan, what to compare a scan with, and which sessions a difference belongs to.
 //!
 //! A scan costs more than a call of sudo, so one scan covers many sessions: it starts shortly after the last session has
 //! ended or, while sessions keep coming, some time after the first of them has ended. The pause before a scan grows with
@@ -43,7 +43,7 @@ const CLOCK_TICK: Duration = Duration::from_millis(50);
 /// Clocks that have drifted apart by more than this since a session began: the wall clock was set.
 const CLOCK_DRIFT: Duration = Duration::from_millis(500);
 
-/// What [`super::DriftScan`] performs, in this order.
+/// An action for [`super::DriftScan`], in this order.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
     /// Scan the host.
@@ -52,18 +52,18 @@ pub(super) enum Action {
     ScanAndCheck,
     /// Write the grants whose sessions no scan has covered yet.
     WriteOpen,
-    /// Write what the next scan is compared with.
+    /// Write the baseline.
     WriteBaseline,
     /// Record findings under these grants.
     Tell(Vec<Held>, Findings),
-    /// Record findings under the host, as no grant had a session; these grants had the last ones.
+    /// Record findings of the host: no grant had a session; these grants had the last ones.
     TellHost(Vec<Held>, Findings),
 }
 
 /// Findings, and the interval in which the changes were made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Findings {
-    /// The gravest first.
+    /// The findings, the most severe first.
     pub(super) all: Vec<Finding>,
     /// When the scan before began; `None` where that is not known.
     pub(super) since: Option<WallTime>,
@@ -76,14 +76,14 @@ pub(super) struct Findings {
 pub(super) struct Open {
     /// When the first of these sessions began.
     began: Option<Began>,
-    /// By grant.
+    /// The grants.
     held: BTreeMap<GrantId, Held>,
     /// Grants whose sessions have ended and were covered by the last scan.
     #[serde(default)]
     last: Vec<Held>,
 }
 
-/// A moment on both clocks: a changed difference between them shows that one was set.
+/// A time on both clocks: if their difference changes, one of them was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Began {
     wall: WallTime,
@@ -92,7 +92,7 @@ struct Began {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
-    /// To have something to compare with.
+    /// To take a baseline.
     Baseline,
     /// To find what sessions left behind.
     Look,
@@ -102,10 +102,10 @@ enum Purpose {
 #[derive(Debug)]
 pub(super) struct Schedule {
     baseline: Option<Snapshot>,
-    /// When it was taken; `None` for one of an earlier daemon.
+    /// When the scan of the baseline was made; `None` for the baseline of an earlier jitd.
     taken: Option<BootTime>,
     open: Open,
-    /// Sessions that are open now.
+    /// Open sessions, with their grants.
     sessions: BTreeMap<SessionId, Held>,
     first_end: Option<BootTime>,
     last_end: Option<BootTime>,
@@ -116,7 +116,7 @@ pub(super) struct Schedule {
     scanning: Option<(Purpose, Began)>,
     /// The next baseline: a scan whose findings are not in the audit log yet.
     told: Option<Snapshot>,
-    /// Grants whose sessions began or ended during the scan: the next scan covers them too.
+    /// Grants with sessions that began or ended during the scan: the next scan covers them too.
     since_scan: BTreeMap<GrantId, Held>,
     /// Grants had sessions open and the baseline is gone.
     lost: bool,
@@ -137,7 +137,7 @@ impl Schedule {
         let lost = baseline.is_none() && !open.held.is_empty();
         let first_end = (!open.held.is_empty()).then_some(now.boot);
         let checked = baseline.as_ref().and_then(|baseline| baseline.checked.as_ref());
-        // A check in the future shows that the wall clock was set: it proves nothing.
+        // A check in the future shows that the wall clock was set, and proves nothing.
         let since =
             checked.and_then(|checked| now.wall.0.checked_sub(checked.at.0)).map(Duration::from_micros);
         let rest = since.map_or(Duration::ZERO, |since| CHECK.saturating_sub(since));
@@ -162,12 +162,12 @@ impl Schedule {
         }
     }
 
-    /// What scans are compared with.
+    /// The snapshot that scans are compared with.
     pub(super) fn baseline(&self) -> Option<&Snapshot> {
         self.baseline.as_ref()
     }
 
-    /// What is kept over a restart.
+    /// The grants that are kept over a restart.
     pub(super) fn open(&self) -> &Open {
         &self.open
     }
@@ -191,7 +191,7 @@ impl Schedule {
         if self.open.held.is_empty() {
             match self.scanning {
                 None if self.told.is_none() => self.wants_baseline = true,
-                // The scan may have read already what this session changes.
+                // The scan may have read paths before this session changes them.
                 Some((Purpose::Baseline, _)) => self.overtaken = true,
                 _ => {}
             }
@@ -302,7 +302,7 @@ impl Schedule {
         }
     }
 
-    /// Adds the interval. It begins with the baseline scan, not with its end: a change may have been made while it ran.
+    /// Adds the interval. It begins with the start of the last scan: a change may have been made while that ran.
     fn findings(&self, all: Vec<Finding>, now: &Now) -> Findings {
         let taken = self.baseline.as_ref().map(|before| before.taken).filter(|taken| taken.0 > 0);
         let began = self.open.began.map(|began| began.wall);
@@ -336,7 +336,7 @@ impl Schedule {
         self.scanning.filter(|_| self.told.is_none()).map(|(_, began)| began.boot)
     }
 
-    /// The findings are in the audit log: from now on the next scan need not find them again.
+    /// The findings are in the audit log: the next scan need not find them again.
     pub(super) fn recorded(&mut self, now: &Now) -> Vec<Action> {
         let Some(snapshot) = self.told.take() else { return Vec::new() };
         match self.scanning {
@@ -395,7 +395,7 @@ impl Schedule {
         self.baseline = self.baseline.take().map(|before| adopted(before, snapshot, first));
     }
 
-    /// The earliest time that the sessions in question can have left on a file, in microseconds of the wall clock.
+    /// The earliest time stamp that a file can have from the sessions in question, in microseconds of the wall clock.
     fn first_stamp(&self) -> i64 {
         let Some(began) = self.open.began else { return i64::MAX };
         let tick = u64::try_from(CLOCK_TICK.as_micros()).unwrap_or(u64::MAX);
@@ -429,7 +429,7 @@ impl Schedule {
     }
 }
 
-/// Whether a finding is recorded where nobody had a session: root's processes are ordinary then.
+/// Whether a finding is recorded where nobody had a session: processes of root are ordinary then.
 fn is_of_the_host(finding: &Finding) -> bool {
     finding.kind != crate::core::drift::kind::Kind::Processes
 }

@@ -1,4 +1,4 @@
-//! What one drift scan found: the data that is compared and written down.
+//! The snapshot of one drift scan, as it is compared and stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::account_files::Account;
 use crate::core::drift::kind::Kind;
 
-/// Folders of unit files that outlive what runs from them, the strongest first (systemd.unit(5), "UNIT FILE LOAD PATH").
+/// Folders of unit files that remain after a service stops, in the order of precedence (systemd.unit(5), "UNIT FILE
+/// LOAD PATH").
 pub(super) const UNIT_FOLDERS: [&str; 9] = [
     "/etc/systemd/system.control",
     "/run/systemd/system.control",
@@ -26,15 +27,16 @@ pub(super) const UNIT_FOLDERS: [&str; 9] = [
 pub(super) struct Snapshot {
     /// The boot in which it was made.
     pub(super) boot_id: BootId,
-    /// The list of watched paths that was read ([`super::watch_list::list`]).
+    /// The version of the list of watched paths ([`super::watch_list::list`]).
     pub(super) list: String,
-    /// The paths below which privileged files were looked for.
+    /// The paths below which privileged files were searched for.
     pub(super) setuid_paths: Vec<String>,
-    /// What is at watched paths.
+    /// The entries at watched paths.
     pub(super) places: BTreeMap<String, Entry>,
-    /// Files that give privilege to whoever runs them, devices, and what others than root may write in the system's folders.
+    /// Files that give privilege to whoever runs them, devices, and files in the system's folders that others than root
+    /// may write.
     pub(super) privileged: BTreeMap<String, Entry>,
-    /// What is mounted, by the path it is mounted at.
+    /// The mounts, by mount point.
     #[serde(default)]
     pub(super) mounts: BTreeMap<String, Entry>,
     /// Processes with privilege outside of sessions, by pid and start.
@@ -43,54 +45,54 @@ pub(super) struct Snapshot {
     /// The last comparison of programs with their packages.
     #[serde(default)]
     pub(super) checked: Option<Checked>,
-    /// When the scan began; 0 in a file of an earlier daemon.
+    /// When the scan began; 0 in a file of an earlier jitd.
     #[serde(default)]
     pub(super) taken: WallTime,
 }
 
-/// What was found at one path.
+/// The entry of a path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
-    /// What it is.
+    /// The type of file.
     pub(super) what: EntryKind,
-    /// Permission bits, those of set-uid and set-gid included.
+    /// Permission bits, with set-uid and set-gid.
     pub(super) mode: u32,
     /// The owner.
     pub(super) uid: u32,
     pub(super) gid: u32,
     /// Permitted file capabilities (capabilities(7)), as a mask; 0 for none.
     pub(super) capabilities: u64,
-    /// When the inode last changed, in microseconds of the wall clock. Two entries that differ in nothing else are alike.
+    /// When the inode last changed, in microseconds of the wall clock. Not compared.
     pub(super) changed_at: i64,
-    /// Whom its ACL names, and a folder's default ACL (acl(5)); empty where there is none.
+    /// The named entries of its ACL, and a folder's default ACL (acl(5)); empty without any.
     #[serde(default)]
     pub(super) acl: String,
-    /// What a change of it is about. No part of what is compared.
+    /// The kind of a finding about it. Not compared.
     #[serde(default)]
     pub(super) kind: Kind,
 }
 
-/// What a path leads to.
+/// A type of file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "lowercase")]
 pub(super) enum EntryKind {
     /// A plain file.
     File {
-        /// Stands for its content.
+        /// The print of its contents.
         print: String,
     },
-    /// One of the files of accounts.
+    /// A file of accounts.
     Accounts {
-        /// Stands for its content.
+        /// The print of its contents.
         print: String,
         /// Its lines by name.
         lines: BTreeMap<String, Account>,
     },
     /// A folder.
     Folder,
-    /// A symbolic link; it is not followed.
+    /// A symbolic link; the scan does not follow it.
     Link {
-        /// Where it points.
+        /// Its target.
         target: String,
     },
     /// FIFO or socket.
@@ -100,20 +102,20 @@ pub(super) enum EntryKind {
         /// `block` or `character`, and its numbers.
         which: String,
     },
-    /// Something that is mounted.
+    /// A mount.
     Mount {
-        /// File system, source, what of it, options.
+        /// File system, source, root, options.
         of: String,
     },
-    /// It could not be looked at.
+    /// A path that could not be read.
     Unseen {
-        /// Why.
+        /// The error.
         why: String,
     },
 }
 
 impl Entry {
-    /// Something that could not be looked at.
+    /// The entry of a path that could not be read.
     pub(super) fn unseen(why: String, uid: u32) -> Self {
         let (acl, kind) = (String::new(), Kind::Unseen);
         Self {
@@ -128,7 +130,7 @@ impl Entry {
         }
     }
 
-    /// Whether it differs in nothing but when it changed.
+    /// Whether it equals another entry, except for the time of the change.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         let Self { what, mode, uid, gid, capabilities, changed_at: _, acl, kind: _ } = self;
         (what, mode, uid, gid, capabilities, acl)
@@ -137,7 +139,7 @@ impl Entry {
 }
 
 impl Snapshot {
-    /// An empty scan of the same host.
+    /// An empty snapshot of the same host.
     pub(super) fn nothing_like(other: &Self) -> Self {
         Self {
             places: BTreeMap::new(),
@@ -148,7 +150,7 @@ impl Snapshot {
         }
     }
 
-    /// Whether privileged files were looked for there.
+    /// Whether privileged files were searched for there.
     pub(super) fn covers(&self, path: &str) -> bool {
         self.setuid_paths.iter().any(|root| {
             path.strip_prefix(root.trim_end_matches('/'))
@@ -156,7 +158,7 @@ impl Snapshot {
         })
     }
 
-    /// When the folder that holds this path last changed, as far as that is known.
+    /// When the folder of this path last changed, if that is known.
     pub(super) fn folder_changed_at(&self, path: &str) -> Option<i64> {
         let (folder, _) = path.rsplit_once('/')?;
         self.places.get(folder).map(|entry| entry.changed_at)
@@ -184,40 +186,40 @@ impl Snapshot {
 /// A process with privilege.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Running {
-    /// For people, escaped: who, since when, what, where, from whom.
+    /// The text for findings, escaped: user, start, program, unit, parent.
     pub(super) line: String,
-    /// When it began, in microseconds of the wall clock.
+    /// Its start, in microseconds of the wall clock.
     pub(super) started_at: i64,
     /// Its executable.
     pub(super) exe: String,
     /// The real uid.
     pub(super) real_uid: u32,
-    /// The file of the unit it is in, where there is one.
+    /// The file of its unit, if it has one.
     pub(super) unit_file: Option<String>,
-    /// Whether the unit's file says to run it, or what it comes from.
+    /// Whether the unit's file starts it, or a process that it descends from.
     pub(super) is_of_unit: bool,
-    /// The script of the unit that names its executable, where the unit says to run a script that starts it.
+    /// The script of the unit that names its executable, if the unit starts a script.
     #[serde(default)]
     pub(super) wrapper: Option<String>,
-    /// Whether it is the process by which somebody who is not root is logged in, as logind knows it.
+    /// Whether it is the leader of a login of a user other than root, by logind.
     pub(super) is_login: bool,
 }
 
-/// What a comparison of programs with their packages found.
+/// The result of a comparison of programs with their packages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checked {
-    /// When it was made; 0 in a file of an earlier daemon.
+    /// When it was made; 0 in a file of an earlier jitd.
     #[serde(default)]
     pub(super) at: WallTime,
-    /// Programs and libraries that are not what their package ships, and its name.
+    /// Programs and libraries that differ from their package, and the package.
     pub(super) unlike: BTreeMap<String, String>,
-    /// How many were compared.
+    /// Number of compared files.
     pub(super) compared: usize,
     /// Packages with such files and without checksums.
     pub(super) without: BTreeSet<String>,
 }
 
-/// Which of the maps of a snapshot a path is in.
+/// The map of a snapshot that a path is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Map {
     Places,

@@ -1,5 +1,5 @@
-//! The state files of the drift scan, which outlive a restart: what the next scan is compared with, and whose sessions it
-//! covers. They keep the names `survey.json` and `survey-open.json`, which earlier versions wrote.
+//! The state files of the drift scan, which are kept over a restart: the baseline, and the grants that the next scan
+//! covers. They keep the names `survey.json` and `survey-open.json` of earlier versions.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -20,7 +20,7 @@ pub(super) struct StateFiles {
 }
 
 impl StateFiles {
-    /// The files in this folder, which belongs to the daemon.
+    /// The files in this folder, which belongs to jitd.
     pub(super) fn in_folder(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
     }
@@ -33,7 +33,7 @@ impl StateFiles {
         self.folder.join("survey-open.json")
     }
 
-    /// The last scan, if there was one.
+    /// The baseline, if there is one.
     pub(super) fn baseline(&self) -> Option<Snapshot> {
         read(&self.baseline_path())
     }
@@ -78,7 +78,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     }
 }
 
-/// Replaces a file as a whole: a crash leaves the old one or the new one.
+/// Replaces a file as a whole: after a crash it is the old one or the new one.
 fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let new = path.with_extension("new");
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;

@@ -1,4 +1,4 @@
-//! The paths of a host where privilege is kept: the list that a drift scan reads.
+//! The watched paths: files and folders of a host that decide about privilege.
 
 mod homes;
 mod identity;
@@ -12,12 +12,12 @@ pub(super) use homes::{IN_HOMES, IN_ROOTS_HOMES};
 /// A file, or a folder with everything in it down to a depth.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WatchedPath {
-    /// Where.
+    /// The path.
     pub(super) path: &'static str,
-    /// How many levels of folders are looked into; 0 for a file.
+    /// The depth below it; 0 for a file.
     pub(super) depth: u32,
-    /// Whether contents are compared; otherwise inode, size and times stand for them, and folders below the depth are left
-    /// out without a word.
+    /// Whether contents are compared; otherwise inode, size and times are, and folders below the depth are skipped
+    /// without an entry.
     pub(super) read: bool,
 }
 
@@ -29,18 +29,18 @@ const fn tree(path: &'static str) -> WatchedPath {
     WatchedPath { path, depth: 8, read: true }
 }
 
-/// Programs, libraries and other large things, so many levels deep.
+/// Programs, libraries and other large files, to this depth.
 const fn by_times(path: &'static str, depth: u32) -> WatchedPath {
     WatchedPath { path, depth, read: false }
 }
 
-/// What is watched on every host, by what it is about. A path that does not exist is no mistake; one that appears is a
-/// finding. Where one path lies in another, the one that comes later in this order says what it is about.
+/// The watched paths of every host, by kind. A missing path is no error; a new one is a finding. Where paths overlap,
+/// the later one decides about the kind.
 pub(super) fn system() -> impl Iterator<Item = (Kind, &'static [WatchedPath])> {
     [OTHER, identity::IDENTITY, programs::PROGRAMS, platform::PLATFORM].into_iter().flatten().copied()
 }
 
-/// What no other list is about, before all of them.
+/// Paths of no other kind, before all others.
 const OTHER: &[(Kind, &[WatchedPath])] = &[(
     Kind::Other,
     &[
@@ -73,14 +73,15 @@ const OTHER: &[(Kind, &[WatchedPath])] = &[(
     ],
 )];
 
-/// In each folder of `/usr/lib` for an architecture, and what it is about.
+/// Paths in each folder of `/usr/lib` for an architecture, by kind.
 pub(super) const IN_LIBRARIES: &[(Kind, WatchedPath)] = &[
     (Kind::Programs, by_times("", 1)),
     (Kind::Programs, by_times("systemd", 1)),
     (Kind::Pam, tree("security")),
 ];
 
-/// Names these lists and how entries are made: a snapshot of an earlier daemon is compared only as far as both agree.
+/// A version of these lists and of the form of entries: a snapshot of an earlier jitd is compared only as far as both
+/// agree.
 pub(super) fn list() -> String {
     let system: Vec<_> = system().collect();
     let list = format!("2 {system:?} {IN_LIBRARIES:?} {IN_HOMES:?} {IN_ROOTS_HOMES:?}");

@@ -1,4 +1,4 @@
-//! The words for one difference, which say what is known and no more.
+//! The texts of differences.
 
 use jit_proto::escape::{Escaped, word};
 
@@ -8,7 +8,7 @@ use super::print::is_of_content;
 use super::snapshot::{Entry, EntryKind, Map};
 use crate::core::drift::kind::Kind;
 
-/// What differs at a path, if anything does.
+/// The difference at a path, if there is one.
 pub(super) fn difference(path: &str, then: Option<&Entry>, now: Option<&Entry>, map: Map) -> Option<Finding> {
     let privileged = map == Map::Privileged;
     let shown = Escaped(&word(path)).to_string();
@@ -60,12 +60,13 @@ fn kind_of(then: Option<&Entry>, now: Option<&Entry>, entry: &Entry, privileged:
 }
 
 impl Entry {
-    /// A folder that stands above a place and is taken down for who may write it. That it came is told by what is in it.
+    /// Whether this is a folder above a watched path, which has an entry because of its write permissions. Its
+    /// appearance is reported by the paths below it.
     fn is_ancestor(&self) -> bool {
         self.kind == Kind::Rights && self.what == EntryKind::Folder
     }
 
-    /// Whether a path is taken down only because somebody who is not root may write it.
+    /// Whether a path has an entry only because a user other than root may write it.
     fn is_write_permission(&self, privileged: bool) -> bool {
         let gives = self.mode & 0o6000 != 0 && matches!(self.what, EntryKind::File { .. });
         privileged
@@ -132,7 +133,7 @@ impl Entry {
         words
     }
 
-    /// How it differs from what it was; at least one phrase.
+    /// The differences from an earlier entry; at least one phrase.
     fn changes_since(&self, then: &Self, path: &str) -> String {
         let mut phrases = Vec::new();
         match (&then.what, &self.what) {
@@ -177,7 +178,7 @@ impl Entry {
     }
 }
 
-/// What is known of a file's change: its content, where that was compared.
+/// The change of a file: its contents, if they were compared.
 fn what_of_a_file(before: &str, after: &str) -> &'static str {
     match (is_of_content(before), is_of_content(after)) {
         (true, true) => "its content",

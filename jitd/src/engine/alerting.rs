@@ -1,4 +1,4 @@
-//! Lets the rules look at what is about to be written, and has their alerts written with it.
+//! Applies the alert rules to records before they are written, and adds the alerts to the same transaction.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::core::alerts::{AlertRules, Baseline, Seen, Undo, Watch};
 use crate::core::effect::Commit;
 use crate::core::notices::{audience, kind_of};
 
-/// The fold over the records, and what it has seen of a transaction that is under way.
+/// The fold over the records, and its state for the transaction in progress.
 #[derive(Debug)]
 pub struct Alerting {
     watch: Watch,
@@ -18,17 +18,17 @@ pub struct Alerting {
     news: News,
 }
 
-/// Of what others have to be told when a transaction is written: numbers of records.
+/// Numbers of records that observers are told about when a transaction is written.
 #[derive(Debug, Default)]
 pub struct News {
-    /// Records that may be something to people.
+    /// Records that may cause notices.
     pub to_tell: Vec<u64>,
     /// Alerts.
     pub alerts: Vec<u64>,
 }
 
 impl News {
-    /// Adds other news behind these.
+    /// Appends other news.
     pub fn extend(&mut self, other: Self) {
         self.to_tell.extend(other.to_tell);
         self.alerts.extend(other.alerts);
@@ -36,20 +36,20 @@ impl News {
 }
 
 impl Alerting {
-    /// Begins with what was remembered of people. Until there is a policy the rules are the usual ones.
+    /// A fold with these baselines. Before the first policy the default rules apply.
     #[must_use]
     pub fn remembering(baselines: BTreeMap<UserId, Baseline>) -> Self {
         let (rules, undo) = (AlertRules::default(), Vec::new());
         Self { watch: Watch::remembering(baselines), rules, undo, news: News::default() }
     }
 
-    /// From now on, these are the rules.
+    /// Sets the rules.
     pub fn set_rules(&mut self, rules: &AlertRules) {
         self.rules = rules.clone();
     }
 
-    /// Puts the alerts into what is about to be written behind the record `head`, each behind its cause. A seal begins
-    /// right behind the record that says so, so alerts to that record come in a commit of their own.
+    /// Appends the alerts to the commits that are written after the record `head`, each after its cause. A seal begins
+    /// right after its own record, so alerts about that record get a commit of their own.
     pub fn append_alerts(&mut self, commits: &mut Vec<Commit>, head: u64) {
         let mut seq = head;
         for mut commit in std::mem::take(commits) {
@@ -94,13 +94,13 @@ impl Alerting {
         }
     }
 
-    /// It was written.
+    /// The transaction was written.
     pub fn written(&mut self) -> News {
         self.undo.clear();
         std::mem::take(&mut self.news)
     }
 
-    /// It was not: none of it has happened.
+    /// The transaction failed: resets the fold.
     pub fn rollback(&mut self) {
         self.news = News::default();
         for undo in std::mem::take(&mut self.undo).into_iter().rev() {

@@ -19,7 +19,7 @@ use crate::core::step::step;
 use crate::core::time::Now;
 use crate::store::{CommitMeta, SealKeyError, StoreError, Written};
 
-/// An input's effects, waiting for the batch to be committed.
+/// The effects of an input that wait for the commit of the batch.
 pub(super) struct Pending {
     pub(super) input: Input,
     pub(super) pidfd: Option<OwnedFd>,
@@ -27,8 +27,8 @@ pub(super) struct Pending {
     pub(super) effects: Vec<Effect>,
 }
 
-/// Denies an elevation whose record is not sealed: with the old key still on the disk, whoever becomes root by it could seal
-/// another record in its place. The session is registered, and ends as one whose sudo has gone.
+/// Denies an elevation whose record is not sealed: with the old key still on the disk, the new root process could seal
+/// another record in its place. The session is registered, and ends as if its sudo had exited.
 fn deny_unsealed(pending: &mut Pending, problem: &SealKeyError) {
     let lets_in =
         pending.effects.iter().any(|effect| matches!(effect, Effect::Session(SessionOrder::Watch { .. })));
@@ -42,7 +42,7 @@ fn deny_unsealed(pending: &mut Pending, problem: &SealKeyError) {
 }
 
 impl Engine {
-    /// Steps again over the inputs whose commit failed before.
+    /// Repeats the inputs whose commit failed.
     pub(super) fn retry(
         &self,
         retry_queue: &mut VecDeque<Input>,
@@ -59,7 +59,7 @@ impl Engine {
         steps.collect()
     }
 
-    /// Performs what reconciling came to. If that cannot be written there is nothing to go on from.
+    /// Performs the effects of reconciling. If they cannot be written, the engine cannot start.
     pub(super) fn start(&mut self, effects: Vec<Effect>, ledger: &Ledger) -> Result<(), StoreError> {
         let is_commit = |effect: &Effect| matches!(effect, Effect::Commit(_));
         let (commits, rest): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_commit);
@@ -83,7 +83,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Commits a batch and performs what follows; if the commit fails, goes back to what the store says.
+    /// Commits a batch and performs its effects; if the commit fails, reloads the state from the store.
     pub(super) fn finish(
         &mut self,
         mut batch: Vec<Pending>,
@@ -142,7 +142,7 @@ impl Engine {
         Ok(ledger)
     }
 
-    /// Writes a batch's commits, and sees to it that they get onto the disk in time.
+    /// Writes the commits of a batch, and has them synced in time.
     fn write(
         &mut self,
         commits: &mut Vec<Commit>,
@@ -175,8 +175,8 @@ impl Engine {
         Ok(written)
     }
 
-    /// The store's files are gone or cut: says so once, in a record that goes to the sinks from memory. Whether it is
-    /// kept depends on whether the files come back.
+    /// The store's files are gone or cut: says so once, in a record that is sent to the sinks from memory. The store
+    /// has that record only if the files return.
     fn tell_of_lost_files(&mut self, lost: &str, ledger: &Ledger) {
         if self.lost_files.replace(lost.to_owned()).is_some() {
             return;
@@ -194,10 +194,10 @@ impl Engine {
                 self.deferred.news.alerts.extend(news.alerts);
                 self.deferred.since.get_or_insert_with(Instant::now);
                 if !news.to_tell.is_empty() {
-                    // Nobody is told by a notifier that has ended; the sinks have it.
+                    // The notifier has exited; the sinks have the record.
                     let _ = self.notifier.send(ToNotifier::Written(news.to_tell));
                 }
-                // What was written before goes first, or the sinks would look for it in the store.
+                // Earlier records are sent first, or the sinks would look for them in the store.
                 let mut records = std::mem::take(&mut self.deferred.records);
                 self.deferred.synced = 0;
                 records.extend(written.records);
@@ -218,7 +218,8 @@ impl Engine {
         }
     }
 
-    /// Nothing was written. Whoever waits is refused; what must not be lost comes again; what has to end, ends.
+    /// Nothing was written. Waiting callers are refused; inputs that must not be lost are repeated; sessions that have
+    /// to end, end.
     fn refuse_uncommitted(
         &mut self,
         pending: Pending,
@@ -234,7 +235,7 @@ impl Engine {
             }
         }
         let reply = match &input {
-            // Root is not kept out of its own machine by a full disk.
+            // A full disk does not keep root out of the host.
             Input::AccessQuery(query) if query.is_roots_own() => Reply::Gate(Verdict::Allowed),
             Input::AccessQuery(query) => Reply::Gate(Verdict::Denied(vec![format!(
                 "jit: {} is refused: it could not be recorded ({problem}).",
@@ -255,7 +256,7 @@ impl Engine {
         }
     }
 
-    /// Writes what is left before the engine stops, and lets the sinks take it.
+    /// Writes what remains before the engine stops, and lets the sinks send it.
     pub(super) async fn write_the_rest(&mut self, ledger: &Ledger) {
         let written = self.store.commit(Vec::new(), self.commit_meta(ledger));
         if written.is_ok() {
@@ -265,7 +266,7 @@ impl Engine {
             error!("the last state before stopping was not written: {problem}");
         }
         self.tell_observers();
-        // So that the last records do not come again after the start.
+        // So that the last records are not sent again after the start.
         self.sinks.finish().await;
         if let Err(problem) = self.store.commit(Vec::new(), self.commit_meta(ledger)) {
             error!(

@@ -1,4 +1,4 @@
-//! Tells observers (sinks, notifier, drift scan, bus) after the answers are out, and syncs the audit log in between.
+//! Tells observers (sinks, notifier, drift scan, bus) after the answers are sent, and syncs the audit log in between.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,48 +15,47 @@ use crate::core::effect::{Changed, DriftUpdate};
 use crate::core::input::Input;
 use crate::store::Store;
 
-/// Observers are told of records and changes this long after the first of them, or a little later: a sudo that runs nothing is
-/// over by then, and waking the observers was measured to cost it 1.5 %. Whoever became root by it needs most of that
-/// time to get there; what they could stop is in the store and on the disk.
+/// The delay from the first record or change until observers are told. A sudo without a long command has ended by then;
+/// waking the observers earlier was measured to cost it 1.5 %. A new root process needs most of this time to start, and
+/// what it could keep from the observers is in the store and on the disk.
 pub const NOTIFY_DELAY: Duration = Duration::from_millis(10);
 
-/// What observers are told when everybody who waits has an answer.
+/// What observers are told once all waiting callers have an answer.
 #[derive(Debug, Default)]
 pub struct Deferred {
     pub(super) records: Vec<Sealed>,
     pub(super) news: News,
-    /// How many of the records, from the first, are on the disk.
+    /// The number of records, from the first, that are on the disk.
     pub(super) synced: usize,
-    /// One of those tells of a decision.
+    /// Whether one of those is about a decision.
     pub(super) urgent: bool,
     pub(super) changes: Vec<Changed>,
-    /// When the first of these came.
+    /// When the first of these records was written.
     pub(super) since: Option<Instant>,
     pub(super) drift: Vec<DriftUpdate>,
-    /// The write-ahead log has to be synced after the answers.
+    /// Whether the write-ahead log has to be synced after the answers.
     pub(super) sync: bool,
-    /// The last commit was synced already.
+    /// Whether the last commit was synced already.
     pub(super) synced_at_once: bool,
-    /// Sessions that were admitted with it.
+    /// Sessions that the unsynced records admitted.
     pub(super) admitted: Vec<SessionId>,
 }
 
 impl Deferred {
-    /// When the first of what is to be told came; `None` where nothing is.
+    /// When the first record or change was added; `None` if there is none.
     pub(super) fn since(&self) -> Option<Instant> {
         self.since
     }
 }
 
 impl Engine {
-    /// Brings onto the disk what can be there a little later, when those who wait for a decision are on their way: waiting
-    /// for the disk was measured to cost each sudo a millisecond. Nothing else is decided before it is done, so a session
-    /// opens only then.
+    /// Syncs commits that may reach the disk after the answers: waiting for the disk was measured to cost each sudo a
+    /// millisecond. Nothing else is decided before the sync, so a session opens only after it.
     pub(super) async fn after_the_answers(&mut self, retry_queue: &mut VecDeque<Input>) {
         tokio::task::yield_now().await;
         let admitted = std::mem::take(&mut self.deferred.admitted);
         if std::mem::take(&mut self.deferred.sync) || self.distrusted {
-            // The log is opened by its name: both times it has to be the one that was written to.
+            // The log is opened by its name: before and after the sync it has to be the file that was written to.
             let check = |store: &mut Store| store.check_files().map_err(|error| error.to_string());
             let synced = check(&mut self.store)
                 .and_then(|()| self.wal.sync(self.store.sealer()).map_err(|error| error.to_string()))
@@ -99,7 +98,7 @@ impl Engine {
             }
         }
         if !self.distrusted && !self.deferred.news.to_tell.is_empty() {
-            // Nobody is told by a notifier that has ended; the record has it.
+            // The notifier has exited; the audit log has the record.
             let _ = self.notifier.send(ToNotifier::Written(std::mem::take(&mut self.deferred.news.to_tell)));
         }
         self.deferred.changes.extend(self.deferred.news.alerts.drain(..).map(Changed::Alert));
@@ -109,7 +108,7 @@ impl Engine {
             }
         }
         for change in self.deferred.changes.drain(..) {
-            // Without a listener on the bus there is nobody to tell.
+            // The bus has no listener.
             let _ = self.changes.send(change);
         }
     }

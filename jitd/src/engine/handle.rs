@@ -1,4 +1,4 @@
-//! The way to the engine for everybody else: from tasks by [`Handle`], from threads of their own by [`BlockingHandle`].
+//! The channel to the engine: [`Handle`] for tasks, [`BlockingHandle`] for threads.
 
 use std::os::fd::OwnedFd;
 
@@ -14,84 +14,83 @@ use crate::core::reply::{Done, Refusal, Reply, Verdict};
 use crate::core::retention::Segment;
 use crate::store::StoreError;
 
-/// A look at the state, taken between two steps.
+/// A function that reads the state between two steps.
 type Look = Box<dyn FnOnce(&Snapshot<'_>) + Send>;
 
-/// What reaches the engine.
+/// A message to the engine.
 pub enum Message {
-    /// Something happened.
+    /// An input for the core.
     Input(Box<Incoming>),
-    /// A reader wants to see the state.
+    /// Read the state.
     Look(Look),
-    /// To every sink, behind the records that they were told of.
+    /// Send a message to every sink, after the records that were sent before.
     Sinks(ToSink),
-    /// Remove a few of the records that are to go; the answer is whether there are more.
+    /// Remove some of the pruned records; answers whether more remain.
     Remove(oneshot::Sender<Result<bool, StoreError>>),
-    /// Write what is left to write, and end.
+    /// Write what remains, and stop.
     Stop(oneshot::Sender<()>),
 }
 
-/// An input, with what belongs to it and means nothing to the core.
+/// An input with data that the core does not use.
 pub struct Incoming {
     /// The input.
     pub input: Input,
     /// The process that called PAM.
     pub pidfd: Option<OwnedFd>,
-    /// Where the answer goes; `None` where nobody waits.
+    /// The receiver of the answer; `None` where nobody waits.
     pub waiting: Option<Waiting>,
 }
 
-/// Who waits for the answer to an input. Each kind of question has an answer of its own type, so that nobody has to
-/// match an answer to another question.
+/// The receiver of the answer to an input. Each kind of question has its own type of answer.
 #[derive(Debug)]
 pub enum Waiting {
-    /// The PAM module, for the decision.
+    /// `pam_jit`, for the decision.
     Gate(oneshot::Sender<Verdict>),
-    /// A person or a script, for what their command came to.
+    /// A person or a script, for the result of the command.
     Command(oneshot::Sender<Result<Done, Refusal>>),
-    /// The retention, until it is recorded that old records go.
+    /// The retention thread, until the removal is recorded.
     Prune(oneshot::Sender<()>),
 }
 
 impl Waiting {
-    /// Sends the answer. A caller that has gone is told nothing; the audit log has what the caller asked for.
+    /// Sends the answer. If the caller has gone, the audit log has the request.
     pub(super) fn answer(self, reply: Reply) {
         match (self, reply) {
             (Self::Gate(waiting), Reply::Gate(verdict)) => drop(waiting.send(verdict)),
             (Self::Command(waiting), Reply::Command(result)) => drop(waiting.send(result)),
             (Self::Prune(waiting), Reply::Pruned) => drop(waiting.send(())),
-            // The sender is dropped, so that who waits is told that the engine has no answer, and denies.
+            // The sender is dropped: the receiver gets an error, and denies.
             (waiting, reply) => tracing::error!("internal error: {reply:?} is no answer for {waiting:?}"),
         }
     }
 }
 
-/// The engine has ended, or has no answer: nothing is decided any more.
+/// The engine has stopped, or has no answer: the caller has to deny.
 #[derive(Debug, thiserror::Error)]
 #[error("jitd is stopping")]
 pub struct Stopped;
 
-/// The way to the engine.
+/// A handle of the engine, for tasks.
 #[derive(Debug, Clone)]
 pub struct Handle {
     sender: mpsc::Sender<Message>,
 }
 
 impl Handle {
-    /// A handle, and the inbox that the engine reads.
+    /// A handle, and the receiver that the engine reads.
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Message>) {
         let (sender, inbox) = mpsc::channel(1024);
         (Self { sender }, inbox)
     }
 
-    /// The same way for a thread that may block.
+    /// The handle for a thread that may block.
     #[must_use]
     pub fn blocking(self) -> BlockingHandle {
         BlockingHandle { sender: self.sender }
     }
 
-    /// Sends an input that nobody waits for.
+    /// Sends an input without an answer.
     ///
     /// # Errors
     /// When the engine has ended.
@@ -99,8 +98,8 @@ impl Handle {
         self.send(Message::Input(Box::new(Incoming { input, pidfd: None, waiting: None }))).await
     }
 
-    /// Sends an input that nobody waits for, from a thread that must not block. False if the inbox is full or the engine
-    /// has ended.
+    /// Sends an input without an answer, from a thread that must not block. False if the channel is full or the engine
+    /// has stopped.
     #[must_use]
     pub fn try_tell(&self, input: Input) -> bool {
         let incoming = Box::new(Incoming { input, pidfd: None, waiting: None });
@@ -115,7 +114,7 @@ impl Handle {
         self.ask(Input::AccessQuery(Box::new(query)), pidfd, Waiting::Gate).await
     }
 
-    /// Has a command carried out for its caller.
+    /// Executes a command for its caller.
     ///
     /// # Errors
     /// When the engine has ended; the inner error says why the command was refused.
@@ -123,8 +122,8 @@ impl Handle {
         self.ask(Input::Command(Box::new(caller), command), None, Waiting::Command).await
     }
 
-    /// Has it recorded that a command was refused before it reached the core; `suppressed` refusals of this caller were not
-    /// recorded before it. Returns what to tell the caller.
+    /// Records that a command was refused before it reached the core; `suppressed` refusals of this caller were not
+    /// recorded before it. Returns the refusal for the caller.
     ///
     /// # Errors
     /// When the engine has ended.
@@ -139,7 +138,7 @@ impl Handle {
         self.ask(input, None, Waiting::Command).await
     }
 
-    /// Looks at the state.
+    /// Reads the state.
     ///
     /// # Errors
     /// When the engine has ended.
@@ -152,7 +151,7 @@ impl Handle {
         answer.await.map_err(|_| Stopped)
     }
 
-    /// Sends this to every sink, behind the records that they were told of.
+    /// Sends a message to every sink, after the records that were sent before.
     ///
     /// # Errors
     /// When the engine has ended.
@@ -160,11 +159,11 @@ impl Handle {
         self.send(Message::Sinks(message)).await
     }
 
-    /// Ends the engine when everything before this is done.
+    /// Stops the engine once everything before this is done.
     pub async fn stop(&self) {
         let (done, wait) = oneshot::channel();
         if self.send(Message::Stop(done)).await.is_ok() {
-            // An engine that is gone already has stopped.
+            // The engine has stopped already.
             let _ = wait.await;
         }
     }
@@ -186,15 +185,15 @@ impl Handle {
     }
 }
 
-/// The way to the engine for a thread of its own: each call blocks until the engine has taken it, and until it has an
-/// answer where there is one.
+/// A handle of the engine for a thread: each call blocks until the engine has taken it, and until the answer if there
+/// is one.
 #[derive(Debug, Clone)]
 pub struct BlockingHandle {
     sender: mpsc::Sender<Message>,
 }
 
 impl BlockingHandle {
-    /// Sends an input that nobody waits for.
+    /// Sends an input without an answer.
     ///
     /// # Errors
     /// When the engine has ended.
@@ -202,10 +201,10 @@ impl BlockingHandle {
         self.send(Message::Input(Box::new(Incoming { input, pidfd: None, waiting: None })))
     }
 
-    /// Has it recorded that old records go.
+    /// Records a removal of expired records.
     ///
     /// # Errors
-    /// When the engine has ended, or has no answer because the settings have changed or it could not be recorded.
+    /// When the engine has stopped, or has no answer because the settings changed or the record was not written.
     pub fn prune(&self, segment: Segment) -> Result<(), Stopped> {
         let (done, answer) = oneshot::channel();
         let input = Input::Prune(Box::new(segment));
@@ -214,7 +213,7 @@ impl BlockingHandle {
         answer.blocking_recv().map_err(|_| Stopped)
     }
 
-    /// Looks at the state.
+    /// Reads the state.
     ///
     /// # Errors
     /// When the engine has ended.
@@ -227,10 +226,10 @@ impl BlockingHandle {
         answer.blocking_recv().map_err(|_| Stopped)
     }
 
-    /// Has a few of the records removed that are to go; returns whether there are more.
+    /// Removes some of the pruned records; returns whether more remain.
     ///
     /// # Errors
-    /// The outer one when the engine has ended; the inner one is what the store says.
+    /// The outer one when the engine has stopped; the inner one is the store's.
     pub fn remove_records(&self) -> Result<Result<bool, StoreError>, Stopped> {
         let (done, answer) = oneshot::channel();
         self.send(Message::Remove(done))?;
@@ -247,7 +246,7 @@ fn boxed<T: Send + 'static>(
 ) -> (Look, oneshot::Receiver<T>) {
     let (reply, answer) = oneshot::channel();
     let look = Box::new(move |snapshot: &Snapshot<'_>| {
-        // Who asked may have gone meanwhile.
+        // The reader may have gone meanwhile.
         let _ = reply.send(look(snapshot));
     });
     (look, answer)

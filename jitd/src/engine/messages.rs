@@ -15,15 +15,15 @@ use crate::core::retention::Retention;
 
 /// To the task that holds the sessions' scopes.
 pub struct ToSessions {
-    /// What is to be done.
+    /// The order.
     pub order: SessionOrder,
-    /// The process that called PAM. Where it is not at hand, its pid and start time identify it.
+    /// The process that called PAM. Without it, its pid and start time identify the process.
     pub pidfd: Option<OwnedFd>,
-    /// Who waits until it is done.
+    /// The receiver of the answer, once the order is done.
     pub waiting: Option<SessionWaiter>,
 }
 
-/// Who waits until an order to the sessions is done.
+/// The receiver of an answer to an order.
 pub enum SessionWaiter {
     /// A PAM call, until its process is in its scope.
     Gate(oneshot::Sender<Verdict>),
@@ -34,39 +34,39 @@ pub enum SessionWaiter {
 /// To each sink's thread.
 #[derive(Debug, Clone)]
 pub enum ToSink {
-    /// These records were written. The sink reads from the store what it has missed.
+    /// These records were written. The sink reads records that it missed from the store.
     Written {
         /// The records.
         records: Arc<[Sealed]>,
-        /// They tell of a decision, and are sent at once. Others may wait for more: each message wakes the syslog daemon,
-        /// on a host where somebody waits for a sudo.
+        /// They are about a decision, and are sent at once. Other records may wait for more: each message wakes the
+        /// syslog daemon, while a sudo may be waiting for the processor.
         urgent: bool,
     },
-    /// The store's files are gone, and these records say so. They are sent from memory, and whatever waits before them
-    /// with them: nothing can be read back or forced to a disk any more.
+    /// The store's files are gone, and these records say so. They are sent from memory, with all that wait before them:
+    /// nothing can be read back or synced any more.
     LastWord(Arc<[Sealed]>),
-    /// There are records up to this number in the store.
+    /// The store has records up to this number.
     Stored(u64),
-    /// What the policy says about sinks.
+    /// The settings of sinks.
     Settings(Arc<SinkSettings>),
-    /// A heartbeat, behind the records that it names.
+    /// A heartbeat, after the records that it names.
     Heartbeat(Arc<Heartbeat>),
 }
 
 /// To the drift scan's threads.
 pub enum ToDrift {
-    /// By the core.
+    /// From the core.
     Update(DriftUpdate),
-    /// The setting `setuid_paths`: below these paths privileged files are looked for. The first scan waits for it.
+    /// The setting `setuid_paths`. The first scan waits for it.
     Paths(Vec<PathBuf>),
-    /// By its own scan thread: the result is ready.
+    /// From the scan thread: the result is ready.
     ScanFinished,
 }
 
 /// To the notifier's thread.
 #[derive(Debug)]
 pub enum ToNotifier {
-    /// These records are written, and may concern people.
+    /// These records were written, and may cause notices.
     Written(Vec<u64>),
     /// A policy has come into force.
     Policy(Arc<Policy>),

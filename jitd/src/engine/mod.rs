@@ -1,4 +1,4 @@
-//! The one owner of the ledger: takes messages, lets the core decide, commits, and has the effects performed.
+//! Owns the ledger: receives messages, lets the core decide, commits, and has the effects performed.
 
 pub mod messages;
 
@@ -44,11 +44,11 @@ use handle::{Incoming, Message, Waiting};
 use messages::{SessionWaiter, ToDrift, ToNotifier, ToRetention, ToSessions, ToSink};
 use snapshot::Snapshot;
 
-/// At most this many inputs share one transaction.
+/// Inputs that share one transaction.
 const MAX_BATCH: usize = 128;
-/// After a commit that failed, the engine tries again this much later.
+/// The delay before the engine retries after a failed commit.
 const RETRY: Duration = Duration::from_secs(1);
-/// A call waits at most this long until processes that another module moved are back in their scope.
+/// A PAM call waits at most this long for processes that another module moved to return to their scope.
 const REATTACH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The engine, with the store and the senders to each actor.
@@ -69,9 +69,9 @@ pub struct Engine {
     pub retention: std_mpsc::Sender<ToRetention>,
     /// Appends alerts to what is written.
     pub alerting: Alerting,
-    /// To the notifier.
+    /// To the notifier's thread.
     pub notifier: mpsc::UnboundedSender<ToNotifier>,
-    /// To the bus: which objects have changed.
+    /// To the bus: the objects that changed.
     pub changes: broadcast::Sender<Changed>,
     /// The number of the last record.
     pub head: watch::Sender<u64>,
@@ -81,11 +81,11 @@ pub struct Engine {
     pub deadline: watch::Sender<Option<BootTime>>,
     /// Whether the last commit failed.
     pub failing: bool,
-    /// Whether the last fdatasync failed. Until one succeeds, every answer waits for the disk.
+    /// Whether the last fdatasync failed. Until one succeeds, every answer waits for a sync.
     pub distrusted: bool,
-    /// The last record, remembered outside of the store.
+    /// The file outside of the store that holds the last record's number and hash.
     pub known_head: KnownHead,
-    /// Why the store's files are not those that are open; while this is set, only root is allowed.
+    /// Why the store's files are not the open ones; while this is set, only root is allowed.
     pub lost_files: Option<String>,
     /// When the daemon started.
     pub started_at: WallTime,
@@ -94,11 +94,11 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Runs until it is told to stop. It shares its thread with the callers' tasks: while it commits, they queue up,
-    /// and are then committed together. `after_start` are the effects of reconciling, to be performed first.
+    /// Runs until it is told to stop. It shares its thread with the callers' tasks: inputs that arrive during a commit
+    /// share the next one. `after_start` are the effects of reconciling, performed first.
     ///
     /// # Errors
-    /// When the store can be neither written nor read back: the state in memory is then worth nothing.
+    /// When the store can be neither written nor read back: the state in memory is then not trustworthy.
     pub async fn run(
         mut self,
         mut ledger: Ledger,
@@ -128,7 +128,7 @@ impl Engine {
                         batch.push(Pending { input, pidfd, waiting, effects });
                     }
                     Message::Look(look) => {
-                        // A reader sees only what is written.
+                        // A reader sees only what is committed.
                         ledger = self.finish(std::mem::take(&mut batch), ledger, &mut retry_queue)?;
                         look(&Snapshot {
                             ledger: &ledger,
@@ -143,7 +143,7 @@ impl Engine {
                     Message::Sinks(message) => self.sinks.tell(&message),
                     Message::Remove(done) => {
                         ledger = self.finish(std::mem::take(&mut batch), ledger, &mut retry_queue)?;
-                        // Who asked may have gone meanwhile.
+                        // The asker may have gone meanwhile.
                         let _ = done.send(self.store.prune());
                     }
                     Message::Stop(done) => {
@@ -158,7 +158,7 @@ impl Engine {
             ledger = self.finish(batch, ledger, &mut retry_queue)?;
             self.after_the_answers(&mut retry_queue).await;
             let due = self.next_wake(&ledger, policy.as_deref(), &now, !retry_queue.is_empty());
-            // The timer is gone only while the daemon ends.
+            // The timer is gone only while jitd stops.
             let _ = self.deadline.send_replace(due);
             if let Some(done) = stop {
                 let batch = self.retry(&mut retry_queue, &mut ledger, policy.as_deref(), &now);
@@ -171,16 +171,16 @@ impl Engine {
         Ok(())
     }
 
-    /// What is known at this moment beside the input and the time.
+    /// The facts that hold at this moment, beside the input and the time.
     fn context(&self, now: &Now) -> Context {
         let waits = self.sinks.cursors.syslog.waiting_since();
         Context { oldest_unforwarded: waits.map(|since| now.boot.since(since)) }
     }
 
-    /// The next message. Observers are told meanwhile, when their time has come.
+    /// The next message. Observers are told meanwhile, once their delay has passed.
     async fn next(&mut self, inbox: &mut mpsc::Receiver<Message>) -> Option<Message> {
         while let Some(since) = self.deferred.since() {
-            // Nothing is decided by this clock.
+            // This clock decides nothing.
             match tokio::time::timeout_at(since + NOTIFY_DELAY, inbox.recv()).await {
                 Ok(message) => return message,
                 Err(_) => self.tell_observers(),
@@ -198,7 +198,7 @@ impl Engine {
         retries: bool,
     ) -> Option<BootTime> {
         let due = next_deadline(ledger, policy, now);
-        // What is due stays due until it can be written; once a second is often enough to try.
+        // What could not be written stays due; it is retried once a second.
         let retry = now.boot.after(RETRY);
         match (retries, self.failing) {
             (true, _) => Some(retry),
@@ -215,13 +215,13 @@ impl Engine {
             }
             Effect::Session(order) => self.order(order, pidfd, waiting),
             Effect::Tell { holder, terminals, lines } => {
-                // A terminal may be slow to take it.
+                // Writing to a terminal may block.
                 tokio::task::spawn_blocking(move || {
                     terminals.iter().for_each(|tty| terminal::tell(holder, tty, &lines));
                 });
             }
             Effect::Notify(changed) => {
-                // Without a listener on the bus there is nobody to tell.
+                // The bus has no listener.
                 let _ = self.changes.send(changed);
             }
             Effect::Drift(update) => self.deferred.drift.push(update),
@@ -233,7 +233,7 @@ impl Engine {
         }
     }
 
-    /// Passes an order on to the sessions, with the process that called PAM and with who waits for it.
+    /// Passes an order on to the sessions, with the process that called PAM and the receiver of the answer.
     fn order(&self, order: SessionOrder, pidfd: &mut Option<OwnedFd>, waiting: &mut Option<Waiting>) {
         let mut message = ToSessions { order, pidfd: None, waiting: None };
         match &message.order {
@@ -247,17 +247,18 @@ impl Engine {
                 }
             }
             SessionOrder::Reattach { .. } => {
-                // The module asks only where something was moved, so that no usual call waits for this.
+                // `pam_jit` asks only where a process was moved, so ordinary calls do not wait for this.
                 let (done, reattached) = oneshot::channel();
                 message.waiting = Some(SessionWaiter::Reattached(done));
                 if let Some(Waiting::Gate(gate)) = waiting.take_if(|it| matches!(it, Waiting::Gate(_))) {
                     let (verdict, decided) = oneshot::channel();
                     *waiting = Some(Waiting::Gate(verdict));
                     tokio::spawn(async move {
-                        // A session that has just ended takes nothing back, and its audit session holds one that is slow.
+                        // A session that has just ended moves nothing back; a slow one is still identified by its audit
+                        // session.
                         let _ = tokio::time::timeout(REATTACH_TIMEOUT, reattached).await;
                         if let Ok(verdict) = decided.await {
-                            // A caller that has gone is told nothing.
+                            // The caller may have gone meanwhile.
                             let _ = gate.send(verdict);
                         }
                     });

@@ -7,7 +7,7 @@ use super::messages::{ToDrift, ToNotifier, ToRetention, ToSink};
 use crate::core::policy::Policy;
 
 impl Engine {
-    /// An actor that has exited gets no settings; what it was for is told where it is missed.
+    /// An actor that has exited gets no settings; its absence is reported where it is used.
     pub(super) fn apply_settings(&mut self, policy: &Arc<Policy>) {
         let settings = &policy.settings;
         self.heartbeat.send_replace(settings.sinks.heartbeat);

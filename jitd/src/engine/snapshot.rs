@@ -1,4 +1,4 @@
-//! What a reader gets to see of the state, between two steps.
+//! The state as readers see it, between two steps.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::core::policy::Policy;
 use crate::core::time::Now;
 use crate::store::{Sent, Store};
 
-/// The state at one moment. Everything in it is written already.
+/// The state at one moment. Everything in it is committed.
 pub struct Snapshot<'a> {
     /// Live requests, grants and sessions.
     pub ledger: &'a Ledger,
@@ -18,9 +18,9 @@ pub struct Snapshot<'a> {
     pub policy: Option<&'a Arc<Policy>>,
     /// Closed requests and grants, and the audit log.
     pub store: &'a Store,
-    /// How far each sink has got.
+    /// The position of each sink.
     pub cursors: &'a Cursors,
-    /// Why the store's files are not those that are open.
+    /// Why the store's files are not the open ones.
     pub lost_files: Option<&'a str>,
     /// When the daemon started.
     pub started_at: WallTime,
@@ -29,14 +29,14 @@ pub struct Snapshot<'a> {
 }
 
 impl Snapshot<'_> {
-    /// The number of the last record that every sink has taken. Later records have to stay in the store.
+    /// The number of the last record that every sink has. Later records have to stay in the store.
     #[must_use]
     pub fn handed(&self) -> u64 {
         let Sent { syslog, journal, json_lines } = self.cursors.sent();
         syslog.min(journal).min(json_lines)
     }
 
-    /// The open problems of the audit log: sentences for people.
+    /// The open problems of the audit log, as sentences.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.store.problems();

@@ -1,4 +1,4 @@
-//! Wakes the engine at the next deadline, and whenever somebody sets the wall clock (timerfd_create(2)).
+//! Wakes the engine at the next deadline, and whenever the wall clock is set (timerfd_create(2)).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,13 +17,13 @@ use crate::core::input::Input;
 use crate::host::clock::Clock;
 use crate::host::sys::watched;
 
-/// The farthest moment a timer is set to, in seconds: a timer that never fires but notices a clock that is set.
+/// The time to which an idle timer is set, in seconds: it never expires, but notices that the clock is set.
 const NEVER: i64 = 1 << 40;
 
 /// Runs until the engine ends.
 ///
 /// # Errors
-/// When the kernel gives no timer.
+/// When the kernel provides no timer.
 pub async fn run(
     mut deadline: watch::Receiver<Option<BootTime>>,
     clock: Clock,
@@ -87,7 +87,7 @@ fn set(timer: &AsyncFd<OwnedFd>, at: Timespec, flags: TimerfdTimerFlags) -> io::
     Ok(())
 }
 
-/// The count of expirations, or ECANCELED where the clock was set; either way there is something to look at.
+/// Reads the count of expirations, or ECANCELED where the clock was set.
 fn drain(timer: &AsyncFd<OwnedFd>) {
     let mut count = [0_u8; 8];
     let _ = rustix::io::read(timer.get_ref(), &mut count);

@@ -1,4 +1,4 @@
-//! What differs, and what is told of it.
+//! Differences and their texts.
 
 use super::*;
 use crate::drift::account_files::AccountFile;
@@ -51,7 +51,7 @@ fn what_a_user_can_do_crowds_out_nothing_that_root_did() {
     let told = told(&before, &after);
     assert_eq!(told[0], "added setuid /var/tmp/zz, owned by root");
     assert!(told.iter().any(|line| line.contains("/home/zoe/")), "{told:#?}");
-    // A user's own are told in a few lines, each of which names as many as it has room for.
+    // A user's own files get few lines; each names as many as it has room for.
     let named = told
         .iter()
         .map(|line| line.matches(".service").count() + line.matches("/var/tmp").count())
@@ -80,7 +80,7 @@ fn another_list_of_paths_is_no_change_of_files() {
     assert_eq!(told(&before, &after), Vec::<String>::new());
 }
 
-/// A plant of a session's first milliseconds is in the fresh snapshot already.
+/// A change of a session's first milliseconds is in the fresh snapshot already.
 #[test]
 fn what_a_session_did_before_the_fresh_look_is_found_at_its_end() {
     let folder = |at| Entry { what: EntryKind::Folder, kind: Kind::Schedules, ..file("", 0o755, 0, at) };
@@ -107,11 +107,11 @@ fn what_a_session_did_before_the_fresh_look_is_found_at_its_end() {
     assert_eq!(earlier, ["/etc/cron.d/upgraded", "/etc/polkit-1/gone"]);
     let found: Vec<String> = diff(&base, &fresh).into_iter().map(|finding| finding.path).collect();
     assert_eq!(found, ["/var/tmp/bash", "/etc/cron.d/gone", "/etc/cron.d/planted"]);
-    // A clock that was set proves nothing.
+    // After the clock was set, times prove nothing.
     assert_eq!(rebased(&before, fresh, None).0, before);
 }
 
-/// The package was upgraded, perhaps inside the window.
+/// A package was upgraded, possibly inside the window.
 #[test]
 fn a_longer_list_of_places_is_no_change_and_hides_none() {
     let before = snapshot(&[("/etc/a", file("a", 0o644, 0, 1)), ("/dropped", file("d", 0o644, 0, 1))], &[]);
@@ -257,7 +257,8 @@ fn content_is_said_only_where_it_was_compared() {
     );
 }
 
-/// FOUND D6: 200 files of noise, in the same folder and elsewhere, and the gravest comes first with every name told.
+/// FOUND D6: 200 files of noise, in the same folder and elsewhere: the most severe findings come first, and every name
+/// is there.
 #[test]
 fn noise_pushes_nothing_out() {
     let before = snapshot(&[], &[]);
@@ -342,7 +343,7 @@ fn what_an_earlier_daemon_wrote_down_still_loads() {
     assert_eq!(told, ["/usr/lib/new"], "what was not looked at before is no change unless it is younger");
 }
 
-/// A name that looks like several, or like the end of the list.
+/// A file name that looks like several names, or like the end of the list.
 #[test]
 fn a_name_in_a_group_stays_one() {
     let mut after = snapshot(&[], &[]);
@@ -353,7 +354,7 @@ fn a_name_in_a_group_stays_one() {
     assert_eq!(told, ["added 4 files in /etc/cron.d: 'a, b', 'c: its content', 'd\\u{a}e', f"]);
 }
 
-/// A process has no folder and no verb; each is a line of its own.
+/// A finding about a process has no folder and no verb, and gets a line of its own.
 #[test]
 fn processes_are_told_one_by_one() {
     let processes: Vec<Finding> = (0..9)

@@ -1,4 +1,4 @@
-//! Asks logind for its sessions (org.freedesktop.login1(5)): a scope that only has the name of a login is none.
+//! Asks logind for its sessions (org.freedesktop.login1(5)): a scope that is only named like a login's is none.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tracing::debug;
 use super::processes::Logins;
 
 const LOGIND: &str = "org.freedesktop.login1";
-/// How long logind may take to answer.
+/// The timeout of the call.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The sessions that logind knows, with their uids; `None` where logind does not answer. Blocks; for threads without a

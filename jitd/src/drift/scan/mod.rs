@@ -1,4 +1,4 @@
-//! Reads what keeps privilege on this host: one drift scan.
+//! One drift scan: reads the files, mounts and processes of this host that give privilege.
 
 pub(super) mod checksums;
 mod logins;
@@ -23,7 +23,7 @@ use super::watch_list;
 use crate::host::clock::{Clock, CpuTime, Stopwatch};
 use mounts::Mounts;
 
-/// A process that has ended within this time of its first sighting is no finding: what administrators run in passing.
+/// A process that ends within this time is no finding: administrators run such commands.
 const PASSING: Duration = Duration::from_secs(1);
 
 /// What a drift scan found, and what it cost.
@@ -31,7 +31,7 @@ pub(super) struct Scanned {
     pub(super) snapshot: Snapshot,
     pub(super) amount: Amount,
     pub(super) took: Duration,
-    /// The part of the time from start to end in which it waited.
+    /// The part of the time from start to end that it spent waiting.
     pub(super) waited: Duration,
     pub(super) cpu: Duration,
 }
@@ -41,7 +41,7 @@ pub(super) struct Scanned {
 pub(super) struct Amount {
     /// Files and folders at watched paths.
     pub(super) places: usize,
-    /// Files and folders among which privileged ones were looked for.
+    /// Files and folders that were searched for privileged ones.
     pub(super) walked: usize,
 }
 
@@ -58,7 +58,7 @@ pub(super) fn host(clock: &Clock, setuid_paths: &[PathBuf], check: bool) -> Scan
         thread::park_timeout(PASSING);
     }
     let waited = stopwatch.elapsed().saturating_sub(took);
-    // Asked again, after the files were read: a login that has begun meanwhile is known too.
+    // Asked again after the files were read, so that logins that began meanwhile are known too.
     let logins = logins::known();
     processes::without_logins(&mut snapshot, &logins.clone().unwrap_or_default());
     snapshot.processes = processes::look(&clock.now(), logins.as_ref());
@@ -66,12 +66,12 @@ pub(super) fn host(clock: &Clock, setuid_paths: &[PathBuf], check: bool) -> Scan
     Scanned { snapshot, amount, took, waited, cpu: cpu.elapsed() }
 }
 
-/// Reads everything below `root`, which is `/` on a host, but for processes and packages.
+/// Scans everything below `root`, which is `/` on a host, except processes and packages.
 pub(super) fn files(root: &Path, boot_id: BootId, setuid_paths: &[PathBuf]) -> (Snapshot, Amount) {
     let is_host = root == Path::new("/");
     let own = if is_host { Mounts::read(Path::new("/proc/self/mountinfo")) } else { Mounts::default() };
     let (places, looked_at) = watched_paths::look(root, own.not_entered());
-    // The daemon has a /dev of its own; PID 1 sees the host's, and what is mounted there.
+    // The service has a private /dev; through PID 1's root the host's own is read.
     let seen_by_pid_1 = Path::new("/proc/1/root");
     let of_pid_1 = Mounts::read(Path::new("/proc/1/mountinfo"));
     let sees_pid_1 = is_host && seen_by_pid_1.join("proc").is_dir() && !of_pid_1.to_walk().is_empty();

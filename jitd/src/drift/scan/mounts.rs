@@ -46,15 +46,15 @@ const NOT_ENTERED: [&str; 30] = [
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// Its number, as statx(2) tells it of what is on it.
+    /// Its number, as statx(2) reports it.
     pub(super) id: u64,
-    /// That of the mount it is mounted on.
+    /// The number of the mount that it is mounted on.
     parent: u64,
-    /// Which file system, by the device number.
+    /// The file system's device number.
     device: String,
-    /// What of the file system.
+    /// The root of the mount within the file system.
     of: PathBuf,
-    /// Where.
+    /// The mount point.
     pub(super) at: PathBuf,
     options: String,
     /// The type of the file system.
@@ -92,8 +92,8 @@ impl Mounts {
         Self(lines.collect())
     }
 
-    /// Why a path is not entered, if it is not: the type of what the nearest mount above it, the last one there, is. The
-    /// root is entered whatever it is on.
+    /// Why a path is not entered: the type of the file system of the nearest mount above it, the last one if several
+    /// are there. The root is always entered.
     pub(super) fn not_entered(&self) -> HashMap<PathBuf, String> {
         let mut found = HashMap::new();
         for mount in &self.0 {
@@ -106,8 +106,8 @@ impl Mounts {
         found
     }
 
-    /// Where to begin in order to see, once, everything local that can be reached: those whose part of their file system
-    /// no other of them shows, or where another mount hides some of it.
+    /// The mounts to walk, so that every local file that can be reached is seen once: those whose part of a file system
+    /// no other mount shows, or where another mount hides some of it.
     pub(super) fn to_walk(&self) -> Vec<&Mount> {
         let mut local: Vec<&Mount> = self.0.iter().filter(|mount| mount.is_entered()).collect();
         local.sort_by_key(|mount| mount.of.components().count());
@@ -132,14 +132,14 @@ impl Mounts {
         walked
     }
 
-    /// What of which file system is behind a mount, and on which mount.
+    /// The file system and the part of it that a mount hides, and the mount it hides it on.
     fn hides(&self, mount: &Mount) -> Option<(&str, PathBuf, u64)> {
         let parent = self.0.iter().find(|other| other.id == mount.parent && other.id != mount.id)?;
         let below = mount.at.strip_prefix(&parent.at).ok()?;
         Some((&parent.device, parent.of.join(below), parent.id))
     }
 
-    /// The table as it is compared: what comes and goes with logins and services is left out.
+    /// The table for comparison, without mounts that come and go with logins and services.
     pub(super) fn entries(&self) -> impl Iterator<Item = (String, Entry)> + '_ {
         let told = self.0.iter().filter(|mount| {
             !["/proc", "/sys", "/run/user", "/run/credentials", "/run/systemd"]

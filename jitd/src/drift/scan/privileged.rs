@@ -1,8 +1,8 @@
-//! Looks for files that give privilege to whoever runs them, for devices, and for what others than root may write in the
-//! system's folders: everywhere but on the kernel's own and on remote file systems.
+//! Searches for files that give privilege to whoever runs them, for devices, and, in the system's folders, for files
+//! that others than root may write: everywhere except on remote and kernel file systems.
 //!
-//! Folders may be nested as deep as somebody likes, so no level costs a frame of the stack, and only so many a descriptor:
-//! those between the first and the last few are entered again through `..`, and have to be the same folders still.
+//! Folders can be nested without limit, so the walk does not recurse, and it holds a bounded number of descriptors:
+//! folders between the first and the last few are reopened through `..`, and must still be the same folders.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -22,24 +22,25 @@ use crate::drift::path_text::text_of;
 use crate::drift::print::print_by_times;
 use crate::drift::snapshot::{Entry, EntryKind};
 
-/// A file that gives privilege is read up to here, and so much of all of them.
+/// Bytes read of one privileged file, and of all of them.
 const MAX_READ: u64 = 8 << 20;
 const MAX_READ_IN_ALL: u64 = 256 << 20;
-/// Entries of folders of root, and of those of each other user: nobody's files keep root's from being looked at.
+/// Entries in folders of root, and in those of each other user, so that no user's files keep root's from being
+/// searched.
 const MAX_ENTRIES_OF_ROOT: usize = 10_000_000;
 const MAX_ENTRIES_OF_A_USER: usize = 1_000_000;
-/// Folders that anybody may write count together, under a user of their own.
+/// Folders that anybody may write count together, under this uid.
 const ANYBODY: u32 = u32::MAX;
-/// So many descriptors of folders are held from the top of a walk, and so many at its end.
+/// Descriptors of folders that are held at the top of a walk, and at its end.
 const MAX_HELD_AT_THE_TOP: usize = 64;
 const MAX_HELD_AT_THE_END: usize = 128;
-/// In these folders it matters who may write.
+/// The folders in which write permissions are checked.
 const SYSTEM: [&str; 5] = ["/usr", "/opt", "/boot", "/etc", "/lib"];
 
-/// What was found, by path, and how much was looked through.
+/// The privileged files by path, and the number of searched entries.
 pub(super) type Privileged = (std::collections::BTreeMap<String, Entry>, usize);
 
-/// Looks below these paths of `root`, on every local mount that can be reached.
+/// Searches below these paths of `root`, on every local mount that can be reached.
 pub(super) fn look(root: &Path, mounts: &Mounts, paths: &[PathBuf]) -> Privileged {
     let mut search = Search {
         found: Default::default(),
@@ -53,7 +54,7 @@ pub(super) fn look(root: &Path, mounts: &Mounts, paths: &[PathBuf]) -> Privilege
     };
     let to_walk = mounts.to_walk();
     for path in paths {
-        // Without a table there is one file system, as in tests.
+        // Without a mount table there is one file system, as in tests.
         if to_walk.is_empty() {
             search.below(root, path, None);
             continue;
@@ -82,28 +83,28 @@ struct Search {
     found: std::collections::BTreeMap<String, Entry>,
     looked_through: usize,
     bytes: u64,
-    /// Entries looked through, by the owner of the folder they are in.
+    /// Searched entries, by the owner of their folder.
     counted: HashMap<u32, usize>,
     buffer: Vec<u8>,
-    /// Of the folder that is being looked at.
+    /// The path of the present folder.
     path: String,
-    /// The mount that is walked; others have their own turn.
+    /// The mount that is walked; other mounts are walked separately.
     mount: Option<u64>,
-    /// Whether device nodes belong here.
+    /// Whether device nodes are ordinary here.
     devices_are_usual: bool,
 }
 
-/// A folder whose subfolders are being looked through.
+/// A folder whose subfolders are being searched.
 struct Level {
-    /// `None` while it is let go of.
+    /// `None` while its descriptor is closed.
     folder: Option<OwnedFd>,
     /// Device and inode.
     id: (u64, u64),
     /// Subfolders still to be entered.
     rest: Vec<CString>,
-    /// How long the path of the folder above is.
+    /// The length of the path of the folder above.
     path_above: usize,
-    /// Whether it matters here who may write, and nobody but root may write a folder above.
+    /// Whether write permissions are checked here: only root may write the folders above.
     guarded: bool,
 }
 
@@ -142,7 +143,7 @@ impl Search {
                     continue;
                 }
             };
-            // Another mount has its own turn, unless it is not entered at all.
+            // Another mount is walked separately, unless it is not entered at all.
             if self.mount.is_some() && mount_of(&inner) != self.mount {
                 continue;
             }
@@ -160,7 +161,7 @@ impl Search {
         }
     }
 
-    /// Goes back to the folder above.
+    /// Returns to the folder above.
     fn leave(&mut self, done: Level, levels: &mut Vec<Level>) {
         let path = std::mem::take(&mut self.path);
         if let Some(above) = levels.last_mut()
@@ -171,7 +172,7 @@ impl Search {
                 done.folder.as_ref().and_then(|folder| openat(folder, c"..", flags, Mode::empty()).ok());
             above.folder = again.filter(|folder| id_of(folder) == Some(above.id));
             if above.folder.is_none() {
-                // Up to the last folder that is held, the rest is lost for this time.
+                // The rest of the walk below the last folder with a descriptor is lost for this scan.
                 let held = levels.iter().rposition(|level| level.folder.is_some()).map_or(0, |at| at + 1);
                 let lost = levels.drain(held..).next().map_or(done.path_above, |level| level.path_above);
                 let top = path.get(..lost).unwrap_or_default().to_owned();
@@ -184,7 +185,7 @@ impl Search {
         self.path.truncate(done.path_above);
     }
 
-    /// Looks at everything in a folder; what is left are its subfolders. Its path is in `self.path`.
+    /// Searches a folder, whose path is in `self.path`; its subfolders remain.
     fn level(&mut self, folder: OwnedFd, path_above: usize, guarded: bool) -> Option<Level> {
         let stat = match fstat(&folder) {
             Ok(stat) => stat,
@@ -265,7 +266,7 @@ impl Search {
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => folders.push(name.to_owned()),
             FileType::RegularFile => self.file(folder, name, &stat, guarded),
-            // Device 0:0 stands for a removed file in overlay's upper layer, and gives nothing.
+            // Device 0:0 marks a removed file in overlay's upper layer, and gives nothing.
             FileType::BlockDevice | FileType::CharacterDevice
                 if stat.st_rdev != 0 && !(self.devices_are_usual && is_usual_device(&stat)) =>
             {
@@ -298,7 +299,7 @@ impl Search {
             }
             return;
         }
-        // What a user owns need not be read: its mode is what tells.
+        // The contents of a user's own file need not be read: its mode shows the privilege.
         let print = match stat.st_uid {
             0 => print(folder, name, stat, MAX_READ, &mut self.bytes, &mut self.buffer),
             _ => Ok(print_by_times(stat)),
@@ -319,9 +320,9 @@ impl Search {
     }
 }
 
-/// Of what the kernel or udev puts into `/dev`: a terminal or another character device, or a disk that root and its group
-/// may use. Memory (major 1, minor 1 to 4, of which 3 is `null`) never is. The groups are Debian's root, tape, disk,
-/// floppy, cdrom and kvm, which do not differ from host to host, but for the last.
+/// Whether a device is one that the kernel or udev creates in `/dev`: a terminal or another character device, or a disk
+/// that root and its group may use. Memory (major 1, minor 1 to 4, of which 3 is `null`) never is. The groups are
+/// Debian's root, tape, disk, floppy, cdrom and kvm; only kvm's gid differs between hosts.
 fn is_usual_device(stat: &Stat) -> bool {
     const GROUPS: [u32; 7] = [0, 6, 11, 24, 25, 26, 44];
     let is_block = FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice;
@@ -341,8 +342,7 @@ fn mount_of(folder: &OwnedFd) -> Option<u64> {
     (stat.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(stat.stx_mnt_id)
 }
 
-/// A folder by its path, whose links are followed down to the last name: somebody's settings name it, or the mount table
-/// does.
+/// A folder by its path. Links are followed down to the last name: the settings or the mount table name the path.
 fn open_folder(root: &Path, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     open(root.join(path.strip_prefix("/").unwrap_or(path)), flags, Mode::empty())

@@ -1,7 +1,7 @@
-//! What runs with privilege outside of sessions, and whether a unit that was there before explains it.
+//! Processes with privilege outside of sessions that no unit from before explains.
 //!
-//! Files tell nothing of a unit that was started and removed, of a login whose key was put in and taken out again, or of a
-//! process in a scope that is only named like a login's. What runs does.
+//! Files do not show a unit that was started and removed, a login whose key was added and removed again, or a process
+//! in a scope that is only named like a login's. The processes do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,7 +22,7 @@ const MAX_PROCESSES: usize = 20_000;
 const MAX_COMMAND_LINE: usize = 160;
 /// `PF_KTHREAD` of linux/sched.h, in field 9 of proc_pid_stat(5).
 const KERNEL_THREAD: u64 = 0x0020_0000;
-/// Services that run what somebody else asks them to run: their unit explains themselves only.
+/// Services that run commands for others: their unit explains only the service's own processes.
 const RUN_FOR_OTHERS: [&str; 14] = [
     "cron",
     "crond",
@@ -40,10 +40,10 @@ const RUN_FOR_OTHERS: [&str; 14] = [
     "dbus",
 ];
 
-/// A login that logind knows: its number, and whose.
+/// The logins that logind knows: number and uid.
 pub(super) type Logins = BTreeMap<String, u32>;
 
-/// What a scope is that is named like a login's and is none of those that logind tells of.
+/// The text for a scope that is named like a login's and that logind does not know.
 fn no_login(unit: &str, logins: Option<&Logins>) -> String {
     let why = if logins.is_some() {
         "a login that logind does not know"
@@ -53,11 +53,11 @@ fn no_login(unit: &str, logins: Option<&Logins>) -> String {
     format!("{}, {why}", word(unit))
 }
 
-/// What runs with privilege now, by pid and start. `logins` are those that logind knows.
+/// The processes with privilege, by pid and start time. `logins` are those that logind knows.
 pub(super) fn look(now: &Now, logins: Option<&Logins>) -> BTreeMap<String, Running> {
     let mut all = BTreeMap::new();
     for pid in crate::host::process::all_pids().unwrap_or_default().into_iter().take(MAX_PROCESSES) {
-        // A process that ends meanwhile is left out.
+        // A process that ends meanwhile is skipped.
         if let Some(process) = Process::read(pid) {
             all.insert(pid, process);
         }
@@ -73,7 +73,7 @@ pub(super) fn look(now: &Now, logins: Option<&Logins>) -> BTreeMap<String, Runni
     found
 }
 
-/// The leader of a login, as its file in `/run/systemd/sessions` says. That logind knows the login was asked before.
+/// The leader of a login, from its file in `/run/systemd/sessions`. The caller has checked that logind knows the login.
 fn leader_of(login: &str) -> Option<u32> {
     let text = fs::read_to_string(Path::new("/run/systemd/sessions").join(login)).ok()?;
     text.lines().find_map(|line| line.strip_prefix("LEADER=")?.parse().ok())
@@ -82,7 +82,7 @@ fn leader_of(login: &str) -> Option<u32> {
 struct Process {
     pid: u32,
     parent: u32,
-    /// In clock ticks since boot.
+    /// Start time in clock ticks since boot.
     start: u64,
     command: String,
     uids: [u32; 4],
@@ -94,7 +94,7 @@ struct Process {
 impl Process {
     fn read(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name may hold anything; what follows its last parenthesis does not.
+        // The name can contain anything; the fields start after its last parenthesis.
         let (front, rest) = stat.rsplit_once(')')?;
         let command = front.split_once('(')?.1.to_owned();
         let fields: Vec<&str> = rest.split_whitespace().collect();
@@ -185,8 +185,9 @@ impl Process {
         i64::try_from(now.wall.0.saturating_sub(age)).unwrap_or(i64::MAX)
     }
 
-    /// `Some` where it is what its unit's file says to run, or what a script that the file says to run names, or comes from
-    /// such a process in the same unit: then the script, if it is one. A process that was put there is none of these.
+    /// `Some` where the process runs a program of its unit's file, or a program that a script of the unit names, or
+    /// descends from such a process in the same unit; then the script, if there is one. A process that was moved into
+    /// the unit is none of these.
     fn origin(
         &self,
         unit: &str,
@@ -217,13 +218,13 @@ impl Process {
         None
     }
 
-    /// Its executable, without what the kernel adds to the name of a file that was replaced, as by an upgrade.
+    /// Its executable, without the suffix that the kernel adds for a replaced file, as after an upgrade.
     fn exe(&self) -> &str {
         self.exe.strip_suffix(" (deleted)").unwrap_or(&self.exe)
     }
 
-    /// Whether it runs one of these programs. What its command line says counts only where it is an interpreter at the
-    /// script that it was started for: anybody may name a program as an argument.
+    /// Whether it runs one of these programs. Its command line counts only for an interpreter and the script that it
+    /// was started for: anybody can name a program as an argument.
     fn is_one_of(&self, programs: &BTreeMap<String, BTreeSet<String>>) -> bool {
         let exe = self.exe();
         if programs.contains_key(exe) {
@@ -253,14 +254,14 @@ impl Process {
     }
 }
 
-/// The unit of PID 1 that a cgroup lies in: the first service or scope on the way down.
+/// The unit of PID 1 of a cgroup: the first service or scope in the path.
 fn unit_of(cgroup: &str) -> Option<&str> {
     cgroup
         .split('/')
         .find(|part| part.ends_with(".service") || part.ends_with(".scope") || *part == "init.scope")
 }
 
-/// Takes away the units of logins that logind knows: they come and go with logins.
+/// Removes the units of logins that logind knows, which come and go.
 pub(super) fn without_logins(snapshot: &mut Snapshot, logins: &Logins) {
     snapshot.places.retain(|path, entry| {
         let known =

@@ -1,8 +1,7 @@
-//! Reads what a name leads to: bounded, without following links, without blocking.
+//! Reads files by name: bounded, without following links, without blocking.
 //!
-//! The owner of what is read may want to hide it or to stop the scan. So a file is opened only when it is a plain
-//! one, and then without blocking; a folder is entered through the descriptor of the one above it; nothing is read without
-//! a bound.
+//! The owner of a file may try to hide it or to block the scan. So a file is opened only if it is a plain one, and
+//! without blocking; a folder is entered through the descriptor of the one above it; every read is bounded.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -19,8 +18,8 @@ use crate::drift::path_text::text_of;
 use crate::drift::print::print_by_times;
 use crate::drift::snapshot::{Entry, EntryKind};
 
-/// The digest of a plain file; where there is more of it than `max` bytes, what its inode says of it. Takes what was
-/// read from `left`.
+/// The digest of a plain file; for a file of more than `max` bytes, its inode data. Subtracts the bytes read from
+/// `left`.
 pub(super) fn print(
     above: impl AsFd,
     name: &CStr,
@@ -45,7 +44,7 @@ pub(super) fn print(
         };
         digest.update(buffer.get(..length).unwrap_or_default());
         read += length as u64;
-        // It grows while it is read.
+        // The file grows while it is read.
         if read > max {
             return Ok(print_by_times(stat));
         }
@@ -54,18 +53,18 @@ pub(super) fn print(
     Ok(hex::encode(digest.finalize()))
 }
 
-/// Opens a plain file, and nothing else: not what a link points to, and without waiting for who may be at the other end.
+/// Opens a plain file: no link, and no file whose open could block.
 pub(super) fn open_plain(above: impl AsFd, name: &CStr) -> Result<File, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = openat(above, name, flags, Mode::empty())?;
-    // Somebody may have put another thing there meanwhile.
+    // The name may lead to another file by now.
     if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
         return Err(Errno::AGAIN);
     }
     Ok(File::from(file))
 }
 
-/// Enters a folder, not through a link.
+/// Enters a folder; a link is an error.
 pub(super) fn enter(above: impl AsFd, name: &CStr) -> Result<std::os::fd::OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     openat(above, name, flags, Mode::empty())
@@ -85,7 +84,7 @@ pub(super) fn special(stat: &Stat) -> EntryKind {
     EntryKind::Device { which: format!("{kind} {}:{}", major(stat.st_rdev), minor(stat.st_rdev)) }
 }
 
-/// What is taken down of an inode.
+/// The entry of an inode.
 pub(super) fn entry(kind: Kind, what: EntryKind, stat: &Stat, capabilities: u64, acl: String) -> Entry {
     let micros = i64::try_from(stat.st_ctime_nsec / 1000).unwrap_or(0);
     Entry {
@@ -100,9 +99,8 @@ pub(super) fn entry(kind: Kind, what: EntryKind, stat: &Stat, capabilities: u64,
     }
 }
 
-/// Whether somebody who is not root may write it, by mode, owner and ACL. Where an ACL lets a named user or group write,
-/// the mask that stands in the group's bits of the mode says so too (acl(5), "Correspondence between ACL entries and file
-/// permission bits").
+/// Whether a user other than root may write it, by mode, owner and ACL. Where an ACL lets a named user or group write,
+/// its mask is in the group bits of the mode (acl(5), "Correspondence between ACL entries and file permission bits").
 pub(super) fn others_may_write(stat: &Stat, acl: &str) -> bool {
     stat.st_uid != 0
         || stat.st_mode & 0o002 != 0
@@ -120,8 +118,8 @@ pub(super) fn capabilities(folder: impl AsFd, name: &CStr) -> Result<u64, Errno>
     Ok(u64::from(word(4)) | u64::from(word(12)) << 32)
 }
 
-/// The named users and groups of a file's access ACL, and all of a folder's default ACL, as text; empty where there are
-/// none.
+/// The named users and groups of a file's access ACL, and the whole default ACL of a folder, as text; empty without
+/// one.
 pub(super) fn acl(folder: impl AsFd, name: &CStr, is_folder: bool) -> Result<String, Errno> {
     // xattr(7): a value has at most 64 KiB.
     let mut data = vec![0_u8; 4096];
@@ -167,11 +165,11 @@ fn acl_text(data: &[u8], whole: bool) -> String {
             _ => format!("others {may}"),
         });
     }
-    // Without names an access ACL says what the mode says.
+    // Without named entries an access ACL says no more than the mode.
     if named || whole { words.join(" ") } else { String::new() }
 }
 
-/// Reads an extended attribute of what a name leads to, not through a link; 0 where there is none.
+/// Reads an extended attribute, without following a link; 0 where there is none.
 fn xattr(folder: impl AsFd, name: &CStr, which: &CStr, data: &mut [u8]) -> Result<usize, Errno> {
     let mut path = format!("/proc/self/fd/{}/", folder.as_fd().as_raw_fd()).into_bytes();
     path.extend(name.to_bytes());
@@ -181,7 +179,7 @@ fn xattr(folder: impl AsFd, name: &CStr, which: &CStr, data: &mut [u8]) -> Resul
     }
 }
 
-/// A path with one more name.
+/// A path with a name appended.
 pub(super) fn below(path: &str, name: &CStr) -> String {
     format!("{path}/{}", text_of(std::ffi::OsStr::from_bytes(name.to_bytes()).as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! What is planted is found, and nothing that is planted can hold a scan up.
+//! The scan finds what is planted, and nothing that is planted can block it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,7 +52,7 @@ fn make_fifo(path: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
 }
 
-/// Tests run as whoever runs them; what is not root's says so.
+/// A line without the owner: the owner of the test's files is not known.
 fn without_owner(line: &str) -> String {
     line.split(", owned by").next().unwrap().to_owned()
 }
@@ -87,7 +87,7 @@ fn what_is_planted_is_found_wherever_it_is() {
     ] {
         assert!(told.contains(expected), "{expected} is missing in {told:#?}");
     }
-    // Whether there is such a login only logind knows; see `processes::without_logins`.
+    // Only logind knows whether the login exists; see `processes::without_logins`.
     for told_too in ["session-9.scope", "session-9.scope.d/x.conf", "jit-8.scope", "jit-7.scope.d/x.conf"] {
         assert!(told.contains(&format!("added /run/systemd/transient/{told_too}")), "{told_too}: {told:#?}");
     }
@@ -122,7 +122,7 @@ fn a_content_of_the_same_length_and_times_is_another_one() {
     assert_eq!(told, ["changed /etc/pam.d/sudo: its content"]);
 }
 
-/// None of these may be followed, waited for or overlooked.
+/// None of these may be followed, waited for or missed.
 #[test]
 fn links_fifos_and_what_cannot_be_looked_at_are_taken_down() {
     let tree = Tree::new();
@@ -159,7 +159,7 @@ fn a_place_that_is_a_link_itself_is_followed() {
     assert_eq!(told.iter().map(|line| without_owner(line)).collect::<Vec<_>>(), ["added /etc/cron.d/plant"]);
 }
 
-/// FOUND D5, and deeper than descriptors go or a path may be long.
+/// FOUND D5: deeper than the number of descriptors and the longest path.
 #[test]
 fn a_setuid_file_is_found_however_deep_it_lies() {
     use std::os::fd::AsFd;
@@ -187,7 +187,7 @@ fn a_setuid_file_is_found_however_deep_it_lies() {
     });
     assert_eq!(told.len(), 2, "{}", told.len());
     assert!(told.iter().any(|line| line.starts_with("added setuid /var/tmp/e/bash")), "after the deep one");
-    // A line is cut; the whole path is in the snapshot.
+    // The line is cut; the snapshot has the whole path.
     let deep = tree.scan().privileged.into_keys().find(|path| path.ends_with("ddddd/bash")).unwrap();
     assert_eq!(deep.matches("/ddddd").count(), DEPTH);
 }
@@ -203,7 +203,7 @@ fn too_many_files_in_a_home_are_left_and_said() {
     assert!(told.iter().any(|line| line.contains("it holds too much")), "{told:#?}");
 }
 
-/// FOUND D4: whoever may write a folder above a place, or a program, needs no place.
+/// FOUND D4: a user who may write a folder above a watched path, or a program, can replace it.
 #[test]
 fn who_may_write_is_found_in_folders_above_and_in_the_systems_folders() {
     let tree = Tree::new();

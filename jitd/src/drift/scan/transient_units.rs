@@ -1,13 +1,13 @@
-//! Tells the transient units of jitd and of logins from what is only named like one.
+//! Recognises the transient units of jitd and of logins by their contents, not only by their names.
 
-/// Whether this is the unit of a notice (`notify::run`), by its name. Anybody may take that name, so what it says has to be
-/// looked at as well.
+/// Whether this is the name of a notice's unit (`notify::run`). Anybody can use the name, so the contents are checked
+/// as well.
 pub(super) fn may_be_a_notice(path: &str) -> bool {
     let name = path.strip_prefix("/run/systemd/transient/jit-notify-");
     name.is_some_and(|name| name.ends_with(".service") && !name.contains('/'))
 }
 
-/// What the unit of a notice says, and no other.
+/// The lines of a notice's unit; no others may be in it.
 const OF_A_NOTICE: [&str; 31] = [
     "CapabilityBoundingSet",
     "CollectMode",
@@ -42,8 +42,8 @@ const OF_A_NOTICE: [&str; 31] = [
     "WorkingDirectory",
 ];
 
-/// Whether a unit of that name runs something as somebody who is not root, and says nothing that would give it more than
-/// that: who made it, and what it runs, is then no matter of privilege (systemd.exec(5)).
+/// Whether the unit runs its program as a user other than root, without any setting that gives more privilege: then
+/// neither its author nor its program matters (systemd.exec(5)).
 pub(super) fn keeps_no_privilege(unit: &str) -> bool {
     let mut has_user = false;
     for line in unit.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
@@ -54,7 +54,7 @@ pub(super) fn keeps_no_privilege(unit: &str) -> bool {
         if !OF_A_NOTICE.contains(&key) || value.ends_with('\\') {
             return false;
         }
-        // Prefixes that take the privileges back (systemd.service(5), "Special executable prefixes").
+        // Prefixes that restore privilege (systemd.service(5), "Special executable prefixes").
         let mut prefixes = value.chars().take_while(|c| matches!(c, '@' | '-' | ':' | '+' | '!' | '|'));
         if key == "ExecStart" && prefixes.any(|c| matches!(c, '+' | '!' | '|')) {
             return false;
@@ -70,14 +70,12 @@ pub(super) fn keeps_no_privilege(unit: &str) -> bool {
     has_user
 }
 
-/// The login whose scope this path is the unit of, by its name (`session-ID.scope`). Only logind can say whether there is
-/// such a login.
+/// The login of a scope, by the path of its unit (`session-ID.scope`). Only logind can say whether the login exists.
 pub(super) fn login_of_scope(path: &str) -> Option<&str> {
     path.strip_prefix("/run/systemd/transient/session-")?.strip_suffix(".scope")
 }
 
-/// Whether this is the unit of a scope of ours, by its name; what it says has to be looked at as well. A drop-in of one
-/// is a finding.
+/// Whether this is the name of a scope of jitd's; the contents are checked as well. A drop-in of one is a finding.
 pub(super) fn may_be_our_scope(path: &str) -> bool {
     let name = path.strip_prefix("/run/systemd/transient/jit-").and_then(|name| name.strip_suffix(".scope"));
     name.is_some_and(|name| {
@@ -85,7 +83,8 @@ pub(super) fn may_be_our_scope(path: &str) -> bool {
     })
 }
 
-/// Whether that is what `sessions::systemd` asks PID 1 for, with a limit (systemd.scope(5), systemd.unit(5)).
+/// Whether these are the contents that `sessions::systemd` asks PID 1 for, with a deadline (systemd.scope(5),
+/// systemd.unit(5)).
 pub(super) fn is_our_scope(unit: &str) -> bool {
     const KEYS: [&str; 8] = [
         "Description",

@@ -1,4 +1,4 @@
-//! The files of units, and the programs that they say to run.
+//! Unit files, and the programs that they start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::drift::snapshot::UNIT_FOLDERS;
 
-/// The files of units, read once.
+/// A cache of unit files.
 #[derive(Default)]
 pub(super) struct UnitFiles {
     files: BTreeMap<String, Option<String>>,
@@ -28,12 +28,12 @@ impl UnitFiles {
         let found = names.into_iter().flatten().find_map(|name| {
             UNIT_FOLDERS.iter().map(|folder| format!("{folder}/{name}")).find(|path| Path::new(path).exists())
         });
-        // The file behind a link is what is compared; the link itself is of the unit's name.
+        // The file behind a link is compared; the link counts for the unit's name.
         self.files.insert(unit.to_owned(), found.clone());
         found
     }
 
-    /// The programs that a unit's file and its drop-ins name, and of each that is a script what may be its interpreter.
+    /// The programs that a unit's file and drop-ins name, and for scripts their possible interpreters.
     pub(super) fn runs(&mut self, file: &str) -> &BTreeMap<String, BTreeSet<String>> {
         self.runs.entry(file.to_owned()).or_insert_with(|| {
             let mut texts = vec![read(Path::new(file))];
@@ -48,7 +48,7 @@ impl UnitFiles {
             let programs = words.map(|word| word.trim_start_matches(['@', '-', ':', '+', '!', '|']));
             let programs: BTreeSet<String> =
                 programs.filter(|word| word.starts_with('/') && word.len() > 1).map(str::to_owned).collect();
-            // A name may lead elsewhere, as /bin/sh does.
+            // The name can be a link, as /bin/sh is.
             let real =
                 programs.iter().filter_map(|path| Some(fs::canonicalize(path).ok()?.to_str()?.to_owned()));
             let real: Vec<String> = real.collect();
@@ -62,11 +62,11 @@ impl UnitFiles {
     }
 
     /// The programs that a unit's wrapper scripts name, each with its script: `apachectl`, the unit's program, starts
-    /// `apache2`. Shells and interpreters that a script names are not among them.
+    /// `apache2`. Shells and interpreters that a script names are excluded.
     pub(super) fn wrapped(&mut self, file: &str) -> &BTreeMap<String, String> {
         if !self.wrapped.contains_key(file) {
             let scripts = self.runs(file).iter().filter(|(_, interpreters)| !interpreters.is_empty());
-            // The file behind a link is what is compared.
+            // The file behind a link is compared.
             let real = |script: &String| Some(fs::canonicalize(script).ok()?.to_str()?.to_owned());
             let scripts: BTreeSet<String> = scripts.filter_map(|(script, _)| real(script)).collect();
             let named = scripts.into_iter().flat_map(|script| {
@@ -80,7 +80,7 @@ impl UnitFiles {
     }
 }
 
-/// What a script may name without vouching for what it runs.
+/// Programs that a script may name, and that run what others tell them.
 const INTERPRETERS: [&str; 12] =
     ["sh", "bash", "dash", "zsh", "ksh", "env", "busybox", "perl", "python", "ruby", "node", "php"];
 
@@ -104,7 +104,8 @@ fn programs_named_in(script: &str) -> BTreeSet<String> {
     real.collect()
 }
 
-/// What may run a script, by its first line (execve(2), "Interpreter scripts"), with links resolved; none where it is none.
+/// The possible interpreters of a script, by its first line (execve(2), "Interpreter scripts"), with links resolved;
+/// none for other files.
 fn interpreters_of(beginning: &[u8]) -> BTreeSet<String> {
     let line = beginning.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
     let line = line.map(String::from_utf8_lossy).unwrap_or_default();
@@ -126,7 +127,7 @@ fn interpreters_of(beginning: &[u8]) -> BTreeSet<String> {
     real.collect()
 }
 
-/// The first line of a file, and what else its first bytes hold; nothing of what is no plain file.
+/// The first line of a file, and the rest of its first bytes; empty for a file that is not plain.
 fn read_beginning(path: &Path) -> Vec<u8> {
     use std::io::Read;
     /// As the kernel does (linux/binfmts.h, `BINPRM_BUF_SIZE`).
@@ -135,7 +136,7 @@ fn read_beginning(path: &Path) -> Vec<u8> {
     if fs::metadata(path).is_ok_and(|meta| meta.is_file())
         && let Ok(file) = fs::File::open(path)
     {
-        // What cannot be read has no interpreter, and so explains nothing.
+        // A file that cannot be read has no interpreter, and explains nothing.
         let _ = file.take(BYTES).read_to_end(&mut bytes);
     }
     bytes
@@ -146,7 +147,7 @@ fn read(path: &Path) -> String {
     const MAX_BYTES: u64 = 1 << 16;
     let mut text = String::new();
     if let Ok(file) = fs::File::open(path) {
-        // What cannot be read names nothing, and so explains nothing.
+        // A file that cannot be read names nothing, and explains nothing.
         let _ = file.take(MAX_BYTES).read_to_string(&mut text);
     }
     text

@@ -1,6 +1,6 @@
-//! Reads what is at watched paths. What could not be read has an entry that says so.
+//! Reads the watched paths. A path that could not be read has an entry that says so.
 //!
-//! The rules for reading are in [`super::reader`]; nothing is counted without a bound.
+//! [`super::reader`] has the rules for reading; every count is bounded.
 
 mod homes;
 
@@ -23,16 +23,16 @@ use crate::drift::print::{print_by_times, print_of};
 use crate::drift::snapshot::{Entry, EntryKind};
 use crate::drift::watch_list::{self, IN_LIBRARIES, WatchedPath};
 
-/// A larger file is known by its size and times, not by its content.
+/// A larger file is compared by size and times, not by contents.
 pub(super) const MAX_READ: u64 = 4 << 20;
-/// The files of accounts are read up to here.
+/// Bytes read of each file of accounts.
 const MAX_READ_OF_ACCOUNTS: u64 = 1 << 24;
-/// So much is read in one place of the system; what comes after is known by size and times.
+/// Bytes read below one watched path of the system; further files are compared by size and times.
 const MAX_READ_OF_A_PATH: u64 = 64 << 20;
-/// Entries looked at in one place.
+/// Entries read below one watched path.
 const MAX_ENTRIES: usize = 20_000;
 
-/// What is at the places below `root`, by path, and how many files and folders were looked at.
+/// The entries at the watched paths below `root`, by path, and the number of files and folders that were read.
 pub(super) fn look(root: &Path, not_entered: HashMap<PathBuf, String>) -> (BTreeMap<String, Entry>, usize) {
     let mut walk = Walk {
         root,
@@ -60,15 +60,15 @@ struct Walk<'a> {
     found: BTreeMap<String, Entry>,
     looked_at: usize,
     buffer: Vec<u8>,
-    /// What the place that is looked at is about.
+    /// The kind of the present path.
     kind: Kind,
-    /// Whether contents are read there.
+    /// Whether contents are compared there.
     read: bool,
-    /// Folders above places that were taken down.
+    /// Folders above watched paths that have an entry.
     above: HashSet<PathBuf>,
 }
 
-/// What is left of the bound of one place.
+/// The remaining bound of one watched path.
 struct Bound {
     left: usize,
     bytes: u64,
@@ -76,7 +76,7 @@ struct Bound {
 }
 
 impl Bound {
-    /// Of a place of the system.
+    /// The bound of a path of the system.
     fn of_a_place() -> Self {
         Self { left: MAX_ENTRIES, bytes: MAX_READ_OF_A_PATH, said: false }
     }
@@ -96,7 +96,8 @@ impl Walk<'_> {
         self.put(path, Entry::unseen(why.to_string(), uid));
     }
 
-    /// A place of the system. Its own path may be a link, which is taken down and followed; what is in it may not.
+    /// Reads a watched path of the system. The path itself may be a link, which gets an entry and is followed; links
+    /// below it are not followed.
     fn watched(&mut self, watched: &WatchedPath) {
         let Some((folder, name)) = watched.path.rsplit_once('/') else { return };
         let folder = self.outside(folder);
@@ -118,7 +119,7 @@ impl Walk<'_> {
                     self.folders_above(&target);
                     self.contents(&folder, watched.path, watched.depth, 0, &mut bound);
                 }
-                // A link to a file is followed too: it is the system's own path that is read.
+                // A link to a file is followed too: the path belongs to the system.
                 _ => self.linked_file(&target, watched.path),
             }
         }
@@ -136,7 +137,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The folders above a place: whoever may write one of them may put another place there.
+    /// Adds the folders above a watched path: a user who may write one of them can replace the path.
     fn folders_above(&mut self, folder: &Path) {
         let real = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
         let root = self.root.to_owned();
@@ -158,7 +159,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The folders of libraries of each architecture, with PAM's modules.
+    /// Reads the library folders of each architecture, with PAM's modules.
     fn libraries(&mut self) {
         let Ok(entries) = std::fs::read_dir(self.outside("/usr/lib")) else { return };
         let names = entries.flatten().map(|entry| entry.file_name());
@@ -182,10 +183,10 @@ impl Walk<'_> {
         self.read = true;
     }
 
-    /// A folder of the system, by its path; `None` where there is none.
+    /// Opens a folder of the system by its path; `None` where there is none.
     fn folder(&self, path: &Path) -> Result<Option<OwnedFd>, String> {
         self.may_enter(path)?;
-        // Where a part of the path is a link, what counts is where it leads.
+        // If a part of the path is a link, its target counts.
         let real = match std::fs::canonicalize(path) {
             Ok(real) => real,
             Err(error) if is_absence(&error) => return Ok(None),
@@ -204,13 +205,13 @@ impl Walk<'_> {
     fn may_enter(&self, path: &Path) -> Result<(), String> {
         let mounted = path.ancestors().find_map(|above| self.not_entered.get(above));
         match mounted {
-            // The few files of /proc that are looked at are in the kernel itself.
+            // The few watched files of /proc are in the kernel itself.
             Some(kind) if kind != "proc" => Err(format!("it is on {kind}, which is not entered")),
             _ => Ok(()),
         }
     }
 
-    /// Takes down what a name leads to, and what is below it.
+    /// Adds the entry of a name, and of everything below it.
     fn look(&mut self, above: &OwnedFd, name: &CStr, path: &str, depth: u32, bound: &mut Bound) {
         let stat = match statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
@@ -288,7 +289,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What stands for a plain file.
+    /// The entry of a plain file.
     fn file(
         &mut self,
         above: &OwnedFd,
@@ -314,19 +315,19 @@ impl Walk<'_> {
     }
 }
 
-/// Units of services and scopes that were started without a file of their own: they are there as long as they run.
+/// Whether this is the unit of a service or scope that was started without a file: it exists as long as it runs.
 fn runs_now(path: &str) -> bool {
     path.starts_with("/run/systemd/transient/") && (path.ends_with(".service") || path.ends_with(".scope"))
 }
 
-/// The folder of transient units, as systemd makes it for the first one since boot: ours may be that.
+/// Whether this is the folder of transient units, which systemd creates for the first one since boot, possibly jitd's.
 fn is_where_units_come_and_go(path: &str, stat: &Stat) -> bool {
     let usual =
         FileType::from_raw_mode(stat.st_mode) == FileType::Directory && stat.st_mode & 0o7777 == 0o755;
     path == "/run/systemd/transient" && usual && stat.st_uid == 0
 }
 
-/// Whether that holds of what a unit says. One that cannot be read says nothing.
+/// Whether a predicate holds for the contents of a unit; false if the unit cannot be read.
 fn says(above: &OwnedFd, name: &CStr, holds: fn(&str) -> bool) -> bool {
     const MAX_BYTES: u64 = 8192;
     let Ok(file) = open_plain(above, name) else { return false };

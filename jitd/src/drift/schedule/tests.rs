@@ -1,4 +1,4 @@
-//! When a scan is made, what it is compared with, and whose sessions it is about.
+//! When scans are made, what they are compared with, and which sessions they cover.
 
 use jit_proto::identity::{RoleName, UserId};
 use jit_proto::time::BootId;
@@ -60,7 +60,7 @@ fn host(files: &[(&str, &Now)]) -> Snapshot {
     }
 }
 
-/// A daemon that has been up for long, with a baseline of one file.
+/// A schedule that has run for long, with a baseline of one file.
 fn schedule() -> Schedule {
     let mut schedule = Schedule::new(None, Open::default(), &at(0.0));
     assert_eq!(schedule.tick(&at(0.0)), [Action::Scan]);
@@ -84,7 +84,7 @@ fn told(todo: &[Action]) -> Vec<(Vec<u64>, Vec<&str>)> {
         .collect()
 }
 
-/// The whole of `sudo cp` is over before the fresh baseline has been taken.
+/// A `sudo cp` that ends before the fresh baseline has been taken.
 #[test]
 fn a_plant_of_the_first_milliseconds_is_told_at_the_end() {
     let mut schedule = schedule();
@@ -98,7 +98,7 @@ fn a_plant_of_the_first_milliseconds_is_told_at_the_end() {
     let todo = schedule.scanned(now.clone(), Duration::ZERO, &at(1000.1));
     assert!(matches!(&todo[..], [Action::TellHost(_, earlier)] if earlier.all.len() == 1), "{todo:?}");
     assert_eq!(schedule.recorded(&at(1000.1)), [Action::WriteBaseline]);
-    // 0.1 s for the scan: the next one not before 5 s have gone by.
+    // The scan took 0.1 s: the next one is due 5 s later at the earliest.
     assert!(schedule.tick(&at(1005.0)).is_empty());
     assert_eq!(schedule.tick(&at(1005.2)), [Action::Scan]);
     let todo = schedule.scanned(now, Duration::ZERO, &at(1005.3));
@@ -109,7 +109,7 @@ fn a_plant_of_the_first_milliseconds_is_told_at_the_end() {
     assert!(schedule.open().held.is_empty() && schedule.open().last.len() == 1, "{:?}", schedule.open());
 }
 
-/// It had looked there already when the file came, and was not back yet when the session began.
+/// The scan had read the folder before the file was created, and was not finished when the session began.
 #[test]
 fn what_came_during_a_baseline_is_not_laid_at_the_next_ones_door() {
     for ends_meanwhile in [false, true] {
@@ -185,7 +185,7 @@ fn a_restart_in_between_hides_nothing() {
     let mut second = Schedule::new(baseline.clone(), open, &at(1010.0));
     assert_eq!(second.tick(&at(1010.0)), [Action::Scan]);
     assert_eq!(told(&second.scanned(host(&[]), Duration::ZERO, &at(1010.1))), [(vec![7], vec!["/etc/old"])]);
-    // Killed before the file was written: the session is still in the store.
+    // jitd was killed before the file was written: the session is still in the store.
     let mut third = Schedule::new(baseline, Open::default(), &at(1010.0));
     third.found(&session(1, 7, &at(1000.0)), &at(1010.0));
     assert_eq!(third.tick(&at(1010.0)), [Action::Scan]);
@@ -235,7 +235,7 @@ fn a_scan_that_failed_is_made_again() {
     assert!(schedule.due().is_some());
 }
 
-/// FOUND D3: what a timer plants when the session is over is a record, and names the grants before it.
+/// FOUND D3: a change that a timer makes after the session is recorded, with the grants before it.
 #[test]
 fn a_late_plant_is_told_of_the_host_with_the_last_grants() {
     let mut schedule = schedule();
@@ -253,7 +253,7 @@ fn a_late_plant_is_told_of_the_host_with_the_last_grants() {
     assert_eq!(last.iter().map(|held| held.grant.0).collect::<Vec<_>>(), [7]);
     assert_eq!(findings.all[0].path, "/etc/late");
     assert_eq!((findings.since, findings.until), (Some(at(1010.0).wall), at(1040.3).wall));
-    // Killed before it was recorded, the next daemon finds it again.
+    // jitd was killed before the finding was recorded: the next one finds it again.
     assert!(!schedule.baseline().unwrap().places.contains_key("/etc/late"));
     assert_eq!(schedule.recorded(&at(1040.4)), [Action::WriteBaseline]);
     assert!(schedule.baseline().unwrap().places.contains_key("/etc/late"));
@@ -263,7 +263,7 @@ fn a_late_plant_is_told_of_the_host_with_the_last_grants() {
 fn scans_without_sessions_are_bounded() {
     let mut schedule = schedule();
     let mut walks = 0;
-    // A day in steps of ten seconds, each scan taking two of them.
+    // A day in steps of ten seconds, with scans of two seconds each.
     for n in 0..8640_u32 {
         let now = at(1000.0 + f64::from(n) * 10.0);
         walks += schedule.tick(&now).len();
@@ -297,7 +297,7 @@ fn programs_are_compared_with_their_packages_once_a_day_and_never_around_a_sessi
     assert_eq!(schedule.tick(&at(900_000.0)), [Action::Scan]);
 }
 
-/// When programs are compared for the first time by a daemon that starts at 200,000 s, in seconds; it is watched for two days.
+/// When a jitd that starts at 200,000 s first compares programs, in seconds, within two days.
 fn first_check(checked_at: Option<f64>) -> Option<u64> {
     let checked = checked_at.map(|seconds| Checked { at: at(seconds).wall, ..Checked::default() });
     let baseline = Snapshot { checked, ..host(&[]) };

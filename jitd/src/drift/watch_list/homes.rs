@@ -18,7 +18,7 @@ pub(in crate::drift) const IN_HOMES: &[WatchedPath] = &[
     tree(".local/share/systemd/user"),
 ];
 
-/// In the homes of accounts with uid 0: what root's shells, editors and other tools read.
+/// In the homes of accounts with uid 0: files that root's shells, editors and other tools read.
 pub(in crate::drift) const IN_ROOTS_HOMES: &[WatchedPath] = &[
     file(".profile"),
     file(".bashrc"),

@@ -1,4 +1,4 @@
-//! Watched paths of the system that say who may become whom.
+//! Watched paths of the system about accounts and privilege.
 
 use super::{WatchedPath, file, tree};
 use crate::core::drift::kind::Kind;

@@ -1,9 +1,9 @@
-//! Watched paths of the system below and around what runs: kernel, logs and network, packages, jitd itself.
+//! Watched paths of the system about its platform: kernel, logs and network, packages, jitd itself.
 
 use super::{WatchedPath, by_times, file, tree};
 use crate::core::drift::kind::Kind;
 
-/// The kernel and its boot, the way out of logs, packages, jitd.
+/// The kernel and its boot, logging, packages, jitd.
 pub(super) const PLATFORM: &[(Kind, &[WatchedPath])] = &[
     (
         Kind::Kernel,

@@ -1,9 +1,9 @@
-//! Watched paths of the system that say what runs as root, and when.
+//! Watched paths of the system about programs that run as root.
 
 use super::{WatchedPath, by_times, file, tree};
 use crate::core::drift::kind::Kind;
 
-/// Units, timers, the loader, programs, what shells read.
+/// Units, timers, the dynamic linker, programs, start-up files.
 pub(super) const PROGRAMS: &[(Kind, &[WatchedPath])] = &[
     (
         Kind::Units,
@@ -41,7 +41,7 @@ pub(super) const PROGRAMS: &[(Kind, &[WatchedPath])] = &[
             by_times("/var/lib/confexts", 2),
             by_times("/usr/lib/confexts", 2),
             by_times("/var/lib/machines", 1),
-            // The user manager of root; those of others run nothing that their users could not.
+            // Root's user manager; those of other users run nothing that their users could not.
             tree("/run/user/0/systemd/transient"),
             tree("/run/user/0/systemd/user"),
             tree("/run/user/0/systemd/user.control"),
@@ -139,7 +139,7 @@ pub(super) const PROGRAMS: &[(Kind, &[WatchedPath])] = &[
     (
         Kind::Programs,
         &[
-            // What root's commands are looked for in first.
+            // The first folders of root's PATH.
             tree("/usr/local/sbin"),
             tree("/usr/local/bin"),
             by_times("/usr/local/lib", 2),

@@ -1,4 +1,4 @@
-//! Looks into the homes that passwd(5) names.
+//! Reads watched paths in the homes that passwd(5) names.
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr};
@@ -18,16 +18,16 @@ use crate::drift::scan::reader::{acl, enter, entry};
 use crate::drift::snapshot::EntryKind;
 use crate::drift::watch_list::{IN_HOMES, IN_ROOTS_HOMES, WatchedPath};
 
-/// Homes looked at.
+/// Number of homes.
 const MAX_HOMES: usize = 20_000;
-/// Entries looked at, and bytes read, in one place of a home, whose owner may want to keep the scan busy.
+/// Entries and bytes read below one watched path of a home, whose owner may try to keep the scan busy.
 const MAX_ENTRIES_OF_A_HOME: usize = 256;
 const MAX_READ_OF_A_HOME: u64 = 1 << 20;
-/// The same in a home of root.
+/// Entries and bytes read below one watched path of a home of root.
 const MAX_ENTRIES_OF_ROOTS_HOME: usize = 20_000;
 
 impl Walk<'_> {
-    /// The homes that passwd(5) names.
+    /// Reads the homes that passwd(5) names.
     pub(super) fn homes(&mut self) {
         let Ok(file) = File::open(self.outside("/etc/passwd")) else { return };
         let mut passwd = Vec::new();
@@ -65,7 +65,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A place in a home, where every link is somebody's own and none is followed.
+    /// Reads a watched path in a home; no link there is followed.
     fn in_home(&mut self, home: &OwnedFd, path: &str, watched: &WatchedPath, of_root: bool) {
         let mut path = path.to_owned();
         let mut above: Option<OwnedFd> = None;
@@ -88,7 +88,7 @@ impl Walk<'_> {
                     above = Some(next);
                 }
                 Err(Errno::NOENT) => return,
-                // A link, or no folder: taken down as what it is.
+                // A link, or no folder: it gets an entry as what it is.
                 Err(Errno::LOOP | Errno::NOTDIR) => return self.look(folder, &name, &path, 0, &mut bound),
                 Err(error) => return self.unseen(&path, error, u32::MAX),
             }
