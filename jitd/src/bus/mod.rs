@@ -91,7 +91,7 @@ async fn open(counter: Counter, end: End) -> zbus::Result<(Connection, Arc<Intak
     let stream = UnixStream::connect(SYSTEM_BUS_ADDRESS.trim_start_matches("unix:path=")).await?;
     set_socket_send_buffer_size(&stream, UNSENT).map_err(std::io::Error::from)?;
     let (intake, beside) = Intake::new(counter, end);
-    let socket = Limited::new(stream, Arc::clone(&intake), end, None);
+    let socket = LimitedSocket::new(stream, Arc::clone(&intake), end, None);
     let building = zbus::connection::Builder::socket(socket).method_timeout(ANSWER_LIMIT).build();
     Ok((building.await?, intake, beside))
 }

@@ -19,7 +19,7 @@ use super::audit::Audit;
 use super::end::{End, Peer};
 use super::intake::Intake;
 use super::manager::Manager;
-use super::stream::Limited;
+use super::stream::LimitedSocket;
 use super::{signals, wait_for_end};
 use crate::core::effect::Changed;
 use crate::core::limits::Limited;
@@ -126,7 +126,7 @@ async fn one(
     let Operators { manager, audit, counter, heads } = operators;
     let (intake, beside) = Intake::new(counter, End::Peer(peer));
     let pidfd = pidfd_of(&stream, peer)?;
-    let socket = Limited::new(stream, Arc::clone(&intake), End::Peer(peer), Some(pidfd));
+    let socket = LimitedSocket::new(stream, Arc::clone(&intake), End::Peer(peer), Some(pidfd));
     let building = zbus::connection::Builder::socket(socket)
         .server(guid)
         .p2p()

@@ -39,7 +39,7 @@ const IN_A_ROW: u32 = 8;
 
 /// The socket.
 #[derive(Debug)]
-pub(super) struct Limited {
+pub(super) struct LimitedSocket {
     stream: UnixStream,
     intake: Arc<Intake>,
     /// Where it is not the bus that is at the other end.
@@ -49,7 +49,7 @@ pub(super) struct Limited {
     max: usize,
 }
 
-impl Limited {
+impl LimitedSocket {
     pub(super) fn new(stream: UnixStream, intake: Arc<Intake>, end: End, pidfd: Option<OwnedFd>) -> Self {
         let pidfd = pidfd.map(Arc::new);
         let (peer, max) = match end {
@@ -62,7 +62,7 @@ impl Limited {
     }
 }
 
-impl Socket for Limited {
+impl Socket for LimitedSocket {
     type ReadHalf = Reader;
     type WriteHalf = Writer;
 

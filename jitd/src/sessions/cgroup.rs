@@ -1,7 +1,7 @@
-//! A session's cgroups: who is in them, freeze, kill, empty (kernel: Documentation/admin-guide/cgroup-v2.rst).
+//! A session's cgroups: list, freeze, kill, wait until empty (kernel: Documentation/admin-guide/cgroup-v2.rst).
 //!
-//! Whatever is read here is read below one descriptor of the hierarchy's root, without crossing a mount point or a link
-//! ([`super::hierarchy`]). What is gone is an answer; what cannot be read is an error and never an empty cgroup.
+//! All reads are below one descriptor of the hierarchy's root, without crossing a mount point or a link
+//! ([`super::hierarchy`]). A cgroup that is gone is empty; a cgroup that cannot be read is an error and never empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,37 +19,37 @@ use super::hierarchy::{self, is_gone};
 use crate::host::clock::Stopwatch;
 use crate::host::sys::watched;
 
-/// cgroup.kill empties 5,000 processes in well under a second; after this much something is wrong.
+/// cgroup.kill empties 5,000 processes in well under a second; a longer kill has failed.
 const KILL_LIMIT: Duration = Duration::from_secs(3);
-/// A mark that the kernel dropped is made up for after this, and then after twice as long each time,
+/// The first delay before the file is read again without a notification from the kernel; it doubles each time,
 const SOON: Duration = Duration::from_millis(20);
-/// but at most this.
+/// up to this.
 const SELDOM: Duration = Duration::from_secs(5);
 
-/// The cgroups of one session's scopes. Usually there is one; while its window is being moved there are two.
+/// The cgroups of one session's scopes. Usually there is one; while the scope's deadline is being moved there are two.
 #[derive(Debug, Clone)]
 pub struct Scope {
     session: SessionId,
-    /// Those that are there or were.
+    /// The numbers of scopes that exist or existed.
     generations: BTreeSet<u32>,
-    /// Whether the slice could be listed for them: if not, there may be more.
+    /// Whether the slice could be listed; if not, there may be more scopes.
     listed: bool,
-    /// Descriptors of those that were seen: a file system that is mounted over the way there later hides nothing.
+    /// Open descriptors of scopes, so that a file system mounted over their path later hides nothing.
     opened: Arc<Mutex<BTreeMap<u32, Arc<OwnedFd>>>>,
 }
 
 /// Every session that has a scope.
 ///
 /// # Errors
-/// When the slice cannot be listed; it is no error that there is none.
+/// When the slice cannot be listed. A missing slice is no error.
 pub fn all_scopes() -> io::Result<BTreeSet<SessionId>> {
     Ok(scopes()?.into_iter().map(|(session, _)| session).collect())
 }
 
-/// The pids directly in some cgroup, given as `/proc/PID/cgroup` names it; none if it is gone.
+/// The pids directly in a cgroup, by its path in `/proc/PID/cgroup`; none if it is gone.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When the cgroup exists and cannot be read.
 pub fn pids_in(cgroup: &str) -> io::Result<Vec<u32>> {
     let path = cgroup.trim_start_matches('/');
     let folder = match path {
@@ -76,7 +76,7 @@ impl Scope {
         Self { session, generations, listed, opened: Arc::default() }
     }
 
-    /// It gets another one.
+    /// Adds a scope.
     pub fn add(&mut self, generation: u32) {
         self.generations.insert(generation);
     }
@@ -87,16 +87,16 @@ impl Scope {
         self.generations.last().copied()
     }
 
-    /// All that there are or were, as far as they are known.
+    /// The numbers of its scopes that are known.
     #[must_use]
     pub fn known(&self) -> &BTreeSet<u32> {
         &self.generations
     }
 
-    /// All that there are or were.
+    /// The numbers of all its scopes.
     ///
     /// # Errors
-    /// When it still cannot be found out.
+    /// When the slice still cannot be listed.
     fn generations(&self) -> io::Result<BTreeSet<u32>> {
         let mut all = self.generations.clone();
         if !self.listed {
@@ -105,18 +105,18 @@ impl Scope {
         Ok(all)
     }
 
-    /// Moves a process into one of its scopes.
+    /// Moves a process into a scope.
     ///
     /// # Errors
-    /// When either is gone.
+    /// When the process or the scope is gone.
     pub fn take(&self, generation: u32, pid: u32) -> io::Result<()> {
         self.write(generation, "cgroup.procs", &pid.to_string())
     }
 
-    /// All processes in one of its scopes, and in cgroups made below it.
+    /// All processes in a scope and in cgroups below it.
     ///
     /// # Errors
-    /// When one of them is there and cannot be read.
+    /// When a cgroup exists and cannot be read.
     pub fn pids_of(&self, generation: u32) -> io::Result<Vec<u32>> {
         match self.folder(generation) {
             Ok(folder) => hierarchy::pids_below(&folder),
@@ -132,7 +132,7 @@ impl Scope {
     pub fn all_pids(&self) -> io::Result<Vec<u32>> {
         let mut all = Vec::new();
         for generation in self.generations()? {
-            // What holds nothing for sure need not be listed, however deep it is.
+            // An empty cgroup need not be listed, however deep it is.
             if self.populated(generation)? {
                 all.extend(self.pids_of(generation)?);
             }
@@ -140,10 +140,10 @@ impl Scope {
         Ok(all)
     }
 
-    /// Whether anything lives in one of its scopes or below it.
+    /// Whether a scope or a cgroup below it has processes.
     ///
     /// # Errors
-    /// When that cannot be told; then something may.
+    /// When that is unknown; there may be processes then.
     pub fn is_populated(&self) -> io::Result<bool> {
         let mut unknown = None;
         for generation in self.generations()? {
@@ -156,16 +156,16 @@ impl Scope {
         unknown.map_or(Ok(false), Err)
     }
 
-    /// Whether anything lives in this scope or below it, as far as can be told: what cannot be read holds nothing for sure.
+    /// Whether a scope or a cgroup below it is known to have processes; false if it cannot be read.
     #[must_use]
     pub fn holds(&self, generation: u32) -> bool {
         self.populated(generation).unwrap_or(false)
     }
 
-    /// Whether anything lives in this scope or below it. Gone is empty.
+    /// Whether a scope or a cgroup below it has processes; false if it is gone.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// When that is unknown.
     pub fn populated(&self, generation: u32) -> io::Result<bool> {
         let events = self.open(generation, "cgroup.events", OFlags::RDONLY);
         match events.and_then(|file| read_event(&file, "populated")) {
@@ -174,7 +174,7 @@ impl Scope {
         }
     }
 
-    /// Processor time that everything in one of its scopes has used so far (cgroup-v2.rst, `cpu.stat`).
+    /// Processor time used in a scope so far (cgroup-v2.rst, `cpu.stat`).
     #[must_use]
     pub fn cpu(&self, generation: u32) -> Option<Duration> {
         let file = self.open(generation, "cpu.stat", OFlags::RDONLY).ok()?;
@@ -183,10 +183,10 @@ impl Scope {
         Some(Duration::from_micros(micros))
     }
 
-    /// Stops everything in it from running, and waits until it does.
+    /// Freezes every scope, and waits until they are frozen.
     ///
     /// # Errors
-    /// When it does not come to rest within the limit.
+    /// When they are not frozen within the limit.
     pub async fn freeze(&self, limit: Duration) -> io::Result<()> {
         let generations = self.generations()?;
         for generation in &generations {
@@ -198,10 +198,10 @@ impl Scope {
         Ok(())
     }
 
-    /// Lets it run again.
+    /// Thaws every scope.
     ///
     /// # Errors
-    /// Whatever the kernel says; not when it is gone.
+    /// An error of the kernel, unless the scope is gone.
     pub fn thaw(&self) -> io::Result<()> {
         let mut failed = None;
         for generation in self.generations()? {
@@ -212,11 +212,11 @@ impl Scope {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Kills everything in it and below it, and waits until it is empty. Nothing there is success.
+    /// Kills everything in the scopes and below, and waits until they are empty. Missing scopes are empty.
     ///
     /// # Errors
-    /// When it is not empty within the limit, or it cannot be told whether it is. A threaded cgroup has no such kill
-    /// (cgroup-v2.rst, `cgroup.kill`): what is in it is found and killed by pid.
+    /// When a scope is not empty within the limit, or that is unknown. A threaded cgroup has no `cgroup.kill`
+    /// (cgroup-v2.rst): its processes are killed by pid.
     pub async fn kill(&self) -> io::Result<()> {
         let mut failed = None;
         for generation in self.generations()? {
@@ -230,13 +230,13 @@ impl Scope {
         }
     }
 
-    /// Waits until nothing lives in any of its scopes. Gone is empty.
+    /// Waits until every scope is empty. Missing scopes are empty.
     ///
     /// # Errors
-    /// `TimedOut` when one is still populated at the limit; whatever else keeps it from being told.
+    /// `TimedOut` when one is still populated at the limit; other errors of reading.
     pub async fn wait_until_empty(&self, limit: Duration) -> io::Result<()> {
         let watch = Stopwatch::start();
-        // A process may be moved from one to the other meanwhile, so that no single pass tells.
+        // A process may be moved from one scope to the other meanwhile, so a single pass proves nothing.
         while self.is_populated()? {
             for generation in self.generations()? {
                 let left = limit.saturating_sub(watch.elapsed());
@@ -246,9 +246,10 @@ impl Scope {
         Ok(())
     }
 
-    /// Waits for a key of `cgroup.events`. The kernel marks the file with POLLPRI whenever one changes, but puts that off
-    /// where it did so less than 10 ms ago, and drops it where the cgroup is removed meanwhile (kernel/cgroup/cgroup.c,
-    /// `cgroup_file_notify`, `cgroup_rm_file`). So it is looked at again without a mark as well, less and less often.
+    /// Waits for a key of `cgroup.events`. The kernel notifies with POLLPRI whenever a key changes, but delays that
+    /// within 10 ms of the last notification, and drops it if the cgroup is removed meanwhile (kernel/cgroup/cgroup.c,
+    /// `cgroup_file_notify`, `cgroup_rm_file`). So the file is read again without a notification too, at growing
+    /// intervals.
     async fn wait_for(&self, generation: u32, key: &str, value: bool, limit: Duration) -> io::Result<()> {
         let file = watched(self.open(generation, "cgroup.events", OFlags::RDONLY)?, Interest::PRIORITY)?;
         let wait = async {
@@ -275,7 +276,7 @@ impl Scope {
         hierarchy::open(&*self.folder(generation)?, file, how)
     }
 
-    /// The scope's folder: the one that was opened before, while it is the one that is there.
+    /// The scope's folder: the descriptor that is open, if the folder is still that one.
     fn folder(&self, generation: u32) -> io::Result<Arc<OwnedFd>> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = opened.get(&generation) {
@@ -291,7 +292,7 @@ impl Scope {
     }
 }
 
-/// A cgroup that is not there any more holds nothing, and so is as it was to be.
+/// Treats an error that says that the cgroup is gone as success.
 fn gone(error: io::Error) -> io::Result<()> {
     if is_gone(&error) { Ok(()) } else { Err(error) }
 }

@@ -1,4 +1,4 @@
-//! Holds the processes of one session in a scope of PID 1, with the time limit of its window.
+//! Holds the processes of one session in a scope of PID 1, with the deadline of its window.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,60 +16,60 @@ use crate::core::ledger::Session;
 use crate::host::clock::{boot_now, monotonic_now};
 use crate::host::process;
 
-/// PID 1 takes no shorter time limit than this for what is over already.
+/// The shortest deadline that PID 1 accepts for a scope that is due already.
 const MIN_LIMIT: Duration = Duration::from_millis(100);
-/// So often PID 1 is made to hold a limit again that was lifted; whoever lifts it more often ends the session by it.
+/// How often a lifted deadline is set again; after this the session ends.
 const MAX_RESETS: u32 = 8;
 
 /// Why a session's processes are not all in its scope.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ContainError {
-    /// The cgroup tree or `/proc` does not tell what there is, or takes no process.
+    /// The cgroup tree or `/proc` cannot be read, or a process cannot be moved.
     #[error(transparent)]
     Tree(#[from] io::Error),
-    /// PID 1 makes no scope.
+    /// PID 1 did not make the scope.
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    /// The process that it was to be made with has ended meanwhile.
+    /// The process for which the scope was to be made has ended.
     #[error("process {0} has ended")]
     Ended(u32),
-    /// There is none to make it with.
+    /// The session has no process left.
     #[error("none of its processes is there")]
     NoProcess,
 }
 
-/// What PID 1 held for a scope and should not have, and what came of that.
+/// A difference between PID 1's properties of a scope and the requested ones, and what was done.
 #[derive(Debug)]
 pub(super) struct Tampered {
     pub(super) found: String,
-    /// PID 1 cannot be made to hold the limit, and so the session ends.
+    /// Whether the session ends, because PID 1 cannot be made to enforce the deadline.
     pub(super) ends: bool,
 }
 
-/// One session's scope.
+/// The scope of one session.
 pub(super) struct Containment {
     session: SessionId,
-    /// The pid of the process that asked.
+    /// The pid of the process that called PAM.
     main: u32,
-    /// Whether that is there, as far as is known.
+    /// Whether that process is known to live.
     main_lives: bool,
-    /// When PID 1 is to end it.
+    /// When PID 1 ends the scope.
     until: BootTime,
     systemd: Systemd,
-    /// Its processes.
+    /// The session's processes.
     pub(super) tree: Tree,
-    /// The scope that PID 1 holds with the right time limit.
+    /// The scope that PID 1 holds with the right deadline.
     held: Option<u32>,
     began: BootTime,
-    /// How long it took to get everything into the scope.
+    /// How long it took to get all processes into the scope.
     pub(super) contained: Option<Duration>,
-    /// The invocations of its scopes, by their numbers, as far as PID 1 has told them.
+    /// The invocations of its scopes by number, as far as PID 1 has reported them.
     invocations: BTreeMap<u32, String>,
-    /// The limit that the held scope was made with, in microseconds; `None` where it was found.
+    /// The deadline that the held scope was made with, in microseconds; `None` for a scope found after a restart.
     runtime_max: Option<u64>,
-    /// What was told last of what PID 1 holds for the scope, while that stays so.
+    /// The last reported difference, while it persists.
     told: Option<String>,
-    /// How often PID 1 was made to hold the limit again.
+    /// How often the deadline was set again.
     resets: u32,
 }
 
@@ -92,55 +92,55 @@ impl Containment {
         }
     }
 
-    /// The process that asked has ended, or belongs to another session now.
+    /// Notes that the calling process has ended, or belongs to another session now.
     pub(super) fn forget_main(&mut self) {
         self.main_lives = false;
     }
 
-    /// Whether that process is there, as far as is known.
+    /// Whether the calling process is known to live.
     pub(super) fn main_lives(&self) -> bool {
         self.main_lives
     }
 
-    /// The scope that PID 1 holds with the right limit, while something is in it. One that is empty is about to be collected.
+    /// The scope that PID 1 holds with the right deadline, if it has processes. PID 1 is about to collect an empty one.
     pub(super) fn populated(&self) -> Option<u32> {
         self.held.filter(|generation| self.tree.scope.holds(*generation))
     }
 
-    /// Whether PID 1 holds a scope, as far as is known.
+    /// Whether PID 1 is known to hold a scope.
     pub(super) fn is_held(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Its scope has become empty: PID 1 collects it.
+    /// Notes that the scope is empty: PID 1 collects it.
     pub(super) fn let_go(&mut self) {
         self.held = None;
     }
 
-    /// Whether the scope is one from before a restart of the daemon, and may have been changed meanwhile.
+    /// Whether the scope was made before a restart of jitd, and may have been changed meanwhile.
     pub(super) fn was_found(&self) -> bool {
         self.runtime_max.is_none()
     }
 
-    /// Processor time used in the scope; what is outside of it cannot be told.
+    /// Processor time used in the scope; processes outside of it are not counted.
     pub(super) fn cpu(&self) -> Option<Duration> {
         self.held.and_then(|generation| self.tree.scope.cpu(generation))
     }
 
-    /// The invocations of its scopes, in their order.
+    /// The invocations of its scopes, in order.
     pub(super) fn invocations(&self) -> Vec<String> {
         self.invocations.values().cloned().collect()
     }
 
-    /// Whether nothing is left where it was seen.
+    /// Whether the session has no process in the known cgroups.
     ///
     /// # Errors
-    /// When that cannot be read, which is not nothing.
+    /// When a cgroup cannot be read; it may have processes then.
     pub(super) fn is_gone(&self) -> io::Result<bool> {
         Ok(!self.main_lives && !self.tree.scope.is_populated()? && self.tree.outside()?.is_empty())
     }
 
-    /// Makes the scope and moves everything of the session into it.
+    /// Makes the scope and moves all processes of the session into it.
     pub(super) async fn contain(&mut self) -> Result<(), ContainError> {
         if self.main_lives {
             self.tree.saw(self.main);
@@ -148,11 +148,11 @@ impl Containment {
         if let Some(generation) = self.populated() {
             return self.tree.gather(generation).map_err(ContainError::from);
         }
-        // After a restart there is one, and PID 1 says whether it holds it.
+        // After a restart the scope exists, and PID 1 says whether it holds it.
         self.hold(self.tree.scope.newest().unwrap_or(0)).await
     }
 
-    /// Has PID 1 hold a scope of this number, and gathers everything in it.
+    /// Has PID 1 make a scope of this number, and moves all processes into it.
     async fn hold(&mut self, generation: u32) -> Result<(), ContainError> {
         let mut pids: Vec<u32> = Vec::new();
         if self.main_lives {
@@ -163,7 +163,7 @@ impl Containment {
         let mut problem = ContainError::NoProcess;
         for pid in pids {
             let last = self.until.since(boot_now()).max(MIN_LIMIT);
-            // Whether or not it comes to be, the reaper is to look there.
+            // The reaper has to search this scope whether or not PID 1 makes it.
             self.tree.scope.add(generation);
             match self.systemd.make_scope(self.session, generation, pid, last).await {
                 Ok(runtime_max) => {
@@ -175,7 +175,7 @@ impl Containment {
                     }
                     return gathered;
                 }
-                // It may have ended meanwhile; another one will do.
+                // The process may have ended meanwhile; another one is tried.
                 Err(ScopeError::Job { .. }) if process::start_of(pid).is_err() => {
                     problem = ContainError::Ended(pid);
                 }
@@ -185,8 +185,8 @@ impl Containment {
         Err(problem)
     }
 
-    /// Its window has another end: PID 1 gets another scope with another limit, since it changes none (systemd 252 and
-    /// 257: "Cannot set property RuntimeMaxUSec").
+    /// Moves the session to a new scope with a new deadline, since PID 1 changes none (systemd 252 and 257: "Cannot set
+    /// property RuntimeMaxUSec").
     pub(super) async fn prolong(&mut self, until: BootTime) {
         self.until = until;
         let Some(old) = self.held.take() else { return };
@@ -199,8 +199,8 @@ impl Containment {
         self.note_invocation().await;
     }
 
-    /// Compares what PID 1 holds for the scope with what it was asked for. Whatever was changed is told, and undone with
-    /// another scope; where PID 1 cannot be made to hold the limit at all, the session ends.
+    /// Compares PID 1's properties of the scope with the requested ones. A difference is reported, and undone with a
+    /// new scope; if PID 1 cannot be made to enforce the deadline, the session ends.
     pub(super) async fn compare(&mut self) -> Option<Tampered> {
         let found = self.deviations().await?;
         if found.is_none() {
@@ -219,7 +219,7 @@ impl Containment {
             text += &format!("; it was set again {MAX_RESETS} times, and the session ends");
             ends = true;
         } else {
-            // The old one stays known to the reaper, whatever comes of this.
+            // The reaper still searches the old scope, whatever follows.
             self.held = None;
             let again = self.hold(old + 1).await;
             let now = self.deviations().await;
@@ -232,7 +232,7 @@ impl Containment {
                     text += &format!("; it cannot be set again ({}), and the session ends", now.text());
                     ends = true;
                 }
-                // It is over, or is tried again like any other scope that is not there yet.
+                // The scope is gone, or is made again like any scope that does not exist yet.
                 (Ok(()), None) => text += "; set again, and not compared",
                 (Err(problem), _) => text += &format!("; it could not be set again yet: {problem}"),
             }
@@ -241,7 +241,8 @@ impl Containment {
         Some(Tampered { found: text, ends })
     }
 
-    /// How what PID 1 holds differs from what it was asked for; `None` where there is nothing to hold, or it cannot be told.
+    /// The differences between PID 1's properties of the scope and the requested ones; `None` without a scope, or where
+    /// PID 1 does not answer.
     async fn deviations(&self) -> Option<Deviations> {
         let generation = self.populated()?;
         let scope = scope_name(self.session, generation);
@@ -252,7 +253,7 @@ impl Containment {
                 return None;
             }
         };
-        // What has ended meanwhile is no finding.
+        // A scope that has ended meanwhile is no finding.
         if !self.tree.scope.holds(generation) {
             return None;
         }
@@ -266,7 +267,7 @@ impl Containment {
         Some(limit::compare(&held, &wanted))
     }
 
-    /// Asks PID 1 under which invocation the scope runs, while there is one to ask about; the record can do without.
+    /// Asks PID 1 for the invocation of the scope, if there is one; the record may lack it.
     pub(super) async fn note_invocation(&mut self) {
         let Some(generation) = self.held.filter(|held| !self.invocations.contains_key(held)) else { return };
         match self.systemd.invocation(self.session, generation).await {

@@ -1,7 +1,7 @@
-//! Looks, once a session's command runs, whether its processes have groups that nobody gave them.
+//! Checks whether processes of a session have groups that neither the role nor the target user gives.
 //!
-//! What sudo was asked for is read from its command line before it opens its session; this is the proof that nothing was
-//! missed there. The groups of a process are inherited, and cannot be gained without privilege, so the first looks tell.
+//! The requested group is read from sudo's command line before the session opens; this check proves that nothing was
+//! missed there. Groups are inherited, and cannot be gained without privilege, so the first checks decide.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,40 +16,40 @@ use crate::host::accounts::{IdentityError, Nss};
 use crate::host::clock::boot_now;
 use crate::host::process::{self, Ids};
 
-/// From the opening of the session to the first look, and then twice as long each time,
+/// The delay from the opening of the session to the first check; it doubles each time,
 const FIRST: Duration = Duration::from_millis(2);
-/// but at most this.
+/// up to this.
 const SELDOM: Duration = Duration::from_secs(60);
-/// A look that fails is followed by others, as if so many had been made: half a second, one second and so on.
+/// After a failure the delay continues as after this many checks: half a second, one second and so on.
 const LOOKS_AFTER_FAILURE: u32 = 8;
-/// When nothing but failures has come of the looks for this long, the session ends.
+/// The session ends when every check has failed for this long.
 const MAX_UNKNOWN: Duration = Duration::from_secs(60);
 
-/// What is looked for.
+/// The allowed groups, and the schedule of checks.
 #[derive(Debug)]
 pub(super) struct Groups {
     target: UserId,
     named: BTreeSet<GroupId>,
-    /// The target's own, once NSS has told.
+    /// The target user's own groups, once NSS has answered.
     own: Option<BTreeSet<GroupId>>,
     looks: u32,
-    /// When the first of the failures in a row was.
+    /// The time of the first of the failures in a row.
     failing_since: Option<BootTime>,
 }
 
-/// Why it cannot be told which groups the processes have.
+/// Why the groups of the processes are unknown.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum GroupsError {
-    /// Which processes there are.
+    /// The processes of the session cannot be listed.
     #[error("the cgroup of the session cannot be read: {0}")]
     Cgroup(io::Error),
-    /// One of them.
+    /// A process cannot be read.
     #[error("process {pid} cannot be read: {error}")]
     Process { pid: u32, error: io::Error },
-    /// Which groups the target has.
+    /// NSS failed for the target user.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The same.
+    /// NSS does not know the target user.
     #[error("uid {0}, which the session runs as, has no account any more")]
     NoAccount(UserId),
 }
@@ -59,12 +59,13 @@ impl Groups {
         Self { target, named, own: None, looks: 0, failing_since: None }
     }
 
-    /// When to look next.
+    /// The delay until the next check.
     pub(super) fn next(&self) -> Duration {
         FIRST.saturating_mul(1 << self.looks.min(15)).min(SELDOM)
     }
 
-    /// Looks at these processes; returns why the session has to end: one has a group too many, or nobody can tell.
+    /// Checks these processes; returns why the session has to end: a process has another group, or the groups stay
+    /// unknown.
     pub(super) async fn look(&mut self, pids: io::Result<Vec<u32>>, session: SessionId) -> Option<String> {
         self.looks = self.looks.saturating_add(1);
         let found = match pids {
@@ -77,7 +78,7 @@ impl Groups {
         self.judge(found, boot_now())
     }
 
-    /// What a look comes to, at this moment.
+    /// The result of a check at this moment.
     fn judge(&mut self, found: Result<Option<String>, GroupsError>, now: BootTime) -> Option<String> {
         let problem = match found {
             Ok(found) => {
@@ -97,7 +98,7 @@ impl Groups {
         })
     }
 
-    /// What is wrong with the first process that has a group too many.
+    /// The problem of the first process with another group.
     async fn foreign_group(&mut self, pids: Vec<u32>) -> Result<Option<String>, GroupsError> {
         if self.own.is_none() {
             let target = self.target;
@@ -123,8 +124,8 @@ impl Groups {
     }
 }
 
-/// The groups of a process that it should not have. A set-gid program gives its own to whoever may run it, as the
-/// effective, saved and file system one (execve(2)).
+/// The groups of a process that it should not have. A set-gid program gives its group to its process as the effective,
+/// saved and file system gid (execve(2)).
 fn foreign(ids: &Ids, allowed: &BTreeSet<GroupId>, program: Option<GroupId>) -> BTreeSet<GroupId> {
     let is_foreign = |gid: &&GroupId| !allowed.contains(gid);
     let by_program = |gid: &&GroupId| program != Some(**gid);
@@ -133,7 +134,7 @@ fn foreign(ids: &Ids, allowed: &BTreeSet<GroupId>, program: Option<GroupId>) -> 
     whole.chain(changed).copied().collect()
 }
 
-/// The group of a process's program, where that is set-gid.
+/// The group of a process's program, if the program is set-gid.
 fn given_by_program(pid: u32) -> Option<GroupId> {
     let meta: io::Result<std::fs::Metadata> = std::fs::metadata(format!("/proc/{pid}/exe"));
     let meta = meta.ok()?;
@@ -183,7 +184,7 @@ mod tests {
             assert!(of(ids(10, others, &[10]), Some(GroupId(42))).is_empty());
         }
         assert_eq!(of(ids(10, [10; 3], &[10, 42]), None), [42]);
-        // A set-gid program gives neither the real nor a supplementary group.
+        // A set-gid program gives neither the real nor a supplementary gid.
         assert_eq!(of(ids(42, [42; 3], &[10]), Some(GroupId(42))), [42]);
         assert_eq!(of(ids(10, [42; 3], &[42]), Some(GroupId(42))), [42]);
     }

@@ -1,9 +1,9 @@
-//! The cgroup hierarchy, read below one descriptor of its root.
+//! Reads the cgroup hierarchy below one descriptor of its root.
 //!
-//! Whoever has root may mount something over a cgroup's path. So nothing here crosses a mount point or follows a link: a
-//! path that something is mounted over is an error, and not an empty folder. It is what openat2(2) does with
-//! `RESOLVE_NO_XDEV`, `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`, step by step: systemd's `RestrictSUIDSGID=` takes that
-//! call away, because a seccomp filter cannot look at its mode.
+//! Root can mount a file system over a cgroup's path. So nothing here crosses a mount point or follows a link: a path
+//! under another mount is an error, and not an empty folder. openat2(2) would do this with `RESOLVE_NO_XDEV`,
+//! `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS`, but systemd's `RestrictSUIDSGID=` blocks that call, since a seccomp
+//! filter cannot inspect its mode.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,24 +17,24 @@ use rustix::fs::{
 
 use crate::host::process;
 
-/// Where the unified hierarchy is mounted.
+/// The mount point of the unified hierarchy.
 const ROOT: &str = "/sys/fs/cgroup";
-/// What statfs(2) says of it (linux/magic.h, `CGROUP2_SUPER_MAGIC`).
+/// The file system type in statfs(2) (linux/magic.h, `CGROUP2_SUPER_MAGIC`).
 const MAGIC: u64 = 0x6367_7270;
-/// Deeper is not looked: the kernel sets no limit of its own (cgroup-v2.rst, `cgroup.max.depth`).
+/// The depth limit; the kernel has none of its own (cgroup-v2.rst, `cgroup.max.depth`).
 const MAX_DEPTH: usize = 512;
 
-/// The root of the hierarchy, and which mount that is.
+/// The root of the hierarchy, and the id of its mount.
 #[derive(Debug)]
 struct Root {
     folder: OwnedFd,
     mount: u64,
 }
 
-/// The root of the hierarchy, opened by the first that asks: the daemon when it starts.
+/// The root of the hierarchy, opened at the first call, when jitd starts.
 ///
 /// # Errors
-/// When there is something else, or nothing.
+/// When the path has no cgroup2 file system.
 pub(super) fn root() -> io::Result<&'static OwnedFd> {
     Ok(&opened_root()?.folder)
 }
@@ -54,7 +54,7 @@ fn opened_root() -> io::Result<&'static Root> {
     Ok(OPENED.get_or_init(|| Root { folder, mount }))
 }
 
-/// Which mount an opened file lies in (statx(2), `STATX_MNT_ID`, since Linux 5.8).
+/// The id of the mount of an open file (statx(2), `STATX_MNT_ID`, since Linux 5.8).
 fn mount_of(file: impl AsFd) -> io::Result<u64> {
     let told = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     if told.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
@@ -66,11 +66,11 @@ fn mount_of(file: impl AsFd) -> io::Result<u64> {
 /// Opens a file below a folder of the hierarchy.
 ///
 /// # Errors
-/// `EXDEV` where something is mounted over it or it leads out of the folder, `ELOOP` or `ENOTDIR` where a link is in the
-/// way; whatever else open(2) says.
+/// `EXDEV` where the path crosses a mount point or leaves the folder, `ELOOP` or `ENOTDIR` where it has a link; other
+/// errors of open(2).
 pub(super) fn open(folder: impl AsFd, path: &str, how: OFlags) -> io::Result<OwnedFd> {
     let mount = opened_root()?.mount;
-    // Without waiting: what was mounted over a file may be a FIFO.
+    // Non-blocking: a FIFO may be mounted over the file.
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let mut reached: Option<OwnedFd> = None;
     let mut names = path.split('/').peekable();
@@ -89,7 +89,7 @@ pub(super) fn open(folder: impl AsFd, path: &str, how: OFlags) -> io::Result<Own
     reached.ok_or_else(|| rustix::io::Errno::XDEV.into())
 }
 
-/// Opens a folder below another one.
+/// Opens a folder below a folder of the hierarchy.
 ///
 /// # Errors
 /// As [`open`].
@@ -97,23 +97,23 @@ pub(super) fn open_folder(folder: impl AsFd, path: &str) -> io::Result<OwnedFd> 
     open(folder, path, OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
-/// Whether an opened folder has not been removed since.
+/// Whether an open folder has not been removed.
 ///
 /// # Errors
-/// Whatever fstat(2) says.
+/// The error of fstat(2).
 pub(super) fn is_there(folder: &OwnedFd) -> io::Result<bool> {
     match open(folder, "cgroup.procs", OFlags::PATH) {
         Ok(_) => Ok(true),
         Err(error) if is_gone(&error) => Ok(false),
-        // It is there all the same; whoever reads it learns what is wrong.
+        // It exists; its reader gets the error.
         Err(_) => Ok(fstat(folder).is_ok()),
     }
 }
 
-/// The names of the folders in a folder.
+/// The names of the subfolders of a folder.
 ///
 /// # Errors
-/// When it cannot be read to its end.
+/// When the folder cannot be read to its end.
 pub(super) fn folders(folder: impl AsFd) -> io::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in Dir::read_from(folder)? {
@@ -129,13 +129,13 @@ pub(super) fn folders(folder: impl AsFd) -> io::Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// The processes of a cgroup itself; none if it is gone.
+/// The processes in a cgroup itself; none if it is gone.
 ///
-/// A threaded cgroup does not tell its processes (cgroup-v2.rst, "Threads": EOPNOTSUPP), but its threads; then they are
-/// the leaders of these.
+/// A threaded cgroup does not list its processes (cgroup-v2.rst, "Threads": EOPNOTSUPP), but its threads; then the
+/// processes are the leaders of these.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When the cgroup exists and cannot be read.
 pub(super) fn pids(folder: &OwnedFd) -> io::Result<Vec<u32>> {
     match numbers(folder, "cgroup.procs") {
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
@@ -149,13 +149,13 @@ pub(super) fn pids(folder: &OwnedFd) -> io::Result<Vec<u32>> {
     }
 }
 
-/// The processes of a cgroup and of all below it; none if it is gone.
+/// The processes in a cgroup and all cgroups below it; none if it is gone.
 ///
 /// # Errors
-/// When one of them is there and cannot be read, or they are nested deeper than [`MAX_DEPTH`].
+/// When a cgroup exists and cannot be read, or they are nested deeper than [`MAX_DEPTH`].
 pub(super) fn pids_below(folder: &OwnedFd) -> io::Result<Vec<u32>> {
     let mut all = pids(folder)?;
-    // One descriptor for each level, so that many cgroups side by side take none from the gate.
+    // One descriptor per level, so that many cgroups side by side use up none of the gate's.
     let mut levels = vec![(folder.try_clone()?, folders(folder)?)];
     while let Some((folder, names)) = levels.last_mut() {
         let Some(name) = names.pop_first() else {
@@ -186,7 +186,7 @@ fn numbers(folder: &OwnedFd, file: &str) -> io::Result<Vec<u32>> {
     Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|number| *number > 0).collect())
 }
 
-/// Whether an error says that a cgroup, or a process, is not there any more.
+/// Whether an error says that a cgroup or process is gone.
 #[must_use]
 pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::ESRCH))

@@ -1,7 +1,7 @@
-//! Looks whether something happens in a session: at its terminal's access time, and at the processor time of its scope.
+//! Samples the activity of a session: its terminal's access time, and the processor time of its scope.
 //!
-//! The kernel moves a terminal's access time when somebody reads from it, in steps of eight seconds, so that keystrokes
-//! cannot be timed (Linux, drivers/tty/tty_io.c, `tty_update_time`).
+//! The kernel updates a terminal's access time when a process reads from it, in steps of eight seconds, so that
+//! keystrokes cannot be timed (Linux, drivers/tty/tty_io.c, `tty_update_time`).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::core::session::idle::{Idleness, Look, Verdict};
 use crate::host::clock::boot_now;
 use crate::host::terminal;
 
-/// One session's activity.
+/// The activity of one session.
 #[derive(Debug)]
 pub(super) struct Activity {
     limit: Duration,
@@ -20,7 +20,7 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    /// Begins to look. `cpu` is the processor time used so far.
+    /// Starts to sample. `cpu` is the processor time used so far.
     pub(super) fn new(limit: Duration, tty: &str, cpu: Option<Duration>) -> Self {
         let terminal = terminal::path(tty);
         let first = look_at(terminal.as_ref(), cpu);
@@ -35,7 +35,7 @@ impl Activity {
         self.idleness.take(look_at(self.terminal.as_ref(), cpu))
     }
 
-    /// When to look again.
+    /// The delay until the next sample.
     pub(super) fn next(&self) -> Duration {
         self.idleness.next()
     }

@@ -1,9 +1,9 @@
-//! Scopes that PID 1 still takes for running when nothing is in them any more.
+//! Stops scopes that PID 1 still holds although they are empty.
 //!
-//! PID 1 hears of the end of a scope by its cgroup becoming empty. A process that is about to end when it is put there
-//! never arrives: the kernel takes the write and leaves an exiting task where it is (kernel/cgroup/cgroup.c,
-//! `cgroup_migrate_add_task`). Such a cgroup was never populated, so nothing tells of its end, and the unit would stay
-//! until its time limit.
+//! PID 1 learns of the end of a scope when its cgroup becomes empty. A process that is about to exit when it is moved
+//! there never arrives: the kernel accepts the write and leaves an exiting task where it is (kernel/cgroup/cgroup.c,
+//! `cgroup_migrate_add_task`). Such a cgroup was never populated, so nothing reports its end, and the unit would stay
+//! until its deadline.
 
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ use super::cgroup::Scope;
 use super::systemd::Systemd;
 use crate::host::clock::pause;
 
-/// PID 1 usually collects an empty scope within a few milliseconds; it is asked so much later, and twice as late again,
+/// PID 1 usually collects an empty scope within a few milliseconds; it is asked after this delay, which doubles each
+/// time,
 const FIRST: Duration = Duration::from_millis(250);
-/// so many times.
+/// this many times.
 const LOOKS: u32 = 4;
 
-/// Has PID 1 stop what it still holds of a session that is over. Nothing that anything lives in is stopped.
+/// Has PID 1 stop the empty scopes of a session that has ended. A scope with processes is not stopped.
 pub(super) async fn stop(id: SessionId, scope: &Scope, systemd: &Systemd) {
     for look in 0..LOOKS {
         pause(FIRST.saturating_mul(1 << look)).await;

@@ -1,20 +1,20 @@
-//! What PID 1 holds for a session's scope, compared with what it was asked for.
+//! Compares PID 1's properties of a session's scope with the requested ones.
 //!
-//! Root can take the limit away without touching jitd: `AbandonScope`, a drop-in for scopes, an edited transient file and a
-//! daemon-reload. Nothing of that can be forbidden; it is seen, said, and undone with another scope.
+//! Root can lift the deadline without touching jitd: `AbandonScope`, a drop-in for scopes, an edited transient file and
+//! a daemon-reload. jitd cannot prevent that; it finds, reports and undoes it with a new scope.
 
 use std::time::Duration;
 
 use jit_proto::time::{format_duration, micros};
 
-/// From PID 1's own SIGTERM to its SIGKILL, when it has to end a scope itself: the grace is over by then.
+/// The time from PID 1's own SIGTERM to its SIGKILL, when it ends a scope itself: the grace has passed by then.
 pub(super) const STOP_LIMIT: Duration = Duration::from_secs(1);
-/// PID 1 writes times down in milliseconds and reads them back after a reload; less than this is no other limit.
+/// PID 1 stores times in milliseconds and reads them back after a reload; a smaller difference is none.
 const TOLERANCE: u64 = 1_000_000;
-/// SIGTERM and SIGKILL (signal(7)): what a scope is asked to end by, and made to.
+/// SIGTERM and SIGKILL (signal(7)): the scope's KillSignal and FinalKillSignal.
 const SIGNALS: (i32, i32) = (15, 9);
 
-/// What PID 1 says of a scope that it holds (org.freedesktop.systemd1(5)); times in microseconds.
+/// PID 1's properties of a scope (org.freedesktop.systemd1(5)); times in microseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) active_state: String,
@@ -34,26 +34,26 @@ pub(super) struct Held {
     pub(super) send_sigkill: bool,
 }
 
-/// What it is to hold.
+/// The requested properties.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted<'a> {
     pub(super) scope: &'a str,
-    /// The limit that it was made with; `None` where it was found after a restart.
+    /// The deadline that it was made with; `None` for a scope found after a restart.
     pub(super) runtime_max: Option<u64>,
-    /// What is left of the session's time, in microseconds.
+    /// The remaining time of the session, in microseconds.
     pub(super) left: u64,
-    /// Now, on `CLOCK_MONOTONIC`.
+    /// The present time on `CLOCK_MONOTONIC`.
     pub(super) now: u64,
-    /// How much longer than `CLOCK_MONOTONIC` the machine has been up: it slept.
+    /// The time that the host was suspended: not on `CLOCK_MONOTONIC`.
     pub(super) slept: u64,
 }
 
-/// What was found.
+/// The differences.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Deviations {
-    /// By these PID 1 may not end the session in time.
+    /// Differences with which PID 1 may not end the session in time.
     pub(super) lifted: Vec<String>,
-    /// These touch the scope and leave its limit as it is.
+    /// Differences that leave the deadline in force.
     pub(super) touched: Vec<String>,
 }
 
@@ -68,8 +68,9 @@ impl Deviations {
     }
 }
 
-/// Compares. A scope that PID 1 is bringing to its end may be in that state; everything else of it has to be right, or the
-/// end never comes: a limit for the stop that was lifted after the stop had begun leaves what ignores SIGTERM alone for good.
+/// Compares the properties. A scope that PID 1 is stopping may be in that state; every other property has to be right,
+/// or the stop may never finish: with a stop timeout that was lifted after the stop began, processes that ignore
+/// SIGTERM would stay for ever.
 pub(super) fn compare(held: &Held, wanted: &Wanted<'_>) -> Deviations {
     let mut found = Deviations::default();
     let mut lifted = |wrong: bool, what: String| {
@@ -80,7 +81,8 @@ pub(super) fn compare(held: &Held, wanted: &Wanted<'_>) -> Deviations {
     let state = (held.active_state.as_str(), held.sub_state.as_str());
     let is_ending = matches!(state, ("deactivating", "stop-sigterm" | "stop-sigkill"));
     lifted(state != ("active", "running") && !is_ending, format!("it is {} ({})", state.0, state.1));
-    // After a restart the limit is known from the end of the window alone, and not to the moment where the machine slept.
+    // After a restart the deadline follows from the end of the window alone, and not exactly where the host was
+    // suspended.
     let (max, min) = match wanted.runtime_max {
         Some(limit) => (limit.saturating_add(TOLERANCE), limit.saturating_sub(TOLERANCE)),
         None => {
@@ -161,7 +163,7 @@ mod tests {
         assert!(compare(&ending, &wanted).is_none());
     }
 
-    /// A way to change what PID 1 holds.
+    /// A change of PID 1's properties.
     type Lift = fn(&mut Held);
 
     #[test]
@@ -207,7 +209,7 @@ mod tests {
     }
 
     proptest! {
-        /// A limit found after a restart is taken only where PID 1 ends the session no later than it has to.
+        /// A deadline found after a restart is accepted only if PID 1 ends the session no later than it has to.
         #[test]
         fn no_found_limit_ends_late(enter in 0u64..1 << 40, runtime in 0u64..1 << 41, left in 0u64..1 << 40, since in 0u64..1 << 40) {
             let (held, wanted) = as_made();

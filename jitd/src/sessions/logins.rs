@@ -1,4 +1,4 @@
-//! Notices when a login ends (org.freedesktop.login1(5)).
+//! Reports the ends of logins (org.freedesktop.login1(5)).
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -14,8 +14,8 @@ const LOGIND: &str = "org.freedesktop.login1";
 const MANAGER: &str = "org.freedesktop.login1.Manager";
 const PATH: &str = "/org/freedesktop/login1";
 
-/// Tells the engine of each login that ends, from now until the bus or the engine does; and of those that have ended
-/// while the daemon was away.
+/// Tells the engine of each login that ends, until the bus or the engine ends; first of those that ended while jitd was
+/// not running.
 ///
 /// # Errors
 /// When the bus refuses the match rule.
@@ -30,7 +30,7 @@ pub async fn watch(bus: Connection, engine: Handle) -> zbus::Result<()> {
     let mut stream = MessageStream::for_match_rule(rule, &bus, NonZeroUsize::new(256)).await?;
     tokio::spawn(async move {
         if let Err(error) = catch_up(&bus, &engine).await {
-            // A host without logind has no logins to end with.
+            // A host without logind has no login sessions.
             debug!("logind does not list its sessions: {error}");
         }
         while let Some(message) = stream.next().await {

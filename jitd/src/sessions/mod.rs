@@ -1,4 +1,4 @@
-//! Holds every session's processes in a scope of their own, notices when they are gone, and ends them when told to.
+//! Holds every session's processes in a scope, reports when they have exited, and ends them on order.
 
 pub mod cgroup;
 
@@ -46,17 +46,17 @@ use crate::host::clock::pause_as_said;
 use crate::host::dpkg::is_shipped_by;
 use systemd::Systemd;
 
-/// Sessions named where files that reach all of them have changed.
+/// Sessions that are named in a report about files that affect all of them.
 const MAX_NAMED: usize = 16;
 
-/// What one session's own task is told.
+/// A message to the task of one session.
 enum ToSession {
     Reattach(MainProcess, oneshot::Sender<()>),
-    /// Its first process has entered again and belongs to the session of that call.
+    /// Its first process called PAM again and belongs to the session of that call.
     EnteredAgain,
     SetDeadline(BootTime),
     WatchGroups(UserId, BTreeSet<GroupId>),
-    /// What PID 1 holds for its scope may have changed.
+    /// PID 1's properties of its scope may have changed.
     Compare,
     SetIdleTimeout(Option<Duration>),
     Terminate {
@@ -65,8 +65,8 @@ enum ToSession {
     },
 }
 
-/// Runs until the engine ends. Each session has a task of its own, so one that is stuck delays no other. What PID 1 holds
-/// for their scopes is compared when PID 1 tells of a change, and as often as a sign of life goes out.
+/// Runs until the engine ends. Each session has a task of its own, so that a stuck one delays no other. PID 1's
+/// properties of the scopes are compared when PID 1 reports a change, and at each heartbeat.
 pub async fn run(
     mut orders: mpsc::UnboundedReceiver<ToSessions>,
     engine: Handle,
@@ -108,7 +108,7 @@ struct Tasks {
     newest: HashMap<MainProcess, SessionId>,
     engine: Handle,
     systemd: Systemd,
-    /// The files that reach our units, as they were when nobody had a session, or were told of since.
+    /// The files that affect jitd's units, as they were when no session was open, or as they were last reported.
     files: Arc<Mutex<Option<unit_files::Files>>>,
 }
 
@@ -123,22 +123,22 @@ impl Tasks {
                 };
                 self.sessions.retain(|_, sender| !sender.is_closed());
                 if self.sessions.is_empty() {
-                    // On a thread of its own: no sudo waits for it.
+                    // On a thread of its own: no sudo waits for this.
                     let files = Arc::clone(&self.files);
                     tokio::task::spawn_blocking(move || *lock(&files) = Some(look_at_files()));
                 }
                 let (sender, inbox) = mpsc::unbounded_channel();
                 if idle.is_some() {
-                    // The task reads it when it begins.
+                    // The task reads the message when it starts.
                     let _ = sender.send(ToSession::SetIdleTimeout(idle));
                 }
                 self.sessions.insert(session.id, sender);
-                // A process that lives on and asks often would otherwise keep the sessions of all its calls.
+                // A process that lives on and calls often would otherwise keep the sessions of all its calls open.
                 if let Some(earlier) = self.newest.insert(session.main, session.id) {
                     tell(&self.sessions, earlier, ToSession::EnteredAgain);
                 }
                 let (engine, systemd) = (self.engine.clone(), self.systemd.clone());
-                // What the watch needs is looked up in its own task, which runs when the caller has its answer.
+                // The task looks up what it needs after the caller has its answer.
                 tokio::spawn(async move {
                     watch::Watch::new(*session, until, pidfd, engine, systemd).run(inbox, waiting).await;
                 });
@@ -162,7 +162,8 @@ impl Tasks {
             SessionOrder::Terminate { session, manner, due } => {
                 let id = session.id;
                 if !tell(&self.sessions, id, ToSession::Terminate { manner, due }) {
-                    // Its task has ended because it found nothing any more; the end is on its way to the engine.
+                    // Its task has ended because the session has no process left; its report is on the way to the
+                    // engine.
                     tracing::debug!("session {id} has ended by itself");
                 }
             }
@@ -181,7 +182,8 @@ impl Tasks {
         }
     }
 
-    /// Has every session compare what PID 1 holds for it, and tells what has changed about our units while one is open.
+    /// Has every session compare PID 1's properties of its scope, and reports changed files of jitd's units while a
+    /// session is open.
     async fn compare_all(&mut self) {
         self.sessions.retain(|_, sender| !sender.is_closed());
         let open: Vec<SessionId> = self.sessions.keys().copied().collect();
@@ -221,7 +223,7 @@ fn lock(files: &Mutex<Option<unit_files::Files>>) -> MutexGuard<'_, Option<unit_
     files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether a session's task was told. One that has just ended has nothing left to do.
+/// Sends a message to a session's task; false if the task has ended.
 fn tell(
     sessions: &HashMap<SessionId, mpsc::UnboundedSender<ToSession>>,
     session: SessionId,
@@ -230,10 +232,10 @@ fn tell(
     sessions.get(&session).is_some_and(|sender| sender.send(what).is_ok())
 }
 
-/// Opens the cgroup hierarchy, once and for all.
+/// Opens the cgroup hierarchy, once.
 ///
 /// # Errors
-/// When there is none: then no session can be held, and nobody is to be let in.
+/// When there is none: no session can be held, and jitd must not start.
 pub fn look_for_cgroups() -> std::io::Result<()> {
     hierarchy::root().map(drop)
 }
@@ -241,7 +243,7 @@ pub fn look_for_cgroups() -> std::io::Result<()> {
 /// The sessions whose scope is there, as found at start.
 ///
 /// # Errors
-/// When they cannot be listed: then nothing is known about them.
+/// When they cannot be listed.
 pub fn scopes() -> std::io::Result<BTreeSet<SessionId>> {
     cgroup::all_scopes()
 }

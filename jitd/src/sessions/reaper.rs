@@ -1,4 +1,5 @@
-//! Ends everything in a session: performs what [`crate::core::session::termination`] says, and tells it what came of it.
+//! Ends every process of a session: performs the acts of [`crate::core::session::termination`], and returns their
+//! results to it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -15,29 +16,29 @@ use crate::core::session::termination::{Act, ListedProcess, MAX_NAMED, Reaping, 
 use crate::host::clock::boot_now;
 use crate::host::process;
 
-/// A tree that does not freeze within this is dealt with as it is.
+/// After this a cgroup that is not frozen is handled without freezing.
 const FREEZE_LIMIT: Duration = Duration::from_millis(250);
-/// Processes that got SIGKILL and are still there after this are stuck in the kernel.
+/// Processes that are alive this long after SIGKILL are stuck in the kernel.
 const DEATH_LIMIT: Duration = Duration::from_millis(500);
 
-/// So few processes are looked at in less time than it takes to have another thread do it.
+/// Up to this number, processes are read faster in place than on another thread.
 const INLINE_LIMIT: usize = 8;
 
-/// What is to end.
+/// The session that ends.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     /// Its scopes.
     pub(super) scope: Scope,
-    /// The audit session id that its processes carry, wherever they went.
+    /// Its audit session, which identifies its processes in any cgroup.
     pub(super) audit_session: Option<u32>,
-    /// The process that called.
+    /// The process that called PAM.
     pub(super) main: MainProcess,
-    /// The moment from which the end is measured.
+    /// The time from which its end is measured.
     pub(super) due: BootTime,
 }
 
-/// Ends it. Where it cannot be proven to have ended, the report says that something is left; then this is called again,
-/// after [`Reaping::retry`]. `first_signal` is set when the first signal goes out.
+/// Ends the session. Where its end cannot be proven, the report counts what is left; the caller then tries again after
+/// [`Reaping::retry`]. `first_signal` is set when the first signal is sent.
 pub(super) async fn end(
     target: &Target,
     reaping: &mut Reaping,
@@ -90,7 +91,7 @@ pub(super) async fn end(
                 if let Err(error) = &killed {
                     warn!("a session's cgroup is not empty after cgroup.kill: {error}");
                 }
-                // What survived that is stuck in the kernel; frozen, it would be stuck for good.
+                // A process that survived the kill is stuck in the kernel; frozen, it would be stuck for good.
                 thaw(&target.scope);
                 Seen::Empty(killed.is_ok())
             }
@@ -106,7 +107,7 @@ pub(super) async fn end(
 
 async fn freeze(scope: &Scope) {
     if let Err(error) = scope.freeze(FREEZE_LIMIT).await {
-        // A process in uninterruptible sleep does not freeze; what follows works without.
+        // A process in uninterruptible sleep does not freeze; the next acts work without.
         warn!("a session's cgroup was not frozen in time: {error}");
     }
 }
@@ -117,7 +118,7 @@ fn thaw(scope: &Scope) {
     }
 }
 
-/// What is in the scopes; `None` where that cannot be told.
+/// The processes in the scopes; `None` where that is unknown.
 async fn listed(target: &Target) -> Option<Vec<ListedProcess>> {
     let look_at_all = |pids: Vec<u32>| -> io::Result<Vec<ListedProcess>> {
         let found = pids.into_iter().enumerate().map(|(nth, pid)| look_at(pid, nth < MAX_NAMED));
@@ -135,7 +136,7 @@ async fn listed(target: &Target) -> Option<Vec<ListedProcess>> {
 async fn swept(target: &Target) -> Option<Vec<ListedProcess>> {
     let Target { scope, audit_session, main, .. } = target.clone();
     let found = blocking(move || -> io::Result<(Vec<ListedProcess>, Option<io::Error>)> {
-        // What can be found is ended, although something else cannot be read.
+        // Processes that are found are ended even if others cannot be read.
         let (mut pids, unknown) = match scope.all_pids() {
             Ok(pids) => (pids, None),
             Err(error) => (Vec::new(), Some(error)),
@@ -165,10 +166,10 @@ async fn swept(target: &Target) -> Option<Vec<ListedProcess>> {
     }
 }
 
-/// A process that still holds something: one that is dead and only waits to be reaped does not.
+/// A process that is alive; a zombie is not.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When it exists and cannot be read.
 fn look_at(pid: u32, named: bool) -> io::Result<Option<ListedProcess>> {
     let Some(state) = process::state_of(pid)?.filter(|state| !matches!(state, 'Z' | 'X')) else {
         return Ok(None);
@@ -185,7 +186,7 @@ fn look_at(pid: u32, named: bool) -> io::Result<Option<ListedProcess>> {
 
 fn send(signals: &[(MainProcess, Sent)]) {
     for (process, sent) in signals {
-        // Opened by pid and start: one that has ended needs no signal.
+        // Opened by pid and start time: a process that has ended needs no signal.
         let Ok(pidfd) = process::open(*process) else { continue };
         let signals: &[Signal] = match sent {
             Sent::Terminate => &[Signal::TERM, Signal::HUP, Signal::CONT],
@@ -197,14 +198,14 @@ fn send(signals: &[(MainProcess, Sent)]) {
     }
 }
 
-/// Kills all of them, and then waits for each, all in all for so long; returns how many are not known to be dead.
+/// Kills all of them and waits for each, within one limit; returns how many are not known to be dead.
 fn kill_and_wait(processes: &[MainProcess]) -> u64 {
     let mut unknown = 0;
     let mut killed = Vec::new();
     for process in processes {
         match process::open(*process) {
             Ok(pidfd) => {
-                // One that cannot be killed is found by the wait.
+                // The wait below finds processes that could not be killed.
                 let _ = process::signal(&pidfd, Signal::KILL);
                 killed.push(pidfd);
             }
@@ -223,7 +224,7 @@ fn kill_and_wait(processes: &[MainProcess]) -> u64 {
     unknown + killed.iter().filter(|pidfd| !dead(pidfd)).count() as u64
 }
 
-/// A walk over many processes is not for the thread that answers the gate.
+/// Runs a walk over many processes off the thread that answers the gate.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }

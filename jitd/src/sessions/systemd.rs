@@ -1,4 +1,4 @@
-//! Asks PID 1 for scopes, which it ends on its own if nobody else does (org.freedesktop.systemd1(5)).
+//! Asks PID 1 for scopes, which PID 1 ends by itself at their deadline (org.freedesktop.systemd1(5)).
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -14,10 +14,10 @@ use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, Variant};
 
 use super::limit::{Held, STOP_LIMIT};
 
-/// A job that takes longer than this is not waited for.
+/// The timeout of a job.
 const JOB_LIMIT: Duration = Duration::from_secs(10);
 
-/// What PID 1 says of a unit that it does not know.
+/// PID 1's error for an unknown unit.
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 
 /// PID 1 on the system bus.
@@ -27,43 +27,43 @@ pub struct Systemd {
     jobs: Arc<Mutex<Jobs>>,
 }
 
-/// Jobs that somebody waits for, and results that came before somebody did.
+/// Jobs with a waiting task, and results that arrived before their task waited.
 #[derive(Default)]
 struct Jobs {
     waiting: HashMap<String, oneshot::Sender<String>>,
     early: Vec<(String, String)>,
 }
 
-/// Why there is no scope.
+/// Why a scope was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ScopeError {
-    /// PID 1 or the bus says no.
+    /// PID 1 or the bus returned an error.
     #[error("PID 1 did not make {scope}: {error}")]
     Bus {
-        /// Which scope.
+        /// The scope.
         scope: String,
-        /// What it said.
+        /// The error.
         #[source]
         error: zbus::Error,
     },
-    /// The job came to another end.
+    /// The job ended without success.
     #[error("PID 1 did not make {scope}: its job ended as {result:?}")]
     Job {
-        /// Which scope.
+        /// The scope.
         scope: String,
-        /// How it ended.
+        /// The result of the job.
         result: String,
     },
-    /// There is a unit of that name, and it is not active.
+    /// A unit of that name exists and is not active.
     #[error("PID 1 has not got rid of the {scope} before yet")]
     Stale {
-        /// Which scope.
+        /// The scope.
         scope: String,
     },
 }
 
 impl Systemd {
-    /// Starts to listen for the ends of jobs.
+    /// Subscribes to the ends of jobs.
     ///
     /// # Errors
     /// When the bus refuses the match rule.
@@ -95,14 +95,14 @@ impl Systemd {
         Ok(Self { bus, jobs })
     }
 
-    /// Makes a session's scope and moves a process into it. Returns when it is there. Where the scope is there already,
-    /// it stays as it is. Returns the limit that it was made with, in microseconds, or `None` where it was there.
+    /// Makes a session's scope with one process, and returns when it is active. An existing scope stays as it is.
+    /// Returns the deadline that it was made with, in microseconds, or `None` if it existed.
     ///
-    /// One process and not all of them: of a list with one that has just ended systemd 252 moves the others and then
-    /// gives the unit up, so that they are in a cgroup that PID 1 does not know (measured). The rest is moved here.
+    /// One process and not all: given a list with one that has just exited, systemd 252 moves the others and then drops
+    /// the unit, which leaves them in a cgroup that PID 1 does not know (measured). The others are moved afterwards.
     ///
     /// # Errors
-    /// When PID 1 does not make it, which it does not if the process is gone.
+    /// When PID 1 does not make it, as when the process has exited.
     pub async fn make_scope(
         &self,
         session: SessionId,
@@ -136,10 +136,10 @@ impl Systemd {
         if result == "done" { Ok(Some(runtime_max)) } else { Err(ScopeError::Job { scope, result }) }
     }
 
-    /// Asks for a unit of its own; returns the job that starts it.
+    /// Starts a transient unit; returns its start job.
     ///
     /// # Errors
-    /// When PID 1 or the bus says no.
+    /// When PID 1 or the bus returns an error.
     pub async fn start_transient(
         &self,
         unit: &str,
@@ -150,21 +150,21 @@ impl Systemd {
         reply.body().deserialize()
     }
 
-    /// Under which invocation a session's scope runs, by which the journal knows what is in it (systemd.exec(5),
+    /// The invocation of a session's scope, by which the journal knows its messages (systemd.exec(5),
     /// `$INVOCATION_ID`): 32 hexadecimal digits. `None` where PID 1 gave it none.
     ///
     /// # Errors
-    /// When there is no such unit, or PID 1 does not answer.
+    /// When PID 1 does not know the unit, or does not answer.
     pub async fn invocation(&self, session: SessionId, generation: u32) -> zbus::Result<Option<String>> {
         let id = self.property(&scope_name(session, generation), "Unit", "InvocationID").await?;
         let id = Vec::<u8>::try_from(id)?;
         Ok((id.len() == 16).then(|| hex::encode(id)))
     }
 
-    /// What PID 1 holds for a scope; `None` where it knows no such unit.
+    /// PID 1's properties of a scope; `None` for an unknown unit.
     ///
     /// # Errors
-    /// When PID 1 or the bus does not tell.
+    /// When PID 1 or the bus returns an error.
     pub(super) async fn held(&self, scope: &str) -> zbus::Result<Option<Held>> {
         let reply = match self.manager("GetUnit", &(scope,)).await {
             Err(zbus::Error::MethodError(name, ..)) if name.as_str() == NO_SUCH_UNIT => return Ok(None),
@@ -209,10 +209,10 @@ impl Systemd {
         reply.body().deserialize()
     }
 
-    /// Stops a unit, whatever it is doing. It is no error that there is none.
+    /// Stops a unit in any state. A missing unit is no error.
     ///
     /// # Errors
-    /// When PID 1 or the bus says no.
+    /// When PID 1 or the bus returns an error.
     pub async fn stop(&self, unit: &str) -> zbus::Result<()> {
         match self.manager("StopUnit", &(unit, "replace")).await {
             Err(zbus::Error::MethodError(name, ..)) if name.as_str() == NO_SUCH_UNIT => Ok(()),
@@ -220,10 +220,10 @@ impl Systemd {
         }
     }
 
-    /// Has PID 1 tell of changes, and passes on which sessions' scopes they are about: `None` for all.
+    /// Subscribes to changes of units, and reports which sessions' scopes changed: `None` for all.
     ///
     /// # Errors
-    /// When the bus refuses a match rule, or PID 1 to tell.
+    /// When the bus refuses a match rule, or PID 1 the subscription.
     pub async fn changes(&self, sender: mpsc::Sender<Option<SessionId>>) -> zbus::Result<()> {
         let rule =
             || MatchRule::builder().msg_type(zbus::message::Type::Signal).sender("org.freedesktop.systemd1");
@@ -251,20 +251,20 @@ impl Systemd {
                 }
             });
         }
-        // Without a subscriber PID 1 tells nobody of units.
+        // Without a subscriber PID 1 sends no signals about units.
         self.manager("Subscribe", &()).await.map(drop)
     }
 
-    /// Whether PID 1 holds this unit, and so its time limit.
+    /// Whether the unit is active in PID 1, so that its deadline holds.
     async fn is_active(&self, unit: &str) -> zbus::Result<bool> {
         let state = self.property(unit, "Unit", "ActiveState").await?;
         Ok(<&str>::try_from(&*state).is_ok_and(|state| state == "active"))
     }
 
-    /// What PID 1 says of a unit that it holds.
+    /// A property of a loaded unit.
     ///
     /// # Errors
-    /// When it holds no such unit.
+    /// When PID 1 holds no such unit.
     pub async fn property(
         &self,
         unit: &str,
@@ -280,10 +280,10 @@ impl Systemd {
         reply.body().deserialize()
     }
 
-    /// Lets go of a unit that was started with `AddRef`.
+    /// Releases a unit that was started with `AddRef`.
     ///
     /// # Errors
-    /// When PID 1 or the bus says no.
+    /// When PID 1 or the bus returns an error.
     pub async fn unref(&self, unit: &str) -> zbus::Result<()> {
         self.manager("UnrefUnit", &(unit,)).await.map(drop)
     }
@@ -297,7 +297,7 @@ impl Systemd {
         self.bus.call_method(systemd, "/org/freedesktop/systemd1", manager, method, body).await
     }
 
-    /// How a job ended, in PID 1's words; "no answer" where it did not within the limit.
+    /// The result of a job in PID 1's terms; "no answer" after the timeout.
     pub async fn end_of(&self, job: &str, limit: Duration) -> String {
         let receiver = match lock(&self.jobs).wait(job) {
             Ok(result) => return result,
@@ -308,12 +308,12 @@ impl Systemd {
     }
 }
 
-/// What a signal of PID 1 is about: nothing of ours, one session's scope, or all of them.
+/// What a signal of PID 1 concerns: nothing of jitd's, one session's scope, or all of them.
 fn changed(message: &zbus::Message) -> Option<Option<SessionId>> {
     let header = message.header();
     let body = message.body();
     match header.member()?.as_str() {
-        // It says true when it begins.
+        // The argument is true when a reload begins.
         "Reloading" => body.deserialize::<bool>().ok().filter(|begins| !begins).map(|_| None),
         "UnitRemoved" => {
             let (unit, _): (String, zbus::OwnedObjectPath) = body.deserialize().ok()?;
@@ -332,12 +332,12 @@ fn text(properties: &HashMap<String, OwnedVariant>, name: &str) -> Option<String
 }
 
 impl Jobs {
-    /// Results kept for somebody who has not asked yet.
+    /// Results that are kept until a task asks for them.
     const MAX_EARLY: usize = 256;
 
     fn end(&mut self, job: &str, result: String) {
         if let Some(waiting) = self.waiting.remove(job) {
-            // Whoever waited has given up.
+            // The waiting task has given up.
             let _ = waiting.send(result);
             return;
         }

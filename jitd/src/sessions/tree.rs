@@ -9,19 +9,20 @@ use super::cgroup::{self, Scope};
 use crate::core::ledger::{MainProcess, Session};
 use crate::host::process;
 
-/// More passes than this mean that something forks faster than it can be moved; the reaper deals with that.
+/// After this many passes processes fork faster than they can be moved; the reaper handles that.
 const MAX_PASSES: usize = 32;
 
-/// So many pids are tried one by one in less time than all of `/proc` is listed in.
+/// Up to this number, pids are tried one by one faster than `/proc` is listed.
 const INLINE_PIDS: u32 = 512;
 
-/// What is known about where a session's processes are.
+/// Where a session's processes are.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) scope: Scope,
     pub(super) audit_session: Option<u32>,
     pub(super) main: MainProcess,
-    /// Cgroups in which processes of it were seen: where sudo was called, and where another PAM module moved it.
+    /// Cgroups outside of the scopes in which processes of the session were seen: where sudo was called, and where
+    /// another PAM module moved them.
     homes: BTreeSet<String>,
 }
 
@@ -37,7 +38,7 @@ impl Tree {
         tree
     }
 
-    /// Notes where a process is.
+    /// Notes the cgroup of a process.
     pub(super) fn saw(&mut self, pid: u32) {
         if let Ok(Some(home)) = process::cgroup_of(pid)
             && process::session_in(&home).is_none()
@@ -46,8 +47,8 @@ impl Tree {
         }
     }
 
-    /// Processes of it outside of its scopes, in the places where it was seen; where one of these cannot be read, wherever
-    /// they are.
+    /// Its processes outside of its scopes, in the cgroups where some were seen; if one of those cannot be read, in all
+    /// of `/proc`.
     ///
     /// # Errors
     /// When `/proc` cannot be read either.
@@ -71,7 +72,7 @@ impl Tree {
         }
     }
 
-    /// Moves what is outside, or in an older scope, into this one, until a full pass finds nothing.
+    /// Moves processes outside, or in an older scope, into the scope of this number, until a full pass finds none.
     pub(super) fn gather(&self, generation: u32) -> io::Result<()> {
         for _ in 0..MAX_PASSES {
             let mut astray = self.outside()?;
@@ -83,7 +84,7 @@ impl Tree {
             }
             for pid in astray {
                 match self.scope.take(generation, pid) {
-                    // It has ended meanwhile.
+                    // The process has ended meanwhile.
                     Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
                     other => other?,
                 }
@@ -92,8 +93,8 @@ impl Tree {
         Err(io::Error::other("its processes fork faster than they can be moved"))
     }
 
-    /// Looks for processes that went where none of the session was seen, and notes where they are. They were forked
-    /// after the session's first process, so where pids have not begun anew since, only later ones are looked at.
+    /// Searches for processes in cgroups where none of the session was seen, and notes those. They were forked after
+    /// the session's first process, so unless pids have wrapped around, only later pids are tried.
     pub(super) async fn look_for_strays(&mut self) -> io::Result<()> {
         let (first, newest) = (self.main.pid, process::newest_pid()?);
         let Some(audit_session) = self.audit_session else { return Ok(()) };
@@ -104,7 +105,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Notes where its processes are: a walk over all of `/proc`, which is not for the thread that answers the gate.
+    /// Notes the cgroups of its processes by a walk over all of `/proc`, off the thread that answers the gate.
     pub(super) async fn look_everywhere(&mut self) -> io::Result<()> {
         let Some(audit_session) = self.audit_session else { return Ok(()) };
         let walk = move || -> io::Result<Vec<u32>> {
@@ -120,7 +121,7 @@ impl Tree {
     }
 }
 
-/// Whether a process is in a scope of some session; one that has ended is held by none either, and needs none.
+/// Whether a process is in a scope of some session; true for one that has ended.
 fn is_in_a_scope(pid: u32) -> io::Result<bool> {
     match process::cgroup_of(pid) {
         Err(error) if process::has_gone(&error) => Ok(true),

@@ -1,7 +1,7 @@
-//! Files that change jitd's own units or every scope: looked at while sessions are open.
+//! Watches files that change jitd's own units or every scope while sessions are open.
 //!
-//! What is there before the first session begins is the administrator's, and is what is compared with. A drop-in of one
-//! scope alone is told by PID 1 ([`super::limit`]).
+//! Files from before the first session are the administrator's, and are the baseline. PID 1 reports a drop-in of a
+//! single scope ([`super::limit`]).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
-/// Where PID 1 looks for units (systemd.unit(5), "Unit File Load Path").
+/// PID 1's search path of units (systemd.unit(5), "Unit File Load Path").
 const FOLDERS: [&str; 12] = [
     "/etc/systemd/system.control",
     "/run/systemd/system.control",
@@ -27,9 +27,9 @@ const FOLDERS: [&str; 12] = [
     "/usr/lib/systemd/system",
     "/run/systemd/generator.late",
 ];
-/// Units of ours, by their files: a link to /dev/null masks one.
+/// The files of jitd's units; a link to /dev/null masks a unit.
 const UNITS: [&str; 4] = ["jitd.service", "jitd.socket", "jitd-operator.socket", "jit.slice"];
-/// Folders of drop-ins that reach our units; each name is cut at its dashes as well (systemd.unit(5)).
+/// Folders of drop-ins that apply to jitd's units; PID 1 also reads each name cut at its dashes (systemd.unit(5)).
 const DROP_INS: [&str; 10] = [
     "scope.d",
     "jit-.scope.d",
@@ -45,13 +45,13 @@ const DROP_INS: [&str; 10] = [
 
 /// The package whose upgrade may change units.
 pub(super) const PACKAGE: &str = "jitd";
-/// A file is read up to here.
+/// Bytes read of a file.
 const MAX_READ: u64 = 1 << 20;
 
-/// What is there: by path, what tells one content from another.
+/// The files: path, and a print of the contents.
 pub(super) type Files = BTreeMap<PathBuf, String>;
 
-/// Looks at all of them below a root. What cannot be read is there, with that as its content.
+/// Reads all of them below a root. A file that cannot be read has the error as its contents.
 pub(super) fn look(root: &Path) -> Files {
     let mut files = Files::new();
     for folder in FOLDERS {
@@ -74,8 +74,8 @@ pub(super) fn look(root: &Path) -> Files {
     files
 }
 
-/// What is new, changed or gone, a line each. A file for which `is_shipped` holds was written by an upgrade of jitd's own
-/// package.
+/// New, changed and removed files, a line each. A file for which `is_shipped` holds was written by an upgrade of jitd's
+/// own package.
 pub(super) fn changes(before: &Files, now: &Files, is_shipped: impl Fn(&Path) -> bool) -> Vec<String> {
     let new = now.iter().filter_map(|(path, content)| {
         let how = match before.get(path) {
@@ -93,8 +93,8 @@ pub(super) fn changes(before: &Files, now: &Files, is_shipped: impl Fn(&Path) ->
     new.chain(gone.map(|path| format!("{} is gone", path.display()))).collect()
 }
 
-/// Packages install units in this folder alone. A drop-in, or a unit that an administrator's folder puts in its place, is
-/// named whatever the checksums of packages say: whoever is root can write those too.
+/// Whether a path is in the only folder where packages install units. A drop-in, or a unit in an administrator's
+/// folder, is reported whatever the checksums of packages say: root can write those too.
 fn is_unit_of_a_package(path: &Path) -> bool {
     path.parent().is_some_and(|folder| folder.ends_with("usr/lib/systemd/system"))
 }
@@ -114,8 +114,8 @@ fn note(files: &mut Files, path: PathBuf) {
     }
 }
 
-/// The digest of a file. A package manager that writes the same content anew has changed nothing; what is too large for a
-/// unit is told by its inode, size and times.
+/// The digest of a file. The same contents written again are no change; a file too large for a unit is known by inode,
+/// size and times.
 fn content(path: &Path, meta: &fs::Metadata) -> io::Result<String> {
     if !meta.is_file() {
         return Ok(String::new());
@@ -124,7 +124,7 @@ fn content(path: &Path, meta: &fs::Metadata) -> io::Result<String> {
         let times = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
         return Ok(format!("{} {} {times:?}", meta.ino(), meta.len()));
     }
-    // Without waiting: a FIFO may be in its place by now.
+    // Non-blocking: the name may lead to a FIFO by now.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let mut bytes = Vec::new();
@@ -172,12 +172,12 @@ mod tests {
         fs::write(&conf, "[Scope]\nRuntimeMaxSec=2000y\n").unwrap();
         let path = conf.display();
         assert_eq!(changes(&now, &look(root.path())), [format!("{path} is another")]);
-        // Unpacked anew, as by an upgrade of a package that ships it.
+        // Written again, as by an upgrade of the package that ships it.
         let (later, same) = (look(root.path()), fs::read(&conf).unwrap());
         fs::write(conf.with_extension("dpkg-new"), same).unwrap();
         fs::rename(conf.with_extension("dpkg-new"), &conf).unwrap();
         assert!(changes(&later, &look(root.path())).is_empty());
-        // A unit that a package ships is no line. A drop-in is one, also where forged checksums say that it is shipped.
+        // A unit that a package ships is not reported. A drop-in is, even if forged checksums say that it is shipped.
         let unit = root.path().join("usr/lib/systemd/system/jitd.service");
         fs::remove_file(&unit).unwrap();
         fs::write(&unit, "upgraded").unwrap();

@@ -34,27 +34,27 @@ use crate::host::terminal;
 /// The delay before a session gets its scope. Most calls of sudo end earlier; until then the audit session identifies
 /// their processes.
 const CONTAIN_DELAY: Duration = Duration::from_millis(50);
-/// An end that could not be proven is tried again this much later.
+/// The delay before the end of a session is tried again, if it could not be proven.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// The longest time between two tries to get a session into its scope; the first comes after [`CONTAIN_DELAY`].
+/// The longest delay between two tries to get a session into its scope; the first is [`CONTAIN_DELAY`].
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// An end waits no longer for a scope; the sweep needs none.
+/// The end of a session waits this long for its scope; the sweep needs none.
 const CONTAIN_LIMIT: Duration = Duration::from_millis(250);
 
-/// One session's task.
+/// The task of one session.
 pub(super) struct Watch {
     session: Session,
     pidfd: Option<AsyncFd<OwnedFd>>,
     engine: Handle,
     systemd: Systemd,
     containment: Containment,
-    /// How often it was tried, without success, to get its processes into a scope.
+    /// Failed tries to get its processes into a scope.
     tries: u32,
     activity: Option<Activity>,
     groups: Option<Groups>,
 }
 
-/// What made a session's task look up.
+/// What woke the task of a session.
 enum Woken {
     MainEnded,
     ScopeEmpty,
@@ -79,7 +79,7 @@ impl Watch {
         Self { session, pidfd, engine, systemd, containment, tries: 0, activity: None, groups: None }
     }
 
-    /// Runs until nothing is left of the session.
+    /// Runs until the session has no process left.
     pub(super) async fn run(
         mut self,
         mut inbox: mpsc::UnboundedReceiver<ToSession>,
@@ -94,10 +94,10 @@ impl Watch {
                     self.session.service
                 )]),
             };
-            // A caller that has gone is noticed by its pidfd.
+            // If the caller has gone, its pidfd shows that.
             let _ = waiting.send(verdict);
         } else if !self.containment.main_lives() && self.containment.tree.scope.newest().is_none() {
-            // Found again after a restart, without its first process: what is left of it can be anywhere.
+            // Found after a restart, without its first process: its processes can be in any cgroup.
             let looked = self.containment.tree.look_everywhere().await;
             self.note(looked);
         }
@@ -119,8 +119,8 @@ impl Watch {
                     }
                 }
                 Woken::ScopeEmpty => {
-                    // Something of it lives elsewhere: another module may have moved it, and PID 1 collects a scope
-                    // that is empty. The next try comes at leisure.
+                    // Processes of it are elsewhere: another module may have moved them, and PID 1 collects an empty
+                    // scope. The next search comes after a delay.
                     self.containment.let_go();
                     if self.is_over().await {
                         break self.report(EndReport::default()).await;
@@ -137,7 +137,7 @@ impl Watch {
                             let look = async {
                                 self.containment.note_invocation().await;
                                 if found {
-                                    // It is from before a restart, and may have been changed meanwhile.
+                                    // The scope is from before a restart, and may have been changed meanwhile.
                                     self.compare().await;
                                 }
                             };
@@ -171,11 +171,11 @@ impl Watch {
                     {
                         warn!("session {id}: {problem}");
                     }
-                    // Whoever waited for it may have given up.
+                    // The caller may have given up.
                     let _ = done.send(());
                 }
                 Woken::Message(ToSession::EnteredAgain) => {
-                    // What it started in its earlier audit session stays with this session.
+                    // Processes started in its earlier audit session stay with this session.
                     self.forget_main();
                     if self.is_over().await {
                         break self.report(EndReport::default()).await;
@@ -193,18 +193,18 @@ impl Watch {
     }
 
     async fn wait(&self, inbox: &mut mpsc::UnboundedReceiver<ToSession>) -> Woken {
-        // A scope that is there and empty holds nothing: it is about to be collected.
+        // An empty scope is about to be collected.
         let contained = self.containment.populated().is_some();
         let main_ended = async {
             match &self.pidfd {
-                // Readable is ended (pidfd_open(2)); an error is looked into like an end.
+                // A readable pidfd has ended (pidfd_open(2)); an error is handled like an end.
                 Some(pidfd) => drop(pidfd.readable().await),
                 None => std::future::pending().await,
             }
         };
         let scope_empty = async {
             if contained {
-                // Years are more than any window.
+                // Longer than any window.
                 if let Err(problem) =
                     self.containment.tree.scope.wait_until_empty(Duration::from_secs(1 << 30)).await
                 {
@@ -244,7 +244,7 @@ impl Watch {
         }
     }
 
-    /// Whether nothing is left of it, in its scope or anywhere else.
+    /// Whether the session has no process left, in its scope or anywhere else.
     async fn is_over(&mut self) -> bool {
         if !self.is_gone() {
             return false;
@@ -256,7 +256,7 @@ impl Watch {
         self.is_gone()
     }
 
-    /// Whether nothing is left of it where it was seen. What cannot be read is not nothing.
+    /// Whether the session has no process in the known cgroups; false if one cannot be read.
     fn is_gone(&self) -> bool {
         self.containment.is_gone().unwrap_or_else(|problem| {
             error!("cannot tell whether session {} has ended; it stays open: {problem}", self.session.id);
@@ -264,13 +264,13 @@ impl Watch {
         })
     }
 
-    /// Its first process has ended, or belongs to another session now.
+    /// Notes that its first process has ended, or belongs to another session now.
     fn forget_main(&mut self) {
         self.pidfd = None;
         self.containment.forget_main();
     }
 
-    /// Compares what PID 1 holds for the scope with what it was asked for, and tells the engine of a difference.
+    /// Compares PID 1's properties of the scope with the requested ones, and reports a difference to the engine.
     async fn compare(&mut self) {
         let Some(Tampered { found, ends }) = self.containment.compare().await else { return };
         let event = Input::ScopeTampered { session: Some(self.session.id), found, ends };
@@ -280,7 +280,7 @@ impl Watch {
         self.containment.note_invocation().await;
     }
 
-    /// Looks whether a process of it has a group that its role does not give.
+    /// Checks whether a process of it has a group that its role does not give.
     async fn look_at_groups(&mut self) {
         let pids = self
             .containment
@@ -295,7 +295,7 @@ impl Watch {
         }
     }
 
-    /// Where `/proc` cannot be read, what is known has to do.
+    /// Logs that `/proc` could not be read; the task goes on with what is known.
     fn note(&self, looked: io::Result<()>) {
         if let Err(problem) = looked {
             error!("session {}: /proc cannot be read: {problem}", self.session.id);
@@ -324,7 +324,7 @@ impl Watch {
                 self.engine.tell(Input::SessionIdle(id)).await
             }
             Idle::End => {
-                // The order to end it comes back from the engine.
+                // The engine answers with the order to end it.
                 self.activity = None;
                 self.engine.tell(Input::SessionIdledOut(id)).await
             }
@@ -334,12 +334,12 @@ impl Watch {
         }
     }
 
-    /// Ends it, however often that takes.
+    /// Ends the session, with as many tries as it takes.
     async fn end(&mut self, manner: Manner, due: BootTime) {
         if matches!(manner, Manner::Graceful(_))
             && !self.containment.tree.scope.is_populated().unwrap_or(true)
         {
-            // What is frozen and ended as a whole leaves the terminal as it was; what is swept up does not.
+            // A frozen process that is killed with its cgroup cannot restore the terminal.
             let contained = tokio::time::timeout(CONTAIN_LIMIT, self.containment.contain()).await;
             if let Some(problem) = contained.map_or(Some("PID 1 does not answer".to_owned()), |held| {
                 held.err().map(|error| error.to_string())
@@ -363,7 +363,7 @@ impl Watch {
                 return self.report(report).await;
             }
             tries = tries.saturating_add(1);
-            // What hangs on a disk for hours is told a dozen times, and not each second.
+            // A session that is stuck for hours is reported a dozen times, not every second.
             if tries.is_power_of_two() {
                 error!(
                     "session {} is not proven empty at try {tries}; {} left; trying again",
@@ -392,7 +392,7 @@ impl Watch {
     }
 }
 
-/// Does something that waits for others, unless the session is told to end meanwhile. What else it is told comes after.
+/// Awaits a future, unless the session is told to end meanwhile; other messages are queued.
 async fn unless_ended<T>(
     inbox: &mut mpsc::UnboundedReceiver<ToSession>,
     queue: &mut VecDeque<ToSession>,

@@ -1,18 +1,18 @@
-//! What records say is wrong with the audit log itself, kept in a table of its own so that status and verification find it
-//! without a search.
+//! The problems of the audit log that records report, in a table of their own so that status and verification need no
+//! search.
 
 use jit_proto::audit::record::{AuditEvent, Draft};
 use rusqlite::{Connection, Transaction, params};
 
 use super::Store;
 
-/// A problem of the audit log, as a record tells it.
+/// A problem of the audit log, from a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Break {
     /// The number of that record.
     seq: u64,
     detail: String,
-    /// Who acknowledged it, when and why; none while it is open.
+    /// Who acknowledged it, when and why; `None` while it is open.
     acknowledged: Option<String>,
 }
 
@@ -25,19 +25,19 @@ impl Break {
 }
 
 impl Store {
-    /// The open problems of the audit log, as far as records that are still kept tell of them: sentences for people.
+    /// The open problems of the audit log that records in the store report, as sentences.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         self.kept_breaks().filter(|one| one.acknowledged.is_none()).map(Break::told).collect()
     }
 
-    /// The problems that an operator has acknowledged, with who did and why: sentences for people.
+    /// The acknowledged problems, with who acknowledged them and why, as sentences.
     #[must_use]
     pub fn acknowledged_problems(&self) -> Vec<String> {
         self.kept_breaks().filter(|one| one.acknowledged.is_some()).map(Break::told).collect()
     }
 
-    /// The numbers of the records that tell of open problems.
+    /// The numbers of the records that report open problems.
     #[must_use]
     pub fn open_problems(&self) -> Vec<u64> {
         self.kept_breaks().filter(|one| one.acknowledged.is_none()).map(|one| one.seq).collect()
@@ -48,16 +48,16 @@ impl Store {
     }
 }
 
-/// What a record changes about the known problems.
+/// A change of the known problems by a record.
 #[derive(Debug)]
 pub(super) enum BreakChange {
-    /// It tells of one.
+    /// A new problem.
     Found(String),
-    /// It acknowledges the one that the record of this number tells of.
+    /// The problem of the record of this number is acknowledged.
     Acknowledged(u64, String),
 }
 
-/// What a record changes about the known problems, if it is one that does.
+/// The change of the known problems by a record, if there is one.
 pub(super) fn change_of(draft: &Draft) -> Option<BreakChange> {
     let facts = &draft.facts;
     match draft.event {
@@ -74,7 +74,7 @@ pub(super) fn change_of(draft: &Draft) -> Option<BreakChange> {
     }
 }
 
-/// Writes it, in the transaction of its record.
+/// Writes the change, in the transaction of its record.
 pub(super) fn put(transaction: &Transaction<'_>, row: u64, change: &BreakChange) -> rusqlite::Result<()> {
     match change {
         BreakChange::Found(detail) => {
@@ -89,7 +89,7 @@ pub(super) fn put(transaction: &Transaction<'_>, row: u64, change: &BreakChange)
     .map(drop)
 }
 
-/// The same for what the store remembers, once it is written.
+/// Applies the change in memory, once it is written.
 pub(super) fn remember(breaks: &mut Vec<Break>, row: u64, change: BreakChange) {
     match change {
         BreakChange::Found(detail) => breaks.push(Break { seq: row, detail, acknowledged: None }),
@@ -101,7 +101,7 @@ pub(super) fn remember(breaks: &mut Vec<Break>, row: u64, change: BreakChange) {
     }
 }
 
-/// All of them, in the order of their records.
+/// All problems, in the order of their records.
 pub(super) fn all(connection: &Connection) -> rusqlite::Result<Vec<Break>> {
     let mut statement = connection.prepare("SELECT seq, detail, acknowledged FROM breaks ORDER BY seq")?;
     let row = |row: &rusqlite::Row<'_>| {
@@ -143,7 +143,8 @@ mod tests {
         drop(store);
         let mut store = Store::open(&path).unwrap();
         assert_eq!(store.problems(), ["record 2 says: it was emptied"]);
-        // Whoever acknowledges it is named, over restarts as well; it is open no longer, and not acknowledged twice.
+        // The acknowledging person is named after a restart as well; the problem is not open any more, and not
+        // acknowledged twice.
         let acknowledged = |by: &str| Draft {
             facts: Facts {
                 about: Some(2),

@@ -1,5 +1,5 @@
-//! Writes what a step of the core changed, with the records of it, in one transaction: state, chain and seal move on
-//! together or not at all.
+//! Writes the commits of core's steps and their records in one transaction: state, chain and seal advance together or
+//! not at all.
 
 use std::path::Path;
 
@@ -15,16 +15,16 @@ use crate::core::effect::{Change, Commit, Durability};
 use crate::core::ledger::{GrantState, RequestState, SessionState};
 use crate::core::retention::Pruned;
 
-/// What a commit came to.
+/// The result of a commit.
 #[derive(Debug)]
 pub struct Written {
-    /// The records, as they stand in the chain.
+    /// The records, as they are in the chain.
     pub records: Vec<Sealed>,
-    /// Whether the seal's key on the disk has moved on behind them. If it has not, whoever becomes root now could seal
-    /// these records anew, so nobody may. It is tried again with the next commit.
+    /// Whether the seal's key on the disk was advanced past the records. If not, a new root process could seal these
+    /// records again, so none may be admitted. The next commit tries again.
     pub key: Result<(), SealKeyError>,
 }
-/// Where chain and seal stand behind a transaction.
+/// The chain and seal after a transaction.
 struct Chained {
     head: Head,
     seal_first: u64,
@@ -33,19 +33,19 @@ struct Chained {
 }
 
 impl Store {
-    /// Writes several commits in one transaction, and seals their records. They are on the disk then, and the key in its
-    /// file moved on, if one of them has to be at once; else when [`WalSync`](super::wal::WalSync) has got there. On an error nothing was
-    /// written, and head and key stay.
+    /// Writes several commits in one transaction, and seals their records. If one of them has to be durable at once,
+    /// the records are on the disk and the key in its file is advanced when this returns; otherwise
+    /// [`WalSync`](super::wal::WalSync) does both. On an error nothing is written, and head and key stay.
     ///
     /// # Errors
-    /// Disk full, read-only, I/O: whatever SQLite says.
+    /// An error of SQLite: disk full, read-only, I/O.
     pub fn commit(&mut self, commits: Vec<Commit>, kept: CommitMeta) -> Result<Written, StoreError> {
         self.check_files()?;
         self.commit_unchecked(commits, kept)
     }
 
-    /// The same, into files that need not be at their paths any more: for the record that says so, which the sinks can
-    /// still be handed.
+    /// As [`Self::commit`], into files that may have lost their paths: for the record that reports that, which sinks
+    /// can still send.
     ///
     /// # Errors
     /// As [`Self::commit`].
@@ -61,7 +61,7 @@ impl Store {
         let (records, state) = match self.write(commits, kept) {
             Ok(written) => written,
             Err(error) => {
-                // What counts is what the store says; a key that was never used is only in the way.
+                // The store decides; a key that was never used is removed.
                 if begun {
                     drop(self.keeper.abandon());
                 }
@@ -75,12 +75,12 @@ impl Store {
         if state.pruned != self.pruned {
             (self.pruned, self.swept) = (state.pruned, (0, 0));
         }
-        // Nobody becomes root by what is not on the disk: until then the key in the file may lag behind.
+        // No process becomes root by a record that is not on the disk: until then the key in the file may lag behind.
         let key = if durable { self.keep_key() } else { Ok(()) };
         Ok(Written { records, key })
     }
 
-    /// Writes the key in hand over the one in the file, everything before it being on the disk.
+    /// Writes the present key over the one in the file; everything before it is on the disk.
     fn keep_key(&self) -> Result<(), SealKeyError> {
         self.seal.as_ref().map_or(Ok(()), |sealer| self.keeper.keep(sealer))
     }
@@ -133,7 +133,7 @@ impl Store {
                 state.seal = Some(begun);
             }
         }
-        // One row, one page: what every commit writes beside its records.
+        // One row, one page: written with every commit.
         transaction
             .prepare_cached(
                 "INSERT OR REPLACE INTO state (id, head_seq, head_hash, highest_wall, next_session, seal_first, sent,
@@ -162,8 +162,8 @@ impl Store {
         Ok((written, state))
     }
 
-    /// Sets how far the next transaction has to get before it counts: to the disk, or to the kernel. Either way the
-    /// order holds, so a power cut takes a tail away and never leaves a hole (sqlite.org/pragma.html#pragma_synchronous).
+    /// Sets whether the next transaction has to reach the disk, or only the kernel. In both cases the order holds, so a
+    /// power cut removes a tail and never leaves a hole (sqlite.org/pragma.html#pragma_synchronous).
     pub(super) fn be_durable(&mut self, durable: bool) -> Result<(), StoreError> {
         if self.durable != durable {
             let level = if durable { "FULL" } else { "NORMAL" };

@@ -1,4 +1,4 @@
-//! What can go wrong with the store.
+//! The errors of the store.
 
 use std::path::PathBuf;
 
@@ -6,45 +6,45 @@ use super::files::FileChange;
 use super::key_file::SealKeyError;
 use super::schema::{COMPATIBLE, MigrationError};
 
-/// Why the store could not do something.
+/// An error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// SQLite says no.
+    /// SQLite returned an error.
     #[error("{path}: {error}", path = .path.display())]
     Sqlite {
         /// The database.
         path: PathBuf,
-        /// What SQLite says.
+        /// SQLite's error.
         #[source]
         error: rusqlite::Error,
     },
-    /// A row does not hold what it should.
+    /// A row does not have the form of its column.
     #[error("{path}: table {table}, row {row}: {error}", path = .path.display())]
     Row {
         /// The database.
         path: PathBuf,
-        /// In which table.
+        /// The table.
         table: &'static str,
         /// Its number.
         row: u64,
-        /// What is wrong with it.
+        /// The problem.
         #[source]
         error: serde_json::Error,
     },
-    /// A row is not the one that was written.
+    /// A row does not match its digest.
     #[error("{path}: table {table}, row {row} is damaged: it does not agree with its digest", path = .path.display())]
     Damaged {
         /// The database.
         path: PathBuf,
-        /// In which table.
+        /// The table.
         table: &'static str,
         /// Its number.
         row: u64,
     },
-    /// The files that are open are not those at their paths any more, or have lost something.
+    /// The open files are not those at their paths any more, or have lost contents.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// Written by a later version.
+    /// The store was written by a later version.
     #[error(
         "{path} was written by a later jitd: its layout is {found}, and jitd {version} reads layouts up to {COMPATIBLE}; \
          install that version again, or set the store aside: /usr/libexec/jitd --recover --force",
@@ -53,15 +53,15 @@ pub enum StoreError {
     Newer {
         /// The database.
         path: PathBuf,
-        /// The `user_version` that it has.
+        /// Its `user_version`.
         found: i64,
     },
-    /// The store of an older version could not be given this version's tables.
+    /// The store of an older version could not be migrated.
     #[error("{path}: {error}", path = .path.display())]
     Migration {
         /// The database.
         path: PathBuf,
-        /// Which migration, and why.
+        /// The migration, and its error.
         #[source]
         error: MigrationError,
     },
@@ -71,12 +71,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether what is in the store is damaged, as against a store that cannot be read now.
+    /// Whether the contents of the store are damaged, in contrast to a store that cannot be read now.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
             Self::Sqlite { error, .. } | Self::Migration { error: MigrationError { error, .. }, .. } => {
-                // The second: a text that is not what its column holds.
+                // The second: a text of another form than its column's.
                 matches!(
                     error.sqlite_error_code(),
                     Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
@@ -88,38 +88,38 @@ impl StoreError {
     }
 }
 
-/// Why nothing is committed to the files that are open.
+/// Why nothing is committed to the open files.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
-    /// A file is not as it was.
+    /// A file was replaced or removed.
     #[error(transparent)]
     Changed(#[from] FileChange),
-    /// A file is shorter than it was, and something is missing.
+    /// A file is shorter than it was, and contents are missing.
     #[error("{change}: {lost}")]
     Lost {
-        /// Which file, and how much shorter.
+        /// The file, and how much shorter it is.
         change: FileChange,
-        /// What is missing.
+        /// The missing contents.
         #[source]
         lost: LostContent,
     },
 }
 
-/// What is missing in a file that became shorter.
+/// The missing contents of a file that became shorter.
 #[derive(Debug, thiserror::Error)]
 pub enum LostContent {
     /// The last records.
     #[error("the store ends with record {found} now, and record {written} was written")]
     Records {
-        /// The last record that is there.
+        /// The last record in the store.
         found: u64,
         /// The last record that was written.
         written: u64,
     },
-    /// Pages of the database; SQLite says which.
+    /// Pages of the database, by SQLite's check.
     #[error("{0}")]
     Pages(String),
-    /// It cannot be read.
+    /// The store cannot be read.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
 }

@@ -1,15 +1,15 @@
-//! Checks that the files that the store has open are still the files at their paths, and as long as they were.
+//! Checks that the open files of the store are still the files at their paths, and not shorter than they were.
 //!
-//! SQLite goes on writing to a file that was removed or covered by a mount, and nothing of that is there after the next
-//! start (unlink(2)). A write-ahead log that was cut has lost what was committed last. Both are seen by stat(2), which
-//! costs about a microsecond a file. Content that is changed in place is found by the verification, not here.
+//! SQLite continues to write to a file that was removed or covered by a mount, and a later start has nothing of that
+//! (unlink(2)). A write-ahead log that was cut has lost the last commits. stat(2) shows both at a cost of about a
+//! microsecond per file. Contents that were changed in place are found by verification, not here.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What SQLite keeps beside the database in WAL mode (sqlite.org/walformat.html).
+/// The files beside the database in WAL mode (sqlite.org/walformat.html).
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
 /// The store's files, as they were when it was opened.
@@ -25,26 +25,26 @@ struct Known {
     length: u64,
 }
 
-/// How a file is not as it was.
+/// How a file has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum FileChange {
-    /// It has no name any more.
+    /// It was removed.
     #[error("{path} was removed while jitd had it open", path = .0.display())]
     Removed(PathBuf),
-    /// Another file has its name.
+    /// Its path leads to another file.
     #[error("{path} is another file than the one that jitd has open", path = .0.display())]
     Replaced(PathBuf),
-    /// stat(2) fails.
+    /// stat(2) failed.
     #[error("{path} cannot be looked at: {error}", path = .path.display())]
     Unreadable {
         /// Its path.
         path: PathBuf,
-        /// What stat(2) says.
+        /// The error of stat(2).
         #[source]
         error: io::Error,
     },
-    /// It is shorter than it was. jitd shortens none of its files; whether something is missing shows only when the store
-    /// is read.
+    /// It is shorter than it was. jitd shortens none of its files; whether contents are missing shows only when the
+    /// store is read.
     #[error("{path} was cut from {was} bytes to {is}", path = .path.display())]
     Shorter {
         /// Its path.
@@ -57,7 +57,7 @@ pub enum FileChange {
 }
 
 impl Files {
-    /// The files of a store that was just opened and read, so that SQLite has all of them.
+    /// The files of a store that was just opened and read, so that SQLite has opened all of them.
     ///
     /// # Errors
     /// [`FileChange::Unreadable`].
@@ -74,10 +74,10 @@ impl Files {
         known.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Compares them with what is at their paths.
+    /// Compares them with the files at their paths.
     ///
     /// # Errors
-    /// The first file that is not as it was.
+    /// The first file that has changed.
     pub(super) fn check(&mut self) -> Result<(), FileChange> {
         for file in &mut self.0 {
             let path = || file.path.clone();
@@ -99,7 +99,7 @@ impl Files {
         Ok(())
     }
 
-    /// Takes the lengths that the files have now, after what is in them was found to be whole.
+    /// Accepts the present lengths, after the contents were found complete.
     pub(super) fn accept_lengths(&mut self) {
         for file in &mut self.0 {
             file.length = fs::symlink_metadata(&file.path).map_or(file.length, |found| found.len());

@@ -1,8 +1,7 @@
-//! Keeps the seal's current key in a file of its own, where the next key is written over it.
+//! Keeps the seal's current key in a file of its own; each key is overwritten by the next.
 //!
-//! The database would keep old keys in its WAL and in free pages. This file is one block, written in place and
-//! forced to the disk, so that what can be read from it is the key it holds. What a disk may keep all the same is in
-//! SECURITY.md.
+//! The database would keep old keys in its WAL and in free pages. This file is one block, written in place and synced,
+//! so that only the current key can be read from it. SECURITY.md says what a disk may keep nevertheless.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -19,36 +18,36 @@ use super::named_file::NamedFile;
 /// The file's name, beside the database.
 pub(super) const NAME: &str = "seal.key";
 
-/// One sector of a disk, which is written whole or not at all. It holds two keys at most: while a seal gives way to
+/// One sector of a disk, which is written whole or not at all. It holds two keys at most: while one seal replaces
 /// another, the store says which of them counts.
 const SIZE: usize = 512;
 const FORMAT: &str = "jitd-seal-key-file-v2";
-/// The layout before it had a check; it is still read.
+/// The size of the earlier layout without a check, which is still read.
 const OLDER_FORMAT: &str = "jitd-seal-key-file-v1";
-/// Begins the last line, which has the SHA-256 of all lines before it.
+/// The beginning of the last line, with the SHA-256 of all lines before it.
 const CHECK: &str = "check ";
 
 /// Why the key file could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SealKeyError {
-    /// The file system says no.
+    /// The file system returned an error.
     #[error("{path}: {error}", path = .path.display())]
     File {
         /// The key file.
         path: PathBuf,
-        /// What was said.
+        /// The error.
         #[source]
         error: io::Error,
     },
-    /// The file does not hold what jitd wrote into it.
+    /// The contents are not what jitd wrote.
     #[error("{path}: it is damaged: {what}", path = .path.display())]
     Damaged {
         /// The key file.
         path: PathBuf,
-        /// Where that shows.
+        /// The damage.
         what: &'static str,
     },
-    /// Three keys or more are to be written; a seal gives way to one other at a time.
+    /// Three keys or more: only one seal can replace another at a time.
     #[error("{path}: too many keys", path = .0.display())]
     TooManyKeys(PathBuf),
 }
@@ -59,7 +58,7 @@ pub enum SealLost {
     /// The key file cannot be used.
     #[error(transparent)]
     Key(#[from] SealKeyError),
-    /// The key is not the one that the store names.
+    /// The key is not the one in the store.
     #[error(
         "the key in {path} does not continue the seal: for record {record} it is {found}, and the store waits for \
          {expected}", path = .path.display()
@@ -71,10 +70,10 @@ pub enum SealLost {
         record: u64,
         /// The key's id.
         found: String,
-        /// The id that the store names.
+        /// The id in the store.
         expected: String,
     },
-    /// The key is for a later record than the next one.
+    /// The key is for a later record than the next one: records are missing in the store.
     #[error("{0}: records were taken out of the store")]
     Ahead(#[from] Ahead),
     /// The key is of another seal.
@@ -95,22 +94,21 @@ pub enum SealLost {
     },
 }
 
-/// Writes keys into the file. The records before a key have to be on the disk when it is written.
+/// Writes keys into the file. The records before a key have to be on the disk first.
 #[derive(Debug, Clone)]
 pub struct Keeper(Arc<Mutex<KeyFile>>);
 
 impl Keeper {
-    /// The keeper of the file at this path, which need not be there yet.
+    /// The key file at this path, which need not exist yet.
     pub(super) fn of(path: PathBuf) -> Self {
         Self(Arc::new(Mutex::new(KeyFile { file: NamedFile::at(path), kept: None, begun: None })))
     }
 
-    /// Writes a key over the one before, and waits until the disk has it. An older key is never written over a later
-    /// one. The records before the key's own have to be on the disk: a key that is ahead of them cannot seal what
-    /// would have to be written anew.
+    /// Writes a key over the last one, and syncs. An older key never replaces a later one. The records before the key's
+    /// own have to be on the disk: a key ahead of them could not seal records that have to be written again.
     ///
     /// # Errors
-    /// When it cannot be written. What was there may be there still.
+    /// When it cannot be written. The old contents may remain.
     pub fn keep(&self, sealer: &Sealer) -> Result<(), SealKeyError> {
         let mut file = self.file();
         if file.kept.is_some_and(|kept| kept >= (sealer.first, sealer.next)) {
@@ -123,17 +121,17 @@ impl Keeper {
         Ok(())
     }
 
-    /// Puts the first key of a seal beside the one that is there, which counts until the store says that the new one
-    /// has begun.
+    /// Adds the first key of a new seal beside the present key, which counts until the store says that the new seal has
+    /// begun.
     pub(super) fn begin(&self, new: &Sealer) -> Result<(), SealKeyError> {
         let mut file = self.file();
-        // A file that cannot be read has no key that could be lost.
+        // A file that cannot be read has no key to lose.
         let old = file.read().unwrap_or_default().into_iter().rfind(|old| old.first < new.first);
         file.begun = Some(new.clone());
         file.write(&old.iter().chain([new]).collect::<Vec<_>>())
     }
 
-    /// Takes a seal back that has not begun after all.
+    /// Removes the key of a seal that has not begun.
     pub(super) fn abandon(&self) -> Result<(), SealKeyError> {
         let mut file = self.file();
         let Some(begun) = file.begun.take() else { return Ok(()) };
@@ -141,21 +139,22 @@ impl Keeper {
         file.write(&old.iter().collect::<Vec<_>>())
     }
 
-    /// The keys in the file, none if it is not there.
+    /// The keys in the file; none if it does not exist.
     pub(super) fn read(&self) -> Result<Vec<Sealer>, SealKeyError> {
         self.file().read()
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub(super) fn path(&self) -> PathBuf {
         self.file().file.path().to_owned()
     }
 
-    /// The key of the seal that began with record `first`, moved on to record `next`; `None` if no seal was ever begun
+    /// The key of the seal that began with record `first`, advanced to record `next`; `None` if no seal was ever begun
     /// (`first` is 0). `next_id` names the key of record `next`, and is empty in a store of 0.1.0.
     ///
-    /// A sudden end leaves a key for an earlier record, which is moved on. A key for a later record cannot seal what has to
-    /// be written. The file follows with the next durable commit: what is in the store now need not be on the disk.
+    /// A crash leaves a key for an earlier record, which is advanced. A key for a later record cannot seal the records
+    /// to be written. The file follows with the next durable commit: the store's present contents need not be on the
+    /// disk.
     pub(super) fn resume(&self, first: u64, next: u64, next_id: &str) -> Result<Option<Sealer>, SealLost> {
         let keys = self.read()?;
         let other = keys.first().map(|key| key.first);
@@ -178,7 +177,7 @@ impl Keeper {
         Ok(Some(sealer))
     }
 
-    /// A thread that panicked leaves a file that is written over.
+    /// The file behind the lock; a file that a panicked thread left is overwritten.
     fn file(&self) -> MutexGuard<'_, KeyFile> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,17 +187,17 @@ impl Keeper {
 #[derive(Debug)]
 struct KeyFile {
     file: NamedFile,
-    /// The key that was written last: the first record of its seal, and its own record.
+    /// The last written key: the first record of its seal, and its own record.
     kept: Option<(u64, u64)>,
-    /// A seal about to begin.
+    /// The key of a seal that is about to begin.
     begun: Option<Sealer>,
 }
 
 impl KeyFile {
-    /// The keys in the file, none if it is not there.
+    /// The keys in the file; none if it does not exist.
     ///
     /// # Errors
-    /// When it is there and cannot be read.
+    /// When it exists and cannot be read.
     fn read(&mut self) -> Result<Vec<Sealer>, SealKeyError> {
         let mut block = Zeroizing::new([0; SIZE]);
         let read = match self.file.open(open) {
@@ -212,13 +211,13 @@ impl KeyFile {
             .map_err(|what| SealKeyError::Damaged { path: self.file.path().to_owned(), what })
     }
 
-    /// Writes these keys over what is there, and waits until the disk has them.
+    /// Overwrites the file with these keys, and syncs.
     ///
     /// # Errors
-    /// When it cannot be written. What was there may be there still.
+    /// When it cannot be written. The old contents may remain.
     fn write(&mut self, sealers: &[&Sealer]) -> Result<(), SealKeyError> {
         let mut block = Zeroizing::new([b' '; SIZE]);
-        // Large enough from the start: text that grows leaves a copy behind.
+        // Allocated in full: a growing text would leave copies in memory.
         let mut text = Zeroizing::new(String::with_capacity(SIZE));
         for Sealer { first, next, key } in sealers {
             let line = Zeroizing::new(format!("{FORMAT} {first} {next} {}\n", *key.to_hex()));
@@ -248,7 +247,7 @@ fn open(path: &Path) -> io::Result<File> {
     options().open(path)
 }
 
-/// A new file has its length, and its name is on the disk, before a key is written into it.
+/// A new file has its full length, and its name is on the disk, before a key is written into it.
 fn open_or_create(path: &Path) -> io::Result<File> {
     match open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -268,14 +267,14 @@ fn options() -> OpenOptions {
     options
 }
 
-/// The keys in a block. Every line has to be understood, and the check to agree; only a block that has lines of the
-/// older layout alone needs none.
+/// The keys in a block. Every line has to parse, and the check to match; only a block with nothing but lines of the
+/// older layout needs no check.
 fn keys_in(text: &str) -> Result<Vec<Sealer>, &'static str> {
     const DAMAGED: &str = "its check does not agree with what it holds";
     let (keys, checked) = match text.rfind(CHECK) {
         Some(at) => {
             let (keys, check) = text.split_at(at);
-            // From the check to the end there is the sum, and blanks to fill the block.
+            // The sum goes from the check to the end, with spaces that fill the block.
             let rest = check.strip_prefix(CHECK).and_then(|rest| rest.split_at_checked(64));
             let (sum, blanks) = rest.ok_or(DAMAGED)?;
             let filled = blanks.starts_with('\n') && blanks.ends_with('\n');
@@ -336,7 +335,7 @@ mod tests {
         let raw = std::fs::read(&path).unwrap();
         assert_eq!((raw.len(), std::fs::metadata(&path).unwrap().ino()), (SIZE, inode));
         assert!(!String::from_utf8(raw).unwrap().contains("abab"), "an old key is there still");
-        // One that comes late is not written over it.
+        // A late key does not replace it.
         keeper.keep(&sealer(3, 0xab)).unwrap();
         let back = Keeper::of(path.clone()).read().unwrap();
         assert_eq!((back.len(), back[0].first, back[0].next), (1, 3, 7));
@@ -362,7 +361,7 @@ mod tests {
         assert_eq!(firsts(), [(3, 5), (9, 9)]);
         keeper.keep(&sealer(9, 2)).unwrap();
         assert_eq!(firsts(), [(9, 9)]);
-        // A key of the old seal that comes late.
+        // A late key of the old seal.
         moved.forward_to(8).unwrap();
         keeper.keep(&moved).unwrap();
         assert_eq!(firsts(), [(9, 9)]);

@@ -1,9 +1,9 @@
-//! Remembers the end of the chain outside of the store, so that a start notices a store that was emptied, replaced or put
-//! back from a copy.
+//! Remembers the head of the chain outside of the store, so that a start notices a store that was emptied, replaced or
+//! restored from a copy.
 //!
-//! The file is written when the records up to that head are on the disk, and not forced to the disk itself: after a power
-//! cut it may name an older head than the store has, never a later one. It is written over and never emptied first, so that
-//! neither a power cut nor a full disk leaves an empty file where a head was.
+//! The file is written when the records up to that head are on the disk, and is not synced itself: after a power cut it
+//! may name an older head than the store has, never a later one. It is overwritten and never emptied first, so that
+//! neither a power cut nor a full disk leaves an empty file.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -18,15 +18,15 @@ use jit_proto::time::WallTime;
 use super::named_file::NamedFile;
 use super::{Reader, Store, StoreError};
 
-/// The file that remembers a head.
+/// The file with the remembered head.
 #[derive(Debug)]
 pub struct KnownHead {
     file: NamedFile,
-    /// The last write failed, and that was returned.
+    /// Whether the last write failed, and the error was returned.
     failed: bool,
 }
 
-/// Why a head is not remembered.
+/// Why a head cannot be remembered.
 #[derive(Debug, thiserror::Error)]
 pub enum KnownHeadError {
     /// The file cannot be read or written.
@@ -34,7 +34,7 @@ pub enum KnownHeadError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the file system says.
+        /// The error.
         #[source]
         error: io::Error,
     },
@@ -44,16 +44,16 @@ pub enum KnownHeadError {
 }
 
 impl KnownHead {
-    /// The head that this file remembers; it need not be there yet.
+    /// The file at this path; it need not exist yet.
     #[must_use]
     pub fn at(path: &Path) -> Self {
         Self { file: NamedFile::at(path.to_owned()), failed: false }
     }
 
-    /// What it remembers; `None` if it is not there, as on a new host.
+    /// The remembered head; `None` if the file does not exist, as on a new host.
     ///
     /// # Errors
-    /// When it is there and cannot be read, or holds something else.
+    /// When the file exists and cannot be read, or has other contents.
     pub fn read(&self) -> Result<Option<Remembered>, KnownHeadError> {
         let bytes = match std::fs::read(self.file.path()) {
             Ok(bytes) => bytes,
@@ -61,7 +61,7 @@ impl KnownHead {
             Err(error) => return Err(self.failed(error)),
         };
         let text = String::from_utf8_lossy(&bytes);
-        // A file that was made just before a power cut; whoever could empty it could remove it too.
+        // The file was created just before a power cut. An attacker who could empty it could remove it as well.
         if text.is_empty() {
             return Ok(None);
         }
@@ -71,10 +71,10 @@ impl KnownHead {
         }
     }
 
-    /// Remembers a head whose records are on the disk.
+    /// Writes a head whose records are on the disk.
     ///
     /// # Errors
-    /// When it cannot be written; said once, until it could.
+    /// When the file cannot be written; returned once until a write succeeds.
     pub fn keep(&mut self, head: &Head, at: WallTime) -> Result<(), KnownHeadError> {
         let line = Remembered { head: head.clone(), at }.line();
         let written = self.file.open(open_or_create).and_then(|file| write_over(file, &line));
@@ -95,15 +95,15 @@ fn open_or_create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Writes a line over the one before, and takes away what that has more.
+/// Overwrites the line, and cuts the rest of a longer one.
 fn write_over(file: &File, line: &str) -> io::Result<()> {
     file.write_all_at(line.as_bytes(), 0)?;
-    // Heads grow, so this is for a store that was put back or begun anew.
+    // Heads grow, so this is for a store that was restored or started over.
     let length = line.len() as u64;
     if file.metadata()?.len() > length { file.set_len(length) } else { Ok(()) }
 }
 
-/// How a store disagrees with the head that this host remembers.
+/// How a store contradicts the remembered head.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RolledBack {
     /// It has no records.
@@ -111,7 +111,7 @@ pub enum RolledBack {
         "the store is empty, and this host has written {0}: the store was emptied, replaced or put back from a copy"
     )]
     Empty(Remembered),
-    /// It ends before the record that is remembered.
+    /// It ends before the remembered record.
     #[error(
         "the store ends with record {last}, and this host has written {known}: the store was emptied, replaced or put \
          back from a copy"
@@ -119,23 +119,23 @@ pub enum RolledBack {
     Shorter {
         /// The last record of the store.
         last: u64,
-        /// The head that is remembered.
+        /// The remembered head.
         known: Remembered,
     },
-    /// It has another record in its place.
+    /// It has another record of that number.
     #[error("record {seq} of the store is {hash}, and this host has written {known} in its place", seq = .known.head.seq)]
     Replaced {
         /// The hash of the record that the store has.
         hash: String,
-        /// The head that is remembered.
+        /// The remembered head.
         known: Remembered,
     },
-    /// It goes on after the record, and does not have it.
+    /// It has later records, and not this one.
     #[error("record {seq} is missing in the store, and this host has written {0}", seq = .0.head.seq)]
     Missing(Remembered),
 }
 
-/// Compares a store with the head that this host remembers. `None` if the store has that record, or retention removed it.
+/// Compares a store with the remembered head. `None` if the store has that record, or retention removed it.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -190,12 +190,12 @@ mod tests {
         assert!(KnownHead::at(&path).read().is_err());
         std::fs::write(&path, "").unwrap();
         assert_eq!(KnownHead::at(&path).read().unwrap(), None, "nothing of it got onto the disk");
-        // Opened, it holds what it held until another head is written over it.
+        // Opening keeps the contents until another head is written.
         known.keep(&head(123_456), WallTime(9)).unwrap();
         let mut anew = KnownHead::at(&path);
         anew.file.open(open_or_create).unwrap();
         assert_eq!(anew.read().unwrap().map(|known| known.head.seq), Some(123_456));
-        // A smaller head than before, by a new daemon, leaves nothing of the longer line.
+        // A lower head, from a new store, leaves nothing of the longer line.
         anew.keep(&head(1), WallTime(1)).unwrap();
         assert_eq!(anew.read().unwrap().map(|known| known.head.seq), Some(1));
     }

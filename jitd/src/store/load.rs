@@ -1,4 +1,4 @@
-//! Reads what the daemon begins with at a start, and single requests and grants later.
+//! Reads the state at a start, and single requests and grants later.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::core::alerts::Baseline;
 use crate::core::ledger::{Grant, Ledger, Request, Session};
 
 impl Store {
-    /// Everything that is open, as it was last committed.
+    /// All open objects, as last committed.
     ///
     /// # Errors
-    /// When a row does not hold what it should.
+    /// When a row cannot be parsed.
     pub fn ledger(&self) -> Result<Ledger, StoreError> {
         let number = |sql: &str| -> Result<u64, StoreError> {
             self.connection
@@ -47,10 +47,10 @@ impl Store {
         Ok(ledger)
     }
 
-    /// What people usually do, as it was last committed.
+    /// The baselines, as last committed.
     ///
     /// # Errors
-    /// When a row does not hold what it should.
+    /// When a row cannot be parsed.
     pub fn baselines(&self) -> Result<BTreeMap<UserId, Baseline>, StoreError> {
         let sql = "SELECT uid, body FROM habits";
         let mut statement = self.connection.prepare(sql).map_err(|error| self.sqlite(error))?;
@@ -64,10 +64,10 @@ impl Store {
         .collect()
     }
 
-    /// The last record that each sink has taken.
+    /// The last record that each sink has.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// An error of SQLite.
     pub fn sent(&self) -> Result<Sent, StoreError> {
         let read = |row: &rusqlite::Row<'_>| {
             Ok(Sent { syslog: row.get(0)?, journal: row.get(1)?, json_lines: row.get(2)? })
@@ -82,15 +82,15 @@ impl Store {
     /// A request, open or closed.
     ///
     /// # Errors
-    /// When its row does not hold what it should.
+    /// When its row cannot be parsed.
     pub fn request(&self, id: u64) -> Result<Option<Request>, StoreError> {
         self.row("requests", id)
     }
 
-    /// A grant, live or ended.
+    /// A grant, live or closed.
     ///
     /// # Errors
-    /// When its row does not hold what it should.
+    /// When its row cannot be parsed.
     pub fn grant(&self, id: u64) -> Result<Option<Grant>, StoreError> {
         self.row("grants", id)
     }

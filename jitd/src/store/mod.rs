@@ -51,18 +51,18 @@ use schema::COMPATIBLE;
 
 use crate::core::retention::Pruned;
 
-/// What is written with every commit, whatever it is about.
+/// The values that are written with every commit.
 #[derive(Debug, Clone, Copy)]
 pub struct CommitMeta {
-    /// The highest wall time ever seen.
+    /// The highest wall time seen.
     pub highest_wall: WallTime,
-    /// The next session's number.
+    /// The number of the next session.
     pub next_session: u64,
-    /// How far each sink has got.
+    /// The position of each sink.
     pub sent: Sent,
 }
 
-/// The last record that each sink has taken.
+/// The last record that each sink has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
     /// The local syslog socket.
@@ -74,11 +74,11 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// No sink has taken anything.
+    /// The positions at the start: no record.
     pub const NOTHING: Self = Self { syslog: 0, journal: 0, json_lines: 0 };
 }
 
-/// The database, and the end of the chain in it.
+/// The database, and the head of its chain.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
@@ -86,16 +86,16 @@ pub struct Store {
     head: Head,
     durable: bool,
     keeper: Keeper,
-    /// The first record under the last seal that was begun; 0 if none ever was.
+    /// The first record under the last seal; 0 if there was none.
     seal_first: u64,
-    /// The seal in progress, its key being for the record behind the head.
+    /// The seal in progress; its key is for the record after the head.
     seal: Option<Sealer>,
     seal_lost: Option<SealLost>,
     pruned: Pruned,
-    /// Requests and grants up to these numbers were looked at, whether they go with the records.
+    /// Requests and grants up to these numbers were examined for removal with the records.
     swept: (u64, u64),
     files: Files,
-    /// The problems of the audit log that records tell of.
+    /// The problems of the audit log.
     breaks: Vec<breaks::Break>,
 }
 
@@ -120,7 +120,7 @@ impl Store {
             .optional()
             .map_err(context)?
             .unwrap_or_default();
-        // Everything was read by now, so that SQLite has made the files that it keeps beside the database.
+        // Everything has been read, so SQLite has created its other files.
         let files = Files::of(path).map_err(FilesError::Changed)?;
         let keeper = Keeper::of(path.with_file_name(key_file::NAME));
         let (seal, seal_lost) = match keeper.resume(seal_first, head.seq + 1, &seal_next) {
@@ -150,28 +150,28 @@ impl Store {
         self.seal_lost.as_ref()
     }
 
-    /// The first record under the last seal that was begun; 0 if none ever was.
+    /// The first record under the last seal; 0 if there was none.
     #[must_use]
     pub fn seal_first(&self) -> u64 {
         self.seal_first
     }
 
-    /// The end of the chain.
+    /// The head of the chain.
     #[must_use]
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// Where the database is.
+    /// The path of the database.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
-    /// Checks that the files that are open are still those at their paths, and have lost nothing. Every call looks anew, so
-    /// files that were put back are used again.
+    /// Checks that the open files are those at their paths, and have lost nothing. Each call checks again, so restored
+    /// files are used again.
     ///
     /// # Errors
-    /// [`StoreError::Files`] says which file is not as it was.
+    /// [`StoreError::Files`] names the changed file.
     pub fn check_files(&mut self) -> Result<(), StoreError> {
         let change = match self.files.check() {
             Ok(()) => return Ok(()),
@@ -187,8 +187,8 @@ impl Store {
         }
     }
 
-    /// Reads on a new connection whether the end of the chain is the one that is remembered here, and whether SQLite
-    /// finds its pages in order.
+    /// Reads on a new connection whether the head of the chain is the expected one, and whether SQLite finds its pages
+    /// intact.
     fn compare_with_disk(&self) -> Result<(), LostContent> {
         let other = Connection::open_with_flags(&self.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         let found = other.query_row("SELECT head_seq, head_hash FROM state", [], rows::head)?;
@@ -199,13 +199,13 @@ impl Store {
         if pages == "ok" { Ok(()) } else { Err(LostContent::Pages(pages)) }
     }
 
-    /// The seal in progress. Its key may be kept as soon as every record there is is on the disk.
+    /// The seal in progress. Its key may be written once every record is on the disk.
     #[must_use]
     pub fn sealer(&self) -> Option<&Sealer> {
         self.seal.as_ref()
     }
 
-    /// What keeps the seal's key.
+    /// The file of the seal's key.
     #[must_use]
     pub fn keeper(&self) -> Keeper {
         self.keeper.clone()
@@ -216,7 +216,7 @@ impl Store {
     }
 }
 
-/// Opens a connection to a database that this jitd can read, and sets how it writes.
+/// Opens a connection to a database that this jitd can read, and configures it.
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let context = |error| StoreError::Sqlite { path: path.to_owned(), error };
     let connection = Connection::open(path).map_err(context)?;
@@ -228,13 +228,13 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let set = || {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // `wal` checkpoints; this is for the case that it does not get there.
+        // `wal` checkpoints; this is for the case that it fails to.
         connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
-        // In KiB: what is written goes to the ends of few tables.
+        // In KiB: records are appended to few tables.
         connection.pragma_update(None, "cache_size", -512)?;
         // Under the unit's sandbox /tmp is read-only.
         connection.pragma_update(None, "temp_store", "MEMORY")?;
-        // Removed rows are overwritten with zeros: what retention removes is not to be found in free pages.
+        // Removed rows are overwritten with zeros: records that retention removed cannot be found in free pages.
         connection.pragma_update(None, "secure_delete", true)
     };
     set().map_err(context)?;

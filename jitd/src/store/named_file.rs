@@ -1,11 +1,11 @@
-//! A file that stays open, and is opened again when its name was removed: what is written to a file without a name is lost.
+//! A file that stays open, and is reopened when its name was removed: data in a file without a name is lost.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The file at a path, opened at its first use.
+/// The file at a path, opened at the first use.
 #[derive(Debug)]
 pub(super) struct NamedFile {
     path: PathBuf,
@@ -22,10 +22,10 @@ impl NamedFile {
         &self.path
     }
 
-    /// The open file; `open` opens it where it is not open, or no longer has a name.
+    /// The open file; `open` opens it if it is closed or has lost its name.
     ///
     /// # Errors
-    /// Those of `open`.
+    /// The errors of `open`.
     pub(super) fn open(&mut self, open: impl FnOnce(&Path) -> io::Result<File>) -> io::Result<&File> {
         if self.file.as_ref().is_some_and(|file| file.metadata().map_or(true, |found| found.nlink() == 0)) {
             self.file = None;
@@ -36,7 +36,7 @@ impl NamedFile {
         }
     }
 
-    /// The next use opens it again.
+    /// Closes it; the next use opens it again.
     pub(super) fn close(&mut self) {
         self.file = None;
     }

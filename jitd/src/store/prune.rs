@@ -1,7 +1,7 @@
 //! Removes records from the beginning of the store, a few at a time, up to the record that `audit.pruned` names.
 //!
-//! One transaction writes that record and removes the first few; later ones remove the rest. Wherever a sudden end cuts this
-//! off, the audit log says what is missing, and the next start goes on.
+//! One transaction writes that record and removes the first rows; later ones remove the rest. After a crash the audit
+//! log says which records are missing, and the next start continues.
 
 use jit_proto::time::WallTime;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -10,24 +10,24 @@ use serde_json::Value;
 use super::{Store, StoreError, rows};
 use crate::core::retention::Pruned;
 
-/// Rows removed in one transaction; a decision may have to wait for one.
+/// Rows removed in one transaction; a decision may have to wait for it.
 const MAX_BATCH: u64 = 128;
 
 impl Store {
-    /// Up to where records were removed, or will be.
+    /// How far records are removed, or will be.
     #[must_use]
     pub fn pruned(&self) -> &Pruned {
         &self.pruned
     }
 
-    /// Removes a few of the rows that have to go; returns whether there may be more.
+    /// Removes some of the rows; returns whether there may be more.
     ///
     /// # Errors
-    /// Whatever SQLite says. Nothing was removed then.
+    /// An error of SQLite; nothing was removed.
     pub fn prune(&mut self) -> Result<bool, StoreError> {
         let path = self.path.clone();
         let context = |error| StoreError::Sqlite { path: path.clone(), error };
-        // Removing a row again is no harm: this need not survive a power cut.
+        // Rows can be removed again, so this need not survive a power cut.
         self.be_durable(false)?;
         let transaction = self.connection.transaction().map_err(context)?;
         let taken = records(&transaction, self.pruned.to.seq).map_err(context)?;
@@ -45,7 +45,7 @@ impl Store {
     }
 }
 
-/// The row of the table, or nothing.
+/// The row of the table, if there is one.
 pub(super) fn found(connection: &Connection) -> rusqlite::Result<Pruned> {
     let sql = "SELECT to_seq, to_hash, newest FROM pruned";
     let found = connection.query_row(sql, [], |row| {
@@ -55,9 +55,9 @@ pub(super) fn found(connection: &Connection) -> rusqlite::Result<Pruned> {
     found.optional().map(Option::unwrap_or_default)
 }
 
-/// Writes how far records have to go, in the transaction of the record that says so, and removes the first few.
+/// Writes how far records are removed, in the transaction of the record that says so, and removes the first rows.
 pub(super) fn begin(transaction: &Transaction<'_>, pruned: &Pruned) -> rusqlite::Result<()> {
-    // Numbers of requests and grants are not used again, whichever rows are left.
+    // Numbers of requests and grants are never reused.
     transaction.execute(
         "INSERT OR REPLACE INTO pruned (id, to_seq, to_hash, newest, highest_id)
          SELECT 1, ?1, ?2, ?3, ifnull(max(id), 0) FROM
@@ -68,7 +68,7 @@ pub(super) fn begin(transaction: &Transaction<'_>, pruned: &Pruned) -> rusqlite:
     records(transaction, pruned.to.seq).map(drop)
 }
 
-/// Removes the first few records up to this one.
+/// Removes the first records up to this one.
 fn records(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<u64> {
     let first = transaction
         .prepare_cached("SELECT min(seq) FROM records")?
@@ -79,8 +79,8 @@ fn records(transaction: &Transaction<'_>, up_to: u64) -> rusqlite::Result<u64> {
     Ok(taken as u64)
 }
 
-/// Removes a few closed requests or grants whose planned end is before this moment. Their numbers follow the time, so a page
-/// without such a row is the last one that is read.
+/// Removes some closed requests or grants whose planned end is before this time. Numbers follow time, so reading stops
+/// at a page without such a row.
 fn closed(
     transaction: &Transaction<'_>,
     table: &str,

@@ -1,4 +1,4 @@
-//! Reads the audit log beside the writer, on a connection of its own.
+//! Reads the audit log on a connection of its own, beside the writer.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,7 +35,7 @@ impl Reader {
     /// Up to `limit` records from `from` on.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// An error of SQLite.
     pub fn records(&self, from: u64, limit: u64) -> Result<Vec<Sealed>, StoreError> {
         let read = || {
             let sql = "SELECT seq, hash, seal, line FROM records WHERE seq >= ?1 ORDER BY seq LIMIT ?2";
@@ -46,27 +46,27 @@ impl Reader {
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }
 
-    /// The first record there is.
+    /// The first record in the store.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// An error of SQLite.
     pub fn first(&self) -> Result<Option<Sealed>, StoreError> {
         self.records(0, 1).map(|records| records.into_iter().next())
     }
 
-    /// Number of the last record there is.
+    /// The number of the last record.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// An error of SQLite.
     pub fn last(&self) -> Result<Option<u64>, StoreError> {
         let read = || self.connection.query_row("SELECT max(seq) FROM records", [], |row| row.get(0));
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }
 
-    /// Bytes of the file that are in use: removed rows leave pages that are filled before the file grows.
+    /// Bytes in use: removed rows leave pages that are filled before the file grows.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// An error of SQLite.
     pub fn bytes(&self) -> Result<u64, StoreError> {
         let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, u64>(0));
         let read =
@@ -77,7 +77,7 @@ impl Reader {
     /// One record.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// An error of SQLite.
     pub fn record(&self, seq: u64) -> Result<Option<Sealed>, StoreError> {
         let read = || {
             let sql = "SELECT seq, hash, seal, line FROM records WHERE seq = ?1";
@@ -86,10 +86,10 @@ impl Reader {
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }
 
-    /// Up to `limit` records that match, from `from` on, found by reading every one of them.
+    /// Up to `limit` matching records from `from` on, found by reading every record.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// An error of SQLite.
     pub fn walk(&self, filter: &Filter, from: u64, limit: u64) -> Result<Vec<Sealed>, StoreError> {
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let read = || {
@@ -109,10 +109,10 @@ impl Reader {
         read().map_err(|error| StoreError::Sqlite { path: self.path.clone(), error })
     }
 
-    /// Walks the whole chain, and compares its end with a head known from elsewhere.
+    /// Verifies the whole chain, and compares its head with known ones.
     ///
     /// # Errors
-    /// Whatever SQLite says. What is wrong with the chain is the inner result: how far it is whole, and what is not.
+    /// An error of SQLite. The inner result is about the chain: how far it is intact, and the first problem.
     pub fn verify(&self, known: Option<&Head>) -> Result<Result<Whole, (Head, Broken)>, StoreError> {
         let walk = || {
             let sql = "SELECT seq, hash, seal, line FROM records ORDER BY seq";
@@ -139,8 +139,8 @@ fn sealed(row: &rusqlite::Row<'_>) -> rusqlite::Result<Sealed> {
     Ok(Sealed { seq: row.get(0)?, hash, seal: maybe(row, 2)?.map(Cow::into_owned), line })
 }
 
-/// A column that somebody made something other than text has to show as a broken record, and not as an error that hides
-/// which record it is.
+/// A text column. If another type was written into it, it shows as a broken record, and not as an error without the
+/// record's number.
 fn text<'row>(row: &'row rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Cow<'row, str>> {
     Ok(maybe(row, column)?.unwrap_or_default())
 }
@@ -156,7 +156,7 @@ fn maybe<'row>(row: &'row rusqlite::Row<'_>, column: usize) -> rusqlite::Result<
     })
 }
 
-/// SQLite's integers are signed; no number or moment here comes near the difference.
+/// As a signed integer for SQLite; no number or time here comes near its range.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

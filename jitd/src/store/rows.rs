@@ -1,21 +1,21 @@
-//! Gives each request, grant and session in the store a digest, and checks it when the row is read.
+//! Adds a digest to each request, grant and session in the store, and checks it when the row is read.
 //!
-//! The records are chained; requests, grants and sessions are not, and a changed byte in one of them could give somebody
-//! a window. A row that does not agree with its digest is not used. The digest finds damage; root can write a row with a
-//! digest that agrees.
+//! Records are chained; requests, grants and sessions are not, and a changed byte in one of them could open a window. A
+//! row that does not match its digest is not used. The digest detects damage; root can write a row with a matching
+//! digest.
 
 use jit_proto::audit::chain::Head;
 use jit_proto::audit::hash::RecordHash;
 use rusqlite::types::Type;
 use sha2::{Digest, Sha256};
 
-/// Bytes of a digest that are kept: 64 bits.
+/// Bytes of the digest that are kept: 64 bits.
 const KEPT: usize = 8;
 
-/// The head that the first two columns of a row hold: number and hash.
+/// The head in the first two columns of a row: number and hash.
 ///
 /// # Errors
-/// Also where the second is a text that is no hash.
+/// Also where the second column is no hash.
 pub(crate) fn head(row: &rusqlite::Row<'_>) -> rusqlite::Result<Head> {
     let hash: String = row.get(1)?;
     let hash: RecordHash = hash
@@ -29,7 +29,7 @@ pub(super) struct Row {
     pub(super) id: u64,
     open: bool,
     pub(super) body: String,
-    /// None in a row that was written by a jitd that knew of none.
+    /// `None` in a row of an older jitd.
     digest: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Row {
         Ok(Self { id: row.get(0)?, open: row.get(1)?, body: row.get(2)?, digest: row.get(3)? })
     }
 
-    /// Whether it is what was written, as far as can be known.
+    /// Whether the row is as it was written; true without a digest.
     pub(super) fn is_as_written(&self, table: &str) -> bool {
         let expected = || digest(table, self.id, self.open, &self.body);
         self.digest.as_ref().is_none_or(|found| *found == expected())
@@ -76,7 +76,7 @@ mod tests {
         };
         let damaged = || match Store::open(&path).unwrap().ledger().unwrap_err() {
             StoreError::Damaged { table, row, .. } => (table, row) == ("grants", 1),
-            // It was taken for what was written, and is no grant.
+            // The row was accepted, and holds no grant.
             _ => false,
         };
         put(true, body, &digest("grants", 1, true, body));

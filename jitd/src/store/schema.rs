@@ -1,7 +1,7 @@
 //! The tables of the store, and the numbered migrations by which a store of an older jitd gets them.
 //!
-//! A migration adds tables, columns and rows, and changes none: an older jitd can still open the store, as after a package
-//! that was put back to an older version. A change that an older jitd would misread raises [`COMPATIBLE`] as well.
+//! A migration adds tables, columns and rows, and changes none: an older jitd can still open the store, as after a
+//! downgrade of the package. A change that an older jitd would misread also raises [`COMPATIBLE`].
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -10,9 +10,10 @@ pub(super) const COMPATIBLE: i64 = 1;
 
 /// One step from a layout to the next.
 struct Migration {
-    /// What the step adds, for people.
+    /// A short text about what the step adds.
     name: &'static str,
-    /// A table, and a column of it, that this step adds. Stores of before layouts had numbers are known by these.
+    /// A table, and a column of it, that this step adds. Stores from before layouts had numbers are recognised by
+    /// these.
     adds: (&'static str, &'static str),
     sql: &'static str,
 }
@@ -26,7 +27,7 @@ const MIGRATIONS: [Migration; 7] = [
         sql: "ALTER TABLE records ADD COLUMN seal TEXT;
               ALTER TABLE state ADD COLUMN seal_first INTEGER NOT NULL DEFAULT 0;",
     },
-    // `highest_id`: the highest request or grant when records were last removed, so that no number is used again.
+    // `highest_id`: the highest request or grant at the last removal of records, so that no number is reused.
     Migration {
         name: "retention",
         adds: ("pruned", "to_seq"),
@@ -35,7 +36,7 @@ const MIGRATIONS: [Migration; 7] = [
                   newest INTEGER NOT NULL, highest_id INTEGER NOT NULL
               ) STRICT;",
     },
-    // Whoever held a role before has used it: no alert says that it is new to them.
+    // A person who held a role before has used it: no first-use alert.
     Migration {
         name: "habits",
         adds: ("habits", "uid"),
@@ -46,7 +47,7 @@ const MIGRATIONS: [Migration; 7] = [
                                  'roles', json_group_array(DISTINCT body ->> '$.role'), 'days', json('[]'))
               FROM grants GROUP BY body ->> '$.holder.uid';",
     },
-    // The new sinks get what is recorded from here on.
+    // The new sinks get records from here on.
     Migration {
         name: "journal and JSON lines as sinks",
         adds: ("state", "sent_journal"),
@@ -54,7 +55,7 @@ const MIGRATIONS: [Migration; 7] = [
               ALTER TABLE state ADD COLUMN sent_json_lines INTEGER NOT NULL DEFAULT 0;
               UPDATE state SET sent_journal = head_seq, sent_json_lines = head_seq;",
     },
-    // Rows that were written before have no digest, and are used without one.
+    // Earlier rows have no digest, and are used without one.
     Migration {
         name: "digests",
         adds: ("state", "seal_next"),
@@ -72,8 +73,8 @@ const MIGRATIONS: [Migration; 7] = [
     },
 ];
 
-/// `body` is the object's JSON; `open` says whether it is loaded at start. Sessions that ended leave the table: what
-/// there is to know of them is in the audit log.
+/// `body` is the object's JSON; `open` says whether it is loaded at start. Ended sessions leave the table: the audit
+/// log has them.
 const TABLES: &str = "
 CREATE TABLE requests (id INTEGER PRIMARY KEY, open INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
 CREATE TABLE grants   (id INTEGER PRIMARY KEY, open INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
@@ -92,23 +93,23 @@ const LAYOUT: &str = "
 CREATE TABLE IF NOT EXISTS layout (id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL) STRICT;
 ";
 
-/// A migration that failed. The store has the layout that it had before.
+/// A migration that failed. The store keeps the layout that it had.
 #[derive(Debug, thiserror::Error)]
 #[error("migration {number} of the store ({name}) failed: {error}")]
 pub struct MigrationError {
-    /// Which one, from 1.
+    /// Its number, from 1.
     number: i64,
     /// What it adds.
     name: &'static str,
-    /// What SQLite says.
+    /// SQLite's error.
     #[source]
     pub(super) error: rusqlite::Error,
 }
 
-/// Performs the migrations that a store does not have yet, all of them or none. An empty database has none.
+/// Performs the migrations that a store lacks, all or none. An empty database lacks all.
 ///
 /// # Errors
-/// Which migration failed. Nothing was changed then.
+/// The migration that failed; nothing was changed.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), MigrationError> {
     let begin = |error| MigrationError { number: 0, name: "reading the layout", error };
     let known = number(connection).map_err(begin)?;

@@ -1,9 +1,9 @@
-//! Finds records by an index in a file of its own, which holds nothing that the audit log does not hold and may be deleted.
+//! Searches records by an index in a file of its own, which holds only copies of the audit log's facts and may be
+//! deleted.
 //!
-//! The index is not written in the transaction of the records: a decision would wait for pages that no decision needs. A
-//! search brings the index up to date first; a task does so between searches, so that a search has little left to do. Each
-//! hit is compared with the record itself before it is shown. An index of another store, a damaged one or one of another
-//! layout is deleted and built again.
+//! The index is not written in the transaction of the records, which would delay decisions. A search updates the index
+//! first; a task updates it between searches, so that a search has little left to do. Each hit is compared with the
+//! record before it is shown. An index of another store, a damaged one or one of another layout is deleted and rebuilt.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,15 +18,15 @@ use serde::Deserialize;
 use super::read::signed;
 use super::{Reader, StoreError};
 
-/// Layout of the index; one with another number is built again.
+/// Layout of the index; an index of another layout is rebuilt.
 const LAYOUT: i64 = 1;
 /// Records indexed in one transaction; another search waits for one transaction at most.
 const PAGE: u64 = 2000;
-/// How long a search waits for another one that brings the index up to date.
+/// How long a search waits for another one that updates the index.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// A narrow copy of the facts that a search filters by. The two indexes find a person's records, and hold all that is needed
-/// to count a day of them; any other search walks the copy, which has a tenth of the audit log's size.
+/// A narrow copy of the facts that a search filters by. The two indexes find a person's records, and cover a count per
+/// day; any other search scans the copy, which has a tenth of the audit log's size.
 const TABLES: &str = "
 CREATE TABLE facts (
     seq INTEGER PRIMARY KEY, time INTEGER, user TEXT, actor TEXT, role TEXT, event TEXT, outcome TEXT,
@@ -45,7 +45,7 @@ pub struct Index {
     records: Reader,
 }
 
-/// The facts of a line that go into the index.
+/// The facts of a record that are indexed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Keys {
@@ -61,7 +61,7 @@ struct Keys {
 }
 
 impl Index {
-    /// Opens the index of a store, `search.db` beside it, and creates it if none exists or the one that exists is of no use.
+    /// Opens the index of a store, `search.db` beside it, and creates it if there is none or it is unusable.
     ///
     /// # Errors
     /// When the store or the index cannot be opened.
@@ -70,7 +70,7 @@ impl Index {
         let records = Reader::open(store)?;
         let opened = match open(&path) {
             Err(error) if is_unusable(&error) => {
-                // A file that cannot be removed cannot be opened either, and that error says so.
+                // A file that cannot be removed cannot be opened either, and that error is returned.
                 for end in ["", "-wal", "-shm"] {
                     let _ = std::fs::remove_file(format!("{}{end}", path.display()));
                 }
@@ -84,10 +84,10 @@ impl Index {
         }
     }
 
-    /// Indexes the records written since; returns the number of the last one.
+    /// Indexes the new records; returns the number of the last one.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// An error of SQLite.
     pub fn catch_up(&mut self) -> Result<u64, StoreError> {
         loop {
             let (reached, done) = self.take_page()?;
@@ -97,10 +97,10 @@ impl Index {
         }
     }
 
-    /// Up to `limit` records that match, from `from` on; with `from` 0 the last ones. In the order of their numbers.
+    /// Up to `limit` matching records from `from` on; the last ones if `from` is 0. In order.
     ///
     /// # Errors
-    /// Whatever SQLite says.
+    /// An error of SQLite.
     pub fn search(&self, filter: &Filter, from: u64, limit: u64) -> Result<Vec<Sealed>, StoreError> {
         let (sql, values) = query(filter, from);
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -134,7 +134,7 @@ impl Index {
             .map_err(context)?;
         let mut last = 0;
         if let Some((seq, hash)) = reached {
-            // An index of another audit log is of no use: of one that was put back from a copy, or begun again.
+            // An index of another audit log is unusable: the store was restored from a copy, or started over.
             if records.record(seq)?.is_some_and(|record| record.hash == hash) {
                 last = seq;
             } else {
@@ -162,7 +162,7 @@ impl Index {
             let sql = "INSERT OR REPLACE INTO reached VALUES (1, ?1, ?2)";
             transaction.execute(sql, params![record.seq, record.hash]).map_err(context)?;
         }
-        // Records that retention removed leave the index too.
+        // Records that retention removed are removed from the index.
         let mut forgotten = 0;
         if let Some(first) = records.first()? {
             let sql = "DELETE FROM facts WHERE seq < min(?1, (SELECT min(seq) FROM facts) + ?2)";
@@ -177,10 +177,10 @@ impl Index {
     }
 }
 
-/// Indexes the records written since, on a connection of its own.
+/// Indexes the new records, on a connection of its own.
 ///
 /// # Errors
-/// When that fails; the next search does it.
+/// When that fails; the next search tries again.
 pub fn catch_up(store: &Path) -> Result<u64, StoreError> {
     Index::open(store)?.catch_up()
 }
@@ -189,7 +189,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(WAIT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // Not synced: an index that a power cut damaged is built again.
+    // Not synced: an index that a power cut damaged is rebuilt.
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -512)?;
     // Under the unit's sandbox /tmp is read-only.
@@ -214,7 +214,7 @@ fn is_unusable(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// The numbers that the index proposes, in the order in which they are wanted.
+/// The numbers that the index proposes, in order.
 fn query(filter: &Filter, from: u64) -> (String, Vec<Value>) {
     let mut values = Vec::new();
     let mut conditions = Vec::new();
@@ -250,7 +250,7 @@ fn query(filter: &Filter, from: u64) -> (String, Vec<Value>) {
         Some(user) => {
             values.push(Value::Text(user.clone()));
             let n = values.len();
-            // Two walks along an index that are merged: nothing is gathered first and sorted.
+            // Two index scans that are merged, without a sort.
             format!(
                 "SELECT seq FROM facts WHERE user = ?{n} AND {conditions} \
                  UNION SELECT seq FROM facts WHERE actor = ?{n} AND {conditions} ORDER BY seq {order}"

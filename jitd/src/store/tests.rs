@@ -28,7 +28,7 @@ fn durable(drafts: Vec<Draft>) -> Commit {
     Commit { durability: Durability::AtOnce, drafts, ..Commit::default() }
 }
 
-/// Walks the store; an error is how far it is whole, and what is not.
+/// Verifies the store; an error has how far the chain is intact, and the first problem.
 fn verify(store: &Store, keys: &[&FirstKey]) -> Result<Whole, (u64, Broken)> {
     let records = Reader::open(store.path()).unwrap().records(1, u64::MAX >> 1).unwrap();
     let mut verifier = Verifier::default().with_keys(keys.iter().copied().cloned().collect());
@@ -39,7 +39,7 @@ fn verify(store: &Store, keys: &[&FirstKey]) -> Result<Whole, (u64, Broken)> {
     verifier.finish(Some(store.head())).map_err(|broken| (last, broken))
 }
 
-/// Begins a seal behind one record that says so.
+/// Begins a seal after its own record.
 fn seal(store: &mut Store, seed: u8) -> FirstKey {
     let key = SealKey::taking(&mut [seed; 32]);
     let event = if store.seal_first() > 0 { AuditEvent::AuditResealed } else { AuditEvent::AuditSealed };
@@ -63,7 +63,7 @@ fn reopened(store: Store) -> Store {
     Store::open(&path).unwrap()
 }
 
-/// What the daemon does first when the seal is lost.
+/// What jitd does first when the seal is lost.
 fn say_so(store: &mut Store) -> String {
     let why = store.seal_lost().unwrap().to_string();
     let said = Draft { event: AuditEvent::AuditUnsealed, ..draft(0) };
@@ -152,7 +152,7 @@ fn the_key_file_never_has_a_key_of_a_durable_record() {
     }
     sealer.forward_to(store.head().seq + 1).unwrap();
     assert!(file.contains(sealer.key.to_hex().as_str()));
-    // A sudden end leaves an older key: it goes forward.
+    // A crash leaves an older key, which is advanced.
     let older = Sealer::beginning(first.first, first.key.clone());
     Keeper::of(store.path().with_file_name(key_file::NAME)).keep(&older).unwrap();
     let mut store = reopened(store);

@@ -1,9 +1,9 @@
 //! Syncs SQLite's write-ahead log (WAL) to the disk, writes the seal's key after it, and checkpoints the WAL.
 //!
-//! A commit that is not durable at once is in the WAL, and so survives the daemon. The sync makes it survive a power cut
-//! (fdatasync(2)) when callers have their answers, while sudo is on its way to its session stage. Frames of the WAL are
-//! chained by checksums (sqlite.org/fileformat.html, "The Write-Ahead Log"): a power cut removes a tail, and never leaves a
-//! hole.
+//! A commit that is not durable at once is in the WAL, and so survives a crash of jitd. The sync makes it survive a
+//! power cut (fdatasync(2)), after the callers have their answers and while sudo is still before its session stage.
+//! Frames of the WAL are chained by checksums (sqlite.org/fileformat.html, "The Write-Ahead Log"): a power cut removes
+//! a tail, and never leaves a hole.
 
 use std::fs::File;
 use std::io;
@@ -16,14 +16,14 @@ use tracing::warn;
 
 use super::{Keeper, SealKeyError, Store};
 
-/// The WAL is checkpointed after so many syncs, and then written from its start again: some 4 MB. The file's length does
-/// not tell, since SQLite does not shorten it.
+/// The WAL is checkpointed after this many syncs, and then written from its start again: some 4 MB. SQLite does not
+/// shorten the file, so its length does not say when.
 const MAX_SYNCS: u32 = 256;
 
-/// For what is written in the background by the thousands: a WAL of this length is checkpointed.
+/// For thousands of records in the background: a WAL of this length is checkpointed.
 const MAX_WAL_BYTES: u64 = 4 << 20;
 
-/// What could not be forced to the disk.
+/// A failed sync.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// The WAL.
@@ -31,7 +31,7 @@ pub enum SyncError {
     Wal {
         /// Its path.
         path: PathBuf,
-        /// What open(2) or fdatasync(2) says.
+        /// The error of open(2) or fdatasync(2).
         #[source]
         error: io::Error,
     },
@@ -50,15 +50,15 @@ pub struct WalSync {
 }
 
 impl WalSync {
-    /// For this store.
+    /// The WAL of this store.
     #[must_use]
     pub fn of(store: &Store) -> Self {
         let (store, keeper) = (store.path().to_owned(), store.keeper());
         Self { store, keeper, syncs_since_checkpoint: 0, checkpoint: None }
     }
 
-    /// Forces every commit to the disk, and then writes the key for the record after them. The order matters: a key that is
-    /// ahead of the records on the disk could not seal the records that would have to be written again.
+    /// Syncs every commit, and then writes the key for the record after them. The order matters: a key ahead of the
+    /// records on the disk could not seal records that have to be written again.
     ///
     /// # Errors
     /// Names the file that could not be written.
@@ -82,7 +82,7 @@ impl WalSync {
     }
 }
 
-/// Forces the WAL of this store, and so every commit, to the disk.
+/// Syncs the WAL of this store, and with it every commit.
 ///
 /// # Errors
 /// [`SyncError::Wal`].
@@ -95,13 +95,13 @@ pub fn sync_wal(store: &Path) -> Result<(), SyncError> {
 /// Checkpoints the WAL of this store if it has become long.
 ///
 /// # Errors
-/// Whatever SQLite says.
+/// An error of SQLite.
 pub fn checkpoint_if_long(store: &Path) -> rusqlite::Result<()> {
     let is_long = std::fs::metadata(wal_of(store)).is_ok_and(|found| found.len() >= MAX_WAL_BYTES);
     if is_long { checkpoint(store) } else { Ok(()) }
 }
 
-/// A checkpoint that waits for nobody (sqlite.org/pragma.html#pragma_wal_checkpoint, PASSIVE).
+/// A checkpoint that waits for no reader or writer (sqlite.org/pragma.html#pragma_wal_checkpoint, PASSIVE).
 fn checkpoint(store: &Path) -> rusqlite::Result<()> {
     Connection::open(store)?.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
 }

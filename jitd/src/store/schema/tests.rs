@@ -10,7 +10,7 @@ use super::*;
 use crate::core::effect::{Commit, Durability};
 use crate::store::{CommitMeta, Reader, Sent, Store, StoreError};
 
-/// Every layout that a jitd has written before layouts had numbers, oldest first, as the jitd of that time created it.
+/// Every layout from before layouts had numbers, oldest first, as the jitd of that time created it.
 const OLDER: [(&str, &str); 5] = [
     (
         "state and records alone",
@@ -61,7 +61,7 @@ const OLDER: [(&str, &str); 5] = [
     ),
 ];
 
-/// What all of them have.
+/// The part that all of them have.
 const OBJECTS: &str = "
     CREATE TABLE requests (id INTEGER PRIMARY KEY, open INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
     CREATE TABLE grants   (id INTEGER PRIMARY KEY, open INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
@@ -83,7 +83,7 @@ fn commit_one(store: &mut Store) {
     store.commit(vec![commit], meta).unwrap();
 }
 
-/// A store of an older layout with five records and four closed grants, and the end of its chain.
+/// A store of an older layout with five records and four closed grants, and the head of its chain.
 fn older(folder: &Path, tables: &str) -> (PathBuf, Head) {
     let path = folder.join("jit.db");
     let old = Connection::open(&path).unwrap();
@@ -132,7 +132,7 @@ fn a_store_of_each_older_layout_goes_on() {
         assert!(store.seal_lost().is_none(), "{name}");
         let ledger = store.ledger().unwrap();
         assert_eq!((ledger.next_session, ledger.next_id), (7, 5), "{name}");
-        // What the journal and the JSON lines did not get before they were sinks is not sent to them.
+        // Earlier records are not sent to the journal and the JSON lines.
         let (journal, json_lines) = if number < 5 { (5, 5) } else { (3, 2) };
         assert_eq!(store.sent().unwrap(), Sent { syslog: 4, journal, json_lines }, "{name}");
         let baselines = store.baselines().unwrap();
