@@ -1,6 +1,7 @@
-//! The lines of passwd, group, shadow and gshadow (passwd(5), group(5), shadow(5), gshadow(5)), and who is in a group.
+//! Parses the lines of passwd, group, shadow and gshadow (passwd(5), group(5), shadow(5), gshadow(5)), and lists the
+//! members of a group.
 //!
-//! Fields are bytes as they stand in the file; a field that is missing is empty.
+//! Fields are bytes as they are in the file; a missing field is empty.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,7 @@ use crate::program::output_of;
 
 const GETENT: &str = "/usr/bin/getent";
 
-/// The lines of such a file, without empty ones.
+/// The non-empty lines of such a file.
 pub fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
     content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty())
 }
@@ -19,12 +20,12 @@ fn fields<const N: usize>(line: &[u8]) -> [&[u8]; N] {
     std::array::from_fn(|_| all.next().unwrap_or_default())
 }
 
-/// Names that are separated by commas.
+/// Names separated by commas.
 fn names(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|byte| *byte == b',').filter(|name| !name.is_empty())
 }
 
-/// A number of a field; `None` where it is no decimal number.
+/// The number in a field; `None` if it is not decimal.
 fn number(field: &[u8]) -> Option<u32> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
@@ -34,7 +35,7 @@ fn number(field: &[u8]) -> Option<u32> {
 pub struct Passwd<'a> {
     /// The account's name.
     pub name: &'a [u8],
-    /// `x` where the password is in shadow(5); empty where none is needed.
+    /// `x` if the password is in shadow(5); empty if none is required.
     pub password: &'a [u8],
     /// As written; [`Passwd::uid_number`] reads it.
     pub uid: &'a [u8],
@@ -47,7 +48,7 @@ pub struct Passwd<'a> {
 }
 
 impl<'a> Passwd<'a> {
-    /// Takes a line apart.
+    /// Splits a line.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Self {
         let [name, password, uid, gid, _comment, home, shell] = fields(line);
@@ -60,7 +61,7 @@ impl<'a> Passwd<'a> {
         number(self.uid)
     }
 
-    /// The gid of the account's own group; `None` where the field is no number.
+    /// The gid of the account's primary group; `None` where the field is no number.
     #[must_use]
     pub fn gid_number(&self) -> Option<u32> {
         number(self.gid)
@@ -78,14 +79,14 @@ pub struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// Takes a line apart.
+    /// Splits a line.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Self {
         let [name, _password, gid, list] = fields(line);
         Self { name, gid, list }
     }
 
-    /// Who is listed as a member. Accounts whose own group it is need not be.
+    /// The listed members. Accounts with this primary group need not be listed.
     pub fn members(&self) -> impl Iterator<Item = &'a [u8]> {
         names(self.list)
     }
@@ -96,42 +97,42 @@ impl<'a> Group<'a> {
 pub struct Gshadow<'a> {
     /// The group's name.
     pub name: &'a [u8],
-    /// What opens the group to others.
+    /// The group's password.
     pub password: Password,
     administrators: &'a [u8],
     list: &'a [u8],
 }
 
 impl<'a> Gshadow<'a> {
-    /// Takes a line apart.
+    /// Splits a line.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Self {
         let [name, password, administrators, list] = fields(line);
         Self { name, password: Password::of(password), administrators, list }
     }
 
-    /// Who may change the group.
+    /// The administrators of the group.
     pub fn administrators(&self) -> impl Iterator<Item = &'a [u8]> {
         names(self.administrators)
     }
 
-    /// Who is listed as a member.
+    /// The listed members.
     pub fn members(&self) -> impl Iterator<Item = &'a [u8]> {
         names(self.list)
     }
 }
 
-/// A line of shadow(5), as far as it may be known: the hash is not kept.
+/// A line of shadow(5) without the hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shadow<'a> {
     /// The account's name.
     pub name: &'a [u8],
-    /// What lets somebody in.
+    /// Whether a password can be used.
     pub password: Password,
 }
 
 impl<'a> Shadow<'a> {
-    /// Takes a line apart.
+    /// Splits a line.
     #[must_use]
     pub fn parse(line: &'a [u8]) -> Self {
         let [name, password] = fields(line);
@@ -139,14 +140,14 @@ impl<'a> Shadow<'a> {
     }
 }
 
-/// What a password field lets in (shadow(5)).
+/// What a password field allows (shadow(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Password {
-    /// The field is empty.
+    /// No password is required: the field is empty.
     NotNeeded,
-    /// It begins with `!` or `*`.
+    /// No password is accepted: the field begins with `!` or `*`.
     NoneFits,
-    /// Anything else: a hash.
+    /// A password is required: the field is a hash.
     Set,
 }
 
@@ -160,21 +161,21 @@ impl Password {
     }
 }
 
-/// The accounts of this host with uid 0, as NSS knows them; none where getent(1) fails.
+/// The accounts with uid 0 in NSS; none if getent(1) fails.
 #[must_use]
 pub fn with_uid_zero() -> Vec<String> {
     uid_zero(&passwd())
 }
 
-/// The members of a group of this host, as NSS knows them: who is listed, and whose own group it is. None where getent(1)
-/// fails or knows no such group.
+/// The members of a group in NSS: the listed ones, and accounts with this primary group. None if getent(1) fails or
+/// knows no such group.
 #[must_use]
 pub fn members_of_group(group: &str) -> Vec<String> {
     let line = output_of(GETENT, &["group", group]).unwrap_or_default();
     members_of(&line, &passwd())
 }
 
-/// The names of all accounts of this host, as NSS lists them.
+/// The names of all accounts that NSS lists.
 #[must_use]
 pub fn all_names() -> Vec<String> {
     lines(passwd().as_bytes()).map(|line| text(Passwd::parse(line).name)).collect()

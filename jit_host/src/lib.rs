@@ -1,7 +1,7 @@
 //! Reads the host's own files that say who may become whom: PAM stacks, accounts, sudoers; of PAM stacks it says what
 //! they are to become.
 //!
-//! For the daemon and the command line; it knows no runtime, no bus and no policy. `pam_jit` does not depend on it.
+//! For jitd and jitctl; the crate knows no runtime, no bus and no policy. `pam_jit` does not depend on it.
 #![forbid(unsafe_code)]
 
 pub mod accounts;

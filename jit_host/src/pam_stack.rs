@@ -1,4 +1,4 @@
-//! Reads PAM stacks (pam.conf(5)) and checks whether they ask jitd before they let somebody become another.
+//! Parses PAM stacks (pam.conf(5)) and checks whether they ask jitd before they allow a change of user.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,20 +10,20 @@ use crate::pam_grammar::{Line, Stage, entries};
 
 /// The stacks of the administrator, and those that packages bring (pam.conf(5)).
 pub const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
-/// Where modules are: a folder of each of these, or of one below it that is named after the architecture.
+/// The folders of modules: one of these, or one below it that is named after the architecture.
 const LIBRARIES: [&str; 3] = ["/usr/lib", "/usr/lib64", "/lib"];
-/// Where programs are that let people become others.
+/// The folders of programs that change the user.
 const PROGRAMS: [&str; 3] = ["/usr/bin", "/usr/sbin", "/usr/local/bin"];
 const MODULE: &str = "pam_jit.so";
-/// Files that include one another end somewhere.
+/// The depth limit of included files.
 const MAX_INCLUDE_DEPTH: u32 = 16;
 
-/// What is wrong with the stack of a service, and where.
+/// A problem of a service's stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The file that decides: the stack itself, or one that it includes.
+    /// The file with the problem: the stack itself, or one that it includes.
     pub file: PathBuf,
-    /// Line in it, from 1; 0 where no line is to blame but the file as such.
+    /// The line, from 1; 0 where the problem is the file as a whole.
     pub line: u64,
     /// A clause about the stack.
     pub message: String,
@@ -39,15 +39,15 @@ impl fmt::Display for Fault {
     }
 }
 
-/// What is wrong with the stack of each of these services, and of its sister (`sudo-i` beside `sudo`), as the files are
-/// now; `None` where nothing is. A service whose program is not installed is left out.
+/// The problem of the stack of each of these services, and of its sister (`sudo-i` beside `sudo`), in the files as they
+/// are now; `None` where there is none. A service whose program is not installed is omitted.
 #[must_use]
 pub fn inspect(services: BTreeSet<String>) -> BTreeMap<String, Option<Fault>> {
     Stacks::here().look(services)
 }
 
-/// Whether the account stage of a service's stack asks jitd before anything else, and ends in its refusal; `None` where the
-/// service has no stack.
+/// Whether the account stage of a service's stack asks jitd first, and ends if jitd denies; `None` where the service
+/// has no stack.
 #[must_use]
 pub fn account_stage_asks(service: &str) -> Option<bool> {
     Stacks::here().account_stage_asks(service)
@@ -86,12 +86,13 @@ impl Stacks {
         Self { folders: paths(&FOLDERS), libraries: paths(&LIBRARIES), programs: paths(&PROGRAMS) }
     }
 
-    /// What is wrong with the stack of each service that has one, and of its sister.
+    /// The problem of the stack of each service that has one, and of its sister.
     fn look(&self, services: BTreeSet<String>) -> BTreeMap<String, Option<Fault>> {
         let module = self.is_module_there();
         let sisters =
             services.iter().filter_map(|service| sister(service)).filter(|it| !services.contains(it));
-        // A file that a role opens is judged whole. A sister lets nobody through whom its account stage refuses.
+        // The stack of a service that a role opens is checked whole. For a sister it is enough that its account stage
+        // denies.
         let sisters: Vec<String> = sisters.filter(|sister| self.path(sister).is_some()).collect();
         let whole =
             services.into_iter().map(|service| (service, [Stage::Account, Stage::Session].as_slice()));
@@ -104,7 +105,7 @@ impl Stacks {
                     .iter()
                     .try_for_each(|stage| self.first(&file, &text, *stage, MAX_INCLUDE_DEPTH))
                     .and(if module { Ok(()) } else { Err(of_file(file, format!("{MODULE} is not there"))) }),
-                // A program that is not installed elevates nobody; one without a stack of its own goes by another.
+                // A program that is not installed elevates nobody; one without a stack of its own uses `other`.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match self.has_program(&service) {
                     true => Err(of_file(
                         own,
@@ -181,7 +182,7 @@ impl Stacks {
         found
     }
 
-    /// Whether the program of a service is there: `sudo-i` is sudo's, `su-l` is su's.
+    /// Whether the program of a service is installed: `sudo-i` is sudo's, `su-l` is su's.
     fn has_program(&self, service: &str) -> bool {
         let name = service.strip_suffix("-i").or_else(|| service.strip_suffix("-l")).unwrap_or(service);
         self.programs.iter().any(|folder| folder.join(name).exists())
@@ -311,7 +312,7 @@ fn is_optional(control: &str) -> bool {
     control.eq_ignore_ascii_case("optional")
 }
 
-/// The other stack of the same program: `sudo -i` goes by `sudo-i`, `su -` by `su-l` (sudo(8), su(1)).
+/// The other stack of the same program: `sudo -i` uses `sudo-i`, `su -` uses `su-l` (sudo(8), su(1)).
 fn sister(service: &str) -> Option<String> {
     Some(match service {
         "sudo" => "sudo-i".to_owned(),
@@ -531,7 +532,7 @@ mod tests {
         .unwrap();
         let found = stacks.look(BTreeSet::from(["sudo".to_owned()]));
         assert_eq!(found["sudo-i"].as_ref().unwrap().line, 5);
-        // Its account stage refuses whoever has no window; that is enough for a file that no role opens.
+        // Its account stage denies without a window; that is enough for a stack that no role opens.
         let account = "account requisite pam_jit.so gate\nsession optional pam_keyinit.so\n";
         fs::write(folder.path().join("pam.d/sudo-i"), account).unwrap();
         assert_eq!(stacks.look(BTreeSet::from(["sudo".to_owned()]))["sudo-i"], None);

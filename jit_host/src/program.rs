@@ -1,11 +1,11 @@
-//! Runs a program of the host and takes what it prints.
+//! Runs a program of the host and returns its output.
 
 use std::process::{Command, Stdio};
 
-/// What a program prints on its standard output. Of our environment it gets nothing; its locale is C.
+/// The standard output of a program. The program gets an empty environment, with the locale C.
 ///
 /// # Errors
-/// A clause: it cannot be run, or it failed, with what it printed on its standard error.
+/// A clause: the program cannot be run, or it failed, with its standard error.
 pub fn output_of(program: &str, arguments: &[&str]) -> Result<String, String> {
     let run =
         Command::new(program).args(arguments).env_clear().env("LC_ALL", "C").stdin(Stdio::null()).output();

@@ -1,4 +1,4 @@
-//! The rules of sudoers, by way of sudo's own reader (cvtsudoers(1)), and whether one of them names somebody.
+//! The rules of sudoers, by sudo's own parser (cvtsudoers(1)), and whether one of them applies to a person.
 
 use std::collections::BTreeMap;
 
@@ -10,25 +10,25 @@ use crate::program::output_of;
 
 const CVTSUDOERS: &str = "/usr/bin/cvtsudoers";
 
-/// One rule: who may run what as whom. Where sudo's stack asks jitd, it takes an open window as well.
+/// A rule of sudoers. Where sudo's stack asks jitd, an open window is needed as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SudoRule {
     /// A user, `%group` or ALL.
     pub who: String,
-    /// Who that is, where it is a group.
+    /// The members, if `who` is a group.
     pub members: Vec<String>,
-    /// As whom.
+    /// The target user.
     pub run_as: String,
-    /// What.
+    /// The commands.
     pub commands: Vec<String>,
     /// Whether sudo asks for a password.
     pub password: bool,
 }
 
-/// The rules of sudoers, by sudo's own reader.
+/// The rules of sudoers, by sudo's own parser.
 ///
 /// # Errors
-/// A sentence: this is not root, or they cannot be read.
+/// A sentence: the caller is not root, or sudoers cannot be read.
 pub fn installed() -> Result<Vec<SudoRule>, String> {
     if !rustix::process::geteuid().is_root() {
         let gap =
@@ -42,8 +42,9 @@ pub fn installed() -> Result<Vec<SudoRule>, String> {
     Ok(rules(&sudoers, members_of_group))
 }
 
-/// Whether a rule of sudoers is for this person; none where that cannot be known: for anybody but root, where sudo takes
-/// rules from elsewhere too (nsswitch.conf(5), sudoers), or where a rule names people by a way that is not followed here.
+/// Whether a rule of sudoers applies to this person; `None` where that is unknown: for a caller other than root, where
+/// sudo has other sources too (nsswitch.conf(5), sudoers), or where a rule names people in a way that is not supported
+/// here.
 #[must_use]
 pub fn names(user: &str) -> Option<bool> {
     let switch = std::fs::read_to_string("/etc/nsswitch.conf").unwrap_or_default();
@@ -78,7 +79,7 @@ fn is_named(rules: &[SudoRule], user: &str, uid: &str, groups: &[&str]) -> Optio
     (!unknown).then_some(false)
 }
 
-/// The rules in what `cvtsudoers -f json` prints; aliases of people are put in, other aliases are shown by name.
+/// The rules in the output of `cvtsudoers -f json`; aliases of people are resolved, other aliases are shown by name.
 fn rules(sudoers: &Value, members: impl Fn(&str) -> Vec<String>) -> Vec<SudoRule> {
     let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut found = Vec::new();
@@ -106,7 +107,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// Whom an entry of a list of users names; an alias names several. Aliases name aliases, but not for ever.
+/// The people of an entry in a list of users. Aliases can name aliases; the depth is bounded.
 fn people(who: &Value, aliases: &Value, depth: u32) -> Vec<String> {
     match who["useralias"].as_str() {
         Some(alias) if depth < 8 && aliases[alias].is_array() => {
@@ -184,7 +185,7 @@ mod tests {
             ("root", "root", true)
         );
         assert!(rules(&json!({}), |_| Vec::new()).is_empty());
-        // An alias that names itself ends.
+        // An alias that names itself ends at the depth limit.
         let circle = json!({ "User_Aliases": { "A": [ { "useralias": "A" } ] },
             "User_Specs": [ { "User_List": [ { "useralias": "A" } ], "Cmnd_Specs": [ { "Commands": [] } ] } ] });
         assert_eq!(rules(&circle, |_| Vec::new()).len(), 1);

@@ -1,4 +1,4 @@
-//! The daemon's few options.
+//! The options of the daemon.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "answers to an administrator at a terminal")]
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::{daemon, policy, recovery};
 
 const USAGE: &str = "usage: jitd [--check [DIRECTORY] | --recover [--force] | --version | --help]";
 
-/// Runs the daemon, or answers an option.
+/// Runs the daemon, or executes an option.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);

@@ -1,4 +1,4 @@
-//! Puts the parts together, and takes them apart again in order.
+//! Starts the parts of the daemon, and stops them in order.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -36,21 +36,21 @@ use crate::store::wal::WalSync;
 use crate::store::{self, KnownHead};
 use crate::{audit, bus, drift, gate, notify, pam_watch, retention, sessions, verification};
 
-/// Where the policy is.
+/// The folder of the policy.
 pub(crate) const POLICY: &str = "/etc/jitd";
-/// Where state and record are.
+/// The path of the store.
 pub(crate) const STORE: &str = "/var/lib/jitd/jit.db";
 
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
-/// When a part it cannot do without is not there. PID 1 starts it again; meanwhile nobody is let through.
+/// When a necessary part is missing. PID 1 starts jitd again; until then every sudo is denied.
 pub(crate) fn run() -> anyhow::Result<()> {
     // The seal's key is in memory: no core dump (prctl(2), PR_SET_DUMPABLE).
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .context("core dumps cannot be switched off")?;
     let sockets = sockets::handed().context("the sockets")?;
-    // One thread for gate, engine and sessions: a call is over before a second thread would have woken up.
+    // One thread for gate, engine and sessions: a call is finished before a second thread would have woken up.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
     runtime.block_on(serve(sockets))
@@ -63,7 +63,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     if let Some(folder) = path.parent() {
         let is_private =
             std::fs::metadata(folder).is_ok_and(|found| found.permissions().mode() & 0o777 == 0o700);
-        // On a disk that is read-only the store says so, and what to do.
+        // On a read-only disk the store returns the error, with what to do.
         if !is_private {
             let private = std::fs::Permissions::from_mode(0o700);
             std::fs::set_permissions(folder, private).with_context(|| folder.display().to_string())?;
@@ -81,7 +81,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let were_open: Vec<_> = stored.sessions.values().cloned().collect();
     sessions::look_for_cgroups().context("the cgroup hierarchy")?;
     let scopes = sessions::scopes().unwrap_or_else(|problem| {
-        // The sessions that are known stay: what cannot be read of them is not nothing.
+        // Known sessions stay: an unreadable scope is not an empty one.
         error!("it cannot be told whose scopes there are; none that nobody answers for is ended: {problem}");
         std::collections::BTreeSet::new()
     });
@@ -101,7 +101,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         error!("the record is not sealed from here on: {problem}");
         after_start.insert(0, reconcile::unsealed(&problem.to_string(), &clock.now()));
     }
-    // A connection of its own for PID 1, so that nobody's flood of calls stands between it and the sessions.
+    // A connection of its own for PID 1, so that a flood of calls does not delay the sessions.
     let connection = bus::connect().await.context("the system bus")?;
     let systemd = Systemd::on(connection.clone()).await.context("PID 1 on the system bus")?;
 
@@ -155,7 +155,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     tokio::spawn(async move {
         if let Err(problem) = timer::run(deadlines, alarm_clock, alarm_engine).await {
             error!("there is no timer for the deadlines: {problem}");
-            // Without deadlines there is no promise to keep; PID 1 starts the daemon again.
+            // Without deadlines no window would end; PID 1 starts jitd again.
             std::process::exit(1);
         }
     });
@@ -168,12 +168,12 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     if rules.reload(&engine).await?.is_err() {
         warn!("without a valid policy nobody but root is let through");
         let settings = rules.sinks().await;
-        // Where the settings cannot be read, records wait: by default they could go where nobody looks, and count as sent.
+        // Without settings records wait: by default they could be sent where nobody reads them, and count as sent.
         match settings {
             Some(settings) => engine.tell_sinks(ToSink::Settings(Arc::new(settings))).await?,
             None => warn!("audit records wait until jitd.toml can be read: it says where they go"),
         }
-        // Sessions that are still open are scanned for all the same.
+        // Sessions that are still open are scanned for.
         let _ = drift.send(ToDrift::Paths(Settings::default().setuid_paths));
     }
     let (stop, stopping) = watch::channel(false);
@@ -211,16 +211,16 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = engine_ended.recv() => anyhow::bail!("the engine has ended"),
-            // The callers in the socket's queue wait for the next start, which finds the new bus.
+            // Callers in the socket's queue wait for the next start, which connects to the new bus.
             _ = bus_lost.recv() => anyhow::bail!("the system bus has gone"),
             () = bus::wait_for_end(&connection) => anyhow::bail!("the system bus has gone"),
-            // What is wrong with a policy has been said where it was read.
+            // The problems of a policy were logged where it was read.
             _ = hang_up.recv() => drop(rules.reload(&engine).await?),
         }
     }
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     stop.send_replace(true);
-    // Callers inside get their answer; those in the socket's queue get it from the next start.
+    // Calls in progress get their answer; those in the socket's queue get it from the next start.
     if tokio::time::timeout(Duration::from_secs(5), gate).await.is_err() {
         warn!("callers of the gate were still waiting");
     }
@@ -229,7 +229,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells PID 1 that the daemon is alive: that the engine, which everything goes through, still answers.
+/// Reports to PID 1's watchdog as long as the engine answers.
 async fn watchdog(engine: Handle) {
     let Some(limit) = sd_notify::watchdog_enabled() else { return };
     let mut ticks = tokio::time::interval(limit / 3);

@@ -1,6 +1,7 @@
-//! Just-in-time sudo: the daemon that decides, records and ends.
+//! Just-in-time sudo: the daemon that decides, records and ends sessions.
 //!
-//! The modules are the stations of the data, in its order: gate, engine with its core and store, sessions, audit; beside them the bus for people, and the policy.
+//! The modules follow the path of a call: gate, engine with its core and store, sessions, audit; beside them the bus
+//! for people, and the policy.
 #![deny(unsafe_code, reason = "it is for `host::sys` alone; every other module forbids it")]
 
 #[forbid(unsafe_code)]

@@ -1,5 +1,5 @@
-//! Counts the calls and connections above a limit, and tells the engine at most once a second, so that no flood of refusals becomes
-//! one of events.
+//! Counts calls and connections above a limit, and reports them to the engine once a second at most, so that a flood of
+//! refusals is not one of inputs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,10 +14,10 @@ use crate::engine::handle::Handle;
 use crate::host::accounts::Nss;
 use crate::host::clock::pause;
 
-/// Counts are gathered for this long.
+/// The interval of reports.
 const GATHER: Duration = Duration::from_secs(1);
 
-/// Where they are counted.
+/// The counts.
 #[derive(Debug, Clone, Default)]
 pub struct Counter {
     shared: Arc<Shared>,
@@ -32,7 +32,7 @@ struct Shared {
 type Counts = BTreeMap<(Option<UserId>, Limited), u64>;
 
 impl Counter {
-    /// Counts one call or connection of this user, if it is known who it is.
+    /// Counts one call or connection of this user, if the user is known.
     pub fn count(&self, uid: Option<UserId>, limited: Limited) {
         let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
         *counts.entry((uid, limited)).or_default() += 1;
@@ -41,13 +41,13 @@ impl Counter {
         }
     }
 
-    /// Tells the engine what was counted, until that ends.
+    /// Reports counts to the engine, until that ends.
     pub async fn run(self, engine: Handle) {
         loop {
             self.shared.counted.notified().await;
             let counts =
                 std::mem::take(&mut *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner));
-            // Names come from NSS, which may be slow; a count without one is told all the same.
+            // Names are from NSS, which may be slow; a count is reported without one too.
             let named = tokio::task::spawn_blocking(move || counts.into_iter().map(named).collect()).await;
             let Ok(reached) = named else { continue };
             if engine.tell(Input::LimitsReached(reached)).await.is_err() {

@@ -1,4 +1,4 @@
-//! Opens the store at the start of the daemon: waits for one that cannot be opened, and says the way out.
+//! Opens the store at the start of jitd: waits for one that cannot be opened, and logs what to do.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -17,32 +17,31 @@ use crate::core::ledger::Ledger;
 use crate::host::clock::pause;
 use crate::store::{Sent, Store, StoreError};
 
-/// A store that cannot be opened is tried again this much later: a full disk may have room by then, and a damaged one may
-/// have been set aside.
+/// The delay between attempts to open the store: a full disk may have room by then, or an operator may have set a
+/// damaged store aside.
 const RETRY: Duration = Duration::from_secs(1);
-/// After so many times the daemon ends, and PID 1 starts it again, with a new view of what is mounted: a file system that
-/// was read-only when its sandbox was made stays so in it (systemd.exec(5), ProtectSystem=).
+/// Attempts after which jitd exits. PID 1 starts it again with a new view of the mounts: a file system that was
+/// read-only when the sandbox was made stays so inside it (systemd.exec(5), ProtectSystem=).
 const MAX_ATTEMPTS: u32 = 10;
 
-/// What to do about a store that cannot be opened.
+/// The advice for a store that cannot be opened.
 pub(crate) const WAY_OUT: &str = "nobody but root is let through until it can be opened; what to do: jitd(8), RECOVERY; /usr/libexec/jitd --recover";
 
-/// A store that was opened, with all that is read from it at a start.
+/// An open store, with the state that is read at a start.
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
     pub(crate) sent: Sent,
     pub(crate) baselines: BTreeMap<UserId, Baseline>,
-    /// Held as long as the store is used.
+    /// Held while the store is used.
     pub(crate) lock: File,
 }
 
-/// Opens the store and reads what the daemon begins with. It is not locked between the attempts, so that
-/// `jitd --recover` can take its turn.
+/// Opens the store and reads the state. The store is not locked between attempts, so that `jitd --recover` can run.
 ///
 /// # Errors
-/// When it could not be opened again and again.
+/// When all attempts failed.
 pub(crate) async fn open(path: &Path) -> anyhow::Result<Opened> {
     let mut told = String::new();
     for _ in 0..MAX_ATTEMPTS {
@@ -70,7 +69,7 @@ pub(crate) enum OpeningError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The files of the old and of the new store are not where they belong yet.
+    /// A recovery was interrupted: the files of the old and the new store are not all in place.
     #[error("a recovery into {aside} was interrupted: run /usr/libexec/jitd --recover again", aside = .0.display())]
     Recovery(PathBuf),
 }
@@ -78,7 +77,7 @@ pub(crate) enum OpeningError {
 /// One attempt to open the store.
 ///
 /// # Errors
-/// As long as it is locked, a recovery is to be finished, or the store cannot be opened.
+/// The error of an unfinished recovery, or of opening the store, while it is locked.
 pub(crate) fn read_at_start(path: &Path) -> Result<Opened, OpeningError> {
     let lock = lock(path)?;
     if let Some(aside) = interrupted_recovery(path) {
@@ -89,12 +88,12 @@ pub(crate) fn read_at_start(path: &Path) -> Result<Opened, OpeningError> {
     Ok(Opened { store, ledger, sent, baselines, lock })
 }
 
-/// Begins the names of the folders for stores that `--recover` set aside.
+/// The prefix of the folders for stores that `--recover` set aside.
 pub(crate) const ASIDE: &str = "damaged-";
-/// The folder in there that holds the new store until it is in its place.
+/// The folder in it for the new store until that is in place.
 pub(crate) const NEW: &str = "new";
 
-/// The folder of a recovery that was cut off after its new store was complete.
+/// The folder of a recovery that was interrupted after its new store was complete.
 pub(crate) fn interrupted_recovery(store: &Path) -> Option<PathBuf> {
     let entries = fs::read_dir(store.parent()?).ok()?;
     let mut folders = entries.flatten().map(|entry| entry.path());
@@ -104,24 +103,24 @@ pub(crate) fn interrupted_recovery(store: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Why the lock beside the store was not taken.
+/// Why the lock beside the store was not acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another process holds it.
     #[error("{path} is locked: another jitd uses the store", path = .0.display())]
     Taken(PathBuf),
-    /// open(2) or flock(2) fails.
+    /// open(2) or flock(2) failed.
     #[error("{path}: {error}", path = .path.display())]
     File {
         /// The lock file.
         path: PathBuf,
-        /// What is said.
+        /// The error.
         #[source]
         error: io::Error,
     },
 }
 
-/// Takes the lock beside the store, which one process holds at a time.
+/// Acquires the lock beside the store, which one process holds at a time.
 ///
 /// # Errors
 /// When another process holds it, or the lock file cannot be opened.

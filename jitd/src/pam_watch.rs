@@ -1,7 +1,7 @@
-//! Checks, with each heartbeat, whether the PAM stacks of the services that roles open ask jitd.
+//! Checks with each heartbeat whether the PAM stacks of the services that roles open ask jitd.
 //!
-//! A stack that an update, an administrator or an intruder has changed lets people become root past every window, and
-//! no call would reach the gate to show it.
+//! A stack that an update, an administrator or an attacker changed lets users become root without a window, and no call
+//! would reach the gate.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::core::input::Input;
 use crate::engine::handle::Handle;
 use crate::host::clock::pause_as_said;
 
-/// Runs until the engine has ended, and tells it what is wrong with each stack.
+/// Runs until the engine has ended, and reports the problem of each stack.
 pub(crate) async fn watch(engine: Handle, mut interval: watch::Receiver<Duration>) {
     loop {
         let services =

@@ -1,7 +1,7 @@
-//! `jitd --recover`: sets a damaged store aside and begins a new one, whose first record says so. It deletes nothing.
+//! `jitd --recover`: sets a damaged store aside and starts a new one, whose first record says so. It deletes nothing.
 //!
-//! The new store is made in a folder beside the old one's files before any of them is moved. As long as that folder is
-//! there, the daemon opens no store, and another `--recover` goes on where the one before was cut off.
+//! The new store is made in a folder beside the old files before any of those is moved. While that folder exists, jitd
+//! opens no store, and another `--recover` continues the interrupted one.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -24,26 +24,26 @@ use crate::host::clock::Clock;
 use crate::opening::{self, ASIDE, LockError, NEW, interrupted_recovery};
 use crate::store::{CommitMeta, KnownHead, Reader, Sent, Store, StoreError, head_of_row};
 
-/// The daemon holds the lock for a moment with each attempt to open a store that it cannot open.
+/// Attempts to acquire the lock, which a jitd that cannot open its store holds for a moment at each attempt.
 const LOCK_ATTEMPTS: u32 = 30;
 const LOCK_RETRY: Duration = Duration::from_millis(100);
 
-/// Why it did not end well.
+/// Why a recovery failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoveryError {
-    /// The daemon runs on this store.
+    /// jitd runs on this store.
     #[error("{0}; if that is jitd.service, stop it first: systemctl stop jitd.socket jitd.service")]
     Running(LockError),
-    /// Nothing is wrong.
+    /// The store is intact.
     #[error("nothing is wrong with {0}; to set it aside all the same: --recover --force")]
     Fine(String),
-    /// It was written by a later jitd.
+    /// A later jitd wrote the store.
     #[error(transparent)]
     Newer(Box<StoreError>),
     /// A file cannot be moved or written.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     File(PathBuf, io::Error),
-    /// The new store cannot be made; the old one is where it was.
+    /// The new store cannot be made; the old one is unchanged.
     #[error("the new store cannot be made in {folder}: {error}", folder = .0.display(), error = .1)]
     Anew(PathBuf, Box<StoreError>),
     /// A file would be overwritten.
@@ -51,15 +51,15 @@ pub enum RecoveryError {
     Exists(PathBuf),
 }
 
-/// The new store's name there.
+/// The name of the new store in its folder.
 const STORE: &str = "jit.db";
 /// The folder of the new store until it is complete.
 const NEW_PART: &str = "new.part";
 
-/// Sets the store aside and begins anew; says what was done, a line each.
+/// Sets the store aside and starts a new one; returns what was done, a line each.
 ///
 /// # Errors
-/// Why nothing, or not all, was done.
+/// Why nothing, or not everything, was done.
 pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<Vec<String>, RecoveryError> {
     let _lock = lock(path)?;
     if let Some(aside) = interrupted_recovery(path) {
@@ -105,7 +105,7 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
     let commit = Commit { durability: Durability::AtOnce, drafts: vec![draft], ..Commit::default() };
     let mut commits = vec![commit];
     Alerting::remembering(BTreeMap::new()).append_alerts(&mut commits, 0);
-    // Numbers of sessions go on, so that no scope of an old one is taken for one of a new one.
+    // Session numbers continue, so that a scope of an old session is not taken for a new one's.
     let next_session = old.as_ref().map_or(1, |old| old.next_session);
     let highest_wall = old.map_or(now.wall, |old| old.wall.max(now.wall));
     let kept = CommitMeta { highest_wall, next_session, sent: Sent::NOTHING };
@@ -116,7 +116,7 @@ pub fn recover(path: &Path, known: &Path, force: bool, clock: &Clock) -> Result<
 }
 
 fn lock(path: &Path) -> Result<File, RecoveryError> {
-    // Nobody sends: this is a wait that ends by itself.
+    // Nobody sends: the wait ends by its timeout.
     let (_keep, wait) = mpsc::channel::<()>();
     let mut last = opening::lock(path);
     for _ in 0..LOCK_ATTEMPTS {
@@ -136,7 +136,7 @@ enum Wrong {
     Damaged(String),
 }
 
-/// Reads everything that the daemon would, and the whole record, without changing anything as long as something is wrong.
+/// Reads everything that the daemon would, and the whole audit log; changes nothing if there is a problem.
 fn examine(path: &Path) -> Result<(), Wrong> {
     let damaged = |error: &dyn std::fmt::Display| Wrong::Damaged(error.to_string());
     if let Err(error) = fs::symlink_metadata(path) {
@@ -169,9 +169,9 @@ fn examine(path: &Path) -> Result<(), Wrong> {
     }
 }
 
-/// What a store says of itself, where that can still be read.
+/// What can still be read of the old store.
 struct State {
-    /// None where its hash is none.
+    /// `None` if its hash is invalid.
     head: Option<Head>,
     wall: WallTime,
     next_session: u64,
@@ -187,7 +187,7 @@ fn state_of(path: &Path) -> Option<State> {
     read.ok()
 }
 
-/// A folder of its own for the store, beside it.
+/// Creates a folder for the store beside it.
 fn folder_aside(path: &Path, now: &WallTime) -> Result<PathBuf, RecoveryError> {
     let stamp: String = now.to_rfc3339().chars().filter(char::is_ascii_alphanumeric).collect();
     let aside = parent(path).join(format!("{ASIDE}{stamp}"));
@@ -195,12 +195,12 @@ fn folder_aside(path: &Path, now: &WallTime) -> Result<PathBuf, RecoveryError> {
     Ok(aside)
 }
 
-/// Makes the new store in the folder, on the disk, complete or not at all.
+/// Makes the new store in the folder, synced, complete or not at all.
 fn make_new_store(aside: &Path, commits: Vec<Commit>, meta: CommitMeta) -> Result<(), RecoveryError> {
     let part = aside.join(NEW_PART);
     DirBuilder::new().mode(0o700).create(&part).map_err(failed(&part))?;
     let made = Store::open(&part.join(STORE)).and_then(|mut store| store.commit(commits, meta));
-    // The last connection has moved the WAL into the database, and removed it.
+    // The last connection has checkpointed the WAL, and removed it.
     made.map_err(|error| RecoveryError::Anew(part.clone(), Box::new(error)))?;
     sync(&part)?;
     fs::rename(&part, aside.join(NEW)).map_err(failed(&part))?;
@@ -208,8 +208,8 @@ fn make_new_store(aside: &Path, commits: Vec<Commit>, meta: CommitMeta) -> Resul
     sync(parent(aside))
 }
 
-/// Moves the old store and everything that counts by its numbers into the folder, and the new store to its place. What an
-/// interrupted run has moved stays moved. Returns what is to be said of it.
+/// Moves the old store and everything with its numbers into the folder, and the new store into its place. Files that an
+/// interrupted run moved stay moved. Returns the sentences about it.
 fn put_in_place(
     path: &Path,
     aside: &Path,
@@ -223,18 +223,18 @@ fn put_in_place(
     sync(parent(path))?;
     let store = Store::open(path).map_err(|error| RecoveryError::Anew(path.to_owned(), Box::new(error)))?;
     let said = known_head.keep(store.head(), *now).err();
-    // From here on the daemon opens the store.
+    // From here on jitd opens the store.
     let new = aside.join(NEW);
     fs::remove_dir(&new).map_err(failed(&new))?;
     Ok(said.map(|problem| format!("{problem}: the next start will say that the store was rolled back")))
 }
 
-/// What is moved, and where to, in order.
+/// The moves, in order.
 fn moves(path: &Path, aside: &Path) -> Vec<(PathBuf, PathBuf)> {
     let folder = parent(path);
     let new = aside.join(NEW).join(STORE);
     let mut moves = Vec::new();
-    // Once the new store is in its place, what has the old store's name is the new one.
+    // Once the new store is in place, the old store's name is the new one's.
     if new.exists() {
         let name = path.file_name().unwrap_or(OsStr::new(STORE)).to_string_lossy().into_owned();
         let database = ["-wal", "-shm", ""].map(|suffix| format!("{name}{suffix}"));
@@ -337,7 +337,7 @@ mod tests {
         assert!(matches!(fine, RecoveryError::Fine(_)), "{fine}");
     }
 
-    /// A damaged store of 40 records in a folder, with a head that is remembered.
+    /// A damaged store of 40 records in a folder, with a remembered head.
     fn damaged(folder: &Path) -> (PathBuf, PathBuf, Vec<u8>) {
         let (path, known) = (store(folder, 40), folder.join("head"));
         let head = Store::open(&path).unwrap().head().clone();
@@ -356,7 +356,7 @@ mod tests {
         for done in 0.. {
             let folder = tempfile::tempdir().unwrap();
             let (path, known, bytes) = damaged(folder.path());
-            // As `recover` does it, up to the move where it is cut off.
+            // As `recover` does it, up to the interrupted move.
             let now = clock.now();
             let aside = folder_aside(&path, &now.wall).unwrap();
             let draft = Draft {
@@ -398,7 +398,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, known, bytes) = damaged(folder.path());
         let clock = Clock::of_this_boot().unwrap();
-        // What a run leaves that was cut off before its new store was complete.
+        // The state after an interruption before the new store was complete.
         let part = folder.path().join("damaged-earlier").join(NEW_PART);
         fs::create_dir_all(&part).unwrap();
         assert_eq!(interrupted_recovery(&path), None);

@@ -1,8 +1,8 @@
 //! Verifies the audit log at the lowest priority: new records every ten minutes, all of them once a week.
 //!
-//! It reads records in pages, with pauses between them, and goes on where the last walk ended, over restarts. It cannot check
-//! the seals, since the first key is not on this host: a chain that was computed anew shows only to the holder of that key,
-//! or of a copy of the log.
+//! It reads records in pages, with pauses, and continues where the last run ended, also over restarts. It cannot check
+//! seals, since the first key is not on this host: only the holder of that key, or of a copy of the log, notices a
+//! recomputed chain.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,25 +21,25 @@ use crate::host::clock::Stopwatch;
 use crate::host::priority::lower_priority;
 use crate::store::{Reader, StoreError};
 
-/// From one walk over new records to the next.
+/// The interval between runs over new records.
 const EVERY: Duration = Duration::from_secs(600);
-/// From the start to the first walk.
+/// The time from the start to the first run.
 const FIRST: Duration = Duration::from_secs(5);
-/// From one walk over all records to the next.
+/// The interval between runs over all records.
 const WHOLE_EVERY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Records read at a time.
 const PAGE: u64 = 500;
 /// The pause between two pages.
 const PAUSE: Duration = Duration::from_millis(20);
 const NICE: i32 = 19;
-/// So many walks in a row that could not read the store are recorded.
+/// The number of runs in a row without access to the store that is recorded.
 const MAX_UNREAD: u32 = 3;
 
-/// How far the record was verified.
+/// How far the audit log was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Verified {
     to: Head,
-    /// When all records were.
+    /// When all records were verified.
     whole_at: WallTime,
 }
 
@@ -51,7 +51,7 @@ pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<()> {
     let engine = engine.blocking();
     thread::Builder::new().name("verification".into()).spawn(move || {
         lower_priority(NICE);
-        // Nobody sends on this channel: its waits end at their time limits.
+        // Nobody sends on this channel: its waits end by their timeouts.
         let (_keep, rest) = mpsc::channel();
         let verified = Verified::beside(&store);
         Thread { store, engine, rest, verified, unread: 0 }.run();
@@ -64,11 +64,11 @@ struct Thread {
     engine: BlockingHandle,
     rest: mpsc::Receiver<()>,
     verified: Option<Verified>,
-    /// How often in a row the store could not be read.
+    /// Runs in a row without access to the store.
     unread: u32,
 }
 
-/// What the walk needs to know of the running daemon.
+/// What a run needs from the running daemon.
 struct Standing {
     head: Head,
     pruned: Head,
@@ -100,7 +100,7 @@ impl Thread {
     fn look(&mut self) -> Result<(), Stopped> {
         let Standing { head, pruned, now } = self.standing()?;
         let due = |verified: &Verified| now.since(verified.whole_at) >= WHOLE_EVERY;
-        // If retention removed the records after which the walk would go on, it begins with the first one there is.
+        // If retention removed the record after which the run continues, it starts with the first one.
         let from = self.verified.clone().filter(|verified| !due(verified) && verified.to.seq > pruned.seq);
         if from.as_ref().is_some_and(|from| from.to == head) {
             return Ok(());
@@ -111,10 +111,10 @@ impl Thread {
         };
         let found = match walk(&self.store, from.as_ref().map(|from| &from.to), &head, pause) {
             Ok(found) => found,
-            // Pages of the database that are damaged are as broken as a record.
+            // Damaged pages of the database are as broken as a record.
             Err(error) if error.is_damage() => Err(Broken { seq: 0, problem: error.to_string() }),
-            // A disk that does not answer, or files that are absent for a while, say nothing of the audit log: no record counts
-            // as verified, and no alert is raised at once.
+            // An I/O error, or files that are missing for a while, say nothing about the audit log: no record counts as
+            // verified, and no alert is raised at once.
             Err(error) => {
                 self.unread = self.unread.saturating_add(1);
                 warn!("the audit log cannot be verified now; it will be tried again: {error}");
@@ -129,7 +129,7 @@ impl Thread {
         self.unread = 0;
         let after = self.standing()?;
         if after.pruned != pruned && found.is_err() {
-            // Retention removed records during the walk: the next walk decides.
+            // Retention removed records during the run: the next run decides.
             return Ok(());
         }
         let whole = from.is_none();
@@ -157,7 +157,7 @@ impl Thread {
     }
 }
 
-/// Walks the records behind `from`, or all, up to `head`; returns how many there were, or the first that is not right.
+/// Verifies the records after `from`, or all, up to `head`; returns their number, or the first broken one.
 fn walk(
     store: &Path,
     from: Option<&Head>,
@@ -196,7 +196,7 @@ fn walk(
     }
     match from {
         Some(_) => Ok(Ok(count)),
-        // Whether `audit.pruned` explains that the first records are missing shows only at the end.
+        // Whether `audit.pruned` explains missing first records is known only at the end.
         None => Ok(verifier.finish(Some(head)).map(|_| count)),
     }
 }
@@ -206,7 +206,7 @@ impl Verified {
         store.with_file_name("verified")
     }
 
-    /// Written by an earlier run; if it cannot be read, all records are verified.
+    /// The progress of an earlier run; if it cannot be read, all records are verified.
     fn beside(store: &Path) -> Option<Self> {
         let text = fs::read_to_string(Self::path(store)).ok()?;
         let mut words = text.split_whitespace();

@@ -1,4 +1,4 @@
-//! Admits every command: learns who calls, and asks the table of origins.
+//! Admits every command: identifies the caller, and asks the table of origins.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -17,14 +17,14 @@ use crate::core::ledger::Request;
 use crate::core::reply::Refusal;
 use crate::engine::handle::Handle;
 
-/// So many refusals of looks are recorded for one uid,
+/// Recorded refusals of reading commands per uid,
 const MAX_RECORDED: u32 = 5;
-/// within this time; the next one that is says how many were not.
+/// within this time; the next recorded one says how many were not.
 const RECORDED_WITHIN: Duration = Duration::from_secs(60);
-/// So many uids are remembered; while there are more, looks of others are refused without a record.
+/// Uids that are remembered; above this, refusals for further uids are not recorded.
 const MAX_UIDS: usize = 1024;
 
-/// What every interface asks before it does anything.
+/// The check before every method of every interface.
 #[derive(Clone)]
 pub(super) struct Admission {
     engine: Handle,
@@ -32,7 +32,7 @@ pub(super) struct Admission {
     first_callers: Arc<FirstCallers>,
 }
 
-/// The refused looks of one uid.
+/// The refused reading commands of one uid.
 #[derive(Debug, Clone, Copy)]
 struct Refused {
     since: Instant,
@@ -45,10 +45,10 @@ impl Admission {
         Self { engine, refused: Arc::default(), first_callers: Arc::default() }
     }
 
-    /// The caller, if they may ask this from where they are.
+    /// The caller, if this command is allowed from their origin.
     ///
     /// # Errors
-    /// When they may not, which is recorded, or nobody knows who they are.
+    /// When it is not allowed, which is recorded, or the caller cannot be identified.
     pub(super) async fn admit(
         &self,
         connection: &Connection,
@@ -58,7 +58,7 @@ impl Admission {
         self.judge(caller(connection, header, &self.first_callers).await?, kind).await
     }
 
-    /// The same for a caller who was gathered already.
+    /// As [`Self::admit`], for a caller who was identified already.
     ///
     /// # Errors
     /// As [`Self::admit`].
@@ -95,7 +95,7 @@ impl Admission {
         }
     }
 
-    /// A request that is not pending any more, as the store has it.
+    /// A closed request from the store.
     pub(super) async fn closed(&self, id: u64) -> Result<Option<Box<Request>>, Failure> {
         let found = self.engine.look(move |snapshot| {
             if snapshot.ledger.requests.contains_key(&RequestId(id)) {
@@ -109,13 +109,14 @@ impl Admission {
     async fn record(&self, caller: Caller, kind: CommandKind, refusal: Refusal) -> Result<(), Failure> {
         let suppressed = if kind.changes() { Some(0) } else { self.is_recorded(caller.person.account.uid) };
         if let Some(suppressed) = suppressed {
-            // The caller is told by the one who refuses.
+            // The caller gets the refusal from the function that refuses.
             let _ = self.engine.refuse(caller, kind, refusal, suppressed).await?;
         }
         Ok(())
     }
 
-    /// Whether another refused look of this uid is recorded, and how many were not since the last one that was.
+    /// Whether this refusal of a reading command is recorded, and how many of this uid were not since the last recorded
+    /// one.
     fn is_recorded(&self, uid: UserId) -> Option<u64> {
         let now = Instant::now();
         let mut refused = self.refused.lock().ok()?;

@@ -1,4 +1,4 @@
-//! Turns the arguments of a call into values that cannot be wrong.
+//! Parses the arguments of calls into values that cannot be invalid.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use crate::core::command::Command;
 use crate::core::people::Account;
 use crate::host::accounts::Nss;
 
-/// No text in a call is longer, whatever it is for.
+/// The largest text argument.
 const MAX_TEXT_BYTES: usize = 8192;
-/// No text of an option is longer, in characters.
+/// The largest text of an option, in characters.
 const MAX_OPTION_CHARS: usize = 256;
 
-/// The last argument of most methods. What is not known is ignored.
+/// The last argument of most methods. Unknown options are ignored.
 pub(super) type Options = HashMap<String, OwnedVariant>;
 
 pub(super) fn request(
@@ -41,7 +41,7 @@ pub(super) fn deny(id: u64, reason: String) -> Result<Command, Failure> {
     Ok(Command::Deny { id: RequestId(id), reason: reason_of(reason)? })
 }
 
-/// Zero is the one that the caller holds.
+/// Zero is the only grant that the caller holds.
 pub(super) fn release(grant: u64) -> Command {
     Command::Release((grant != 0).then_some(GrantId(grant)))
 }
@@ -72,7 +72,7 @@ pub(super) async fn grant(
     Ok(Command::Grant { holder, spec: spec_of(role, duration, reason, ticket)? })
 }
 
-/// What somebody asks for, from its four arguments. Zero is for the role's default duration, and an empty ticket for none.
+/// The request in its four arguments. Zero is the role's default duration, and an empty ticket is none.
 fn spec_of(role: String, duration: u64, reason: String, ticket: String) -> Result<RequestSpec, Failure> {
     Ok(RequestSpec {
         role: role_of(role)?,
@@ -98,7 +98,7 @@ fn ticket_of(text: String) -> Result<Option<Ticket>, Failure> {
     ticket.map(Some).map_err(|error| Failure::InvalidArgument(format!("ticket: {error}")))
 }
 
-/// Zero is for the length that the role gives.
+/// Zero is the role's default.
 fn span_of(micros: u64) -> Option<Duration> {
     (micros != 0).then(|| Duration::from_micros(micros))
 }

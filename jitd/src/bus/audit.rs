@@ -1,4 +1,4 @@
-//! org.jitd.Jit1.Audit: the audit log, for those who may read it.
+//! org.jitd.Jit1.Audit: the audit log, for callers who may read it.
 
 use std::fs::File;
 use std::io::Write;
@@ -28,7 +28,7 @@ use crate::core::command::Command;
 use crate::engine::handle::Handle;
 use crate::store::{Index, Reader, StoreError};
 
-/// No call returns more records than this.
+/// Records per call.
 const MAX_RECORDS: u64 = 1000;
 
 type Dicts = Vec<Dict>;
@@ -38,7 +38,7 @@ type Numbers = Vec<u64>;
 pub(super) struct Audit {
     engine: Handle,
     admission: Admission,
-    /// One seal is begun at a time, on whichever socket, so that each key is told the number that belongs to it.
+    /// One seal is begun at a time, on either socket, so that each key gets its own record number.
     sealing: Arc<Mutex<()>>,
 }
 
@@ -47,13 +47,13 @@ impl Audit {
         Self { engine, admission, sealing: Arc::new(Mutex::new(())) }
     }
 
-    /// A reader, and the chain's end as the engine remembers it; the caller has been asked after.
+    /// A reader, and the head of the chain as the engine has it; the caller has been admitted.
     async fn reader(&self) -> Result<(Reader, Head), Failure> {
         let (path, head) = self.store().await?;
         Ok((Reader::open(&path)?, head))
     }
 
-    /// Where the records are, and the chain's end as the engine remembers it.
+    /// The path of the store, and the head of the chain as the engine has it.
     async fn store(&self) -> Result<(PathBuf, Head), Failure> {
         Ok(self
             .engine
@@ -127,14 +127,15 @@ commands! {
             Ok(to_dict(&view)?)
         }
 
-        /// The end of the chain as the running daemon knows it, whatever is in the store.
+        /// The head of the chain as the running daemon has it, whatever the store contains.
         #[zbus(out_args("seq", "hash"))]
         AuditHead: async fn head(self, _caller) -> (u64, String) {
             let (_, head) = self.reader().await?;
             Ok((head.seq, head.hash.to_string()))
         }
 
-        /// Begins a seal. Its first key goes into the caller's pipe, past the bus, which would keep it in its memory.
+        /// Begins a seal. Its first key is written into the caller's pipe, not to the bus, which would keep it in
+        /// memory.
         #[zbus(out_args("seal"))]
         Seal: async fn seal(self, caller, key_out: OwnedFd, options: Options) -> Dict {
             let again = options.get("rotate").map(bool::try_from).transpose();
@@ -163,7 +164,7 @@ commands! {
             Ok(to_dict(&view)?)
         }
 
-        /// Acknowledges the open problem that a record tells of, or with 0 all that are open.
+        /// Acknowledges the open problem of a record, or with 0 all open problems.
         #[zbus(out_args("records"))]
         Acknowledge: async fn acknowledge(
             self,
@@ -191,7 +192,7 @@ commands! {
         #[zbus(signal)]
         async fn alert_raised(emitter: &SignalEmitter<'_>, seq: u64) -> zbus::Result<()>;
 
-        /// The name that this host's records are found under.
+        /// The host name for filters of this host's records.
         #[zbus(property(emits_changed_signal = "const"))]
         async fn host(&self) -> String {
             host_name()
@@ -199,7 +200,7 @@ commands! {
     }
 }
 
-/// When a record says that it was written.
+/// The time in a record.
 fn time_of(line: &str) -> Option<String> {
     serde_json::from_str::<Record>(line).ok().map(|record| record.time)
 }
@@ -215,7 +216,7 @@ fn host_name() -> String {
     nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }
 
-/// By its whole name or by the part before the first dot, as people say it.
+/// Whether a name is this host's, whole or up to the first dot.
 fn is_this_host(name: &str) -> bool {
     let own = host_name();
     let short = own.split('.').next().unwrap_or_default();

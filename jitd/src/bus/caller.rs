@@ -1,5 +1,5 @@
-//! Who sends a message on the system bus or the operators' socket: asked of the bus, the kernel, `/proc` and logind, never
-//! believed from the message.
+//! Identifies the sender of a message on the system bus or the operators' socket, by the bus, the kernel, `/proc` and
+//! logind, never by the message.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,53 +20,53 @@ use crate::core::people::{Account, Person};
 use crate::host::accounts::{IdentityError, Nss};
 use crate::host::process::{self, LoginUid};
 
-/// Where logind keeps what it knows of a session (sd_session_get_uid(3) reads it there).
+/// logind's files about sessions (sd_session_get_uid(3) reads them).
 const LOGIND_SESSIONS: &str = "/run/systemd/sessions";
 
 /// The process at the other end of a connection.
 pub(crate) enum Peer {
-    /// A descriptor of it, from the kernel or from a bus that keeps one.
+    /// A pidfd, from the kernel or from a bus that has one.
     Pidfd(OwnedFd),
     /// Its pid when it connected.
     Pid(u32),
-    /// Whoever tells who calls does not tell which process does.
+    /// The source of the uid does not report the process.
     Unknown,
 }
 
-/// Why it is not known who calls.
+/// Why a caller cannot be identified.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallerError {
-    /// The message names nobody.
+    /// The message has no sender.
     #[error("the message has no sender")]
     NoSender,
-    /// The kernel does not say who connected to the operators' socket.
+    /// The kernel does not report the peer of the operators' socket.
     #[error("the kernel does not say who calls")]
     NoPeer,
-    /// The same, in the words of the connection.
+    /// The same, for one connection.
     #[error("the kernel does not say who calls: {0}")]
     Peer(io::Error),
-    /// No descriptor of the caller's process can be had.
+    /// There is no pidfd of the caller's process.
     #[error("the caller's pidfd cannot be kept: {0}")]
     Pidfd(io::Error),
-    /// The connection to the bus.
+    /// The connection to the bus failed.
     #[error("the bus cannot be asked who calls: {0}")]
     Bus(zbus::Error),
-    /// The sender has gone.
+    /// The sender has disconnected.
     #[error("the bus does not know the caller any more: {0}")]
     Gone(fdo::Error),
-    /// The bus keeps no uid.
+    /// The bus does not report a uid.
     #[error("the bus does not say who calls")]
     NoUid,
-    /// The bus keeps no pid.
+    /// The bus does not report a pid.
     #[error("the bus does not say which process calls")]
     NoProcess,
-    /// Only root calls the gate.
+    /// The gate is for root only.
     #[error("uid {0} may not call the gate")]
     NotRoot(UserId),
-    /// A uid that nobody has.
+    /// The uid has no account.
     #[error("uid {0} has no account on this host")]
     NoAccount(UserId),
-    /// NSS.
+    /// NSS failed.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
@@ -77,18 +77,18 @@ impl From<CallerError> for Failure {
     }
 }
 
-/// The processes that have called through connections to a bus that keeps pids and no pidfds (Debian 12).
+/// The processes that have called on connections to a bus that reports pids and no pidfds (Debian 12).
 ///
-/// A connection outlives the process that made it, where others hold its descriptor, and the pid can be somebody else's by
-/// then; so it is the process that called first, or nobody.
+/// A connection can outlive its process, if others hold the descriptor, and the pid can then be another process's; so
+/// only the process that called first is accepted.
 #[derive(Debug, Default)]
 pub(super) struct FirstCallers(Mutex<HashMap<String, MainProcess>>);
 
 impl FirstCallers {
-    /// Connections that are remembered. The bus gives no name a second time.
+    /// Connections that are remembered. The bus never reuses a unique name.
     const MAX: usize = 4096;
 
-    /// Whether nobody else has called through this connection before.
+    /// Whether no other process has called on this connection before.
     fn is_first(&self, sender: &str, process: MainProcess) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= Self::MAX && !known.contains_key(sender) {
@@ -98,7 +98,8 @@ impl FirstCallers {
     }
 }
 
-/// Who sent this message. A sender that cannot be asked about any more is nobody, least of all root (CVE-2021-3560).
+/// Identifies the sender of this message. A sender that the bus does not know any more is refused, and never taken for
+/// root (CVE-2021-3560).
 pub(super) async fn caller(
     connection: &Connection,
     header: &Header<'_>,
@@ -121,10 +122,9 @@ pub(super) async fn caller(
     Ok(caller)
 }
 
-/// All there is to know about a caller, whichever way it came. It asks NSS, and so may block.
+/// Gathers the facts about a caller, on any path. It asks NSS, and so may block.
 ///
-/// A process that cannot be read, or has ended, is a caller at [`Location::Unreadable`], to whom everything is refused, on the
-/// record.
+/// A process that cannot be read, or has ended, is at [`Location::Unreadable`]: every command is refused and recorded.
 ///
 /// # Errors
 /// When the uid has no account, or NSS cannot be asked.
@@ -151,8 +151,8 @@ pub(crate) fn gather(uid: UserId, peer: Peer) -> Result<Caller, CallerError> {
     }))
 }
 
-/// The bus names the process that connected; where that has ended, others can still speak through its connection, and
-/// nobody knows who they are.
+/// The bus reports the process that connected; if that has ended, others can still use its connection, and the caller
+/// is unknown.
 fn read(person: &Person, pidfd: BorrowedFd<'_>) -> io::Result<Caller> {
     let pid = process::pid_of(pidfd)?;
     let cgroup = process::cgroup_of(pid)?
@@ -170,7 +170,7 @@ fn read(person: &Person, pidfd: BorrowedFd<'_>) -> io::Result<Caller> {
         audit_session: process::audit_session(pid)?,
         location,
         process: Some(MainProcess { pid, start: process::start_of(pid)? }),
-        // Nothing is decided by it.
+        // The executable decides nothing.
         exe: process::exe_of(pid),
         holder: None,
     };
@@ -180,7 +180,7 @@ fn read(person: &Person, pidfd: BorrowedFd<'_>) -> io::Result<Caller> {
     Ok(caller)
 }
 
-/// What a cgroup path comes to.
+/// The location of a cgroup path.
 fn location(cgroup: &str) -> io::Result<Location> {
     if let Some(id) = process::login_in(cgroup)
         && let Some(uid) = login_of(Path::new(LOGIND_SESSIONS), &id)?
@@ -190,7 +190,7 @@ fn location(cgroup: &str) -> io::Result<Location> {
     Ok(unit_of(cgroup))
 }
 
-/// Which unit a cgroup path lies in, whatever logind says of it.
+/// The unit of a cgroup path, without logind.
 fn unit_of(cgroup: &str) -> Location {
     let mut parts = cgroup.split('/').filter(|part| !part.is_empty());
     let first = parts.next().unwrap_or_default();
@@ -202,7 +202,7 @@ fn unit_of(cgroup: &str) -> Location {
     let is_unit = |part: &&str| part.ends_with(".service") || part.ends_with(".scope");
     let mut units = cgroup.split('/').filter(is_unit);
     match (first, units.next()) {
-        // user-UID.slice/user@UID.service is the manager; what it runs is below it.
+        // user-UID.slice/user@UID.service is the user manager; its units are below it.
         ("user.slice", Some(manager)) if manager.starts_with("user@") => {
             Location::UserUnit(units.next_back().unwrap_or(manager).to_owned())
         }
@@ -214,8 +214,8 @@ fn unit_of(cgroup: &str) -> Location {
     }
 }
 
-/// Whose login this is, where logind knows it and it is of a class that people log in with: cron's and at's sessions, where
-/// pam_systemd makes any, are `background`, and a manager's is `manager` (pam_systemd(8), `class=`).
+/// The user of this login, if logind knows it and it is of a class of people's logins: sessions of cron and at, if
+/// pam_systemd makes any, are `background`, and a user manager's is `manager` (pam_systemd(8), `class=`).
 fn login_of(sessions: &Path, id: &str) -> io::Result<Option<UserId>> {
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Ok(None);
@@ -232,7 +232,7 @@ fn login_of(sessions: &Path, id: &str) -> io::Result<Option<UserId>> {
     Ok(uid.filter(|_| is_persons && scope))
 }
 
-/// The account of a session's holder, with their groups as they are now.
+/// The account of a session's holder, with the present groups.
 pub(super) fn holder(account: &Account) -> Result<Option<Person>, IdentityError> {
     Nss.person(account.uid)
 }
@@ -240,7 +240,7 @@ pub(super) fn holder(account: &Account) -> Result<Option<Person>, IdentityError>
 /// The pid of a caller that is root.
 ///
 /// # Errors
-/// Says why the caller is not.
+/// Why the caller is not root.
 pub(super) async fn root_pid(connection: &Connection, header: &Header<'_>) -> Result<u32, CallerError> {
     let credentials = credentials(connection, header).await?;
     match (credentials.uid, credentials.pid) {
@@ -258,7 +258,7 @@ struct Credentials {
 
 async fn credentials(connection: &Connection, header: &Header<'_>) -> Result<Credentials, CallerError> {
     if !connection.is_bus() {
-        // On a socket of our own the kernel names the other end, and a sender in the message is anybody's word.
+        // On jitd's own socket the kernel identifies the peer; a sender in the message proves nothing.
         let known = connection.peer_creds().await.map_err(CallerError::Peer)?;
         let uid = known.unix_user_id().ok_or(CallerError::NoPeer)?;
         let pidfd = known.process_fd().map(|pidfd| pidfd.as_fd().try_clone_to_owned()).transpose();
@@ -293,7 +293,7 @@ mod tests {
             ("/system.slice/atd.service", system("atd.service")),
             ("/system.slice/system-getty.slice/getty@tty1.service", system("getty@tty1.service")),
             ("/init.scope", system("init.scope")),
-            // A scope that is called like a login's is none unless logind knows it.
+            // A scope that is named like a login's is none unless logind knows it.
             ("/system.slice/session-c97.scope", system("session-c97.scope")),
             ("/user.slice/user-1000.slice/session-c97.scope", system("session-c97.scope")),
             (

@@ -1,10 +1,9 @@
-//! Writes an interface whose every method is a command of the table of origins ([`CommandKind`]): the caller is gathered
-//! and admitted before the method's body runs, so that no method can do without.
+//! Declares an interface each of whose methods is a command of the table of origins ([`CommandKind`]): the caller is
+//! identified and admitted before the method's body runs.
 //!
 //! [`CommandKind`]: crate::core::authority::CommandKind
 
-/// `Kind: async fn method(self, caller, arguments) -> Answer { body }`, and after `beside` what is no command: signals and
-/// properties.
+/// `Kind: async fn method(self, caller, arguments) -> Answer { body }`, and after `beside` signals and properties.
 macro_rules! commands {
     (
         #[interface(name = $name:literal)]

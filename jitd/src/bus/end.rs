@@ -1,17 +1,17 @@
-//! Who can be at the other end of a connection.
+//! The peer of a connection.
 
-/// Who is at the other end, and what it may send.
+/// The peer, which decides about the messages that it may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// The bus, where anybody calls.
+    /// The bus, on the connection for callers.
     Bus,
-    /// The bus, on a connection with which jitd itself calls others; nobody has business to call there.
+    /// The bus, on jitd's connection for its own calls; no calls are accepted there.
     BusForCalls,
-    /// One process on a socket of our own, which calls.
+    /// One process on jitd's own socket.
     Peer(Peer),
 }
 
-/// The process at the other end of a socket of our own.
+/// The process at the other end of jitd's own socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Peer {
     pub(super) uid: u32,

@@ -1,4 +1,4 @@
-//! The D-Bus errors, each with a name of its own and a sentence that is safe to show.
+//! The D-Bus errors, each with its own name and a sentence that is safe to show.
 
 use jit_proto::bus::dict::DictError;
 use jit_proto::bus::view::ProblemView;
@@ -9,22 +9,22 @@ use crate::engine::handle::Stopped;
 use crate::policy::problem_lines;
 use crate::store::StoreError;
 
-/// What a call can fail with.
+/// The error of a call.
 #[derive(Debug, zbus::DBusError)]
 #[zbus(prefix = "org.jitd.Jit1.Error")]
 pub enum Failure {
-    /// The bus itself.
+    /// An error of the bus itself.
     #[zbus(error)]
     Bus(zbus::Error),
     /// The caller may not do this.
     NotAuthorized(String),
     /// The policy refuses it.
     PolicyDenied(String),
-    /// It is the caller's own.
+    /// The request or grant is the caller's own.
     SelfApproval(String),
-    /// Too late, or a second time.
+    /// The request is decided already, or this person has decided.
     AlreadyDecided(String),
-    /// There is none, or the caller is no party to it.
+    /// It does not exist, or the caller is no party to it.
     NoSuch(String),
     /// An argument is malformed.
     InvalidArgument(String),
@@ -32,12 +32,12 @@ pub enum Failure {
     BadPolicy(String),
     /// It could not be recorded.
     CannotRecord(String),
-    /// Something failed inside.
+    /// An internal failure.
     Failed(String),
 }
 
 impl Failure {
-    /// A policy that is not accepted, a problem a line.
+    /// A policy that is not accepted, with one problem per line.
     #[must_use]
     pub fn bad_policy(problems: &[ProblemView]) -> Self {
         Self::BadPolicy(problem_lines(problems))
@@ -66,7 +66,7 @@ impl From<Stopped> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        // Where the store lies, and what is wrong with it, is for whoever reads the journal.
+        // The path and the error of the store are only for readers of the journal.
         tracing::error!("a call could not be answered: {error}");
         Self::Failed("the store cannot be read; the journal of jitd says why".to_owned())
     }

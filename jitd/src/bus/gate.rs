@@ -1,4 +1,4 @@
-//! The gate's D-Bus interface on the system bus, for modules with `bus=system`.
+//! The gate's D-Bus interface on the system bus, for PAM lines with `bus=system`.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// The gate as the system bus has it.
+    /// The gate's object on the system bus.
     pub(super) fn on_bus(service: GateService) -> Self {
         Self { service }
     }

@@ -1,4 +1,4 @@
-//! Keeps the index of the record up to date while nobody searches, so that a search has little left to take up.
+//! Updates the search index while nobody searches, so that a search has little left to do.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::signals::Pause;
 use crate::engine::handle::Handle;
 use crate::store::catch_up;
 
-/// What is written within this time is taken up at once: a sudo is over by then and not slowed down.
+/// The delay before new records are indexed: a sudo has ended by then, and is not slowed down.
 const GATHER: Duration = Duration::from_secs(2);
 
 /// Runs until the engine ends.
@@ -19,7 +19,7 @@ pub(super) async fn keep(engine: Handle, mut heads: watch::Receiver<u64>) {
     let mut pause = Pause::of(GATHER);
     loop {
         let path = path.clone();
-        // A search does it too, and tells its caller if it cannot; here once is enough.
+        // A search updates the index too, and returns the error; here it is logged once.
         match tokio::task::spawn_blocking(move || catch_up(&path)).await {
             Ok(Err(problem)) if !failing => {
                 warn!("the index of the audit log is not up to date: {problem}");

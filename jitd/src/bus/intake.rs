@@ -1,4 +1,4 @@
-//! Which calls are let in: by who sends them, up to the limits, and before anything is begun for them.
+//! Limits the calls of each sender before any work is done for them.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,17 +21,17 @@ use crate::limits::Counter;
 
 /// The bus itself, as a sender.
 const THE_BUS: &str = "org.freedesktop.DBus";
-/// The name of the error that a call above a limit is answered with.
+/// The name of the D-Bus error for a call above a limit.
 const LIMITS_EXCEEDED: &str = "org.freedesktop.DBus.Error.LimitsExceeded";
-/// No user's scripts call more often for long.
+/// No user's scripts call more often than this for long.
 const RATE: Rate = Rate { burst: 600, per_minute: 6_000 };
-/// Calls that are answered from memory.
+/// Limits for calls that are answered from memory.
 const LIGHT: Bounds =
     Bounds { in_flight: 4, in_flight_in_all: 12, waiting: 24, waiting_in_all: 96, for_root: 8, rate: RATE };
-/// Calls that are answered with lists of what is in memory.
+/// Limits for calls that are answered with lists from memory.
 const LISTS: Bounds =
     Bounds { in_flight: 1, in_flight_in_all: 3, waiting: 12, waiting_in_all: 48, for_root: 2, rate: RATE };
-/// Calls that read the record or the policy's files, and may take long.
+/// Limits for calls that read the audit log or the policy's files, and can take long.
 const LONG: Bounds =
     Bounds { in_flight: 1, in_flight_in_all: 3, waiting: 4, waiting_in_all: 24, for_root: 2, rate: RATE };
 /// An answer takes one of its user's calls for each so many bytes. dbus-daemon reads from this daemon a small piece at a time,
@@ -40,28 +40,28 @@ const BYTES_A_CALL: usize = 1024;
 /// The gate's interface, which only root may call: the module, for a sudo of whomever.
 const GATE: Bounds =
     Bounds { in_flight: 1, in_flight_in_all: 2, waiting: 512, waiting_in_all: 8, for_root: 64, rate: RATE };
-/// Senders that are remembered. The bus gives no unique name a second time, so none goes out of date.
+/// Senders that are remembered. The bus never reuses a unique name, so no entry becomes wrong.
 const MAX_SENDERS: usize = 4096;
 /// Senders that are being asked about, and calls of theirs that wait for it. A user who connects in a loop fills these
 /// places as fast as the bus lets in, and they are emptied as fast as it says whose each connection is.
 const MAX_UNKNOWN: usize = 2048;
 const MAX_UNKNOWN_CALLS: usize = 24;
-/// All of these calls together are no larger, in bytes.
+/// Bytes of all these calls together.
 const MAX_UNKNOWN_BYTES: usize = 4 * 1024 * 1024;
 /// Senders that are asked about at once: the answers come back together with one turn of the bus.
 const LOOKUPS: usize = 64;
 /// A call that has no answer after this has none coming: what worked on it has failed.
 const LOST_AFTER: Duration = Duration::from_secs(20 * 60);
-/// A call passes one descriptor at most.
+/// Descriptors that a call may pass.
 const MAX_DESCRIPTORS: usize = 1;
 
-/// A message that was not read to its end: its header.
+/// A message that was not read to its end, with its header.
 pub(super) struct TooLarge {
     pub(super) header: Vec<u8>,
     pub(super) length: usize,
 }
 
-/// What is let in on one connection.
+/// The calls of one connection.
 #[derive(Debug)]
 pub(super) struct Intake {
     state: Mutex<State>,
@@ -72,7 +72,7 @@ pub(super) struct Intake {
     end: End,
 }
 
-/// What the tasks beside an intake work with.
+/// What the tasks of an intake work with.
 pub(super) struct Beside {
     unknown: mpsc::Receiver<String>,
 }
@@ -87,7 +87,7 @@ struct State {
     parked: HashMap<String, Vec<Message>>,
     parked_bytes: usize,
     ready: VecDeque<Message>,
-    /// Calls that have begun and are not answered, by sender and serial.
+    /// Calls in progress, by sender and serial.
     begun: HashMap<(String, u32), Begun>,
 }
 
@@ -132,7 +132,7 @@ impl Intake {
         (Arc::new(intake), Beside { unknown: asked })
     }
 
-    /// A call that may begin now and has waited.
+    /// A call that waited and may begin now.
     pub(super) fn take_ready(&self) -> Option<Message> {
         self.state().next(boot_now())
     }
@@ -142,7 +142,7 @@ impl Intake {
         self.wake.notified().await;
     }
 
-    /// Takes a message that has come; returns it if it may be handed on now.
+    /// Takes a received message; returns it if it may be handled now.
     pub(super) fn sort(&self, message: Message) -> Option<Message> {
         let sender = sender_of(&message);
         if message.message_type() != Type::MethodCall {
@@ -155,7 +155,7 @@ impl Intake {
         let mut state = self.state();
         let uid = self.uid_of(&state, &sender);
         if message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED) {
-            // Whoever wants no answer wants nothing that this daemon does, and would not learn of a refusal.
+            // A message without a reply asks for nothing that jitd does, and a refusal could not be sent.
             self.counter.count(uid, self.limited(true));
             return None;
         }
@@ -170,7 +170,7 @@ impl Intake {
         self.admit(&mut state, uid, sender, message)
     }
 
-    /// Who sends it, as far as that is known already.
+    /// The uid of the sender, if it is known already.
     fn uid_of(&self, state: &State, sender: &str) -> Option<UserId> {
         match self.end {
             End::Peer(peer) => Some(UserId(peer.uid)),
@@ -178,16 +178,16 @@ impl Intake {
         }
     }
 
-    /// Whether what is no call is what it seems to be.
+    /// Whether a message that is no call is genuine.
     ///
-    /// The bus lets any user send a signal to one connection, whatever its interface and path, and zbus cannot compare its
-    /// sender with a well-known name. What PID 1 and logind tell, they tell everybody, by the rules that this daemon has
-    /// the bus match, and there the bus compares.
+    /// The bus lets any user send a signal to one connection, with any interface and path, and zbus cannot compare its
+    /// sender with a well-known name. Signals of PID 1 and logind are broadcast, and matched by jitd's match rules, for
+    /// which the bus compares the sender.
     fn is_believed(&self, message: &Message, sender: &str) -> bool {
         let believed = match (self.end, message.message_type()) {
             (End::Peer(_), _) => false,
             (_, Type::Signal) => message.header().destination().is_none() || sender == THE_BUS,
-            // The bus passes on only answers to calls that were made.
+            // The bus delivers replies only for calls that were made.
             (_, _) => true,
         };
         if !believed {
@@ -203,7 +203,7 @@ impl Intake {
         }
         let endian = if header.first() == Some(&b'B') { Endian::Big } else { Endian::Little };
         let message = sys::message(header, endian, Vec::new());
-        // One that passes descriptors or is malformed is left out without a word.
+        // A malformed message, or one that passes descriptors, is dropped.
         let Ok(message) = message else { return };
         if message.message_type() == Type::MethodCall
             && !message.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED)
@@ -214,7 +214,7 @@ impl Intake {
         }
     }
 
-    /// An answer has gone out.
+    /// An answer was sent.
     pub(super) fn answered(&self, message: &Message) {
         if !matches!(message.message_type(), Type::MethodReturn | Type::Error) {
             return;
@@ -231,7 +231,7 @@ impl Intake {
         let weight = weight_of(&message);
         let key = (sender, message.primary_header().serial_num().get());
         if state.begun.contains_key(&key) {
-            // No client uses a number twice while it waits for the answer.
+            // No client reuses a serial while it waits for the answer.
             self.counter.count(Some(uid), self.limited(false));
             return None;
         }
@@ -251,7 +251,7 @@ impl Intake {
         }
     }
 
-    /// Keeps a call until it is known who sends it.
+    /// Keeps a call until its sender is known.
     fn park(&self, state: &mut State, sender: String, message: Message) {
         let new = !state.parked.contains_key(&sender);
         let own = state.parked.get(&sender).map_or(0, Vec::len);
@@ -274,12 +274,12 @@ impl Intake {
         state.parked.entry(sender).or_default().push(message);
     }
 
-    /// It is known now who this is, or that nobody knows any more.
+    /// The sender is known now, or has disconnected.
     fn is_known(&self, sender: &str, uid: Option<UserId>) {
         let mut state = self.state();
         let calls = state.parked.remove(sender).unwrap_or_default();
         state.parked_bytes -= calls.iter().map(|call| call.data().len()).sum::<usize>();
-        // A sender that has gone waits for no answer.
+        // A sender that has disconnected waits for no answer.
         let Some(uid) = uid else { return };
         if state.senders.len() >= MAX_SENDERS {
             state.senders.clear();
@@ -373,7 +373,7 @@ impl State {
     }
 }
 
-/// Who sends it, as the bus says; empty where there is no bus.
+/// The sender by the bus; empty without a bus.
 fn sender_of(message: &Message) -> String {
     message.header().sender().map_or(String::new(), |sender| sender.as_str().to_owned())
 }
@@ -392,7 +392,8 @@ fn weight_of(message: &Message) -> Weight {
 }
 
 impl Beside {
-    /// Sends refusals, and asks the bus who the senders are; on the connection itself, whose answers pass the intake.
+    /// Sends refusals, and asks the bus for the uids of senders, on the connection itself, whose answers pass the
+    /// intake.
     pub(super) async fn run(self, intake: Arc<Intake>, connection: Connection) {
         let Self { unknown } = self;
         let looking = look_up_senders(Arc::clone(&intake), connection.clone(), unknown);

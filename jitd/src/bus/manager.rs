@@ -1,4 +1,4 @@
-//! org.jitd.Jit1.Manager: what people and scripts call.
+//! org.jitd.Jit1.Manager: the interface for people and scripts.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -27,7 +27,7 @@ use crate::sessions::cgroup::Scope;
 type Dicts = Vec<Dict>;
 type Numbers = Vec<u64>;
 
-/// Where more people may approve a request than these, only the groups are named.
+/// With more approvers than this, only the groups are named.
 const MAX_PEOPLE_SHOWN: usize = 8;
 
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Manager {
         Ok(self.engine.command(caller, command).await??)
     }
 
-    /// Looks at the state as the caller may see it.
+    /// Reads the state as the caller may see it.
     async fn look<T: Send + 'static>(
         &self,
         caller: Caller,
@@ -60,7 +60,7 @@ impl Manager {
             .await?
     }
 
-    /// Has a request decided on or taken back; of one that is not pending any more, says what became of it.
+    /// Decides on or cancels a request; for a closed request, returns how it was closed.
     async fn decide(&self, caller: Caller, id: u64, command: Command) -> Result<Done, Failure> {
         let kind = command.kind();
         let command = match self.admission.closed(id).await? {
@@ -80,7 +80,7 @@ impl Manager {
         Ok(numbers(self.command(caller, command).await?))
     }
 
-    /// The people who may approve a request, if the caller may see it and they are few.
+    /// The people who may approve a request, if the caller may see it and there are few.
     async fn approving_people(&self, caller: Caller, id: u64) -> Result<Vec<String>, Failure> {
         let written = self.look(caller, move |look, snapshot| {
             let request = snapshot.store.request(id)?.filter(|request| look.sees_request(request));
@@ -101,7 +101,7 @@ impl Manager {
         Ok(people.await.ok().flatten().unwrap_or_default())
     }
 
-    /// The stacks that do not ask, as the files are at this moment.
+    /// The stacks that do not ask jitd, in the files as they are now.
     async fn stacks(&self) -> Result<Vec<StackView>, Failure> {
         let services = self
             .engine
@@ -150,7 +150,7 @@ commands! {
             number(self.command(caller, arguments::release(grant)).await?)
         }
 
-        /// Returns the request's number, or the grant's where an operator has made it longer at once.
+        /// Returns the number of the request, or of the grant if an operator extended it at once.
         #[zbus(out_args("id"))]
         Extend: async fn extend(
             self, caller, grant: u64, duration: u64, reason: String, options: Options,
@@ -261,7 +261,7 @@ commands! {
         }
     }
     beside {
-        /// The signals are sent by `bus::signals`; here they are declared, so that introspection shows them.
+        /// `bus::signals` sends the signals; they are declared here for introspection.
         #[zbus(signal)]
         async fn request_changed(emitter: &SignalEmitter<'_>, id: u64) -> zbus::Result<()>;
 

@@ -1,4 +1,4 @@
-//! Speaks with people and scripts on the system bus; knows who they are from the bus, and decides nothing.
+//! The D-Bus interfaces for people and scripts; identifies callers by the bus, and decides nothing.
 
 mod admission;
 
@@ -62,13 +62,12 @@ use operators::Operators;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use stream::Limited;
 
-/// Calls on the bus that are looked at at once, each on a thread. More than the limits let in, so that none waits for a
-/// thread behind somebody else's slow one.
+/// Threads for lookups on the bus. More than the limits admit, so that no lookup waits for another user's slow one.
 const MAX_LOOKUPS: usize = 32;
-/// The same for the operators' socket.
+/// Threads for lookups on the operators' socket.
 const MAX_OPERATORS_LOOKUPS: usize = 16;
-/// The nice value of the bus's threads: that of everybody's programs. The daemon's own is lower, for the sudos that wait for
-/// it (jitd.service, `Nice=`), and a user who floods the bus must not work with that.
+/// The nice value of the bus's threads: that of ordinary programs. The daemon's own is lower, for the sudos that wait
+/// for it (jitd.service, `Nice=`), and a user who floods the bus must not profit from that.
 const NICE: i32 = 0;
 
 /// So much of what this daemon says on the bus waits in the kernel (socket(7), SO_SNDBUF), in bytes. What waits there cannot be
@@ -81,12 +80,12 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Connects to the system bus.
 ///
 /// # Errors
-/// When it is not there.
+/// When the bus cannot be reached.
 pub async fn connect() -> zbus::Result<Connection> {
     Ok(open(Counter::default(), End::BusForCalls).await?.0)
 }
 
-/// A connection to the bus that lets in only what may come, and the tasks that belong beside it.
+/// A connection to the bus behind an intake, with its tasks.
 async fn open(counter: Counter, end: End) -> zbus::Result<(Connection, Arc<Intake>, Beside)> {
     let stream = UnixStream::connect(SYSTEM_BUS_ADDRESS.trim_start_matches("unix:path=")).await?;
     set_socket_send_buffer_size(&stream, UNSENT).map_err(std::io::Error::from)?;
@@ -96,26 +95,26 @@ async fn open(counter: Counter, end: End) -> zbus::Result<(Connection, Arc<Intak
     Ok((building.await?, intake, beside))
 }
 
-/// What the bus is served with.
+/// The parts that the bus interfaces use.
 pub struct BusContext {
-    /// The way to the engine.
+    /// The channel to the engine.
     pub engine: Handle,
     /// The policy.
     pub rules: PolicyLoader,
     /// The gate.
     pub gate: GateService,
-    /// What changed.
+    /// Changed objects.
     pub changes: broadcast::Receiver<Changed>,
-    /// The last record's number.
+    /// The number of the last record.
     pub heads: watch::Receiver<u64>,
-    /// Where calls above the limits are counted.
+    /// Counts calls above the limits.
     pub counter: Counter,
-    /// The operators' socket, where PID 1 holds one.
+    /// The operators' socket, if PID 1 holds one.
     pub operators: Option<std::os::unix::net::UnixListener>,
 }
 
-/// Serves the bus and the operators' socket, each on a thread of its own: any local user can flood the bus, and must delay
-/// neither the gate nor a revocation by it. `ready` learns when the name is taken, or why not; `lost` when the bus has gone.
+/// Serves the bus and the operators' socket, each on a thread of its own: a user who floods the bus must delay neither
+/// the gate nor a revocation. `ready` receives whether the name was taken; `lost` receives when the bus has gone.
 ///
 /// # Errors
 /// When no thread can be started.
@@ -157,7 +156,7 @@ pub fn start(
             Ok(connection) => (Ok(()), Some(connection)),
             Err(error) => (Err(error), None),
         };
-        // Whoever waited has given up, which ends the daemon.
+        // The receiver has given up, which ends the daemon.
         let _ = ready.send(result);
         if let Some(connection) = connection {
             wait_for_end(&connection).await;
@@ -166,7 +165,7 @@ pub fn start(
     })
 }
 
-/// Runs work on a thread and a runtime of its own, with so many threads beside it for what blocks, which inherit what `begin`
+/// Runs work on a thread with its own runtime, with this many threads for blocking calls, which inherit what `begin`
 /// does to the first one.
 fn on_thread(
     name: &str,
@@ -185,7 +184,7 @@ fn on_thread(
     Ok(())
 }
 
-/// Waits until a connection to the bus is no more.
+/// Waits until a connection to the bus is closed.
 pub async fn wait_for_end(connection: &Connection) {
     let mut messages = MessageStream::from(connection);
     while let Some(Ok(_)) = messages.next().await {}

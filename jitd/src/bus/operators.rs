@@ -1,5 +1,5 @@
-//! The operators' socket: the interfaces of the system bus for root and the group jit-operators, beside the bus, so that
-//! nobody can stand in the way of a revocation by flooding the bus.
+//! The operators' socket: the interfaces of the system bus for root and the group jit-operators, beside the bus, so
+//! that a flood of the bus delays no revocation.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,16 +27,16 @@ use crate::host::accept::Acceptor;
 use crate::host::process;
 use crate::limits::Counter;
 
-/// Connections of all operators together, root's aside.
+/// Connections of all operators, without root's.
 const MAX_CONNECTIONS: usize = 32;
 /// Connections of one operator.
 const MAX_OF_ONE: usize = 8;
-/// Connections of root, in places that nobody else takes.
+/// Connections of root, in addition.
 const MAX_OF_ROOT: usize = 16;
-/// A handshake takes no longer.
+/// The timeout of a handshake.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(1);
 
-/// What the socket is served with.
+/// The parts that the socket uses.
 #[derive(Clone)]
 pub(super) struct Operators {
     pub(super) manager: Manager,
@@ -45,7 +45,7 @@ pub(super) struct Operators {
     pub(super) heads: watch::Receiver<u64>,
 }
 
-/// Takes connections until the daemon ends.
+/// Accepts connections until jitd stops.
 pub(super) async fn serve(
     listener: UnixListener,
     operators: Operators,
@@ -99,7 +99,8 @@ fn has_room(open: &BTreeMap<UserId, usize>, uid: UserId) -> bool {
     own < MAX_OF_ONE && others < MAX_CONNECTIONS
 }
 
-/// A descriptor of the process that connected (SO_PEERPIDFD, Linux 6.5); before that, of the one that has its pid now.
+/// A pidfd of the process that connected (SO_PEERPIDFD, Linux 6.5); on older kernels, of the process that has its pid
+/// now.
 fn pidfd_of(stream: &UnixStream, peer: Peer) -> io::Result<OwnedFd> {
     match nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerPidfd) {
         Ok(pidfd) => Ok(pidfd),
@@ -108,7 +109,7 @@ fn pidfd_of(stream: &UnixStream, peer: Peer) -> io::Result<OwnedFd> {
     }
 }
 
-/// Who has connected, as the kernel says (unix(7), SO_PEERCRED).
+/// The peer's credentials, from the kernel (unix(7), SO_PEERCRED).
 fn peer_of(stream: &UnixStream) -> io::Result<Peer> {
     let known = stream.peer_cred()?;
     let pid = known.pid().and_then(|pid| u32::try_from(pid).ok());
@@ -135,7 +136,7 @@ async fn one(
         .build();
     let built = tokio::time::timeout(HANDSHAKE_WITHIN, building).await;
     let connection = built.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-    // They end with this function, and with the last of them the connection.
+    // The tasks end with this function, and the connection with the last of them.
     let mut beside_it = JoinSet::new();
     beside_it.spawn(beside.run(intake, connection.clone()));
     beside_it.spawn(signals::forward(connection.clone(), changes));

@@ -1,4 +1,4 @@
-//! The verbs about the policy: check the files, show what is in force, load the files.
+//! The commands about the policy: check the files, show the policy in force, reload.
 
 use jit_proto::bus::dict::{Dict, to_dict};
 use jit_proto::bus::view::ProblemView;
@@ -10,7 +10,7 @@ use crate::core::views::Look;
 use crate::engine::handle::Handle;
 use crate::policy::reload::PolicyLoader;
 
-/// The policy's files, and the engine that one of them is in force in.
+/// The policy's files, and the engine that one policy is in force in.
 #[derive(Clone)]
 pub(super) struct PolicyFiles {
     engine: Handle,
@@ -22,13 +22,13 @@ impl PolicyFiles {
         Self { engine, loader }
     }
 
-    /// What is wrong with the files as they are now.
+    /// The problems of the files as they are now.
     pub(super) async fn check(&self) -> Result<Vec<ProblemView>, Failure> {
         let digest = self.engine.look(|snapshot| snapshot.policy.map(|policy| policy.digest.clone())).await?;
         Ok(self.loader.check(digest).await)
     }
 
-    /// Brings the files into force, if they are valid.
+    /// Loads the files, if they are valid.
     pub(super) async fn reload(&self) -> Result<(), Failure> {
         self.loader.reload(&self.engine).await?.map_err(|problems| Failure::bad_policy(&problems))
     }

@@ -1,9 +1,9 @@
-//! Refusals of calls above a limit, sent one at a time for each user.
+//! Sends the refusals of calls above a limit, one at a time for each user.
 //!
-//! dbus-daemon reads from its connections in turn, a piece of each. If a flood were refused call by call, the refusals would
-//! fill this daemon's turn, and everything else that it says would wait behind them: answers, and its own questions about
-//! who calls. A call that is not refused yet is pending, and the bus lets no connection have more than a number of these
-//! (dbus-daemon(1), `max_replies_per_connection`), so a late refusal slows down whoever floods and nobody else.
+//! dbus-daemon reads from its connections in turn, a piece of each. If each call of a flood were refused at once, the
+//! refusals would fill jitd's turns, and its other messages would wait behind them: answers, and its own lookups of
+//! callers. A call that is not refused yet is pending, and the bus limits the pending calls of a connection
+//! (dbus-daemon(1), `max_replies_per_connection`), so late refusals slow down only the flooding user.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,17 +15,17 @@ use zbus::{Connection, Message};
 
 use crate::host::clock::pause;
 
-/// From one refusal of a user to the next. A script that calls a little too often does not notice.
+/// The interval between refusals for one user. A script that calls a little too often does not notice.
 const INTERVAL: Duration = Duration::from_millis(4);
-/// Refusals of one user that wait; those above are dropped, and their callers give up by themselves.
+/// Waiting refusals of one user; further ones are dropped, and their callers time out.
 const MAX_OF_ONE: usize = 64;
-/// Users with refusals that wait.
+/// Users with waiting refusals.
 const MAX_USERS: usize = 64;
 
-/// The refusals that wait to be sent.
+/// The waiting refusals.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
-    /// By whom they are for; `None` while that is not known.
+    /// By user; `None` while the user is not known.
     waiting: Mutex<BTreeMap<Option<UserId>, VecDeque<Message>>>,
     added: Notify,
 }

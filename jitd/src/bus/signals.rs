@@ -1,4 +1,5 @@
-//! Tells the bus that something changed. Every local user hears it, so it carries numbers and nothing else.
+//! Sends D-Bus signals that something changed. Every local user can receive them, so they have numbers and nothing
+//! else.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,9 +11,9 @@ use zbus::Connection;
 
 use crate::core::effect::Changed;
 
-/// More sessions than this are not gathered.
+/// Sessions whose signals are collected.
 const MAX_GATHERED: usize = 64;
-/// Sessions come and go with every sudo; their signals are gathered for this long, each session once.
+/// The time for which signals of sessions are collected, each session once: sessions begin and end with every sudo.
 const GATHER: Duration = Duration::from_millis(100);
 
 /// Runs until the engine ends.
@@ -41,7 +42,7 @@ pub(super) async fn forward(connection: Connection, mut changes: broadcast::Rece
             Ok(Changed::ClosesSoon(id)) => {
                 emit(&connection, MANAGER_INTERFACE, "GrantClosesSoon", id.0).await
             }
-            // Whoever listens reads the state anew anyway.
+            // Listeners read the state again anyway.
             Err(broadcast::error::RecvError::Lagged(_)) => {}
             Err(broadcast::error::RecvError::Closed) => return,
         }
@@ -53,7 +54,7 @@ pub(super) async fn forward(connection: Connection, mut changes: broadcast::Rece
     }
 }
 
-/// Tells how far the record goes, once for all that is written while signals are gathered; until the engine ends.
+/// Signals the number of the last record, once for all records of an interval, until the engine ends.
 pub(super) async fn tell_heads(connection: Connection, mut heads: watch::Receiver<u64>) {
     let mut pause = Pause::of(GATHER);
     while heads.changed().await.is_ok() {
@@ -63,7 +64,7 @@ pub(super) async fn tell_heads(connection: Connection, mut heads: watch::Receive
     }
 }
 
-/// Time in which more may come; what comes meanwhile wakes nobody, since a decision would pay for that.
+/// An interval in which further changes wake nobody: the wake-up would slow down a decision.
 pub(super) struct Pause(tokio::time::Interval);
 
 impl Pause {
@@ -71,7 +72,7 @@ impl Pause {
         Self(tokio::time::interval(time))
     }
 
-    /// Passes once, from now on.
+    /// Waits for one interval from now.
     pub(super) async fn pass(&mut self) {
         self.0.reset();
         self.0.tick().await;

@@ -1,5 +1,5 @@
-//! A D-Bus socket whose messages are let in one by one: zbus starts a task for every call that it reads, so what is not to
-//! be worked on must not reach it.
+//! A D-Bus socket that admits messages one by one: zbus starts a task for every call that it reads, so a call above a
+//! limit must not reach it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -28,13 +28,13 @@ use crate::host::sys;
 
 /// The fixed part of a message's header, in bytes (D-Bus Specification, "Message Format").
 const HEADER: usize = 16;
-/// No call is larger, in bytes: it carries a few texts of at most 8 KiB each.
+/// The largest call, in bytes: a few texts of at most 8 KiB each.
 const MAX_CALL: usize = 64 * 1024;
-/// No answer to a call of ours is larger, in bytes: lists of logins are.
+/// The largest answer to jitd's own calls, in bytes, such as lists of logins.
 const MAX_ANSWER: usize = 1024 * 1024;
-/// No header is larger, in bytes: names are at most 255 bytes, and a path of this daemon is short.
+/// The largest header, in bytes: names are at most 255 bytes, and jitd's path is short.
 const MAX_FIELDS: usize = 8 * 1024;
-/// After so many messages without a pause, others on this thread have their turn.
+/// Messages without a pause before other tasks of the thread run.
 const IN_A_ROW: u32 = 8;
 
 /// The socket.
@@ -42,9 +42,9 @@ const IN_A_ROW: u32 = 8;
 pub(super) struct LimitedSocket {
     stream: UnixStream,
     intake: Arc<Intake>,
-    /// Where it is not the bus that is at the other end.
+    /// The peer, if it is not the bus.
     peer: Option<Peer>,
-    /// A descriptor of that process, so that another one with its pid is not taken for it.
+    /// A pidfd of the peer, so that another process with its pid is not taken for it.
     pidfd: Option<Arc<OwnedFd>>,
     max: usize,
 }
@@ -55,7 +55,7 @@ impl LimitedSocket {
         let (peer, max) = match end {
             End::Peer(peer) => (Some(peer), MAX_CALL),
             End::Bus => (None, MAX_CALL),
-            // PID 1's and logind's lists are longer, and only the bus says what comes here.
+            // Lists of PID 1 and logind are longer, and only the bus sends here.
             End::BusForCalls => (None, MAX_ANSWER),
         };
         Self { stream, intake, peer, pidfd, max }
@@ -85,28 +85,28 @@ impl Socket for LimitedSocket {
     }
 }
 
-/// The half that calls come from.
+/// The receiving half.
 #[derive(Debug)]
 pub(super) struct Reader {
     stream: OwnedReadHalf,
     intake: Arc<Intake>,
     peer: Option<Peer>,
     pidfd: Option<Arc<OwnedFd>>,
-    /// No message is larger, in bytes.
+    /// The largest message, in bytes.
     max: usize,
-    /// What has come of the next message.
+    /// The received part of the next message.
     part: Vec<u8>,
-    /// What was passed with it.
+    /// The descriptors that were passed with it.
     passed: Vec<OwnedFd>,
-    /// What came with the end of the handshake.
+    /// Bytes that were received with the end of the handshake.
     early: VecDeque<u8>,
-    /// So much is left of a message that is too large.
+    /// The remaining bytes of a message that is too large.
     skip: usize,
     in_a_row: u32,
 }
 
 impl Reader {
-    /// Reads one message, whatever it is; `None` where it was not one to be handed on. May be given up at any await.
+    /// Reads one message; `None` if it was not admitted. Cancel safe.
     async fn one(&mut self) -> io::Result<Option<Message>> {
         while self.skip > 0 {
             let mut nowhere = [0; 16 * 1024];
@@ -121,7 +121,7 @@ impl Reader {
         }
         if sizes.whole() > self.max {
             self.fill(sizes.header()).await?;
-            // The header says whom to tell.
+            // The header has the sender for the refusal.
             let header = std::mem::take(&mut self.part);
             self.skip = sizes.whole() - sizes.header();
             self.passed.clear();
@@ -133,7 +133,7 @@ impl Reader {
         let passed = std::mem::take(&mut self.passed);
         match sys::message(bytes, sizes.endian, passed) {
             Ok(message) => Ok(Some(message)),
-            // The specification has unknown header fields ignored; zbus does not know how, and nobody of ours sends any.
+            // The specification has unknown header fields ignored, which zbus does not; no client of jitd sends any.
             Err(problem) => {
                 debug!("a message was left out: {problem}");
                 Ok(None)
@@ -148,7 +148,7 @@ impl Reader {
         None
     }
 
-    /// Reads until so much of the message is there.
+    /// Reads until this much of the message is there.
     async fn fill(&mut self, length: usize) -> io::Result<()> {
         while self.part.len() < length {
             let mut piece = [0; 16 * 1024];
@@ -159,7 +159,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads something, never beyond the buffer: what is passed then belongs to the message that is being read.
+    /// Reads some bytes, never beyond the buffer, so that passed descriptors belong to the present message.
     async fn some(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.early.is_empty() {
             let come = self.early.len().min(buffer.len());
@@ -177,7 +177,7 @@ impl Reader {
     }
 }
 
-/// How long the parts of a message are (D-Bus Specification, "Message Format").
+/// The lengths of the parts of a message (D-Bus Specification, "Message Format").
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
     endian: Endian,
@@ -259,7 +259,7 @@ async fn receive(stream: &OwnedReadHalf, buffer: &mut [u8]) -> io::Result<(usize
     loop {
         stream.readable().await?;
         let read = || {
-            // As many as the kernel lets anybody send at once (SCM_MAX_FD); what is not wanted is closed.
+            // The most that the kernel lets a message pass (SCM_MAX_FD); unexpected ones are closed.
             let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
             let mut attached = RecvAncillaryBuffer::new(&mut space);
             let mut parts = [io::IoSliceMut::new(buffer)];
@@ -293,7 +293,7 @@ fn credentials(peer: Option<Peer>, pidfd: Option<&OwnedFd>) -> io::Result<Connec
     })
 }
 
-/// The half that answers go to.
+/// The sending half.
 #[derive(Debug)]
 pub(super) struct Writer {
     stream: OwnedWriteHalf,
@@ -303,21 +303,21 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Sends a message with the descriptors that it passes: a unit that PID 1 starts for jitd gets its input by one.
+    /// Sends a message with its descriptors: a unit that PID 1 starts for jitd gets its input by one.
     async fn send_all(&self, message: &Message) -> io::Result<()> {
         let data = message.data();
         let mut passed: Vec<BorrowedFd<'_>> = data.fds().iter().map(AsFd::as_fd).collect();
         let mut sent = 0;
         while sent < data.len() {
             sent += send(&self.stream, &data[sent..], &passed).await?;
-            // They go out with the first byte.
+            // The descriptors are sent with the first byte.
             passed.clear();
         }
         Ok(())
     }
 }
 
-/// Sends what the socket takes, with descriptors beside it (unix(7), SCM_RIGHTS).
+/// Sends as much as the socket takes, with descriptors (unix(7), SCM_RIGHTS).
 async fn send(stream: &OwnedWriteHalf, buffer: &[u8], passed: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let stream: &UnixStream = stream.as_ref();
     loop {
@@ -345,7 +345,7 @@ async fn send(stream: &OwnedWriteHalf, buffer: &[u8], passed: &[BorrowedFd<'_>])
 impl WriteHalf for Writer {
     async fn send_message(&mut self, message: &Message) -> zbus::Result<()> {
         let sent = self.send_all(message).await;
-        // Sent or not, that call is over.
+        // Whether it was sent or not, the call is finished.
         self.intake.answered(message);
         Ok(sent?)
     }

@@ -1,4 +1,4 @@
-//! Answers PAM: knows who calls from the kernel, believes of the arguments only what it cannot know better.
+//! Answers PAM calls: identifies the caller by the kernel, and uses arguments only for what the kernel does not know.
 
 mod socket;
 
@@ -34,18 +34,18 @@ use crate::host::identity_cache::IdentityCache;
 use crate::host::process::{self, Detail};
 use crate::limits::Counter;
 
-/// A call takes no longer; the module itself gives up after 2 s. How long it may take to ask is in `silent`.
+/// The timeout of a call; `pam_jit` gives up after 2 s. `silent` limits the time until the question.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// Callers served at once, silent ones and those who have asked; the rest wait in the socket's queue.
+/// Callers that are served at once, with silent ones; further callers wait in the socket's queue.
 const MAX_CALLERS: usize = 1024;
 
-/// No PAM item is longer.
+/// The largest PAM item.
 const MAX_ITEM_BYTES: usize = 1024;
 
-/// What the bus type of an answer is: outcome, lines for the person, more.
+/// The D-Bus type of an answer: outcome, lines for the person, further values.
 pub type Answer = (String, Vec<String>, HashMap<String, OwnedVariant>);
 
-/// Takes callers from the socket until told to stop, and then lets those inside finish.
+/// Accepts callers until told to stop, and then finishes the calls in progress.
 pub async fn serve(
     listener: UnixListener,
     service: GateService,
@@ -75,7 +75,7 @@ async fn one(stream: UnixStream, service: GateService, silent: Silent, guid: Own
     }
 }
 
-/// The PAM items of a call, as the module has read them.
+/// The PAM items of a call, as `pam_jit` read them.
 pub(crate) struct PamItems {
     /// `PAM_SERVICE`.
     pub(crate) service: String,
@@ -96,21 +96,21 @@ impl PamItems {
     }
 }
 
-/// Why it is not known who calls the gate.
+/// Why the caller of the gate cannot be identified.
 #[derive(Debug, thiserror::Error)]
 enum LookError {
-    /// `/proc` does not tell.
+    /// `/proc` cannot be read.
     #[error("the caller cannot be read: {0}")]
     Caller(io::Error),
-    /// The pidfd is not that of the process that has connected.
+    /// The pidfd is not of the process that connected.
     #[error("process {caller} speaks for process {process}")]
     ForAnother { caller: u32, process: u32 },
-    /// NSS does not tell.
+    /// NSS failed.
     #[error(transparent)]
     Identity(#[from] IdentityError),
 }
 
-/// What the gate's interface works with.
+/// The parts that the gate uses.
 #[derive(Clone)]
 pub struct GateService {
     engine: Handle,
@@ -118,13 +118,13 @@ pub struct GateService {
 }
 
 impl GateService {
-    /// The way to the engine, and to NSS.
+    /// The channels to the engine and to NSS.
     #[must_use]
     pub fn new(engine: Handle, clock: Clock) -> Self {
         Self { engine, lookup: Arc::new(IdentityCache::new(clock)) }
     }
 
-    /// Asks the engine. Whatever goes wrong on the way is a denial that says so.
+    /// Asks the engine. Every error is a denial that says so.
     pub(crate) async fn query(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, items: PamItems) -> Answer {
         let name = items.service.clone();
         let refused = |why: &dyn fmt::Display| {
@@ -149,8 +149,8 @@ impl GateService {
         }
     }
 
-    /// Looks whether this sudo has a log open, which it opens between the two stages: when the answer is out, since no
-    /// sudo waits for that.
+    /// Looks for an I/O log of this sudo, which sudo opens between the two stages; after the answer, so that no sudo
+    /// waits for it.
     fn look_for_log(&self, main: MainProcess) {
         let engine = self.engine.clone();
         tokio::spawn(async move {
@@ -159,7 +159,7 @@ impl GateService {
             if let Some(folder) =
                 folder.filter(|_| process::start_of(main.pid).is_ok_and(|start| start == main.start))
             {
-                // An engine that has ended writes nothing down any more.
+                // An engine that has stopped records nothing.
                 let _ = engine.tell(Input::LogFound(main, folder)).await;
             }
         });
@@ -201,9 +201,9 @@ impl GateService {
 }
 
 impl GateService {
-    /// The group that a caller's command line asks for.
+    /// The group that a caller's command line requests.
     async fn group(&self, process: &Process) -> GroupAsked {
-        // Without its program nobody knows how it reads its command line; sudo's way finds the most.
+        // Without the executable the parser is unknown; sudo's rules find the most.
         let program = process::exe_of(process.main.pid).unwrap_or_default();
         let name = match group_option::asked(&program, &process.argv, process.argv_cut) {
             Asked::Nothing => return GroupAsked::Nothing,

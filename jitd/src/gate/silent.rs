@@ -1,8 +1,8 @@
-//! Connections to the gate that have not asked yet: how long each may be silent, how many there may be of each user, and
-//! which one goes when there are too many.
+//! Connections to the gate that have not asked yet: the time for each, the number for each user, and which one is
+//! closed when there are too many.
 //!
-//! sudo has connected with effective uid 0, whoever runs it, and its caller may stop it before it asks; so what counts is
-//! the real uid of the process, which is its caller's.
+//! sudo connects with effective uid 0, whoever runs it, and its user can stop it before it asks; so the limits count by
+//! the real uid of the process.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,17 +15,17 @@ use crate::core::limits::Limited;
 use crate::host::process;
 use crate::limits::Counter;
 
-/// From the connection to the whole question. The module sends it with its next system call.
+/// The time from the connection to the whole question, which `pam_jit` sends with its next system call.
 pub(super) const ASK_WITHIN: Duration = Duration::from_millis(500);
 /// Silent connections of one real uid; root has more.
 const MAX_OF_ONE: usize = 32;
 const MAX_OF_ROOT: usize = 128;
 /// Silent connections in all.
 const MAX_IN_ALL: usize = 256;
-/// Whose they are is looked up only when there are more: for an ordinary call it would be lost time.
+/// Real uids are looked up only above this number: for an ordinary call the lookup would be wasted time.
 const LOOKUP_ABOVE: usize = 16;
 
-/// The connections that have not asked.
+/// The silent connections.
 #[derive(Debug, Clone)]
 pub(super) struct Silent {
     shared: Arc<Mutex<Table>>,
@@ -43,19 +43,19 @@ struct Table {
 struct Connection {
     id: u64,
     pid: u32,
-    /// Its real uid, once it was looked up; `None` inside if the process has gone.
+    /// The real uid, once it was looked up; `None` inside if the process has exited.
     uid: Option<Option<UserId>>,
-    /// Dropped to end it.
+    /// Dropped to close the connection.
     _end: oneshot::Sender<()>,
 }
 
-/// One connection that has not asked; it is forgotten when this is dropped.
+/// A silent connection; it is forgotten when this is dropped.
 #[derive(Debug)]
 pub(super) struct OneSilent {
     id: u64,
     pid: u32,
     of: Silent,
-    /// Ends when the connection has to go.
+    /// Completes when the connection has to be closed.
     ended: oneshot::Receiver<()>,
 }
 
@@ -64,7 +64,7 @@ impl Silent {
         Self { shared: Arc::default(), counter }
     }
 
-    /// A connection has come. Others may have to go for it.
+    /// Adds a connection; others may have to be closed for it.
     pub(super) fn begin(&self, pid: u32) -> OneSilent {
         let (end, ended) = oneshot::channel();
         let mut table = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,7 +84,7 @@ impl Silent {
 }
 
 impl Table {
-    /// Ends the oldest connections of those who have too many; returns whose they were.
+    /// Closes the oldest connections of users with too many; returns the users.
     fn make_room(&mut self, look_up: impl Fn(u32) -> Option<UserId>) -> Vec<Option<UserId>> {
         let mut gone = Vec::new();
         if self.connections.len() <= LOOKUP_ABOVE {
@@ -123,7 +123,7 @@ impl Connection {
 }
 
 impl OneSilent {
-    /// Waits for the question, as long as that may take; `None` if it did not come in time, or had to make room.
+    /// Awaits the question within its time; `None` on a timeout, or if the connection had to make room.
     pub(super) async fn until<T>(mut self, question: impl Future<Output = T>) -> Option<T> {
         let outcome = tokio::time::timeout(ASK_WITHIN, async {
             tokio::select! {
@@ -149,7 +149,7 @@ impl Drop for OneSilent {
     }
 }
 
-/// The real uid of a process; `None` when it has gone.
+/// The real uid of a process; `None` if it has exited.
 fn real_uid(pid: u32) -> Option<UserId> {
     process::real_uid(pid).ok()
 }
@@ -162,7 +162,7 @@ mod tests {
     fn add(table: &mut Table, uid: u32) -> Vec<Option<UserId>> {
         let (end, _) = oneshot::channel();
         table.next += 1;
-        // The pid stands for the uid here.
+        // In this test the pid stands for the uid.
         table.connections.push(Connection { id: table.next, pid: uid, uid: None, _end: end });
         table.make_room(|pid| Some(UserId(pid)))
     }

@@ -1,7 +1,7 @@
-//! The gate on its own socket: one connection, one call, one answer.
+//! The gate's own socket: one connection, one call, one answer.
 //!
-//! The module sends its whole handshake and its call in one piece, and that piece is answered in one piece: a sudo waits
-//! for three calls, and needs no connection that could carry more. Whoever begins otherwise is served by zbus.
+//! `pam_jit` sends its whole handshake and its call at once, and gets the answer at once: a sudo waits for three calls,
+//! and needs no full D-Bus connection. Other clients are served by zbus.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,10 +27,10 @@ use super::{Answer, GateService, PamItems, denied, tagged};
 use crate::core::input::Stage;
 use crate::host::sys;
 
-/// What every method takes.
+/// The arguments of every method.
 type Arguments = (OwnedFd, String, String, String, String, HashMap<String, OwnedVariant>);
 
-/// No call is larger, in bytes of its header fields and of its body.
+/// The largest call, in bytes of its header fields and of its body.
 const MAX_CALL_BYTES: usize = 16 * 1024;
 
 /// Serves one caller.
@@ -46,7 +46,7 @@ pub(super) async fn talk(
         warn!("uid {} called the gate; only root may", peer.uid());
         return Ok(());
     };
-    // Many that ask at once, as a user's scripts do, are not silent, however long it takes to read them all.
+    // Callers that have asked are not silent, however long it takes to read their questions.
     let asked = if has_begun(&stream)? {
         tokio::time::timeout(ASK_WITHIN, asked(stream, guid)).await.ok()
     } else {
@@ -58,12 +58,12 @@ pub(super) async fn talk(
             let (connection, messages, call) = *other;
             answer_other(connection, messages, call, service, pid).await
         }
-        // It has been silent for too long.
+        // It was silent for too long.
         None => Ok(()),
     }
 }
 
-/// Whether something of the question has come. It is asked of the kernel: the runtime has not looked yet.
+/// Whether a part of the question has arrived, by the kernel: the runtime has not polled yet.
 fn has_begun(stream: &UnixStream) -> io::Result<bool> {
     match recv(stream, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Ok((come, _)) => Ok(come > 0),
@@ -72,33 +72,34 @@ fn has_begun(stream: &UnixStream) -> io::Result<bool> {
     }
 }
 
-/// Who has asked, and what.
+/// A question and its client.
 enum Asked {
-    /// The module: handshake and call in one piece.
+    /// `pam_jit`: handshake and call at once.
     Module(UnixStream, Message),
-    /// Some other client of D-Bus.
+    /// Another client of D-Bus.
     Other(Box<(Connection, MessageStream, Message)>),
 }
 
-/// Waits for the whole question.
+/// Awaits the whole question.
 async fn asked(stream: UnixStream, guid: &OwnedGuid) -> zbus::Result<Asked> {
     let mut begin = [0; HANDSHAKE.len() + 1];
     let come = loop {
         stream.readable().await?;
         let peek = || Ok(recv(&stream, &mut begin, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0);
         match stream.try_io(Interest::READABLE, peek) {
-            // The runtime may wake up for nothing.
+            // The runtime may wake up spuriously.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             come => break come?,
         }
     };
-    // Other clients say the same and wait for the answer before they call; the module's call is there already.
+    // Other clients send the same handshake and await the answer before they call; `pam_jit`'s call has arrived
+    // already.
     if come > HANDSHAKE.len() && begin.starts_with(HANDSHAKE) {
         let call = one_call(&stream).await?;
         Ok(Asked::Module(stream, call))
     } else {
         let builder = zbus::connection::Builder::unix_stream(stream.into_std()?).server(guid.clone()).p2p();
-        // The call may come together with the handshake, so the stream has to be there before anything is read.
+        // The call may arrive with the handshake, so the stream has to exist before anything is read.
         let mut messages = builder.build_message_stream().await?;
         let connection = Connection::from(&messages);
         loop {
@@ -114,7 +115,7 @@ async fn asked(stream: UnixStream, guid: &OwnedGuid) -> zbus::Result<Asked> {
     }
 }
 
-/// What the module sends, to its end.
+/// Reads what `pam_jit` sends, to its end.
 async fn one_call(stream: &UnixStream) -> zbus::Result<Message> {
     let mut come = Vec::with_capacity(1024);
     let mut passed = Vec::new();
@@ -135,7 +136,7 @@ async fn one_call(stream: &UnixStream) -> zbus::Result<Message> {
     }
 }
 
-/// The module is answered, and that is all.
+/// Answers `pam_jit` once.
 async fn answer_module(
     mut stream: UnixStream,
     call: &Message,
@@ -150,7 +151,7 @@ async fn answer_module(
     Ok(stream.write_all(&answer).await?)
 }
 
-/// Another client is answered until it hangs up.
+/// Answers another client until it disconnects.
 async fn answer_other(
     connection: Connection,
     mut messages: MessageStream,
@@ -167,7 +168,7 @@ async fn answer_other(
     Ok(())
 }
 
-/// Reads what has come, and the one descriptor that may come with it.
+/// Reads what has arrived, with the one descriptor that may come with it.
 fn receive(stream: &UnixStream, come: &mut Vec<u8>, passed: &mut Vec<StdFd>) -> io::Result<usize> {
     let mut part = [0; 2048];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];

@@ -1,4 +1,4 @@
-//! Takes connections from a listening socket, also where the kernel gives none for a while.
+//! Accepts connections from a listening socket, and keeps on after errors of the kernel.
 
 use std::io;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use tracing::{info, warn};
 
 use crate::host::clock::pause;
 
-/// From an accept(2) that failed to the next one. What it fails with lasts: EMFILE and ENFILE until something else is
-/// closed, and the socket stays readable meanwhile.
+/// The delay after a failed accept(2). Its errors last: EMFILE and ENFILE until descriptors are closed, while the
+/// socket stays readable.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     listener: UnixListener,
-    /// For the log.
+    /// The path, for the log.
     path: &'static str,
     failures: Failures,
 }
@@ -26,7 +26,7 @@ impl Acceptor {
         Self { listener, path, failures: Failures::default() }
     }
 
-    /// The next connection. May be given up at any await; what has come then stays in the socket's queue.
+    /// The next connection. Cancel safe: connections stay in the socket's queue.
     pub(crate) async fn next(&mut self) -> UnixStream {
         let Self { listener, path, failures } = self;
         let listener = &*listener;
@@ -34,7 +34,7 @@ impl Acceptor {
     }
 }
 
-/// The failures in a row.
+/// The number of failures in a row.
 #[derive(Debug, Default)]
 struct Failures(u64);
 
@@ -52,7 +52,7 @@ impl Failures {
         }
     }
 
-    /// Logs the first failure of a row, and its end.
+    /// Logs the first failure of a row, and the end of the row.
     fn note<T>(&mut self, path: &str, accepted: io::Result<T>) -> Option<T> {
         match accepted {
             Ok(stream) => {

@@ -1,4 +1,4 @@
-//! Looks people up in NSS: ids to names, names to ids, and who is in which group.
+//! Looks up accounts and groups in NSS.
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, NulError};
@@ -10,39 +10,38 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 use crate::core::people::{Account, Person};
 use crate::host::shadow;
 
-/// Why the user and group databases do not say who somebody is.
+/// Why NSS does not identify an account or group.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// NSS failed at a user.
+    /// NSS failed for a user.
     #[error("the user directory cannot be asked: {0}")]
     Users(nix::Error),
-    /// NSS failed at a group.
+    /// NSS failed for a group.
     #[error("the group directory cannot be asked: {0}")]
     Groups(nix::Error),
-    /// A login name that no C function takes.
+    /// A login name with a NUL byte.
     #[error("a login name has a zero byte in it")]
     Name(#[from] NulError),
-    /// The thread that asked did not come to an end.
+    /// The thread of the lookup panicked.
     #[error("the user directory was not asked to the end: {0}")]
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// Where names are looked up.
+/// A source of names.
 pub trait Directory {
     /// The uid of a login name; `None` if there is no such user.
     ///
     /// # Errors
-    /// When NSS could not tell.
+    /// When NSS fails.
     fn user(&self, name: &str) -> Result<Option<UserId>, IdentityError>;
 
     /// The gid of a group name; `None` if there is no such group.
     ///
     /// # Errors
-    /// When NSS could not tell.
+    /// When NSS fails.
     fn group(&self, name: &str) -> Result<Option<GroupId>, IdentityError>;
 
-    /// The login names that a group lists (group(5)), and the local ones whose primary group it is; `None` where that is not
-    /// known.
+    /// The login names that a group lists (group(5)), and local accounts with this primary group; `None` if unknown.
     fn listed_in(&self, group: &str) -> Option<Vec<String>> {
         let _ = group;
         None
@@ -67,7 +66,7 @@ impl Directory for Nss {
     fn listed_in(&self, group: &str) -> Option<Vec<String>> {
         let group = Group::from_name(group).ok().flatten()?;
         let mut names: BTreeSet<String> = group.mem.into_iter().collect();
-        // Those whose primary group it is, as far as they are local: a directory would have to list everybody.
+        // Local accounts with this primary group; a directory would have to list all of its accounts.
         let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
         let gid = group.gid.to_string();
         let own = lines(passwd.as_bytes()).map(Passwd::parse).filter(|account| account.gid == gid.as_bytes());
@@ -77,10 +76,10 @@ impl Directory for Nss {
 }
 
 impl Nss {
-    /// Somebody with their groups as they are at this moment; `None` if the uid has no account.
+    /// An account with its present groups; `None` if the uid has no account.
     ///
     /// # Errors
-    /// When NSS could not tell.
+    /// When NSS fails.
     pub fn person(self, uid: UserId) -> Result<Option<Person>, IdentityError> {
         let user = User::from_uid(Uid::from_raw(uid.0)).map_err(IdentityError::Users)?;
         let Some(user) = user else { return Ok(None) };
@@ -92,7 +91,7 @@ impl Nss {
     /// The account of a login name; `None` if there is none.
     ///
     /// # Errors
-    /// When NSS could not tell.
+    /// When NSS fails.
     pub fn account(self, name: &str) -> Result<Option<Account>, IdentityError> {
         let user = User::from_name(name).map_err(IdentityError::Users)?;
         Ok(user.map(|user| Account { uid: UserId(user.uid.as_raw()), name: user.name }))

@@ -1,4 +1,4 @@
-//! The one place that reads the clocks.
+//! The only file that reads the clocks.
 #![allow(clippy::disallowed_methods, reason = "the clocks are read here, and only here")]
 
 use jit_proto::time::{BootId, BootTime, WallTime};
@@ -13,7 +13,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock of this boot.
+    /// The clocks of this boot.
     ///
     /// # Errors
     /// When `/proc/sys/kernel/random/boot_id` cannot be read.
@@ -22,7 +22,7 @@ impl Clock {
         Ok(Self { boot_id: BootId(boot_id.trim().to_owned()) })
     }
 
-    /// The time, on both clocks.
+    /// The present time on both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
         Now {
@@ -33,32 +33,31 @@ impl Clock {
     }
 }
 
-/// The boot clock alone, for what is measured within one boot.
+/// The boot clock, for durations within one boot.
 #[must_use]
 pub fn boot_now() -> BootTime {
     BootTime(micros_of(ClockId::Boottime))
 }
 
-/// The clock by which PID 1 counts, which stands still while the machine sleeps, and for how long it has stood still since
-/// the machine came up; in microseconds.
+/// `CLOCK_MONOTONIC`, by which PID 1 counts, and the time that the host was suspended since boot; in microseconds.
 #[must_use]
 pub fn monotonic_now() -> (u64, u64) {
     let now = micros_of(ClockId::Monotonic);
     (now, boot_now().0.saturating_sub(now))
 }
 
-/// Lets a span go by, on the runtime's clock, which stands still while the machine sleeps: nothing is decided by it.
+/// Waits for a duration of the runtime's clock, which stops while the host is suspended: no decision depends on it.
 pub async fn pause(span: std::time::Duration) {
-    // An `interval` and not a `sleep`, whose first tick is at once.
+    // An `interval` whose first tick is immediate, and not a `sleep`.
     let mut ticks = tokio::time::interval(span.max(std::time::Duration::from_millis(1)));
     ticks.tick().await;
     ticks.tick().await;
 }
 
-/// The same, but no longer than until the span is another one.
+/// Waits for the duration in a channel, and starts over with each new one.
 pub async fn pause_as_said(span: &mut tokio::sync::watch::Receiver<std::time::Duration>) {
     let now = *span.borrow_and_update();
-    // Its owner's end is noticed by whoever waits here, with the next thing it does.
+    // If the sender is gone, the caller notices it elsewhere.
     let _ = tokio::time::timeout(now, span.changed()).await;
 }
 
@@ -74,25 +73,25 @@ fn micros_of(clock: ClockId) -> u64 {
     seconds.saturating_mul(1_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0) / 1000)
 }
 
-/// Measures how much of a processor a thread uses.
+/// Measures the processor time of a thread.
 #[derive(Debug, Clone, Copy)]
 pub struct CpuTime(BootTime);
 
 impl CpuTime {
-    /// Starts now; to be read on the same thread.
+    /// Starts; to be read on the same thread.
     #[must_use]
     pub fn of_this_thread() -> Self {
         Self(BootTime(micros_of(ClockId::ThreadCPUTime)))
     }
 
-    /// Used since the start.
+    /// Processor time since the start.
     #[must_use]
     pub fn elapsed(&self) -> std::time::Duration {
         BootTime(micros_of(ClockId::ThreadCPUTime)).since(self.0)
     }
 }
 
-/// Measures how long something takes, on the boot clock.
+/// Measures a duration on the boot clock.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(BootTime);
 

@@ -1,6 +1,6 @@
-//! What dpkg says its packages ship: its `.list`, its `.md5sums` and its hashes of configuration files.
+//! Reads what dpkg knows of its packages: its `.list` and `.md5sums` files, and the hashes of configuration files.
 //!
-//! These files lie on the host, so root can change them too; and they say nothing of modes, owners or links.
+//! These files are on the host, so root can change them too, and they cover no modes, owners or links.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -12,27 +12,27 @@ use md5::{Digest, Md5};
 
 pub(crate) const INFO: &str = "/var/lib/dpkg/info/";
 pub(crate) const STATUS: &str = "/var/lib/dpkg/status";
-/// Where dpkg keeps what a package says of itself while it unpacks its files.
+/// The folder of a package's files about itself while dpkg unpacks it.
 const UNPACKED_CONTROL: &str = "/var/lib/dpkg/tmp.ci/control";
 const UNPACKED_SUMS: &str = "/var/lib/dpkg/tmp.ci/md5sums";
-/// A file is read up to here in order to compare it.
+/// Bytes read of a file to compare it.
 const MAX_READ: u64 = 256 << 20;
-/// dpkg's own files are read up to here.
+/// Bytes read of dpkg's own files.
 const MAX_READ_OF_A_LIST: u64 = 64 << 20;
 
-/// What dpkg knows of some packages.
+/// dpkg's data about some packages.
 #[derive(Debug, Default)]
 pub(crate) struct Shipped {
-    /// As dpkg's files about them are named.
+    /// Their names in dpkg's files.
     pub(crate) packages: BTreeSet<String>,
-    /// Every path of them.
+    /// All their paths.
     paths: BTreeSet<String>,
-    /// MD5 of each plain file, and whose it is.
+    /// The MD5 of each plain file, and its package.
     pub(crate) sums: BTreeMap<String, (String, String)>,
 }
 
 impl Shipped {
-    /// Reads what dpkg says of these packages, below the root of a host.
+    /// Reads dpkg's data about these packages, below the root of a host.
     pub(crate) fn of<'a>(root: &Path, packages: impl Iterator<Item = &'a str>) -> Self {
         let mut shipped = Self::default();
         let packages: Vec<&str> = packages.collect();
@@ -52,7 +52,7 @@ impl Shipped {
         shipped
     }
 
-    /// The hashes of configuration files as they were shipped (deb-conffiles(5); dpkg-query(1), `Conffiles`).
+    /// The hashes of shipped configuration files (deb-conffiles(5); dpkg-query(1), `Conffiles`).
     fn conffiles(&mut self, root: &Path, names: &BTreeSet<&str>) {
         let (mut name, mut within) = (String::new(), false);
         for line in text(root, STATUS).lines() {
@@ -72,7 +72,8 @@ impl Shipped {
         }
     }
 
-    /// Whether these packages ship what is at a path: a file with that content, a folder, or a link to a path of theirs.
+    /// Whether these packages ship what is at a path: a file with its contents, a folder, or a link to one of their
+    /// paths.
     pub(crate) fn has(&self, root: &Path, path: &str) -> bool {
         let outside = root.join(path.trim_start_matches('/'));
         let Ok(meta) = fs::symlink_metadata(&outside) else { return false };
@@ -89,8 +90,8 @@ impl Shipped {
     }
 }
 
-/// Whether a package ships the plain file at this path with the content that it has, and nobody but root may write it. While
-/// dpkg unpacks a package, its new checksums are in `tmp.ci` still.
+/// Whether a package ships the plain file at this path with its present contents, and only root may write it. While
+/// dpkg unpacks a package, the new checksums are still in `tmp.ci`.
 pub(crate) fn is_shipped_by(root: &Path, package: &str, path: &Path) -> bool {
     let outside = root.join(path.strip_prefix("/").unwrap_or(path));
     let is_roots = |meta: fs::Metadata| meta.is_file() && meta.uid() == 0 && meta.mode() & 0o022 == 0;
@@ -107,7 +108,7 @@ pub(crate) fn is_shipped_by(root: &Path, package: &str, path: &Path) -> bool {
         .any(|list| sums_of(root, &list).any(|(path, its)| path == wanted && its == sum))
 }
 
-/// Paths and MD5 of a file of checksums.
+/// The paths and MD5s in a file of checksums.
 fn sums_of(root: &Path, list: &str) -> impl Iterator<Item = (String, String)> + use<> {
     let lines: Vec<(String, String)> = text(root, list)
         .lines()
@@ -117,23 +118,23 @@ fn sums_of(root: &Path, list: &str) -> impl Iterator<Item = (String, String)> + 
     lines.into_iter()
 }
 
-/// The packages that dpkg has files about, as these files are named.
+/// The packages that dpkg has files about.
 pub(crate) fn packages(root: &Path) -> Vec<String> {
     let names = fs::read_dir(root.join(INFO.trim_start_matches('/'))).into_iter().flatten().flatten();
     names.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".list")?.to_owned())).collect()
 }
 
-/// One of dpkg's own files; empty where it cannot be read.
+/// The contents of one of dpkg's own files; empty if it cannot be read.
 pub(crate) fn text(root: &Path, path: &str) -> String {
     let mut text = Vec::new();
     if let Ok(file) = File::open(root.join(path.trim_start_matches('/'))) {
-        // What cannot be read vouches for nothing.
+        // A file that cannot be read proves nothing.
         let _ = file.take(MAX_READ_OF_A_LIST).read_to_end(&mut text);
     }
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The MD5 of a plain file; `None` where it cannot be read, and so is like nothing.
+/// The MD5 of a plain file; `None` if it cannot be read, which equals nothing.
 pub(crate) fn md5_of(path: &Path) -> Option<String> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -155,13 +156,13 @@ pub(crate) fn md5_of(path: &Path) -> Option<String> {
     Some(hex::encode(digest.finalize()))
 }
 
-/// A path as it is where `/bin`, `/sbin` and `/lib` are links into `/usr`, which dpkg's lists need not know.
+/// A path with `/bin`, `/sbin` and `/lib` merged into `/usr`; dpkg's lists may have either form.
 pub(crate) fn merged(path: &str) -> String {
     let is_old = ["/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/"].iter().any(|top| path.starts_with(top));
     if is_old { format!("/usr{path}") } else { path.to_owned() }
 }
 
-/// Where a link at `path` points, without following further links.
+/// The target of a link at `path`; further links are not followed.
 fn plain(path: &Path, target: &Path) -> String {
     let mut whole = PathBuf::from("/");
     let start = path.parent().unwrap_or(Path::new("/"));
@@ -192,7 +193,7 @@ mod tests {
         write(unit, "one");
         write("var/lib/dpkg/info/jitd.md5sums", &sums("one"));
         let is_shipped = || is_shipped_by(root.path(), "jitd", &Path::new("/").join(unit));
-        // Tests run as whoever runs them; what is not root's is nobody's.
+        // In tests the owner of files is not root, and they belong to no package.
         let by_root = fs::metadata(root.path()).unwrap().uid() == 0;
         assert_eq!(is_shipped(), by_root);
         write(unit, "two");

@@ -1,4 +1,4 @@
-//! Remembers for a moment who somebody is: the three hooks of one sudo ask the same thing within milliseconds.
+//! Caches lookups of NSS for a moment: the three PAM calls of one sudo ask the same within milliseconds.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,12 +13,13 @@ use crate::core::people::{Account, Person};
 use crate::host::accounts::{Directory, IdentityError, Nss};
 use crate::host::clock::Clock;
 
-/// NSS itself remembers longer (nscd.conf(5), sssd.conf(5)); a change of groups counts after this at the latest.
+/// The lifetime of an entry: a change of groups takes effect after this. NSS's own caches last longer (nscd.conf(5),
+/// sssd.conf(5)).
 const TTL: Duration = Duration::from_secs(2);
-/// More are not remembered.
+/// Entries of the cache.
 const MAX_ENTRIES: usize = 512;
 
-/// NSS, asked on another thread, because a directory service may take its time.
+/// NSS, asked on another thread, because a directory service may be slow.
 #[derive(Debug)]
 pub(crate) struct IdentityCache {
     clock: Clock,
@@ -33,12 +34,12 @@ impl IdentityCache {
         Self { clock, people: Mutex::default(), accounts: Mutex::default() }
     }
 
-    /// Somebody by uid, with their groups.
+    /// An account by uid, with its groups.
     pub(crate) async fn person(&self, uid: UserId) -> Result<Option<Person>, IdentityError> {
         self.recall(&self.people, uid, move || Nss.person(uid)).await
     }
 
-    /// What a PAM item names.
+    /// The account of a PAM item.
     pub(crate) async fn named(&self, item: &str) -> Result<Named, IdentityError> {
         if item.is_empty() {
             return Ok(Named::Unset);
@@ -48,7 +49,7 @@ impl IdentityCache {
         Ok(found.map_or_else(|| Named::Unknown(item.to_owned()), Named::Account))
     }
 
-    /// A group as sudo(8) takes it: a name, or `#` and a gid.
+    /// A group in the form of sudo(8): a name, or `#` and a gid.
     pub(crate) async fn group(&self, name: &str) -> Result<Option<GroupId>, IdentityError> {
         if let Some(number) = name.strip_prefix('#') {
             return Ok(number.parse().ok().map(GroupId));

@@ -1,4 +1,4 @@
-//! Asks the host one thing each: who somebody is, what a process is, what time it is.
+//! Reads facts from the host, one per function: accounts, processes, clocks.
 
 #[forbid(unsafe_code)]
 pub(crate) mod accept;

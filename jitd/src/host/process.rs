@@ -1,4 +1,5 @@
-//! What `/proc` says about a process, read through a pidfd so that it is still the same one (proc(5), pidfd_open(2)).
+//! Reads facts about a process from `/proc`, with a pidfd that proves that it is still the same process (proc(5),
+//! pidfd_open(2)).
 
 mod cgroup;
 mod io_log;
@@ -21,27 +22,27 @@ pub use io_log::io_log;
 use crate::core::input::Process;
 use crate::core::ledger::MainProcess;
 
-/// What an id of the kernel's audit says when it is not set.
+/// The value of an unset audit id.
 const UNSET: u32 = u32::MAX;
-/// More of a command line is not kept.
+/// Bytes of a command line that are kept.
 const MAX_ARGV_BYTES: u64 = 4096;
 
-/// As much of a command line is named in a list of processes, in characters.
+/// Characters of a command line in a list of processes.
 const MAX_NAMED_ARGV: usize = 160;
 
 /// How much is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// All of it.
+    /// Everything.
     Whole,
-    /// Without what was read when the process was registered: its login uid, and where it came from.
+    /// Without what was read when the process was registered: login uid and origin.
     Known,
 }
 
-/// Reads everything the gate wants to know about a caller.
+/// Reads the facts that the gate needs about a caller.
 ///
 /// # Errors
-/// When the process is gone, or is not the one behind the pidfd any more.
+/// When the process has exited, or is not the one of the pidfd.
 pub fn read(pidfd: BorrowedFd<'_>, detail: Detail) -> io::Result<Process> {
     let pid = pid_of(pidfd)?;
     let status = slurp(format!("/proc/{pid}/status"))?;
@@ -73,7 +74,7 @@ pub fn read(pidfd: BorrowedFd<'_>, detail: Detail) -> io::Result<Process> {
         argv_cut,
         exe: exe_of(pid),
     };
-    // What was read belongs to the process behind the pidfd only if that has not ended meanwhile.
+    // The facts belong to the process of the pidfd only if it has not exited meanwhile.
     if has_ended(pidfd)? {
         Err(io::Error::new(io::ErrorKind::NotFound, "the process has ended"))
     } else {
@@ -81,10 +82,10 @@ pub fn read(pidfd: BorrowedFd<'_>, detail: Detail) -> io::Result<Process> {
     }
 }
 
-/// The pid behind a pidfd, as this pid namespace counts.
+/// The pid of a pidfd, in this pid namespace.
 ///
 /// # Errors
-/// When the descriptor is no pidfd, or its process has been reaped or lives outside this pid namespace.
+/// When the descriptor is no pidfd, or its process has been reaped or is outside this pid namespace.
 pub fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<u32> {
     let info = slurp(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
     let line = info.lines().find_map(|line| line.strip_prefix("Pid:"));
@@ -93,19 +94,19 @@ pub fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(pid).ok().filter(|pid| *pid > 0).ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
-/// Opens a pidfd on a process, if it is still the one that started at that time.
+/// Opens a pidfd of a process, if it is still the one with this start time.
 ///
 /// # Errors
-/// When it is gone.
+/// When the process has exited.
 pub fn open(main: MainProcess) -> io::Result<OwnedFd> {
     let pidfd = open_pid(main.pid)?;
     if start_of(main.pid)? == main.start { Ok(pidfd) } else { Err(io::ErrorKind::NotFound.into()) }
 }
 
-/// Opens a pidfd on whatever process has this pid now.
+/// Opens a pidfd of the process with this pid.
 ///
 /// # Errors
-/// When there is none.
+/// When there is no such process.
 pub fn open_pid(pid: u32) -> io::Result<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
@@ -114,12 +115,12 @@ pub fn open_pid(pid: u32) -> io::Result<OwnedFd> {
 /// Sends a signal.
 ///
 /// # Errors
-/// When the process has ended.
+/// When the process has exited.
 pub fn signal(pidfd: impl AsFd, signal: Signal) -> io::Result<()> {
     Ok(pidfd_send_signal(pidfd, signal)?)
 }
 
-/// Whether the process behind the pidfd has ended.
+/// Whether the process of the pidfd has exited.
 ///
 /// # Errors
 /// When the descriptor cannot be polled.
@@ -128,7 +129,7 @@ pub fn has_ended(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(poll(&mut polled, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))? > 0)
 }
 
-/// Waits for a process to end.
+/// Waits until a process exits.
 ///
 /// # Errors
 /// When the descriptor cannot be polled.
@@ -144,7 +145,7 @@ pub fn wait_for_end(pidfd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> 
 /// The real uid of a process.
 ///
 /// # Errors
-/// When the process is gone.
+/// When the process has exited.
 pub fn real_uid(pid: u32) -> io::Result<UserId> {
     let status = slurp(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"));
@@ -152,40 +153,40 @@ pub fn real_uid(pid: u32) -> io::Result<UserId> {
     uid.map(UserId).ok_or_else(|| odd("status"))
 }
 
-/// The audit session of a process, where it is set.
+/// The audit session of a process, if it is set.
 ///
 /// # Errors
-/// When the process is gone.
+/// When the process has exited.
 pub fn audit_session(pid: u32) -> io::Result<Option<u32>> {
     audit_id(pid, "sessionid")
 }
 
-/// What the kernel says of who logged in.
+/// A login uid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoginUid {
-    /// This uid.
+    /// It is set.
     Set(UserId),
-    /// Nobody: it was never set, or set back.
+    /// It is not set.
     Unset,
-    /// The kernel has no audit, and so keeps none for any process.
+    /// The kernel has no audit, and so no login uids.
     NoAudit,
 }
 
 /// The login uid of a process (`/proc/PID/loginuid`).
 ///
 /// # Errors
-/// When the process is gone, or the file is there and cannot be read.
+/// When the process has exited, or the file exists and cannot be read.
 pub fn login_uid(pid: u32) -> io::Result<LoginUid> {
     Ok(match audit_id(pid, "loginuid")? {
         Some(uid) => LoginUid::Set(UserId(uid)),
         None if fs::exists(format!("/proc/{pid}/loginuid"))? => LoginUid::Unset,
-        // Its own file tells whether that is so for all, or the process has just gone.
+        // This process's own file shows whether the kernel has no audit, or the other process has exited.
         None if fs::exists("/proc/self/loginuid")? => return Err(io::ErrorKind::NotFound.into()),
         None => LoginUid::NoAudit,
     })
 }
 
-/// All pids there are.
+/// All pids.
 ///
 /// # Errors
 /// When `/proc` cannot be read.
@@ -197,10 +198,10 @@ pub fn all_pids() -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// Whether a process is in this audit session. One that has ended is in none.
+/// Whether a process is in this audit session; false for one that has exited.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When it exists and cannot be read.
 pub fn is_in_audit_session(pid: u32, id: u32) -> io::Result<bool> {
     match audit_session(pid) {
         Err(error) if has_gone(&error) => Ok(false),
@@ -211,7 +212,7 @@ pub fn is_in_audit_session(pid: u32, id: u32) -> io::Result<bool> {
 /// Those of these processes that are in an audit session.
 ///
 /// # Errors
-/// When one of them is there and cannot be read.
+/// When one of them exists and cannot be read.
 pub fn in_audit_session(pids: impl IntoIterator<Item = u32>, id: u32) -> io::Result<Vec<u32>> {
     let mut found = Vec::new();
     for pid in pids {
@@ -222,10 +223,10 @@ pub fn in_audit_session(pids: impl IntoIterator<Item = u32>, id: u32) -> io::Res
     Ok(found)
 }
 
-/// The process that a thread belongs to (proc_pid_status(5), `Tgid`); `None` where the thread has ended.
+/// The process of a thread (proc_pid_status(5), `Tgid`); `None` if the thread has exited.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When it exists and cannot be read.
 pub fn leader_of(thread: u32) -> io::Result<Option<u32>> {
     let status = match slurp(format!("/proc/{thread}/status")) {
         Err(error) if has_gone(&error) => return Ok(None),
@@ -235,10 +236,10 @@ pub fn leader_of(thread: u32) -> io::Result<Option<u32>> {
     leader.map(Some).ok_or_else(|| odd("status"))
 }
 
-/// Whether a process is there still, and is the one that started at that time.
+/// Whether the process of this pid still exists and has this start time.
 ///
 /// # Errors
-/// When that cannot be told.
+/// When that is unknown.
 pub fn is_there(main: MainProcess) -> io::Result<bool> {
     match start_of(main.pid) {
         Err(error) if has_gone(&error) => Ok(false),
@@ -246,7 +247,7 @@ pub fn is_there(main: MainProcess) -> io::Result<bool> {
     }
 }
 
-/// The ids of a process, as far as its groups go (proc_pid_status(5), `Uid`, `Gid`, `Groups`).
+/// The ids of a process (proc_pid_status(5), `Uid`, `Gid`, `Groups`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ids {
     /// Its real uid.
@@ -259,10 +260,10 @@ pub struct Ids {
     pub supplementary: Vec<GroupId>,
 }
 
-/// The ids of a process; `None` where it has ended.
+/// The ids of a process; `None` if it has exited.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When it exists and cannot be read.
 pub fn ids_of(pid: u32) -> io::Result<Option<Ids>> {
     let status = match slurp(format!("/proc/{pid}/status")) {
         Err(error) if has_gone(&error) => return Ok(None),
@@ -278,14 +279,14 @@ pub fn ids_of(pid: u32) -> io::Result<Option<Ids>> {
     Ok(Some(Ids { uid, gid: GroupId(gid), others: others.map(GroupId), supplementary }))
 }
 
-/// Whether an error of `/proc` says that the process has ended: its folder is not there, or ended while it was read.
+/// Whether an error of `/proc` says that the process has exited: its folder is missing, or vanished during the read.
 #[must_use]
 pub fn has_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
         || error.kind() == io::ErrorKind::NotFound
 }
 
-/// The pid that was given out last in this pid namespace (proc_loadavg(5), field 5).
+/// The last pid that was assigned in this pid namespace (proc_loadavg(5), field 5).
 ///
 /// # Errors
 /// When `/proc` cannot be read.
@@ -294,8 +295,8 @@ pub fn newest_pid() -> io::Result<u32> {
     text.split_whitespace().last().and_then(|word| word.parse().ok()).ok_or_else(|| odd("loadavg"))
 }
 
-/// A process for a record: pid, start, uid, cgroup, executable, command line, each word quoted where it could be taken for
-/// several. What cannot be read any more is a question mark.
+/// A process as a line for records: pid, start, uid, cgroup, executable, command line, words quoted where they could be
+/// split. Values that cannot be read are a question mark.
 #[must_use]
 pub fn describe(main: MainProcess) -> String {
     let pid = main.pid;
@@ -311,7 +312,7 @@ pub fn describe(main: MainProcess) -> String {
     format!("{pid} {} {} {cgroup} {exe} {argv}", main.start, uid.unwrap_or_else(unknown))
 }
 
-/// The words of a command line as far as so many characters go.
+/// The first words of a command line, up to this many characters.
 fn first_of(argv: &[String], max: usize) -> impl Iterator<Item = &str> {
     let mut left = max;
     argv.iter().map_while(move |word| {
@@ -329,10 +330,10 @@ pub fn exe_of(pid: u32) -> Option<String> {
     Some(path.to_string_lossy().into_owned())
 }
 
-/// The state letter of a process (proc_pid_stat(5), field 3); `None` where it has ended and been reaped.
+/// The state letter of a process (proc_pid_stat(5), field 3); `None` if it was reaped.
 ///
 /// # Errors
-/// When it is there and cannot be read.
+/// When it exists and cannot be read.
 pub fn state_of(pid: u32) -> io::Result<Option<char>> {
     let stat = match slurp(format!("/proc/{pid}/stat")) {
         Err(error) if has_gone(&error) => return Ok(None),
@@ -342,13 +343,13 @@ pub fn state_of(pid: u32) -> io::Result<Option<char>> {
     state.map(Some).ok_or_else(|| odd("stat"))
 }
 
-/// When a process started, in clock ticks since boot (proc_pid_stat(5), field 22).
+/// The start time of a process, in clock ticks since boot (proc_pid_stat(5), field 22).
 ///
 /// # Errors
-/// When it is gone.
+/// When the process has exited.
 pub fn start_of(pid: u32) -> io::Result<u64> {
     let stat = slurp(format!("/proc/{pid}/stat"))?;
-    // The name in parentheses may hold anything; what follows the last one is fields 3 and on.
+    // The name in parentheses can contain anything; fields 3 and on follow the last parenthesis.
     let (_, rest) = stat.rsplit_once(')').ok_or_else(|| odd("stat"))?;
     rest.split_whitespace().nth(19).and_then(|word| word.parse().ok()).ok_or_else(|| odd("stat"))
 }
@@ -372,7 +373,7 @@ fn audit_id(pid: u32, file: &str) -> io::Result<Option<u32>> {
             let id: u32 = text.trim().parse().map_err(|_| odd(file))?;
             Ok((id != UNSET).then_some(id))
         }
-        // A kernel without audit has no such file, for any process.
+        // A kernel without audit has this file for no process.
         Err(error) if error.kind() == io::ErrorKind::NotFound && fs::exists(format!("/proc/{pid}"))? => {
             Ok(None)
         }
@@ -380,8 +381,8 @@ fn audit_id(pid: u32, file: &str) -> io::Result<Option<u32>> {
     }
 }
 
-/// Reads a small file of `/proc` whole: such a file gives all it has to the first read that has room for it
-/// (Linux, fs/seq_file.c, `seq_read_iter`), so only a full buffer makes a second one necessary.
+/// Reads a small file of `/proc` whole: the first read returns everything that fits (Linux, fs/seq_file.c,
+/// `seq_read_iter`), so only a full buffer needs a second one.
 fn slurp(path: impl AsRef<Path>) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let mut text = Vec::new();

@@ -1,4 +1,4 @@
-//! Whether an account of this host is locked or has expired (shadow(5)).
+//! Whether a local account is locked or has expired (shadow(5)).
 
 use std::fs;
 
@@ -8,8 +8,8 @@ use crate::host::clock::today;
 
 const SHADOW: &str = "/etc/shadow";
 
-/// Whether this account is locked. One that has no entry there comes from a directory service, which has to answer for
-/// it; and where the file cannot be read, nothing is known against anybody.
+/// Whether this account is locked. An account without an entry is a directory service's, which has to check it; if the
+/// file cannot be read, no account counts as locked.
 #[must_use]
 pub(crate) fn is_locked(name: &str) -> bool {
     match fs::read_to_string(SHADOW) {
@@ -21,8 +21,9 @@ pub(crate) fn is_locked(name: &str) -> bool {
     }
 }
 
-/// Locked is a password that was there and was made unusable (`usermod --lock`, `passwd --lock`), or an account whose
-/// last day has passed. A field that never held a password (`!`, `!!`, `*`) is that of somebody who logs in with a key.
+/// Locked is a password that was set and was made unusable (`usermod --lock`, `passwd --lock`), or an account whose
+/// expiry date has passed. A field that never held a password (`!`, `!!`, `*`) is that of an account that logs in with
+/// a key.
 fn says_locked(text: &str, name: &str, today: u64) -> bool {
     let Some(entry) = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')) else {
         return false;

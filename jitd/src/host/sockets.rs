@@ -1,5 +1,5 @@
-//! Takes over the listening sockets that PID 1 holds for the daemon (sd_listen_fds(3)), by the names that their units give
-//! them (systemd.socket(5), `FileDescriptorName=`).
+//! Takes the listening sockets that PID 1 holds for jitd (sd_listen_fds(3)), by the names in their units
+//! (systemd.socket(5), `FileDescriptorName=`).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,25 +7,25 @@ use std::os::unix::net::UnixListener;
 
 use super::sys;
 
-/// What jitd.socket and jitd-operator.socket call theirs.
+/// The names in jitd.socket and jitd-operator.socket.
 const GATE: &str = "gate";
 const OPERATORS: &str = "operators";
-/// The gate's, where the unit is an older one, which gave it no name of its own.
+/// The name of the gate's socket in an older unit, which set none.
 const OLD_GATE: &str = "jitd.socket";
 
 /// The listening sockets.
 #[derive(Debug)]
 pub(crate) struct Sockets {
-    /// The gate's.
+    /// The gate's socket.
     pub(crate) gate: UnixListener,
-    /// The operators'; none where its unit does not run.
+    /// The operators' socket; `None` if its unit is not active.
     pub(crate) operators: Option<UnixListener>,
 }
 
-/// The sockets that this process was started with.
+/// The sockets that PID 1 passed to this process.
 ///
 /// # Errors
-/// When jitd was not started by its socket units, or was handed something else.
+/// When jitd was not started by its socket units, or was passed something else.
 pub(crate) fn handed() -> io::Result<Sockets> {
     let (mut gate, mut operators) = (None, None);
     for (descriptor, name) in sys::passed_by_pid_1()? {

@@ -1,4 +1,4 @@
-//! Every `unsafe` block of the daemon, each behind a safe function and with its argument.
+//! All `unsafe` blocks of the daemon, each in a safe function and with its argument.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -12,20 +12,20 @@ use zbus::Message;
 use zbus::wire::Endian;
 use zbus::wire::serialized::{Context, Data};
 
-/// Has the runtime wait on a descriptor.
+/// Registers a descriptor with the runtime.
 ///
 /// # Errors
-/// When epoll does not take it (epoll_ctl(2)).
+/// When epoll refuses it (epoll_ctl(2)).
 pub(crate) fn watched(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` keeps one and the same descriptor open for as long as it lives, and the `AsyncFd` owns it;
     // it takes itself out of epoll before it drops it.
     unsafe { AsyncFd::register_with_interest(descriptor, interest) }.map_err(Into::into)
 }
 
-/// The descriptors that PID 1 passed at start, with their names (sd_listen_fds_with_names(3)).
+/// The descriptors that PID 1 passed, with their names (sd_listen_fds_with_names(3)).
 ///
 /// # Errors
-/// When `LISTEN_FDS` or `LISTEN_FDNAMES` is malformed, or this is called a second time.
+/// When `LISTEN_FDS` or `LISTEN_FDNAMES` is malformed, or on a second call.
 pub(crate) fn passed_by_pid_1() -> io::Result<Vec<(OwnedFd, String)>> {
     static CALLED: AtomicBool = AtomicBool::new(false);
     if CALLED.swap(true, Ordering::SeqCst) {
@@ -38,10 +38,10 @@ pub(crate) fn passed_by_pid_1() -> io::Result<Vec<(OwnedFd, String)>> {
     Ok(listen_fds_with_names()?.map(|(number, name)| (own(number), name)).collect())
 }
 
-/// Reads a D-Bus message from its bytes.
+/// Parses a D-Bus message.
 ///
 /// # Errors
-/// When the bytes are no message, or their number is not the one that the header says.
+/// When the bytes are no message, or their number does not match the header.
 pub(crate) fn message(bytes: Vec<u8>, endian: Endian, passed: Vec<OwnedFd>) -> zbus::Result<Message> {
     let data = Data::new_fds(bytes, Context::new(endian, 0), passed);
     // SAFETY: `from_bytes` asks that the bytes be a valid message. It parses the header with errors and not with trust,
@@ -53,7 +53,7 @@ pub(crate) fn message(bytes: Vec<u8>, endian: Endian, passed: Vec<OwnedFd>) -> z
 /// Bytes that were sent on a socket and not read yet (unix(7), SIOCOUTQ).
 ///
 /// # Errors
-/// When the kernel does not say.
+/// An error of ioctl(2).
 pub(crate) fn unread_bytes(socket: impl AsFd) -> io::Result<i32> {
     let mut unread: libc::c_int = 0;
     // SAFETY: the descriptor is open for as long as `socket` is borrowed, and SIOCOUTQ, which has the number of TIOCOUTQ

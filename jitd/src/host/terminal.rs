@@ -1,4 +1,4 @@
-//! Says something to somebody at their terminal.
+//! Writes messages to terminals.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::Write;
@@ -10,7 +10,7 @@ use jit_proto::identity::UserId;
 use nix::fcntl::OFlag;
 use tracing::debug;
 
-/// The device that a PAM_TTY names, with or without `/dev/`; `None` where it names none.
+/// The device of a PAM_TTY, with or without `/dev/`; `None` if it names none.
 #[must_use]
 pub(crate) fn path(tty: &str) -> Option<PathBuf> {
     let name = Path::new(tty.strip_prefix("/dev/").unwrap_or(tty));
@@ -18,22 +18,22 @@ pub(crate) fn path(tty: &str) -> Option<PathBuf> {
     (!tty.is_empty() && plain).then(|| Path::new("/dev").join(name))
 }
 
-/// Writes lines to a terminal, if it is one and belongs to this person. Nobody waits for it, and it is no loss where
-/// it cannot be: the record and the bus tell as well.
+/// Writes lines to a terminal, if it is one and belongs to this person. Errors are ignored: the audit log and the bus
+/// have the message as well.
 pub(crate) fn tell(holder: UserId, tty: &str, lines: &[String]) {
     if let Err(error) = write(holder, tty, lines, |_| true) {
         debug!("nothing was written to terminal {}: {error}", Escaped(tty));
     }
 }
 
-/// The same, if the person lets others write to it (mesg(1)).
+/// Writes lines if the owner also accepts messages from others (mesg(1)).
 pub(crate) fn tell_if_open(holder: UserId, tty: &str, lines: &[String]) {
     if let Err(error) = write(holder, tty, lines, is_open) {
         debug!("nothing was written to terminal {}: {error}", Escaped(tty));
     }
 }
 
-/// Whether this is a terminal that others may write to: its group-write bit is set (mesg(1)).
+/// Whether a terminal accepts messages from others: its group-write bit is set (mesg(1)).
 pub(crate) fn is_open(meta: &Metadata) -> bool {
     meta.file_type().is_char_device() && meta.mode() & 0o020 != 0
 }
@@ -48,7 +48,7 @@ fn write(
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let mut file = OpenOptions::new().write(true).custom_flags(flags.bits()).open(&path)?;
     let meta = file.metadata()?;
-    // Somebody else may have the terminal by now.
+    // The terminal may belong to another person by now.
     if !meta.file_type().is_char_device() || meta.uid() != holder.0 {
         return Err(std::io::Error::other("it is somebody else's, or no terminal"));
     }

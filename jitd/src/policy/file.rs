@@ -1,4 +1,4 @@
-//! What serde takes from the files once `form` has checked them: values whose check needs more than their row says.
+//! The types that serde reads once `form` has checked a file: values that need more checks than their rows have.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ pub(super) struct RolesFile {
 pub(super) struct RoleTable {
     #[serde(default)]
     pub(super) description: String,
-    // `form` says where it is missing, and the loader goes on.
+    // `form` reports a missing one, and the loader continues.
     #[serde(default)]
     pub(super) members: Vec<Spanned<String>>,
     pub(super) run_as: Option<Vec<Spanned<String>>>,

@@ -1,7 +1,7 @@
-//! Checks a file against the table of settings: every deviation is found in one pass.
+//! Checks a file against the table of settings, and finds every deviation in one pass.
 //!
-//! `file` says the same to serde, which stops at the first deviation and names it in the parser's words. Here a value
-//! that does not fit is named and taken out, so that the rest of the file is checked in the same round.
+//! serde, with the types in `file`, would stop at the first deviation and describe it in the parser's terms. Here a
+//! value that does not fit is reported and removed, so that the rest of the file is checked too.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,11 +25,11 @@ struct Key {
 
 #[derive(Debug)]
 enum Holds {
-    /// The value of a row.
+    /// A value, with its row.
     Value(&'static Setting),
     /// A table with these keys.
     Table(Keys),
-    /// A table with any keys, each of which holds a table with these keys.
+    /// A table with arbitrary keys, each a table with these keys.
     Tables(Keys),
 }
 
@@ -70,7 +70,7 @@ impl Keys {
     }
 }
 
-/// A deviation: where, at which key, and a sentence.
+/// A deviation: position, key, and a sentence.
 #[derive(Debug)]
 pub(super) struct Deviation {
     pub(super) span: Range<usize>,
@@ -78,29 +78,29 @@ pub(super) struct Deviation {
     pub(super) message: String,
 }
 
-/// What was found in a file.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     /// Every deviation, in the order of the file.
     pub(super) deviations: Vec<Deviation>,
-    /// The values that fit.
+    /// The valid values.
     pub(super) values: Values,
 }
 
-/// The values that fit, by the name of their role, which is empty for those of `jitd.toml`, and the key of their row.
+/// The valid values, by role, which is empty for `jitd.toml`, and by the key of their row.
 pub(super) type Values = BTreeMap<String, BTreeMap<&'static str, WrittenValue>>;
 
-/// A value that fits.
+/// A valid value.
 #[derive(Debug)]
 pub(super) struct WrittenValue {
     /// As TOML on one line.
     pub(super) written: String,
-    /// What it is, if it is of a simple kind.
+    /// The value, for simple kinds.
     pub(super) value: Option<Value>,
 }
 
-/// Finds every deviation from these keys. Keys that do not fit are taken out of the table. Whether what is required is
-/// missing is judged before that: what does not fit is there.
+/// Finds every deviation from these keys, and removes invalid keys from the table. Missing keys are found before that:
+/// an invalid key is not missing.
 pub(super) fn check(table: &mut Spanned<DeTable<'_>>, keys: &'static Keys) -> Checked {
     let mut checked = Checked::default();
     let span = table.span();
@@ -140,7 +140,7 @@ impl Checked {
         }
     }
 
-    /// Whether the value fits; what does not fit inside of it is taken out.
+    /// Whether the value is valid; invalid parts are removed.
     fn value(
         &mut self,
         value: &mut Spanned<DeValue<'_>>,
@@ -168,7 +168,8 @@ impl Checked {
             },
             (Holds::Table(keys), DeValue::Table(table)) => {
                 self.table(table, span, keys, dotted, role);
-                // Without what it must have serde cannot read it, but for tables whose absence the loader reports.
+                // serde cannot read a table without its required keys, except for tables whose absence the loader
+                // reports.
                 key.required || keys.0.iter().all(|key| !key.required || table.contains_key(key.name))
             }
             (Holds::Tables(keys), DeValue::Table(table)) => {
@@ -211,15 +212,15 @@ impl Holds {
     }
 }
 
-/// Why a value does not fit.
+/// Why a value is invalid.
 enum Unfit {
-    /// It is of another type.
+    /// It has another type.
     Type(String),
-    /// It is of the type, and the row does not allow it.
+    /// It is out of the row's range.
     Value(String),
 }
 
-/// The value of a row, if it is of a simple kind.
+/// The checked value of a row, for simple kinds.
 fn checked(kind: Kind, value: &DeValue<'_>) -> Result<Option<Value>, Unfit> {
     let refused = |bad: BadValue| Unfit::Value(bad.to_string());
     match (kind, value) {

@@ -1,4 +1,4 @@
-//! From files to a policy: ownership, form, values, names.
+//! Loads a policy from files: owners, form, values, names.
 
 mod source;
 
@@ -35,15 +35,14 @@ use source::Source;
 /// Reads the policy under `root` (`/etc/jitd`).
 ///
 /// # Errors
-/// Everything that is wrong with it, in the order of the files. Nothing of it is then in force.
+/// All problems, in the order of the files. The policy is then not in force.
 pub fn load(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> Result<Policy, Vec<ProblemView>> {
     let (policy, mut problems) = check(root, names, loaded_at);
     problems.retain(|problem| problem.severity == Severity::Error);
     policy.ok_or(problems)
 }
 
-/// Reads the policy under `root`; says what is wrong with it, and what in it cannot work although it is accepted. There
-/// is a policy only where nothing is wrong.
+/// Reads the policy under `root`; returns its problems and warnings. There is a policy only without a problem.
 #[must_use]
 pub fn check(root: &Path, names: &dyn Directory, loaded_at: WallTime) -> (Option<Policy>, Vec<ProblemView>) {
     let mut loader = Loader::new(names);
@@ -86,7 +85,7 @@ fn is_error(problem: &ProblemView) -> bool {
     problem.severity == Severity::Error
 }
 
-/// Where the records go, by the settings alone: for when the rest is not accepted. `None` if they have a mistake as well.
+/// The settings of sinks alone, for when the rest is not accepted. `None` if the settings have a problem too.
 #[must_use]
 pub fn sinks(root: &Path, names: &dyn Directory) -> Option<SinkSettings> {
     let mut loader = Loader::new(names);

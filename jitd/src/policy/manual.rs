@@ -1,11 +1,11 @@
-//! The entries of the manual pages are those of the table of settings.
+//! Holds the entries of the manual pages to the table of settings.
 
 use std::fs;
 use std::path::Path;
 
 use crate::core::policy::{DAEMON, ROLE, Setting, Standard};
 
-/// A block of entries: the page, its name there, and the keys that it has.
+/// A block of entries: the page, its name there, and its keys.
 type Block = (&'static str, &'static str, &'static [Setting], fn(&str) -> Option<&str>);
 
 const BLOCKS: [Block; 4] = [
@@ -51,7 +51,7 @@ fn entry(key: &str, row: &Setting) -> String {
     format!(".TP\n\\fB{key}\\fP ({})\n{}\n", escaped(&about), paragraphs.join("\n.IP\n"))
 }
 
-/// A paragraph: a line for each sentence, `word` and the name of a page in bold.
+/// A paragraph in roff: a line for each sentence, `word` and the name of a page in bold.
 fn roff(paragraph: &str) -> String {
     let mut text = String::new();
     for (number, part) in paragraph.split('`').enumerate() {
@@ -63,7 +63,7 @@ fn roff(paragraph: &str) -> String {
         }
     }
     let lines: Vec<String> = text.replace(". ", ".\n").lines().map(str::to_owned).collect();
-    // A line that begins with a dot or an apostrophe would be a request.
+    // roff would read a line that begins with a dot or an apostrophe as a request.
     lines
         .iter()
         .map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.clone() })

@@ -1,4 +1,4 @@
-//! Reads `/etc/jitd` into a policy, all of it or nothing, and says exactly what is wrong with it.
+//! Reads `/etc/jitd` into a policy, all of it or nothing, and reports every problem.
 
 mod file;
 pub mod reload;

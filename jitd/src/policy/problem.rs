@@ -3,7 +3,7 @@
 use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::escape::Escaped;
 
-/// One problem a line, as `jitd --check` prints them.
+/// One problem per line, as `jitd --check` prints them.
 #[must_use]
 pub fn problem_lines(problems: &[ProblemView]) -> String {
     let line = |problem: &ProblemView| {

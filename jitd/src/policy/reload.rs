@@ -1,4 +1,4 @@
-//! Brings a policy into force, or keeps the one that is.
+//! Loads a policy, or keeps the one in force.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::host::accounts::Nss;
 use crate::host::clock::Clock;
 use crate::policy;
 
-/// Where the policy is.
+/// The folder of the policy.
 #[derive(Debug, Clone)]
 pub struct PolicyLoader {
     root: PathBuf,
@@ -25,16 +25,16 @@ pub struct PolicyLoader {
 }
 
 impl PolicyLoader {
-    /// The policy under this folder.
+    /// The policy in this folder.
     #[must_use]
     pub fn under(root: &Path, clock: Clock) -> Self {
         Self { root: root.to_owned(), clock }
     }
 
-    /// Reads it afresh and changes nothing.
+    /// Reads the policy and changes nothing.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Its problems.
     pub async fn read(&self) -> Result<Policy, Vec<ProblemView>> {
         let (root, now) = (self.root.clone(), self.clock.now().wall);
         let read = tokio::task::spawn_blocking(move || policy::load(&root, &Nss, now));
@@ -45,8 +45,8 @@ impl PolicyLoader {
         })
     }
 
-    /// Everything that is wrong with it, and what in it cannot work although it is accepted: also stacks that do not ask,
-    /// and that it is not the one in force, whose digest is given.
+    /// All problems and warnings, with stacks that do not ask jitd, and whether it is the policy in force, whose digest
+    /// is given.
     pub async fn check(&self, in_force: Option<String>) -> Vec<ProblemView> {
         let (root, now) = (self.root.clone(), self.clock.now().wall);
         let checked = tokio::task::spawn_blocking(move || {
@@ -63,16 +63,16 @@ impl PolicyLoader {
         })
     }
 
-    /// Where the records go, if the settings at least can be read.
+    /// The settings of sinks, if the settings can be read.
     pub async fn sinks(&self) -> Option<SinkSettings> {
         let root = self.root.clone();
         tokio::task::spawn_blocking(move || policy::sinks(&root, &Nss)).await.ok().flatten()
     }
 
-    /// Reads it and brings it into force. Either way that is recorded.
+    /// Loads the policy, and puts it in force if it is valid. Either result is recorded.
     ///
     /// # Errors
-    /// The outer one when the engine has ended; the inner one is what is wrong with the policy.
+    /// The outer one when the engine has ended; the inner one has the problems.
     pub async fn reload(&self, engine: &Handle) -> Result<Result<(), Vec<ProblemView>>, Stopped> {
         match self.read().await {
             Ok(policy) => {
@@ -84,7 +84,7 @@ impl PolicyLoader {
             Err(problems) => {
                 let text = problem_lines(&problems);
                 error!("the policy is not accepted, the running one stays");
-                // A message of its own each: what passes the log on may take a line for a message.
+                // A message for each line: log forwarders may split messages at lines.
                 text.lines().for_each(|line| error!("{line}"));
                 engine.tell(Input::PolicyRefused { problems: text }).await?;
                 Ok(Err(problems))
@@ -93,8 +93,8 @@ impl PolicyLoader {
     }
 }
 
-/// The holders of live grants, as the user directory has them now. Who cannot be looked up is left out, and looked at
-/// with the next call.
+/// The holders of live grants, as NSS has them now. A holder who cannot be looked up is omitted, and checked at the
+/// next call.
 async fn holders(engine: &Handle) -> Result<BTreeMap<UserId, Option<Person>>, Stopped> {
     let uids: BTreeSet<UserId> = engine
         .look(|snapshot| snapshot.ledger.grants.values().map(|grant| grant.holder.uid).collect())

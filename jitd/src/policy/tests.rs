@@ -48,7 +48,7 @@ from  = ["@leads", "bob"]
 count = 1
 "#;
 
-/// Loads a policy of these files. The tests of ownership need root, as all of this daemon does.
+/// Loads a policy of these files. The tests of owners need root, as the daemon does.
 fn loaded(settings: &str, roles: &[(&str, &str)], spoil: impl Fn(&Path)) -> Result<Policy, Vec<ProblemView>> {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("jitd");
@@ -115,7 +115,7 @@ fn a_limited_role_may_name_groups() {
     assert_eq!(role.run_as_groups.written, ["leads"]);
     let unknown = limited.replace("\"leads\"]", "\"nobody-knows\"]");
     check("", &unknown, 6, "role.web-admin.run_as_groups", "there is no group \"nobody-knows\"");
-    // Beside root they would say nothing, and look as if they did.
+    // Without root they would test nothing, and pass.
     let root = limited.replace("[\"bob\"]", "[\"root\"]");
     check("", &root, 6, "role.web-admin.run_as_groups", "covers root");
 }
@@ -313,7 +313,8 @@ fn the_example_of_alerts_and_notices_is_right_where_it_stands() {
     let from = shipped.find("#[alerts]").unwrap();
     let mut example = String::new();
     for line in shipped[from..].lines() {
-        // Sentences have a space behind the mark. Whom and what it names is not on the host of this test.
+        // Sentences have a space after the mark. The people and programs of the examples do not exist on the test's
+        // host.
         match line.strip_prefix('#') {
             Some(line) if !line.starts_with(' ') && !line.contains('/') => example += &format!("{line}\n"),
             _ => {}
@@ -383,7 +384,7 @@ fn a_service_that_this_host_does_not_have_is_a_warning() {
     assert_eq!(warning.message, "there is no PAM service \"sudoo\" on this host: no /etc/pam.d/sudoo");
 }
 
-/// A policy without what says where it was read from.
+/// A policy without the data about its source.
 fn meaning(settings: &str, role: &str) -> String {
     let mut policy =
         loaded(settings, &[("x.toml", role)], |_| {}).unwrap_or_else(|problems| panic!("{problems:?}"));
@@ -395,7 +396,7 @@ fn meaning(settings: &str, role: &str) -> String {
 
 const MINIMAL_ROLE: &str = "role.x.members = [\"alice\"]\nrole.x.approval.from = [\"bob\"]\n";
 
-/// A line that sets a key, in a file that is accepted with and without it.
+/// A line that sets a key, in files that are valid with and without it.
 fn with(row: &Setting, value: &str) -> (String, String) {
     let role = |line: &str| (String::new(), format!("{MINIMAL_ROLE}{line}"));
     match row.key {
@@ -431,7 +432,7 @@ fn with(row: &Setting, value: &str) -> (String, String) {
     }
 }
 
-/// Another value than the default.
+/// A value other than the default.
 fn another(row: &Setting) -> String {
     match (row.key, row.kind) {
         ("members" | "approval.from" | "operators" | "auditors", _) => "[\"root\", \"@webops\"]",
@@ -523,7 +524,7 @@ fn problems_are_in_the_order_of_files_and_lines() {
     assert!(places.len() >= 6 && places.is_sorted(), "{places:?}");
 }
 
-/// People in groups as the tests want them.
+/// The members of groups in the tests.
 struct Groups;
 
 impl Directory for Groups {

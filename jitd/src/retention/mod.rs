@@ -1,11 +1,11 @@
-//! Removes old records from the store: writes them into the archive, has that recorded, and has them removed a few at a time.
+//! Removes expired records from the store: archives them, records the removal, and has them removed in batches.
 //!
-//! Each step is on the disk before the next: the file, which gets its name when it is complete; the record that names what is
-//! removed, together with the first removals; the other removals. A sudden end before that record leaves a file that is
-//! written again; one after it leaves records that the next start removes. So no record is lost, and none is missing
-//! without another one that says so.
+//! Each step is on the disk before the next: the archive file, which gets its name when it is complete; the record that
+//! names the removed records, together with the first removals; the other removals. After a crash before that record
+//! the file is written again; after one behind it the next start continues the removals. So no record is lost, and none
+//! is missing without another one that says so.
 //!
-//! This is a thread of the lowest priority. The engine removes the records, in turns with its other work.
+//! A thread of the lowest priority. The engine removes the records, between its other work.
 
 pub mod segment;
 
@@ -25,23 +25,23 @@ use crate::host::priority::lower_priority;
 use crate::store::wal::checkpoint_if_long;
 use crate::store::{Reader, StoreError};
 
-/// From one look to the next; new settings are looked at at once.
+/// The interval between checks; new settings are checked at once.
 const OFTEN: Duration = Duration::from_secs(3600);
-/// From one look to the next while a sink waits for records.
+/// The interval between checks while a sink lags.
 const SOON: Duration = Duration::from_secs(60);
 /// The pause between two transactions that remove records, for decisions.
 const PAUSE: Duration = Duration::from_millis(10);
-/// After so many of them the length of the WAL is checked.
+/// The length of the WAL is checked after this many of them.
 const LOG_EVERY: u32 = 32;
 const NICE: i32 = 19;
 
-/// Why nothing is removed, although something should be.
+/// Why expired records are not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RetentionError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The records that should be removed are broken: they are evidence.
+    /// The expired records are broken: they are evidence.
     #[error("{0}; nothing is removed before somebody has looked into that (jitctl audit verify)")]
     Broken(#[from] Broken),
     /// The archive cannot be written.
@@ -49,7 +49,7 @@ pub enum RetentionError {
     Archive {
         /// The file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         error: String,
     },
     /// The engine has ended.
@@ -57,7 +57,7 @@ pub enum RetentionError {
     Stopped(#[from] Stopped),
 }
 
-/// Starts the thread. It does nothing before it is told the settings.
+/// Starts the thread. It does nothing before it has settings.
 ///
 /// # Errors
 /// When no thread can be started.
@@ -71,12 +71,12 @@ pub fn start(store: PathBuf, engine: Handle) -> std::io::Result<mpsc::Sender<ToR
     Ok(sender)
 }
 
-/// The result of a look.
+/// The result of a check.
 #[derive(Debug, Clone, Copy)]
 enum Looked {
     /// Nothing has to be removed.
     Nothing,
-    /// A sink waits for records, and those stay until it has them.
+    /// A sink lags, and the records stay until it has them.
     ASinkLags,
     /// A segment was removed.
     Removed,
@@ -114,7 +114,7 @@ impl Keeper {
         }
     }
 
-    /// Waits, and takes new settings; false when the engine has ended.
+    /// Waits for new settings, at most this long; false when the engine has ended.
     fn wait_for_settings(&mut self, wait: Duration) -> bool {
         match self.inbox.recv_timeout(wait) {
             Ok(ToRetention::Settings(settings)) => self.settings = Some(settings),
@@ -124,7 +124,7 @@ impl Keeper {
         true
     }
 
-    /// Removes a segment, if one has to be removed.
+    /// Removes a segment, if one has expired.
     fn look(&mut self) -> Result<Looked, RetentionError> {
         // First the removal that an earlier run began.
         self.prune_rest()?;
@@ -141,13 +141,13 @@ impl Keeper {
         };
         let (from, to, kept_in) = (segment.from, segment.to, segment.kept_in.clone());
         if let Err(Stopped) = self.engine.prune(segment) {
-            // Not recorded; the engine logged why. The next look tries again.
+            // Not recorded; the engine logged the reason. The next check tries again.
             return Ok(Looked::Nothing);
         }
         self.prune_rest()?;
         let kept = kept_in.map_or("nowhere".to_owned(), |path| path.display().to_string());
         info!("records {from} to {to} are removed from the store; kept: {kept}");
-        // No small segment for every few records that a sink has taken meanwhile.
+        // No small segment each time a lagging sink has taken a few records.
         Ok(if lags { nothing } else { Looked::Removed })
     }
 
@@ -173,7 +173,7 @@ impl Keeper {
 /// The records after this one that have to be removed, if any.
 ///
 /// # Errors
-/// When the store cannot be read, or does not begin where it should: somebody else has removed records.
+/// When the store cannot be read, or its first record is not the expected one: records were removed by others.
 pub fn batch(
     reader: &Reader,
     settings: &Retention,
@@ -186,7 +186,7 @@ pub fn batch(
         let problem = format!("missing: the store begins with {}", first.seq);
         return Err(Broken { seq: behind.seq + 1, problem }.into());
     }
-    // A record without a time that can be read is for whoever looks into it.
+    // A record whose time cannot be read is left for investigation.
     let Some(oldest) = segment::time_of(&first.line) else {
         return Err(Broken { seq: first.seq, problem: "its time cannot be read".to_owned() }.into());
     };

@@ -1,7 +1,8 @@
-//! A file of the archive: records as `jitctl audit export` writes them, complete and verified before any of them is removed.
+//! A file of the archive: records in the format of `jitctl audit export`, complete and verified before any of them is
+//! removed.
 //!
-//! Its name holds the first record, the last one, and the last one's hash:
-//! `audit-000000000001-000000050000-HASH.jsonl`. It gets that name when it is complete and on the disk.
+//! Its name has the numbers of the first and the last record, and the hash of the last:
+//! `audit-000000000001-000000050000-HASH.jsonl`. It gets that name when it is complete and synced.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -21,14 +22,14 @@ use crate::store::Reader;
 
 /// Records read at a time.
 const PAGE: u64 = 512;
-/// The name of a file ends like this until the file is complete.
+/// The suffix of the name until the file is complete.
 const UNFINISHED: &str = ".part";
 
-/// Reads the records to be removed, verifies that they follow those removed before, and writes them into the archive if there
-/// is one. `None` if nothing may be removed.
+/// Reads the expired records, verifies that they follow the removed ones, and writes them into the archive if there is
+/// one. `None` if none may be removed.
 ///
 /// # Errors
-/// When a record is broken, or the archive cannot be written. The store is as it was.
+/// When a record is broken, or the archive cannot be written. The store is unchanged.
 pub fn collect(
     reader: &Reader,
     batch: &PruneBatch,
@@ -70,7 +71,7 @@ pub fn collect(
     Ok(Some(Segment { from, to, hash, newest, limit: batch.limit, retention: settings.clone(), kept_in }))
 }
 
-/// When a record says that it was written.
+/// The time in a record.
 #[must_use]
 pub fn time_of(line: &str) -> Option<WallTime> {
     #[derive(Deserialize)]
@@ -80,12 +81,12 @@ pub fn time_of(line: &str) -> Option<WallTime> {
     WallTime::from_rfc3339(&serde_json::from_str::<Timed>(line).ok()?.time)
 }
 
-/// The folder, and the file that is being written.
+/// The folder, and the file in progress.
 struct Archive {
     folder: PathBuf,
     path: PathBuf,
     file: BufWriter<File>,
-    /// Half of the free space: on a full disk the store could not record, and jitd would deny everybody.
+    /// Half of the free space: on a full disk jitd could not record, and would deny every sudo.
     room: u64,
 }
 
@@ -116,7 +117,7 @@ impl Archive {
         written.map_err(|error| self.give_up(&error.to_string()))
     }
 
-    /// Syncs the file, gives it its name, and syncs the folder.
+    /// Syncs the file, renames it, and syncs the folder.
     fn finish(self, from: u64, last: &Head) -> Result<PathBuf, RetentionError> {
         let Self { folder, path, file, .. } = self;
         let to = folder.join(format!("audit-{from:012}-{:012}-{}.jsonl", last.seq, last.hash));
@@ -128,14 +129,14 @@ impl Archive {
     }
 
     fn give_up(&self, why: &str) -> RetentionError {
-        // If that fails, it is removed before the next one is written.
+        // If this fails, the file is removed before the next one is written.
         let _ = fs::remove_file(&self.path);
         refused(&self.path, why)
     }
 }
 
-/// Removes what an interrupted run left: a file without its name, and a file whose records are still in the store. Other files
-/// stay, such as those of an audit log before this one.
+/// Removes the remains of an interrupted run: an incomplete file, and a file whose records are still in the store.
+/// Other files stay, such as those of an earlier audit log.
 fn clear(folder: &Path, reader: &Reader, behind: &Head) -> Result<(), RetentionError> {
     for entry in fs::read_dir(folder).map_err(|error| refused(folder, &error.to_string()))? {
         let path = entry.map_err(|error| refused(folder, &error.to_string()))?.path();
@@ -156,7 +157,7 @@ fn clear(folder: &Path, reader: &Reader, behind: &Head) -> Result<(), RetentionE
     sync_folder(folder)
 }
 
-/// The first record of a file and its last one, from its name.
+/// The first and the last record of a file, from its name.
 fn parts(name: &str) -> Option<(u64, Head)> {
     let mut parts = name.strip_prefix("audit-")?.strip_suffix(".jsonl")?.splitn(3, '-');
     let (from, to, hash) = (parts.next()?, parts.next()?, parts.next()?);

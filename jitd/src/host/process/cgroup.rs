@@ -1,4 +1,4 @@
-//! Where a process is in the cgroup tree, and whose place that is.
+//! The cgroup of a process, and the session that it belongs to.
 
 use std::io;
 
@@ -7,16 +7,16 @@ use jit_proto::identity::SessionId;
 
 use super::slurp;
 
-/// The path of a process in the unified hierarchy (cgroups(7), "/proc/PID/cgroup"); `None` where there is none.
+/// The path of a process in the unified hierarchy (cgroups(7), "/proc/PID/cgroup"); `None` if it has none.
 ///
 /// # Errors
-/// When the process is gone.
+/// When the process has exited.
 pub fn cgroup_of(pid: u32) -> io::Result<Option<String>> {
     let text = slurp(format!("/proc/{pid}/cgroup"))?;
     Ok(text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned))
 }
 
-/// The session in whose scope a cgroup path lies.
+/// The session of a cgroup path.
 #[must_use]
 pub fn session_in(cgroup: &str) -> Option<SessionId> {
     let below = cgroup.strip_prefix("/jit.slice/")?;
@@ -24,7 +24,7 @@ pub fn session_in(cgroup: &str) -> Option<SessionId> {
     session_of_scope(unit).map(|(session, _)| session)
 }
 
-/// The logind session in whose scope a cgroup path lies (systemd.special(7), `session-ID.scope` below `user-UID.slice`).
+/// The logind session of a cgroup path (systemd.special(7), `session-ID.scope` below `user-UID.slice`).
 #[must_use]
 pub fn login_in(cgroup: &str) -> Option<String> {
     let mut parts = cgroup.strip_prefix("/user.slice/user-")?.split('/').skip(1);

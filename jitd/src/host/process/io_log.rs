@@ -1,14 +1,14 @@
-//! The I/O log of a sudo, found by what it has open.
+//! Finds the I/O log of a sudo by its open files.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use super::slurp;
 
-/// The folder of the I/O log that a sudo has open, known by the file of timings in it (sudo, lib/iolog/iolog_openat.c).
+/// The folder of the I/O log that a sudo has open, by its file of timings (sudo, lib/iolog/iolog_openat.c).
 ///
-/// A sudo may have been started with open files by whoever typed it, so it has to be one that only root can have opened:
-/// root's, for writing, and writable for nobody else.
+/// The user can start a sudo with open files, so the file has to be one that only root can have opened: owned by root,
+/// opened for writing, and writable for root only.
 #[must_use]
 pub fn io_log(pid: u32) -> Option<String> {
     let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
@@ -24,7 +24,7 @@ pub fn io_log(pid: u32) -> Option<String> {
     })
 }
 
-/// By the flags of open(2) that it was opened with (proc_pid_fdinfo(5)).
+/// Whether its open(2) flags allow writing (proc_pid_fdinfo(5)).
 fn is_opened_for_writing(pid: u32, descriptor: &str) -> bool {
     let info = slurp(format!("/proc/{pid}/fdinfo/{descriptor}")).unwrap_or_default();
     let flags =

@@ -1,4 +1,4 @@
-//! `[alerts]`: which rules hold, and from when on.
+//! Reads `[alerts]`: rules and thresholds.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::core::alerts::{AlertRules, DAYS, Hours, Rule};
 use crate::core::policy::DaemonOptions;
 use crate::policy::file::{AlertsTable, HoursTable};
 
-/// Where time zones are (tzfile(5)), and which one is the host's (localtime(5)).
+/// The folder of time zones (tzfile(5)), and the host's own (localtime(5)).
 const ZONES: &str = "/usr/share/zoneinfo";
 const LOCAL_ZONE: &str = "/etc/localtime";
 
@@ -71,7 +71,7 @@ impl Loader<'_> {
         }
     }
 
-    /// `07:30` as the minute of the day; `24:00` is its end.
+    /// A time such as `07:30` as the minute of the day; `24:00` is its end.
     fn minute(&mut self, source: &Source, key: &str, written: &Spanned<String>) -> Option<u16> {
         let minute = written.get_ref().split_once(':').and_then(|(hour, minute)| {
             let two_digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -87,7 +87,7 @@ impl Loader<'_> {
     }
 }
 
-/// The time zone of this name; the host's own, if none is given. Without one of its own a host has UTC.
+/// The time zone of this name, or the host's own; a host without one has UTC.
 fn zone(name: Option<&str>) -> Result<TimeZone, String> {
     let Some(name) = name else {
         return match fs::read(LOCAL_ZONE) {

@@ -1,4 +1,4 @@
-//! `[notify]`: who is told of what, and by which programs.
+//! Reads `[notify]`: receivers, kinds and programs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -76,7 +76,7 @@ impl Loader<'_> {
         self.found(source, user, "notify.user", found.map(|uid| uid.is_some()));
     }
 
-    /// A mail address without anything in it that a mail program or a header could take for something else.
+    /// Checks a mail address: it has no character that a mail program or a header could misinterpret.
     fn address(&mut self, source: &Source, written: &Spanned<String>) -> Option<String> {
         let address = written.get_ref();
         if PLACEHOLDERS.contains(&address.as_str()) {
@@ -102,8 +102,7 @@ impl Loader<'_> {
         good.then(|| address.clone())
     }
 
-    /// The host's own mail program, which nobody has named: what is wrong with it is wrong with the addresses, which stand
-    /// here.
+    /// The host's own mail program, if the settings name none: its problems are reported at the addresses.
     fn usual_sendmail(&mut self, source: &Source, addresses: std::ops::Range<usize>) -> Option<Program> {
         match checked(Path::new(SENDMAIL)) {
             Ok(real) => Some(Program { named: PathBuf::from(SENDMAIL), real }),
@@ -117,7 +116,7 @@ impl Loader<'_> {
         }
     }
 
-    /// A program that nobody but root can change or replace.
+    /// Checks that only root can change or replace a program.
     fn program(&mut self, source: &Source, key: &str, written: &Spanned<String>) -> Option<Program> {
         let named = PathBuf::from(written.get_ref());
         match checked(&named) {
@@ -130,7 +129,7 @@ impl Loader<'_> {
     }
 }
 
-/// Where the path leads, if only root can change that, and what is there.
+/// The resolved path, if only root can change what it leads to.
 fn checked(named: &Path) -> Result<PathBuf, String> {
     let straight = named.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if !named.is_absolute() || !straight {
@@ -142,7 +141,7 @@ fn checked(named: &Path) -> Result<PathBuf, String> {
         if meta.uid() != 0 {
             return Err(format!("{} belongs to uid {}, not to root", path.display(), meta.uid()));
         }
-        // What a link says cannot be changed, only the link replaced, in a folder that is looked at as well.
+        // A link cannot be changed, only replaced in its folder, which is checked as well.
         if !meta.is_symlink() && meta.mode() & 0o022 != 0 {
             let mode = meta.mode() & 0o7777;
             return Err(format!("others than root may write {} (mode {mode:04o})", path.display()));

@@ -39,7 +39,7 @@ impl Loader<'_> {
             let message = "nobody could approve this role".to_owned();
             self.problem(source, table.span(), &key("approval.from"), message);
         }
-        // Where the table is missing, `form` has said so, and there will be no role.
+        // Without the table, `form` has reported it, and there is no role.
         let (from, count) = approval
             .map_or_else(|| (&[][..], Spanned::new(0..0, 1)), |it| (it.from.as_slice(), it.count.clone()));
         let ceiling = settings.options.max_duration;

@@ -1,4 +1,4 @@
-//! Reads `jitd.toml`, but for its tables `[alerts]` and `[notify]`.
+//! Reads `jitd.toml`, except its tables `[alerts]` and `[notify]`.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Reads the files, which only root may change, into tables.
+//! Reads files that only root may change, and parses them.
 
 use std::fs;
 use std::io::Read;
@@ -14,7 +14,7 @@ use toml::de::DeTable;
 use super::Loader;
 use crate::policy::form;
 
-/// No policy file is larger.
+/// The largest policy file.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// A file that was read.
@@ -31,7 +31,7 @@ impl Source {
 }
 
 impl Loader<'_> {
-    /// Whoever may write a folder may replace what is in it.
+    /// Checks a folder: whoever may write it may replace its files.
     pub(super) fn check_folder(&mut self, path: &Path) {
         match fs::symlink_metadata(path) {
             Ok(meta) if !meta.is_dir() => self.problem_of_file(path, "it is no folder".to_owned()),
@@ -74,7 +74,7 @@ impl Loader<'_> {
         paths
     }
 
-    /// Reads one file that only root may write. The open file is what is checked, and a link is not followed.
+    /// Reads a file that only root may write. The open file is checked, and a link is not followed.
     pub(super) fn read(&mut self, path: &Path) -> Option<Source> {
         let opened = fs::OpenOptions::new()
             .read(true)
@@ -120,7 +120,8 @@ impl Loader<'_> {
         }
     }
 
-    /// Reads a file's tables. What is no TOML is named and not read; what does not fit is named, and the rest is read.
+    /// Parses a file. Text that is not TOML is reported and not read; invalid values are reported, and the rest is
+    /// read.
     pub(super) fn parse<T: DeserializeOwned>(
         &mut self,
         source: &Source,
@@ -139,7 +140,7 @@ impl Loader<'_> {
         match serde_path_to_error::deserialize(deserializer) {
             Ok(file) => Some((file, values)),
             Err(error) => {
-                // `Spanned` shows in the path under a name of its own.
+                // `Spanned` appears in the path under a name of its own.
                 let path = error.path().to_string();
                 let words = path.split('.').filter(|word| !word.starts_with('$') && !word.is_empty());
                 let key = words.collect::<Vec<_>>().join(".");

@@ -1,4 +1,4 @@
-//! Reads values that several keys hold: durations, paths, people.
+//! Reads values of kinds that several keys have: durations, paths, people.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What is accepted and cannot work: a role that nobody can get, a group without people, a service that asks nobody.
+//! Warnings: settings that are accepted and cannot work, such as a role that nobody can get, a group without members, a
+//! service whose stack does not ask jitd.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,11 +16,11 @@ use super::source::Source;
 use crate::core::policy::{Policy, Role, Settings};
 use crate::policy::file::RoleTable;
 
-/// A warning names no more people than these.
+/// People that a warning names.
 const MAX_NAMED: usize = 5;
 
-/// What cannot work because of other files: stacks that do not ask, and a policy that is not the one in force.
-/// `in_force` is the digest of that, if there is one.
+/// Warnings from other files: stacks that do not ask jitd, and a policy that is not in force. `in_force` is the digest
+/// of the policy in force, if there is one.
 #[must_use]
 pub fn warnings_outside(root: &Path, policy: &Policy, in_force: Option<&str>) -> Vec<ProblemView> {
     let mut warnings = Vec::new();
@@ -53,7 +54,7 @@ pub fn warnings_outside(root: &Path, policy: &Policy, in_force: Option<&str>) ->
 }
 
 impl Loader<'_> {
-    /// Names something that cannot work. The policy is accepted all the same.
+    /// Adds a warning. The policy is accepted all the same.
     pub(super) fn warning(&mut self, source: &Source, span: Range<usize>, key: &str, message: String) {
         let (line, file) = (source.line_of(&span), source.path.display().to_string());
         let severity = Severity::Warning;
@@ -84,7 +85,7 @@ impl Loader<'_> {
         }
     }
 
-    /// Names groups without people, and members to whom nobody can give the role.
+    /// Warns of groups without members, and of members whom nobody can approve.
     pub(super) fn warn_about_people(
         &mut self,
         source: &Source,
@@ -126,7 +127,7 @@ impl Loader<'_> {
         }
     }
 
-    /// The people behind names and `@groups`; `None` where that is not known. A group without people is named.
+    /// The people of names and `@groups`; `None` if unknown. Warns of a group without members.
     fn people_of(
         &mut self,
         source: &Source,
@@ -152,7 +153,7 @@ impl Loader<'_> {
         people
     }
 
-    /// The hook that the package brings needs a program that the package does not.
+    /// Warns that the hook of the package needs a program that the package does not depend on.
     pub(super) fn warn_about_the_webhook(&mut self, source: &Source, written: &Spanned<String>) {
         let own = Path::new(written.get_ref()).file_name().is_some_and(|name| name == "jitd-webhook");
         let there = ["/usr/local/bin", "/usr/bin", "/bin"]
