@@ -42,7 +42,7 @@ const NOWHERE: [&str; 4] =
     [concat!("mani", "eth"), concat!("kno", "ck"), concat!("late", "ly"), concat!("spo", "ken")];
 
 /// Names that no code has: identifiers as a whole.
-const NO_NAMES: [&str; 27] = [
+const NO_NAMES: [&str; 51] = [
     "Behind",
     "Surveyor",
     "Sighting",
@@ -69,6 +69,30 @@ const NO_NAMES: [&str; 27] = [
     "switch_at",
     "be_nice",
     "elevator",
+    "Survey",
+    "Kept",
+    "Whose",
+    "Later",
+    "Alarm",
+    "alarm",
+    "Course",
+    "course",
+    "Habit",
+    "habit",
+    "Place",
+    "Door",
+    "door",
+    "Elevator",
+    "MindGroups",
+    "mind_groups",
+    "mind_idleness",
+    "going_on",
+    "take_away",
+    "has_tag",
+    "Leisure",
+    "leisure",
+    "deadman",
+    "straddle",
     "in_",
 ];
 /// How no constant begins: the word that is searched for is `MAX_` or `MIN_`.
