@@ -60,7 +60,7 @@ use gate::Gate;
 use intake::{Beside, Intake};
 use operators::Operators;
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use stream::Limited;
+use stream::LimitedSocket;
 
 /// Threads for lookups on the bus. More than the limits admit, so that no lookup waits for another user's slow one.
 const MAX_LOOKUPS: usize = 32;
