@@ -159,6 +159,7 @@ install-files:
 	$(FILL) packaging/journal/jitd.catalog.in >$(ROOT)/lib/systemd/catalog/jitd.catalog
 	chmod 0644 $(ROOT)/lib/systemd/catalog/jitd.catalog
 	install -D -m 0644 packaging/sysusers/jitd.conf $(ROOT)/lib/sysusers.d/jitd.conf
+	install -D -m 0644 packaging/tmpfiles/jitd.conf $(ROOT)/lib/tmpfiles.d/jitd.conf
 	install -D -m 0644 packaging/dbus/org.jitd.Jit1.conf $(ROOT)/share/dbus-1/system.d/org.jitd.Jit1.conf
 	install -D -m 0644 packaging/dbus/org.jitd.Jit1.service $(ROOT)/share/dbus-1/system-services/org.jitd.Jit1.service
 	install -D -m 0644 packaging/dbus/org.jitd.Jit1.xml $(ROOT)/share/dbus-1/interfaces/org.jitd.Jit1.xml

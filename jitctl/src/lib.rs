@@ -1,8 +1,8 @@
 //! The command line of jitd: turns words into calls to the daemon, and its answers into text or JSON.
 //!
 //! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. What is left of a window
-//! comes from the daemon; the clock is read in `clock` alone, for moments that people count back from now, and of files
-//! only those that `audit verify` is given.
+//! comes from the daemon; the clock is read in `clock` alone, for moments that people count back from now. Of the host's
+//! files it reads those that `audit verify` is given, and changes none but those of `audit forward`.
 #![forbid(unsafe_code)]
 
 mod cli;

@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 const DATE: &str = "2026-11-28";
 
 /// What somebody would type, and why.
-const EXAMPLES: [(&str, &str); 18] = [
+const EXAMPLES: [(&str, &str); 19] = [
     (
         "Request a role and wait for the decision:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
@@ -64,6 +64,10 @@ const EXAMPLES: [(&str, &str); 18] = [
         "jitctl audit export --output record.jsonl\njitctl audit export --format ocsf --since yesterday --until today",
     ),
     (
+        "Have rsyslog write each record as one line of RFC 5424, send it to a SIEM, and take that back:",
+        "jitctl audit forward --dry-run\njitctl audit forward --to siem.example.org:6514\njitctl audit forward --remove",
+    ),
+    (
         "Write the quarter's report for the auditor, as a page for a browser or a printer:",
         "jitctl report --since 2026-07-01 --until 2026-10-01 --output q3.html",
     ),
@@ -101,7 +105,7 @@ const STATUSES: [(Exit, &str); 11] = [
     (Exit::Interrupted, "Interrupted with Ctrl-C while waiting; the request stays pending."),
 ];
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 7] = [
     ("/etc/jitd/jitd.toml", "Settings of the daemon: operators, auditors, ceilings."),
     ("/etc/jitd/roles.d/*.toml", "The roles."),
     (
@@ -112,6 +116,14 @@ const FILES: [(&str, &str); 5] = [
     (
         "/run/dbus/system_bus_socket",
         "The system bus, on which the daemon is org.jitd.Jit1. The address is fixed; jitctl does not read DBUS_SYSTEM_BUS_ADDRESS.",
+    ),
+    (
+        "/etc/rsyslog.d/60-jitd-forward.conf, /etc/logrotate.d/jitd-forward",
+        "What audit forward writes. A first line with a digest tells whether somebody has edited the file since.",
+    ),
+    (
+        "/var/log/jitd-audit.log",
+        "The records that rsyslog has written after audit forward, one RFC 5424 message a line.",
     ),
     ("/usr/libexec/jitd", "The daemon. With --check it checks the policy files without a running daemon."),
 ];
@@ -240,6 +252,18 @@ fn more() -> Roff {
              line of stderr then reports a failure as {\"error\": {\"name\", \"message\"}}, with the name of the D-Bus error.",
         ),
     ]);
+    roff.control("SH", ["FORWARDING"]);
+    roff.text([roman(
+        "audit forward makes rsyslog listen on /run/jitd-rsyslog/socket, which only root reaches, and sets syslog_socket in jitd.toml \
+         to it. rsyslog then writes what jitd sends, byte for byte, to /var/log/jitd-audit.log, and to each --to. The command prints \
+         the difference of each file, has rsyslogd -N1 check the configuration before rsyslog is started again, has jitd reload its \
+         settings, and waits until the record of that reload has arrived in the file and its hash fits. If one of these fails, each \
+         file is put back and the services read the files as they were. The reload also takes in other changes of the policy files. \
+         A file that was edited is not replaced without --force; --remove removes it as well. --remove leaves the log and what \
+         waits in rsyslog's queue for a collector. A collector that is away is waited for with up to 1 GB on the disk; rsyslog \
+         drops what comes after. audit verify --input names what a copy lacks. For TLS, for confirmation by the collector, and for \
+         syslog-ng see /usr/share/doc/jitd/siem/README.md.",
+    )]);
     roff.control("SH", ["REPORT"]);
     roff.text([roman(
         "The report is computed from the records of the period. It lists windows with their approvers, what ran in them and how \

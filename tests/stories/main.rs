@@ -106,6 +106,12 @@ mod audit {
     /// Records to syslog, the journal and a file, whatever is down meanwhile.
     mod forwarding;
 
+    /// One command has rsyslog write RFC 5424, or changes nothing.
+    mod rsyslog_setup;
+
+    /// Reads syslog messages as RFC 5424 has it.
+    mod rfc5424;
+
     /// Records to a collector on another machine.
     mod collector;
 

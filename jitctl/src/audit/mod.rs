@@ -1,4 +1,4 @@
-//! The audit log: shown, searched, followed, exported, sealed, verified and acknowledged.
+//! The audit log: shown, searched, followed, exported, forwarded, sealed, verified and acknowledged.
 
 mod filter;
 
@@ -19,6 +19,8 @@ mod export;
 mod seal;
 
 mod acknowledge;
+
+mod forward;
 
 mod verify;
 
@@ -50,6 +52,8 @@ pub(crate) enum Verb {
     Follow(Box<follow::FollowArgs>),
     /// Export the audit log for another tool
     Export(export::ExportArgs),
+    /// Have rsyslog write each record as one line of RFC 5424, and send it to collectors (root)
+    Forward(forward::ForwardArgs),
 }
 
 /// Carries one of them out.
@@ -62,6 +66,7 @@ pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Search(args) => search::search(*args, output).await?,
         Verb::Follow(args) => return follow::follow(*args, output).await,
         Verb::Export(args) => return export::export(args, output).await,
+        Verb::Forward(args) => return forward::forward(args, output).await,
     }
     Ok(Exit::Done)
 }

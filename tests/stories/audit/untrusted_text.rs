@@ -5,8 +5,6 @@ mod write;
 
 mod readers;
 
-mod rfc5424;
-
 mod html;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +19,8 @@ use jit_tests::people::MALLORY;
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
 
+use super::rfc5424::{self, Message};
 use readers::{check_documents, check_terminals};
-use rfc5424::Message;
 use write::{say_everything, say_more_as_root, up_to, write_texts};
 
 const LIMIT: Duration = Duration::from_secs(60);

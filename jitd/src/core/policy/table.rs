@@ -221,8 +221,8 @@ settings! {
         "syslog_socket", Kind::Text("\"/dev/log\""), Is("\"/dev/log\"");
         "The socket of the syslog daemon. On a host with systemd `/dev/log` belongs to journald. There jitd writes each \
          record once into the journal, and journald forwards it as one line of `jitd[PID]` if the syslog daemon takes it \
-         at once, and drops it otherwise. A socket of the syslog daemon's own gets RFC 5424 messages and loses none \
-         (`/usr/share/doc/jitd/siem/README.md`)."
+         at once, and drops it otherwise. A socket of the syslog daemon's own gets RFC 5424 messages and loses none; \
+         `jitctl audit forward` has rsyslog open one (jitctl(1), `/usr/share/doc/jitd/siem/README.md`)."
 
         "journal", Kind::Flag, Is("true") => journal: bool = true;
         "Whether jitd writes audit records to the journal with a field for each fact (jit-audit(5)). Where \
