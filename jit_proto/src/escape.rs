@@ -1,22 +1,22 @@
-//! Text from people, made safe to show: what one reads is what is there, and it stays where it was put.
+//! Escapes text of people for display, so that it cannot mislead a reader or break a line.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// So many combining marks stand on one letter; more only paint over the lines around it.
+/// Combining marks on one letter; more would paint over the lines around it.
 const MAX_MARKS: u8 = 4;
-/// What stands for the rest of a text that was cut.
+/// The end of a text that was cut.
 const CUT: &str = "...";
-/// What an escape begins with.
+/// The beginning of an escape.
 const ESCAPE: &str = "\\u{";
 
-/// Shows a text with everything escaped that a terminal, a log line or a reader's eye could be fooled with.
+/// Displays a text with every character escaped that could mislead a terminal, a log or a reader.
 ///
-/// What [`is_unsafe`] becomes `\u{HEX}`, and so does a combining mark that stands on no letter or digit, or is one too
-/// many on it. A backslash stays as it is, for it is part of names (`CORP\bob`, jit-audit(5), "TEXTS"); only where the
-/// text itself has `\u{` does its backslash become `\u{5c}`. So the result is one line, what has nothing to escape is
-/// itself in every format, and [`unescaped`] gives the text back.
-/// (sudo CVE-2023-28486; Unicode TR 36, section 3; Unicode TR 39, section 5.4.)
+/// What [`is_unsafe`] becomes `\u{HEX}`, and so does a combining mark that is on no letter or digit, or one too many on
+/// it. A backslash stays, since names contain it (`CORP\bob`, jit-audit(5), "TEXTS"); only where the text itself has
+/// `\u{` does its backslash become `\u{5c}`. So the result is one line, a text with nothing to escape is unchanged in
+/// every format, and [`unescaped`] restores the text. (sudo CVE-2023-28486; Unicode TR 36, section 3; Unicode TR 39,
+/// section 5.4.)
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(pub &'a str);
 
@@ -27,7 +27,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// The text that [`Escaped`] shows so: each `\u{HEX}` is that character, everything else is itself.
+/// Restores the text that [`Escaped`] displays: each `\u{HEX}` is that character, everything else is itself.
 #[must_use]
 pub fn unescaped(shown: &str) -> String {
     let mut text = String::with_capacity(shown.len());
@@ -53,7 +53,7 @@ pub fn unescaped(shown: &str) -> String {
     text
 }
 
-/// A text as [`Escaped`] shows it, cut between two of its characters where it would grow past so many bytes.
+/// A text as [`Escaped`] displays it, cut between two characters if it would be longer than this many bytes.
 #[must_use]
 pub fn cut(text: &str, longest: usize) -> String {
     let mut shown = String::new();
@@ -74,7 +74,7 @@ pub fn cut(text: &str, longest: usize) -> String {
     shown
 }
 
-/// An escaped text, cut in front of one of its characters where it is longer than so many bytes.
+/// An escaped text, cut before a character if it is longer than this many bytes.
 #[must_use]
 pub fn cut_escaped(shown: &str, longest: usize) -> String {
     if shown.len() <= longest {
@@ -84,7 +84,7 @@ pub fn cut_escaped(shown: &str, longest: usize) -> String {
     while !shown.is_char_boundary(end) {
         end -= 1;
     }
-    // No escape is cut into.
+    // No escape is split.
     let begun = shown[..end].rfind('\\').filter(|at| {
         shown[*at..].starts_with(ESCAPE) && shown[*at..].find('}').is_none_or(|close| at + close >= end)
     });
@@ -100,8 +100,8 @@ fn escape(c: char, rest: &str, marks: &mut Marks, to: &mut impl fmt::Write) -> f
     }
 }
 
-/// A text as one word among others: in quotes, as a shell needs them, where it could be taken for several words or for
-/// something between them. It is not escaped yet.
+/// A text as one of several words: quoted as for a shell, where it could be taken for several words or a separator. It
+/// is not escaped yet.
 #[must_use]
 pub fn word(text: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_alphanumeric() || "-_=+,./:@%^".contains(c);
@@ -112,8 +112,8 @@ pub fn word(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Escapes in a JSON text what serde_json leaves raw inside its strings, as [`Escaped`] does elsewhere (RFC 8259
-/// section 7). Newlines are only ever layout, since serde_json escapes those inside strings.
+/// Escapes in a JSON text what serde_json leaves raw in strings, as [`Escaped`] does elsewhere (RFC 8259 section 7).
+/// Newlines are only layout, since serde_json escapes those in strings.
 #[must_use]
 pub fn spelled_out_json(json: &str) -> Cow<'_, str> {
     use fmt::Write;
@@ -135,8 +135,8 @@ pub fn spelled_out_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Whether a character may not be shown as it is: a control, a mark that reorders text, whatever is invisible or blank
-/// and is not the ordinary space, and what has no meaning that people agree on (private, unassigned).
+/// Whether a character must not be displayed as it is: a control, a mark that reorders text, an invisible or blank
+/// character other than the space, and one without an agreed meaning (private, unassigned).
 #[must_use]
 pub fn is_unsafe(c: char) -> bool {
     if c.is_ascii() {
@@ -148,13 +148,13 @@ pub fn is_unsafe(c: char) -> bool {
             | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether a character may stand in a line of JSON as an escape, depending on what is before it.
+/// Whether a character has to be escaped in a line of JSON, depending on the one before it.
 pub(crate) fn may_be_spelled_out(c: char) -> bool {
     is_unsafe(c) || is_mark(c)
 }
 
-/// What the standard library's own escaping leaves as it is behind a letter: everything but the general categories
-/// C (control, format, private, unassigned) and Z (separators).
+/// Whether the standard library's escaping leaves a character unchanged after a letter: everything but the general
+/// categories C (control, format, private, unassigned) and Z (separators).
 fn is_printable(c: char) -> bool {
     let mut bytes = [b'a'; 5];
     let length = 1 + c.encode_utf8(&mut bytes[1..]).len();
@@ -162,20 +162,19 @@ fn is_printable(c: char) -> bool {
     behind_a_letter.escape_debug().nth(1) == Some(c)
 }
 
-/// Whether a character is drawn onto the one before it: the standard library escapes it where it comes first, and there
-/// alone.
+/// Whether a character combines with the one before it: the standard library escapes it only at the beginning.
 fn is_mark(c: char) -> bool {
     !c.is_ascii() && c.escape_debug().next() != Some(c) && is_printable(c)
 }
 
-/// How many marks may still follow.
+/// The number of marks that may still follow.
 #[derive(Default)]
 struct Marks {
     room: u8,
 }
 
 impl Marks {
-    /// Takes the next character; whether it is a mark where none belongs.
+    /// Takes the next character; whether it is a mark in a wrong place.
     fn are_misplaced_by(&mut self, c: char) -> bool {
         if !is_mark(c) {
             self.room = if c.is_alphanumeric() { MAX_MARKS } else { 0 };
@@ -249,7 +248,7 @@ mod tests {
 
     #[test]
     fn marks_stay_on_the_letter_they_belong_to() {
-        // On a quote or a bracket of ours, it would change what is not theirs.
+        // On jitd's own quote or bracket it would change text that is not the person's.
         assert_eq!(Escaped("\u{301}a").to_string(), "\\u{301}a");
         assert_eq!(Escaped("(\u{20dd})").to_string(), "(\\u{20dd})");
         let piled = Escaped(&format!("a{}", "\u{301}".repeat(6))).to_string();

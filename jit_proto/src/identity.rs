@@ -1,10 +1,10 @@
-//! Who and what things are: every identity is parsed once, here, and cannot hold a bad value afterwards.
+//! Identities, each parsed once, here, into a type that cannot hold an invalid value.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is not the identity it was meant to be.
+/// Why a text is no such identity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadIdentity {
     /// Not a role name.
@@ -12,20 +12,20 @@ pub enum BadIdentity {
         "{0:?} is no role name: 1 to 64 characters of a-z, 0-9, '-' and '_', beginning with a letter or digit"
     )]
     RoleName(String),
-    /// Nothing but white space.
+    /// Only white space.
     #[error("the {0} is empty")]
     Empty(&'static str),
     /// Longer than what is kept.
     #[error("the {what} is {bytes} bytes long; at most {most} are kept")]
     TooLong {
-        /// Which text.
+        /// The kind of text.
         what: &'static str,
         /// Its length.
         bytes: usize,
         /// The limit.
         most: usize,
     },
-    /// A NUL, which neither D-Bus nor C strings carry.
+    /// A NUL, which D-Bus and C strings cannot contain.
     #[error("the {0} contains a NUL character")]
     Nul(&'static str),
 }
@@ -73,16 +73,16 @@ macro_rules! number {
 }
 
 number! {
-    /// A request; counted from 1 and never used again.
+    /// A request; numbered from 1 and never reused.
     RequestId
 }
 number! {
-    /// A grant. It carries the number of the request it came from, so people have one number to remember; a grant
-    /// that an operator gave without a request takes the next number of the same count.
+    /// A grant. It has the number of its request, so people have one number to remember; a grant of an operator without
+    /// a request takes the next number of the same sequence.
     GrantId
 }
 number! {
-    /// An elevated process tree; counted from 1 and never used again.
+    /// An elevated process tree; numbered from 1 and never reused.
     SessionId
 }
 
@@ -130,8 +130,8 @@ macro_rules! text {
         pub struct $name(String);
 
         impl $name {
-            /// The text as it was given, white space at both ends removed. It may hold control characters:
-            /// show it only through [`crate::escape::Escaped`].
+            /// The text as it was given, without white space at both ends. It may have control characters: display it
+            /// only through [`crate::escape::Escaped`].
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -165,11 +165,11 @@ macro_rules! text {
 }
 
 text! {
-    /// Why somebody asks, grants, denies or revokes; 1 to 1,024 bytes.
+    /// The reason of a request, grant, denial or revocation; 1 to 1,024 bytes.
     Reason, "reason", 1024
 }
 text! {
-    /// The ticket a request belongs to; 1 to 128 bytes.
+    /// The ticket of a request; 1 to 128 bytes.
     Ticket, "ticket", 128
 }
 

@@ -1,6 +1,6 @@
-//! The formats that cross a process or outlive one.
+//! The formats of messages between processes and of stored data.
 //!
-//! Knows no socket, no runtime, no file and no clock: it turns values into bytes and back.
+//! Knows no socket, no runtime, no file and no clock: it converts values to bytes and back.
 
 #![forbid(unsafe_code)]
 

@@ -1,40 +1,40 @@
-//! The gate's call and its answer, as the PAM module and the daemon say them to each other.
+//! The protocol of the gate between `pam_jit` and the daemon.
 //!
-//! Every method takes `(h process, s service, s user, s ruser, s tty, a{sv} options)` and returns
-//! `(s outcome, as text, a{sv} more)`. `process` is a pidfd of the caller itself; what can be read from `/proc` the
-//! daemon reads there. `user`, `ruser` and `tty` are the PAM items of that name, empty where they are not set.
+//! Every method takes `(h process, s service, s user, s ruser, s tty, a{sv} options)` and returns `(s outcome, as text,
+//! a{sv} more)`. `process` is a pidfd of the caller; the daemon reads what it can from `/proc`. `user`, `ruser` and
+//! `tty` are the PAM items of that name, empty where they are not set.
 
-/// Account stage: decide, register. Option `tagged` (b): the module wrote its loginuid and so started an audit
-/// session of its own.
+/// Account stage: decide, register. Option `tagged` (b): `pam_jit` wrote the loginuid and so started an audit session
+/// of its own.
 pub const METHOD_ENTER: &str = "Enter";
-/// First session line: check again, now that the target is known.
+/// First line of the session stage: decide again for the target user.
 pub const METHOD_RECHECK: &str = "Recheck";
-/// Last session line: commit, and move back what another module moved away.
+/// Last line of the session stage: return processes that another module moved away to the scope.
 pub const METHOD_TRACK: &str = "Track";
 /// Option of [`METHOD_ENTER`].
 pub const OPTION_TAGGED: &str = "tagged";
 
-/// The one outcome that lets somebody pass. Every other text, known or not, is a denial.
+/// The only outcome that allows the call. Every other text, known or not, is a denial.
 pub const OUTCOME_ALLOWED: &str = "allowed";
-/// What a refusal says.
+/// The outcome of a denial.
 pub const OUTCOME_DENIED: &str = "denied";
 
-/// At most this many lines of an answer are shown.
+/// The number of lines of an answer that are shown.
 pub const MAX_LINES: usize = 16;
 
-/// What the module says before its call, all at once: nothing a D-Bus client says here depends on what the server
-/// answers (D-Bus specification, "Authentication Protocol"). uid 0, in hex, is the effective uid of every program
-/// that asks.
+/// The handshake that `pam_jit` sends before its call: nothing a D-Bus client sends here depends on the server's
+/// answers (D-Bus specification, "Authentication Protocol"). uid 0, in hex, is the effective uid of every program that
+/// asks.
 pub const HANDSHAKE: &[u8] = b"\0AUTH EXTERNAL 30\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n";
-/// What a server answers that takes it, with its id in the place of the zeros.
+/// The answer of a server that accepts the handshake, with zeros in place of its id.
 pub const TAKEN: &[u8] = b"OK 00000000000000000000000000000000\r\nAGREE_UNIX_FD\r\n";
-/// Where the server's id stands in [`TAKEN`]: 32 hexadecimal digits.
+/// The position of the server's id in [`TAKEN`]: 32 hexadecimal digits.
 pub const TAKEN_ID: std::ops::Range<usize> = 3..35;
 /// Length of the fixed part of a D-Bus message.
 pub const FIXED_HEADER: usize = 16;
 
-/// How long a D-Bus message is that begins with these bytes, both ends being on one machine; `None` while there are
-/// too few of them to tell (D-Bus specification, "Message Format").
+/// The length of a D-Bus message that begins with these bytes, both ends being on one machine; `None` while there are
+/// too few of them (D-Bus specification, "Message Format").
 ///
 /// # Errors
 /// When it is no message in this machine's byte order, or larger than `max`.

@@ -1,4 +1,4 @@
-//! What a person asks for: the one value that jitctl fills in, jitd judges and the ledger keeps.
+//! The contents of a request: one value that jitctl fills in, jitd judges and the ledger keeps.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::{Reason, RoleName, Ticket};
 
-/// What a request, an operator's grant or an extension asks for. A new field of a request is added here.
+/// The contents of a request, an operator's grant or an extension. A new field of a request is added here.
 ///
-/// `D` is [`Option<Duration>`] as long as nobody has judged it (none: the role's default), and [`Duration`] in
+/// `D` is [`Option<Duration>`] before the request is judged (`None`: the role's default), and [`Duration`] in
 /// [`AcceptedSpec`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestSpec<D = Option<Duration>> {
     /// The role; of an extension, the role of the grant.
     pub role: RoleName,
-    /// For how long, from the approval on; of an extension, how much longer.
+    /// The duration from the approval on; of an extension, the additional time.
     pub duration: D,
-    /// What the approvers decide on, and what the audit log keeps.
+    /// The reason, for the approvers and the audit log.
     pub reason: Reason,
-    /// The ticket, where one was named.
+    /// The ticket, if one was named.
     pub ticket: Option<Ticket>,
 }
 
-/// What was asked for, with the duration that the rules of its role give.
+/// A request with the duration that the rules of its role give.
 pub type AcceptedSpec = RequestSpec<Duration>;
 
 impl RequestSpec {
-    /// The same with a duration that was decided.
+    /// The same with a decided duration.
     #[must_use]
     pub fn lasting(self, duration: Duration) -> AcceptedSpec {
         let Self { role, duration: _, reason, ticket } = self;
@@ -35,7 +35,7 @@ impl RequestSpec {
 }
 
 impl<D> RequestSpec<D> {
-    /// The ticket as formats carry it that have no absent value: empty where none was named.
+    /// The ticket for formats without an absent value: empty if none was named.
     #[must_use]
     pub fn ticket_text(&self) -> &str {
         self.ticket.as_ref().map_or("", Ticket::as_str)

@@ -1,37 +1,37 @@
-//! Points in time on the two clocks, as numbers; reading the clocks is done elsewhere.
+//! Times on the two clocks, as numbers; this file reads no clock.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A moment of `CLOCK_REALTIME`, in microseconds since 1970-01-01 UTC. It can be stepped.
+/// A time of `CLOCK_REALTIME`, in microseconds since 1970-01-01 UTC. The clock can be set.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WallTime(pub u64);
 
-/// A moment of `CLOCK_BOOTTIME`, in microseconds since boot, suspend included (clock_gettime(2)). It never
-/// goes back, and means nothing outside of the boot it was read in.
+/// A time of `CLOCK_BOOTTIME`, in microseconds since boot, suspend included (clock_gettime(2)). The clock never goes
+/// back; a time means nothing in another boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BootTime(pub u64);
 
-/// Which boot: `/proc/sys/kernel/random/boot_id` (random(4)).
+/// The id of a boot: `/proc/sys/kernel/random/boot_id` (random(4)).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BootId(pub String);
 
-/// What the moments of both clocks can do; a moment of one is none of the other.
+/// The arithmetic of times on both clocks, which cannot be mixed.
 macro_rules! arithmetic_of {
     ($($moment:ident)+) => {$(
         impl $moment {
-            /// This moment plus a span; saturates.
+            /// This time plus a duration; saturates.
             #[must_use]
             pub fn after(self, span: Duration) -> Self {
                 Self(self.0.saturating_add(micros(span)))
             }
 
-            /// Time from `earlier` to this moment; zero if `earlier` is later.
+            /// The time from `earlier` to this one; zero if `earlier` is later.
             #[must_use]
             pub fn since(self, earlier: Self) -> Duration {
                 Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -42,7 +42,7 @@ macro_rules! arithmetic_of {
 arithmetic_of!(WallTime BootTime);
 
 impl WallTime {
-    /// RFC 3339 in UTC, always with six digits behind the second, so that equal moments are equal texts.
+    /// RFC 3339 in UTC, always with six fractional digits, so that equal times have equal texts.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
         match self.to_timestamp() {
@@ -51,7 +51,7 @@ impl WallTime {
         }
     }
 
-    /// Reads what [`WallTime::to_rfc3339`] writes, or any other RFC 3339 text from 1970 on.
+    /// Parses the output of [`WallTime::to_rfc3339`], or any other RFC 3339 text from 1970 on.
     #[must_use]
     pub fn from_rfc3339(text: &str) -> Option<Self> {
         let timestamp: jiff::Timestamp = text.parse().ok()?;
@@ -90,7 +90,7 @@ impl WallTime {
     }
 }
 
-/// A span as people write it: `30m`, `2h`, `1h 30m`, `90s`.
+/// A duration as people write it: `30m`, `2h`, `1h 30m`, `90s`.
 #[must_use]
 pub fn format_duration(span: Duration) -> String {
     let total = span.as_secs();
@@ -103,11 +103,11 @@ pub fn format_duration(span: Duration) -> String {
     if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
 }
 
-/// Reads a span such as `30m`, `1h 30m`, `2h30m`, `1d` or `PT30M`: positive, at most a year, whole microseconds. A day
-/// is 24 hours, whatever the clocks do on it; longer units are refused, since their length depends on the calendar.
+/// Parses a duration such as `30m`, `1h 30m`, `2h30m`, `1d` or `PT30M`: positive, at most a year, whole microseconds. A
+/// day is 24 hours, whatever the clocks do on it; longer units are refused, since their length depends on the calendar.
 ///
 /// # Errors
-/// Says in one sentence what is wrong with the text, and what to write.
+/// A sentence about the problem, and what to write.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
     let trimmed = text.trim();
     if !trimmed.is_empty() && trimmed.chars().all(|c| c.is_ascii_digit()) {
@@ -136,11 +136,11 @@ fn in_days_of_24_hours(text: &str) -> Option<jiff::SignedDuration> {
     span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
 }
 
-/// Reads how long something is kept: `6y`, `18mo`, `90d`, `12w`, or several of these. A year counts as 366 days and a
-/// month as 31, so that nothing goes before its time by the calendar.
+/// Parses a time to keep something: `6y`, `18mo`, `90d`, `12w`, or several of these. A year counts as 366 days and a
+/// month as 31, so that nothing expires early by the calendar.
 ///
 /// # Errors
-/// Says in one sentence what is wrong with the text. `m` is refused, which elsewhere is a minute.
+/// A sentence about the problem. `m` is refused, which elsewhere is a minute.
 pub fn parse_keeping(text: &str) -> Result<Duration, String> {
     const DAY: u64 = 24 * 3600;
     let unreadable =
@@ -181,7 +181,7 @@ pub fn parse_keeping(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
-/// How old something is or how long it is kept, for people: in days, and in hours below that.
+/// An age for people: in days, and in hours below that.
 #[must_use]
 pub fn in_days(span: Duration) -> String {
     match span.as_secs() / (24 * 3600) {
@@ -191,10 +191,10 @@ pub fn in_days(span: Duration) -> String {
     }
 }
 
-/// Reads a size such as `512M`, `2G` or `2GiB`: powers of 1,024, and always with a unit.
+/// Parses a size such as `512M`, `2G` or `2GiB`: powers of 1,024, and always with a unit.
 ///
 /// # Errors
-/// Says in one sentence what is wrong with the text.
+/// A sentence about the problem.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let unreadable = || format!("{text:?} is no size; write for example \"512M\" or \"2G\"");
     let text = text.trim();
@@ -211,13 +211,13 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(unreadable)
 }
 
-/// Reads a moment as people write it: RFC 3339, `2026-11-25`, `2026-11-25 14:30`, `2026-11-25T14:30[Europe/Berlin]`,
-/// `today`, `yesterday`, `now`, or a span back from now such as `2h`, `2h ago` or `7 days ago`. A day stands for its
-/// beginning in the local time zone.
+/// Parses a time as people write it: RFC 3339, `2026-11-25`, `2026-11-25 14:30`, `2026-11-25T14:30[Europe/Berlin]`,
+/// `today`, `yesterday`, `now`, or a duration back from now such as `2h`, `2h ago` or `7 days ago`. A day stands for
+/// its beginning in the local time zone.
 ///
 /// # Errors
-/// Says in one sentence what is wrong with the text. A time of day that the local clocks show twice, or never, on that
-/// day is refused, with the two texts that say which moment is meant.
+/// A sentence about the problem. A time of day that the local clocks show twice, or never, on that day is refused, with
+/// the two texts that are unambiguous.
 pub fn parse_moment(text: &str, now: WallTime) -> Result<WallTime, String> {
     parse_moment_in(text, now, jiff::tz::TimeZone::system())
 }
@@ -245,7 +245,7 @@ pub fn parse_moment_in(text: &str, now: WallTime, zone: jiff::tz::TimeZone) -> R
     let here = now.to_timestamp().ok_or_else(unreadable)?.to_zoned(zone.clone());
     let zoned = match text {
         "now" => return Ok(now),
-        // A day begins where its clocks begin, also where they skip or repeat midnight.
+        // A day begins where its clocks begin, also if they skip or repeat midnight.
         "today" => here.date().to_zoned(zone).ok(),
         "yesterday" => here.date().yesterday().ok().and_then(|day| day.to_zoned(zone).ok()),
         _ if text.starts_with(|c: char| c.is_ascii_digit()) => {
@@ -271,7 +271,7 @@ fn of_timestamp(timestamp: jiff::Timestamp) -> Option<WallTime> {
     u64::try_from(timestamp.as_microsecond()).ok().map(WallTime)
 }
 
-/// The one moment at which the clocks of a time zone show this.
+/// The only time at which the clocks of a time zone show this.
 fn one_moment(
     text: &str,
     civil: jiff::civil::DateTime,
@@ -298,7 +298,7 @@ fn one_moment(
     Err(format!("{text:?} {problem} in {zone}, where the clocks are set on that day; write {meant}"))
 }
 
-/// A span in whole microseconds, saturating.
+/// A duration in whole microseconds, saturating.
 #[must_use]
 pub fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
@@ -416,7 +416,7 @@ mod tests {
             never.contains("does not exist") && never.ends_with(&format!("{before} or {after}")),
             "{never}"
         );
-        // What is to be written is read, and is what it says.
+        // The suggested texts are accepted, and mean what they say.
         for (text, moment) in [
             (first, "2026-11-01T05:30:00Z"),
             (second, "2026-11-01T06:30:00Z"),
@@ -429,7 +429,7 @@ mod tests {
         ] {
             assert_eq!(read(text), Ok(WallTime::from_rfc3339(moment).unwrap()), "{text}");
         }
-        // A zone in brackets is taken at its word or refused, never left out.
+        // A zone in brackets is used or refused, never ignored.
         assert!(read("2026-11-22T08:30[Nowhere/Nothing]").is_err());
         assert_eq!(
             read("2026-11-22T08:30+00:00[+00:00]"),

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 const DAY: u64 = 86_400_000_000;
 
-/// A sealed chain, one record a day, from which records can be removed as a daemon does it.
+/// A sealed chain, one record a day, from which records can be removed as jitd does it.
 struct Chain {
     records: Vec<Sealed>,
     head: Head,
@@ -53,7 +53,7 @@ impl Chain {
         }
     }
 
-    /// Says that these were removed; they stay until they are taken.
+    /// Records a removal; the records stay until they are taken.
     fn say(&mut self, from: u64, to: u64) {
         let facts = self.facts(from, to);
         self.add(AuditEvent::AuditPruned, facts);
@@ -86,7 +86,7 @@ proptest! {
         for (count, more) in removals {
             let to = (gone + count).min(chain.head.seq);
             chain.say(gone + 1, to);
-            // The last removal may be under way still.
+            // The last removal may be unfinished.
             chain.take_up_to(gone);
             gone = to;
             (0..more).for_each(|_| chain.add(AuditEvent::AccessDenied, Facts::default()));
@@ -124,7 +124,7 @@ proptest! {
         chain.say(1, to);
         (0..5).for_each(|_| chain.add(AuditEvent::AccessDenied, Facts::default()));
         let other = if to_more { to + 1 } else { to - 1 };
-        // Written anew in its place, with the chain behind it, by somebody who has not its key.
+        // Rewritten in its place, with the chain after it, without the key.
         let facts = chain.facts(1, other);
         let behind = chain.records.split_off(20);
         chain.head = Head { seq: 20, hash: chain.get(20).hash.parse().unwrap() };
@@ -133,7 +133,7 @@ proptest! {
         chain.take_up_to(to);
         let found = verify(&chain.records, Some(&key)).unwrap_err();
         prop_assert_eq!(found.seq, 21);
-        // The hash alone, with everything behind it left as it was.
+        // Only the hash, with everything after it unchanged.
         let mut edited = chain.records.clone();
         let said = edited.iter_mut().find(|record| record.seq == 21).unwrap();
         said.line = said.line.replace(&format!("\"pruned_to\":{other}"), &format!("\"pruned_to\":{to}"));

@@ -1,4 +1,5 @@
-//! What a sealed chain shows: every change is found at its record, and nothing before a stolen key can be forged.
+//! Detects changes in a sealed chain: every change is found at its record, and nothing before a stolen key can be
+//! forged.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
@@ -11,7 +12,7 @@ use jit_proto::audit::seal::{Cover, FirstKey, SealKey, Sealer, Span};
 use jit_proto::time::{BootId, BootTime, WallTime};
 use proptest::prelude::*;
 
-/// A chain, and what a daemon would have in hand behind it.
+/// A chain, and the daemon's state after it.
 #[derive(Clone, Default)]
 struct Chain {
     records: Vec<Sealed>,
@@ -37,7 +38,7 @@ impl Chain {
         }
     }
 
-    /// Begins a seal behind a record that says so, as the daemon does.
+    /// Begins a seal after its own record, as jitd does.
     fn seal(&mut self, seed: u8) -> FirstKey {
         let key = SealKey::taking(&mut [seed; 32]);
         let event = if self.sealer.is_some() { AuditEvent::AuditResealed } else { AuditEvent::AuditSealed };
@@ -120,7 +121,7 @@ fn a_new_seal_is_sealed_by_the_old_one() {
     assert_eq!(covers(&only_old)[1..], [(4, 7, Cover::Fits), (8, 11, Cover::Unchecked)]);
     let only_new = chain.verify(&[&new]).unwrap();
     assert_eq!(covers(&only_new)[1..], [(4, 7, Cover::Unchecked), (8, 11, Cover::Fits)]);
-    // Somebody without the old key cannot say that a new seal began earlier.
+    // Without the old key nobody can claim that a new seal began earlier.
     let mut forged = chain.up_to(5);
     forged.sealer = Some(Sealer { first: 4, next: 6, key: SealKey::taking(&mut [9; 32]) });
     forged.seal(9);
@@ -154,7 +155,7 @@ fn a_lost_seal_shows_until_another_has_begun() {
     assert_eq!(chain.verify(&[&old]).unwrap_err().seq, 7);
     let new = chain.seal(3);
     chain.fill(2);
-    // Whoever holds the old key still sees where it ended; for the new one that is past.
+    // The holder of the old key still sees where it ended; for the new key that is in the past.
     assert_eq!(chain.verify(&[&old]).unwrap_err().seq, 7);
     let whole = chain.verify(&[&new]).unwrap();
     assert_eq!(covers(&whole)[2..], [(7, 10, Cover::Unsealed), (11, 12, Cover::Fits)]);
@@ -192,7 +193,7 @@ proptest! {
         bytes[place] ^= 1 << bit;
         prop_assume!(std::str::from_utf8(&bytes).is_ok());
         *text = String::from_utf8(bytes).unwrap();
-        // Whether a seal's digits are right only a key can tell.
+        // Only a key shows whether a seal's digits are right.
         let digits = field == 2 && record.seal.as_ref().is_some_and(|seal| RecordHash::parse(seal).is_some());
         let keys = if keyed || digits { vec![&first] } else { vec![] };
         prop_assert_eq!(verify(&chain.records, &keys).unwrap_err().seq, index as u64 + 1);
@@ -218,12 +219,12 @@ proptest! {
         let mut verifier = Verifier::default().with_keys(keys);
         let fed = chain.records.iter().try_for_each(|record| verifier.feed(record.as_stored()));
         let broken = fed.and_then(|()| verifier.finish(Some(&head)).map(drop)).unwrap_err();
-        // Without the key the first of a seal says itself that it is one.
+        // Without the key, the first record of a seal still says that it is one.
         prop_assert_eq!(broken.seq, index as u64 + 1);
     }
 
-    /// Somebody gets the key that is for record `stolen`, and writes the chain anew from an earlier record on, with
-    /// every hash right and every seal made by the best key they have.
+    /// An attacker gets the key of record `stolen`, and rewrites the chain from an earlier record on, with every hash
+    /// right and every seal made by the best key that they have.
     #[test]
     fn nothing_before_a_stolen_key_can_be_forged(before in 0u64..3, after in 3u64..10,
             stolen in any::<prop::sample::Index>(), from in any::<prop::sample::Index>(), copied: bool) {
@@ -234,7 +235,7 @@ proptest! {
         thief.forward_to(stolen).unwrap();
         prop_assert!(thief.forward_to(stolen - 1).is_err());
         let mut forged = chain.up_to(from - 1);
-        // Before the stolen key's record there is nothing better than it, or than the seals that were there.
+        // Before the stolen key's record there is nothing better than that key, or than the seals that exist.
         forged.sealer = Some(Sealer { next: from, ..thief });
         forged.add(AuditEvent::AccessDenied, Facts { user: Some("mallory".into()), ..Facts::default() });
         forged.fill(chain.head.seq - from);

@@ -1,4 +1,4 @@
-//! Asks questions, on a terminal only; a script gets an error instead.
+//! Asks questions on a terminal; a script gets an error instead.
 
 use std::io::{self, BufRead, IsTerminal};
 
@@ -7,12 +7,12 @@ use jit_proto::bus::names::error;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
-/// Whether there is somebody to ask.
+/// Whether there is a terminal to ask on.
 pub(crate) fn somebody(output: &Output) -> bool {
     !output.is_json() && io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks, and returns what is typed, without what surrounds it; empty where the input has ended.
+/// Asks, and returns the trimmed answer; empty at the end of the input.
 pub(crate) fn line(question: &str, output: &Output) -> Result<String, Failure> {
     output.talk(question);
     let mut line = String::new();
@@ -22,7 +22,7 @@ pub(crate) fn line(question: &str, output: &Output) -> Result<String, Failure> {
     Ok(line.trim().to_owned())
 }
 
-/// Asks for a yes; everything else is a no.
+/// Asks for confirmation; anything but yes is a no.
 pub(crate) fn yes(question: &str, output: &Output) -> Result<bool, Failure> {
     let answer = line(&format!("{question} [y/N]"), output)?;
     Ok(matches!(answer.to_lowercase().as_str(), "y" | "yes"))

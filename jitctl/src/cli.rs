@@ -1,4 +1,4 @@
-//! The command line's definition: the verbs of every noun.
+//! The definition of the command line: the verbs of every noun.
 
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;

@@ -1,4 +1,4 @@
-//! Calls to the daemon, over the operators' socket or the system bus, one function a method.
+//! Calls to the daemon, over the operators' socket or the system bus, one function per method.
 
 use std::time::Duration;
 
@@ -19,9 +19,9 @@ use crate::failure::{Failure, NO_REPLY, no_answer, no_bus, of_call};
 
 /// Timeout of a call. The daemon answers within milliseconds unless it hangs.
 const REPLY_WITHIN: Duration = Duration::from_secs(30);
-/// Verifying reads every record there is.
+/// Timeout of a verification, which reads every record.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(600);
-/// Searching a text may read every record there is, and the first search may have to make the index.
+/// Timeout of a search, which may read every record; the first one may have to make the index.
 const FOUND_WITHIN: Duration = Duration::from_secs(120);
 /// Timeout of the handshake; zbus itself has none.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
@@ -30,49 +30,49 @@ const SILENT_FOR: Duration = Duration::from_secs(2);
 /// Timeout of that ping, which a running daemon answers at once.
 const PONG_WITHIN: Duration = Duration::from_secs(2);
 
-/// Over the bus to the daemon and back is as long as so many round trips to the bus, at most.
+/// A call to the daemon over the bus takes at most as long as this many round trips to the bus.
 const HOPS: u32 = 10;
 
-/// Most records that one `Read` answers with.
+/// Maximum number of records in one answer of `Read`.
 pub(crate) const MAX_RECORDS: u64 = 1000;
 
-/// A request and the grant that came of it, as `Show` answers; either may be missing.
+/// A request and its grant, as `Show` returns them; either may be missing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShowView {
-    /// The request; none where an operator gave the grant without one.
+    /// The request; `None` if an operator granted without one.
     pub(crate) request: Option<RequestView>,
-    /// The grant; none as long as the request is not approved.
+    /// The grant; `None` while the request is not approved.
     pub(crate) grant: Option<GrantView>,
 }
 
-/// The daemon, as this process reaches it.
+/// A connection to the daemon.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     connection: Connection,
 }
 
 impl Daemon {
-    /// Connects; whether the daemon is on the bus shows at the first call.
+    /// Connects; whether the daemon is running is known after the first call.
     pub(crate) async fn reach() -> Result<Self, Failure> {
         Self::reach_within(REPLY_WITHIN).await
     }
 
-    /// Connects for a call that reads the whole record.
+    /// Connects for a call that reads the whole audit log.
     pub(crate) async fn reach_for_verification() -> Result<Self, Failure> {
         Self::reach_within(VERIFIED_WITHIN).await
     }
 
-    /// Connects for searches, one of which may have to look into every text there is.
+    /// Connects for searches, which may read every text.
     pub(crate) async fn reach_for_search() -> Result<Self, Failure> {
         Self::reach_within(FOUND_WITHIN).await
     }
 
-    /// Connects to the system bus, which tells of changes also when the daemon has been away.
+    /// Connects to the system bus, whose signals also arrive after an absence of the daemon.
     pub(crate) async fn reach_on_the_bus() -> Result<Self, Failure> {
         Self::reach_over_the_bus(REPLY_WITHIN).await
     }
 
-    /// Root and operators have a socket of their own, which nobody else can flood; everybody else has the bus.
+    /// Root and operators use their own socket, which others cannot flood; everybody else uses the bus.
     async fn reach_within(reply: Duration) -> Result<Self, Failure> {
         match operators_socket(reply).await? {
             Some(connection) => Ok(Self { connection }),
@@ -133,7 +133,7 @@ impl Daemon {
         views("Search", self.call(AUDIT_INTERFACE, "Search", &(filter, from, limit)).await?)
     }
 
-    /// The name that the host's records are found under.
+    /// The host name for filters of this host's records.
     pub(crate) async fn host(&self) -> Result<String, Failure> {
         let properties = "org.freedesktop.DBus.Properties";
         let value: OwnedVariant = self.call(properties, "Get", &(AUDIT_INTERFACE, "Host")).await?;
@@ -143,12 +143,12 @@ impl Daemon {
         }
     }
 
-    /// Whom calls are for: on the bus a name, on a socket whoever is at the other end.
+    /// The destination of calls: a name on the bus, none on a socket.
     fn name(&self) -> Option<&'static str> {
         self.connection.is_bus().then_some(BUS_NAME)
     }
 
-    /// Whether the daemon answers anything at all. A refusal is an answer too.
+    /// Whether the daemon answers at all. A refusal is an answer too.
     async fn is_there(&self) -> Result<(), Failure> {
         let peer = "org.freedesktop.DBus.Peer";
         let ping = self.connection.call_method(self.name(), OBJECT_PATH, Some(peer), "Ping", &());
@@ -161,12 +161,11 @@ impl Daemon {
         }
     }
 
-    /// How long the bus itself takes to answer: where somebody floods it, everybody's answers take long, and the daemon is
-    /// not to blame.
+    /// The bus's own response time: on a flooded bus every answer is slow, whatever the daemon does.
     async fn round_trip(&self) -> Duration {
         let begun = tokio::time::Instant::now();
         let bus = "org.freedesktop.DBus";
-        // That it has failed says as much as an answer.
+        // An error takes as long as an answer.
         let _ =
             self.connection.call_method(Some(bus), "/org/freedesktop/DBus", Some(bus), "GetId", &()).await;
         begun.elapsed()
@@ -201,10 +200,10 @@ impl Daemon {
     }
 }
 
-/// A connection over the operators' socket; `None` where this is not for us, or nobody is there.
+/// A connection over the operators' socket; `None` if the caller may not use it, or nothing listens.
 async fn operators_socket(reply: Duration) -> Result<Option<Connection>, Failure> {
     let Ok(stream) = UnixStream::connect(OPERATOR_SOCKET).await else { return Ok(None) };
-    // Whoever is not root has no business at the other end.
+    // The peer has to be root.
     if !stream.peer_cred().is_ok_and(|peer| peer.uid() == 0) {
         return Ok(None);
     }
@@ -212,13 +211,13 @@ async fn operators_socket(reply: Duration) -> Result<Option<Connection>, Failure
     let building = Builder::unix_stream(stream).p2p().method_timeout(reply).build();
     match tokio::time::timeout(CONNECTED_WITHIN, building).await {
         Ok(Ok(connection)) => Ok(Some(connection)),
-        // All its places may be taken; the bus has others.
+        // All its connections may be in use; the bus has others.
         Ok(Err(_)) => Ok(None),
         Err(_) => Err(no_answer()),
     }
 }
 
-/// A span as the bus carries it; 0 stands for the role's default, which no span that was asked for is.
+/// A duration for the bus; 0 is the role's default, which no requested duration equals.
 pub(crate) fn span(duration: Option<Duration>) -> u64 {
     duration.map_or(0, micros)
 }

@@ -1,4 +1,4 @@
-//! The one place of jitctl that reads the wall clock: for moments that people count back from now.
+//! The only file of jitctl that reads the wall clock, for times relative to now.
 
 use jit_proto::time::{WallTime, micros, parse_moment};
 
@@ -9,7 +9,7 @@ pub(crate) fn now() -> WallTime {
     WallTime(since_epoch.map_or(0, micros))
 }
 
-/// A moment of the command line.
+/// A time from the command line.
 pub(crate) fn moment(text: &str) -> Result<WallTime, String> {
     parse_moment(text, now())
 }

@@ -1,4 +1,4 @@
-//! How a run ends: exit statuses, and failures with the sentence and the name that go with them.
+//! Exit statuses, and failures with their message and name.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -7,16 +7,16 @@ use jit_proto::bus::names::error;
 use jit_proto::escape::is_unsafe;
 use zbus::DBusError;
 
-/// What clap says has at most so many lines, and each at most so many characters: it quotes what was typed.
+/// The number and length of clap's lines that are printed: clap quotes the arguments.
 const MAX_LINES: usize = 40;
 const MAX_ECHOED: usize = 1000;
 
-/// How a run ends; the numbers are part of the interface (jitctl(1), EXIT STATUS).
+/// The exit statuses; the numbers are part of the interface (jitctl(1), EXIT STATUS).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done.
     Done = 0,
-    /// It failed for a reason that has no number of its own.
+    /// Failed for a reason without a number of its own.
     Failed = 1,
     /// The command line is not valid.
     Usage = 2,
@@ -30,11 +30,11 @@ pub(crate) enum Exit {
     Pending = 6,
     /// The audit chain is broken.
     ChainBroken = 7,
-    /// The chain is whole, but it is not all that was written.
+    /// The chain is intact, but not complete.
     NotWhole = 8,
-    /// Timed out waiting, as timeout(1) has it.
+    /// Timed out, as in timeout(1).
     TimedOut = 124,
-    /// Ctrl-C, as shells have it.
+    /// Interrupted with Ctrl-C, as in shells.
     Interrupted = 130,
 }
 
@@ -44,30 +44,30 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a verb could not be carried out.
+/// Why a verb failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Failure {
-    /// What the process exits with.
+    /// The exit status.
     pub(crate) exit: Exit,
-    /// The D-Bus error name; one of ours for what was found out on this side.
+    /// The D-Bus error name; one of jitd's for failures of jitctl itself.
     pub(crate) name: String,
-    /// One sentence for people, fit for a terminal.
+    /// A message of one sentence, escaped for a terminal.
     pub(crate) message: String,
 }
 
 impl Failure {
-    /// A failure found out on this side.
+    /// A failure of jitctl itself.
     pub(crate) fn new(exit: Exit, name: &str, message: &str) -> Self {
         Self { exit, name: name.to_owned(), message: tame(message) }
     }
 
-    /// Values that make no sense.
+    /// Invalid values.
     pub(crate) fn usage(why: &str) -> Self {
         Self::new(Exit::Usage, error::INVALID_ARGUMENT, why)
     }
 
-    /// An answer that is not what the interface promises.
+    /// An answer that violates the interface.
     pub(crate) fn strange_answer(what: &str, why: &dyn std::fmt::Display) -> Self {
         Self::new(
             Exit::Failed,
@@ -79,7 +79,7 @@ impl Failure {
     }
 }
 
-/// What clap says, as a failure of ours.
+/// clap's error as a failure.
 pub(crate) fn usage(found: &clap::Error) -> Failure {
     let said = found.to_string();
     let lines: Vec<String> = said
@@ -112,8 +112,7 @@ impl From<zbus::Error> for Failure {
     }
 }
 
-/// What went wrong with a call. A connection that breaks off is the system bus's only where the call went over that, and
-/// not over the operators' socket.
+/// The failure of a call. A broken connection is blamed on the system bus only if the call went over the bus.
 pub(crate) fn of_call(found: zbus::Error, on_the_bus: bool) -> Failure {
     match &found {
         zbus::Error::InputOutput(why) if why.kind() == std::io::ErrorKind::TimedOut => no_answer(),
@@ -124,7 +123,7 @@ pub(crate) fn of_call(found: zbus::Error, on_the_bus: bool) -> Failure {
     }
 }
 
-/// The name of the error that says that no answer has come.
+/// The name of the error for a missing answer.
 pub(crate) const NO_REPLY: &str = "org.freedesktop.DBus.Error.NoReply";
 
 /// The daemon does not answer.
@@ -142,7 +141,7 @@ pub(crate) fn no_bus(why: &dyn std::fmt::Display) -> Failure {
     )
 }
 
-/// A D-Bus error by its name. Names of ours carry the daemon's own sentence; of the bus's names those that mean "the
+/// A failure by its D-Bus error name. jitd's errors have the daemon's own sentence; errors of the bus that mean "the
 /// daemon is not there" get a sentence that says what to do.
 fn from_name(name: &str, text: &str) -> Failure {
     let exit = exit_of(name);
@@ -177,14 +176,14 @@ fn exit_of(name: &str) -> Exit {
             ) => Exit::Unreachable,
             Some(spawn) if spawn.starts_with("Spawn.") => Exit::Unreachable,
             Some("AccessDenied" | "AuthFailed" | "InteractiveAuthorizationRequired") => Exit::Refused,
-            // What dbus-daemon passes on when systemd could not start the unit of an activatable name.
+            // dbus-daemon passes this on when systemd could not start the unit of an activatable name.
             None if name.starts_with("org.freedesktop.systemd1.") => Exit::Unreachable,
             _ => Exit::Failed,
         },
     }
 }
 
-/// What somebody has typed is told again, but not 100 kB of it.
+/// Cuts a quoted argument, which may be 100 kB long.
 fn short(mut line: String) -> String {
     if let Some((end, _)) = line.char_indices().nth(MAX_ECHOED) {
         line.truncate(end);
@@ -193,8 +192,8 @@ fn short(mut line: String) -> String {
     line
 }
 
-/// Spells out what a terminal could be fooled with, and leaves backslashes alone: the daemon has escaped its
-/// sentences already, and twice would be unreadable; a sentence that it has not escaped is still harmless here.
+/// Escapes characters that could mislead a terminal, except backslashes: the daemon has escaped its sentences already,
+/// and escaping them twice would be unreadable.
 pub(crate) fn tame(sentence: &str) -> String {
     sentence.chars().fold(String::with_capacity(sentence.len()), |mut tamed, c| {
         if is_unsafe(c) {

@@ -1,5 +1,4 @@
-//! Views as JSON for scripts: moments become RFC 3339, and no character gets through raw that a terminal could be
-//! fooled with.
+//! Views as JSON for scripts: times become RFC 3339, and characters that could mislead a terminal are escaped.
 
 use jit_proto::audit::chain::Stored;
 use jit_proto::audit::copies::exported;
@@ -9,19 +8,19 @@ use jit_proto::time::WallTime;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A view as one document of several lines.
+/// A view as a document of several lines.
 ///
 /// # Errors
-/// When it cannot be written as JSON, which no view can.
+/// When it cannot be written as JSON, which does not happen for views.
 pub(crate) fn document<T: Serialize>(view: &T) -> Result<String, serde_json::Error> {
     let mut value = serde_json::to_value(view)?;
     tell_times(&mut value);
     Ok(spelled_out(&serde_json::to_string_pretty(&value)?).into_owned())
 }
 
-/// An audit record as one line. The stored line stands in it byte for byte, so that its hash can be checked from what
-/// is printed; on a terminal the characters that could fool it are spelled out, which JSON holds for the same. jitd
-/// writes none of them raw; somebody else may have.
+/// An audit record as one line. The stored line is in it byte for byte, so that its hash can be checked; on a terminal,
+/// characters that could mislead it are escaped, which JSON treats as the same text. jitd writes none of them raw; an
+/// attacker may have.
 pub(crate) fn record(record: &RecordView, terminal: bool) -> String {
     let RecordView { seq, hash, seal, line } = record;
     let seal = (!seal.is_empty()).then_some(seal.as_str());
@@ -35,7 +34,7 @@ pub(crate) fn failure(failure: &crate::failure::Failure) -> String {
     spelled_out(&error.to_string()).into_owned()
 }
 
-/// Turns numbers under keys that end in `_at` into moments of the local time zone; 0 is no moment.
+/// Converts numbers under keys that end in `_at` to times of the local time zone; 0 is no time.
 fn tell_times(value: &mut Value) {
     match value {
         Value::Object(map) => {

@@ -1,4 +1,4 @@
-//! The command line of jitd: turns words into calls to the daemon, and its answers into text or JSON.
+//! The command line of jitd: turns arguments into calls to the daemon, and its answers into text or JSON.
 //!
 //! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. What is left of a window
 //! comes from the daemon; the clock is read in `clock` alone, for moments that people count back from now. Of the host's
@@ -73,7 +73,7 @@ use crate::cli::{Cli, Verb};
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
-/// Runs the command line this process was started with.
+/// Runs the command line of this process.
 #[must_use]
 pub fn run() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
@@ -84,9 +84,9 @@ pub fn run() -> ExitCode {
             output.finish();
             done.unwrap_or_else(|failure| output.failure(&failure)).into()
         }
-        // clap knows which of these were asked for (stdout, 0) and which are for want of a verb (stderr, 2).
+        // clap tells requested help (stdout, 0) from a missing verb (stderr, 2).
         Err(error) if matches!(error.kind(), Help | HelpForWantOfVerb | Version) => {
-            // A reader who has gone away misses nothing.
+            // If the reader has gone, nothing is lost.
             let _ = error.print();
             if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() }
         }
@@ -100,7 +100,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Carries one verb out.
+/// Executes one verb.
 fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -116,7 +116,7 @@ fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
             Verb::Audit(verb) => audit::run(verb, output).await,
             Verb::Report(args) => report::made(args, output).await,
             Verb::Policy(verb) => policy::run(verb, output).await,
-            // Packaging calls these two where there is no bus.
+            // Packaging runs these two without a bus.
             Verb::Man => output.text(&manual::page()?).map(|()| Exit::Done),
             Verb::Completions { shell } => output.text(&manual::completions(shell)?).map(|()| Exit::Done),
         }

@@ -1,4 +1,4 @@
-//! The manual page and the shells' completions, from the same definition that reads the command line.
+//! The manual page and the shells' completions, made from the definition of the command line.
 
 use clap::{Arg, Command, CommandFactory};
 use clap_complete::Shell;
@@ -9,7 +9,7 @@ use jit_proto::bus::names::error;
 use crate::cli::Cli;
 use crate::failure::{Exit, Failure};
 
-/// Day of the last change that a reader of the page would notice.
+/// The date of the page's last visible change.
 const DATE: &str = "2026-11-28";
 
 /// What somebody would type, and why.
@@ -74,7 +74,7 @@ const EXAMPLES: [(&str, &str); 19] = [
     ("Check role files before they are loaded:", "jitctl policy check && systemctl reload jitd"),
 ];
 
-/// What the exit statuses mean.
+/// The meanings of the exit statuses.
 const STATUSES: [(Exit, &str); 11] = [
     (Exit::Done, "Done."),
     (
@@ -131,7 +131,7 @@ const FILES: [(&str, &str); 7] = [
 /// jitctl(1), as roff.
 pub(crate) fn page() -> Result<String, Failure> {
     let mut command = Cli::command();
-    // The verbs of verbs know their full names only after this.
+    // The full names of nested verbs are known only after this.
     command.build();
     let man = Man::new(command.clone()).title("JITCTL").date(DATE).manual("Just-in-time sudo");
     let mut page = Vec::new();
@@ -158,7 +158,7 @@ fn unwritable(why: &dyn std::fmt::Display) -> Failure {
     Failure::new(Exit::Failed, error::FAILED, &format!("the page cannot be written: {why}"))
 }
 
-/// Every verb with its usage, what it does and its options.
+/// Every verb with its usage, description and options.
 fn commands(command: &Command) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["COMMANDS"]);
@@ -230,7 +230,7 @@ fn tag(arg: &Arg) -> Vec<Inline> {
     }
 }
 
-/// What no definition of a command line holds.
+/// The sections that the definition of the command line does not have.
 fn more() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["OUTPUT"]);

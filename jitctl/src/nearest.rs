@@ -1,11 +1,11 @@
-//! Finds the names that are most similar to what was typed.
+//! Finds the names that are most similar to a given one.
 
-/// Nearer than this is a slip of the keyboard; further away is another name (Jaro and Winkler, from 0 to 1).
+/// Names at least this similar suggest a typing error (Jaro and Winkler, from 0 to 1).
 const NEAR: f64 = 0.78;
-/// More than this many are no help.
+/// Number of suggestions.
 const MAX_NAMES: usize = 3;
 
-/// The names that are like what was typed, the nearest first, each once.
+/// The most similar names, each once.
 pub(crate) fn near<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let typed = typed.to_lowercase();
     let mut found: Vec<(f64, &str)> = names

@@ -1,4 +1,4 @@
-//! Lists what can be chosen, where the role or the number is missing on the command line.
+//! Lists the choices for a missing role or number on the command line.
 
 use std::ffi::OsString;
 
@@ -10,8 +10,8 @@ use crate::failure::Failure;
 use crate::output::Output;
 use crate::{render, role};
 
-/// Shows what a verb could have been told, where its role or number is missing. What cannot be asked is not shown: the
-/// command line was wrong in any case, and that is said.
+/// Lists the choices for a verb's missing role or number. Lists that cannot be fetched are omitted: the command line is
+/// wrong in any case, and that is reported.
 pub(crate) fn choices(words: &[OsString], error: &clap::Error, output: &Output) {
     if output.is_json() || !wants_a_choice(error) {
         return;
@@ -24,7 +24,7 @@ pub(crate) fn choices(words: &[OsString], error: &clap::Error, output: &Output) 
     }
 }
 
-/// Whether it is a role or a number that is missing.
+/// Whether a role or a number is missing.
 fn wants_a_choice(error: &clap::Error) -> bool {
     let missing = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::Strings(missing)) => missing.as_slice(),

@@ -12,7 +12,7 @@ use crate::pager::{Choice, Pager, is_rewritable};
 use crate::render::layout::Sheet;
 use crate::{clock, json};
 
-/// The two streams, and how the caller wants to read them.
+/// The two streams, and their form.
 #[derive(Debug)]
 pub(crate) struct Output {
     json: bool,
@@ -25,21 +25,21 @@ pub(crate) struct Output {
 /// Whether text goes through a pager.
 #[derive(Debug)]
 enum Paging {
-    /// Straight to stdout.
+    /// No pager.
     Off,
-    /// Through one that is started with the first text.
+    /// A pager that starts with the first text.
     Wanted(Choice),
-    /// Through this one.
+    /// A running pager.
     On(Pager),
-    /// The reader has left it.
+    /// The reader has closed it.
     Left,
 }
 
 impl Output {
     /// The streams of this process.
     pub(crate) fn new(json: bool) -> Self {
-        // comfy-table names a width only where stdout is a terminal. One that is narrower than this, or does not know
-        // its size, is better off breaking the lines itself.
+        // comfy-table has a width only where stdout is a terminal. A narrower terminal, or one of unknown size, breaks
+        // the lines itself.
         let width = comfy_table::Table::new().width().filter(|width| *width >= 40);
         Self {
             json,
@@ -60,32 +60,31 @@ impl Output {
         self.terminal
     }
 
-    /// What tables are written for: the terminal's columns, or lines as long as they are where stdout is no terminal or
-    /// everything is asked for.
+    /// The width of tables: the terminal's columns; unlimited without a terminal or with `--wide`.
     pub(crate) fn sheet(&self, full: bool) -> Sheet {
         let width = self.width.filter(|_| !full);
         Sheet { width, zone: jiff::tz::TimeZone::system(), now: clock::now() }
     }
 
-    /// Lets text that is longer than a screen go through a pager, on a terminal.
+    /// Uses a pager for text longer than a screen, on a terminal.
     pub(crate) fn page(&self) {
         if self.terminal && !self.json {
             self.paging.replace(Paging::Wanted(Choice::of_environment()));
         }
     }
 
-    /// Waits until the reader has left the pager, if there is one.
+    /// Waits until the reader has closed the pager, if there is one.
     pub(crate) fn finish(&self) {
         if let Paging::On(pager) = self.paging.replace(Paging::Off) {
             self.end(pager);
         }
     }
 
-    /// Ends a pager, and prints what it was given where it could not be run. Says whether that was so.
+    /// Ends a pager, and prints its text where it could not be run; returns whether that was so.
     fn end(&self, pager: Pager) -> bool {
         let Some(unread) = pager.finish() else { return false };
         self.talk("the pager that $PAGER names cannot be run; set PAGER=less, or PAGER=cat for none");
-        // The verb has ended, or hears of it with its next text.
+        // The verb has ended, or gets the error with its next text.
         let _ = self.text(&unread);
         true
     }
@@ -113,12 +112,12 @@ impl Output {
         Some(written)
     }
 
-    /// Whether whoever read our output has left (`jitctl audit show | head`), so that more of it is for nobody.
+    /// Whether the reader of stdout has gone (`jitctl audit show | head`), so that more output is useless.
     pub(crate) fn is_reader_gone(&self) -> bool {
         self.reader_gone.get()
     }
 
-    /// Prints data for people: lines that end in a newline, already escaped.
+    /// Prints data for people: complete lines, already escaped.
     pub(crate) fn text(&self, text: &str) -> Result<(), Failure> {
         if let Some(result) = self.to_pager(text) {
             return self.written(result);
@@ -133,7 +132,7 @@ impl Output {
         self.raw_line(&document)
     }
 
-    /// Prints text as it is, past anstream.
+    /// Prints text unchanged, without anstream.
     pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
         self.written(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
@@ -170,14 +169,14 @@ impl Output {
         }
     }
 
-    /// Says something that is not data.
+    /// Prints a message that is not data.
     pub(crate) fn talk(&self, sentence: &str) {
-        // Where nobody listens on stderr there is nobody to tell about it.
+        // If stderr is closed, the error cannot be reported anywhere.
         let _ = writeln!(anstream::stderr().lock(), "{sentence}");
     }
 
-    /// Says on one line of the terminal what is being done, in place of what was said there before; nothing where stderr
-    /// is no terminal. The text is ours: it holds nothing that somebody else wrote.
+    /// Shows progress on one line of the terminal, which replaces the last one; nothing if stderr is no terminal. The
+    /// text is jitctl's own and needs no escaping.
     pub(crate) fn progress(&self, what: &str) {
         let mut stderr = io::stderr().lock();
         if stderr.is_terminal() && is_rewritable() {
@@ -195,12 +194,12 @@ impl Output {
         failure.exit
     }
 
-    /// JSON goes past anstream, which would look for terminal sequences in it.
+    /// Prints JSON without anstream, which would search it for terminal sequences.
     fn raw_line(&self, line: &str) -> Result<(), Failure> {
         self.raw(&format!("{line}\n"))
     }
 
-    /// A reader who left keeps the verb from nothing: what was asked for is done, and the exit status tells of it.
+    /// Ignores that the reader has gone: the command is done, and the exit status says so.
     fn written(&self, result: io::Result<()>) -> Result<(), Failure> {
         match result {
             Err(why) if why.kind() == io::ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! Long output goes through a pager, as git(1) and systemctl(1) do it: only on a terminal, never with JSON.
+//! Runs a pager for long output, as git(1) and systemctl(1) do: only on a terminal, never with JSON.
 
 use std::io::{self, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -6,16 +6,16 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use anstream::{AutoStream, ColorChoice};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// What is run where nothing else is asked for.
+/// The default pager.
 const LESS: &str = "/usr/bin/less";
-/// `-F`: end at once if all fits on the screen; `-R`: bold stays bold; `-S`: lines are cut, not wrapped, and can be
+/// `-F`: exit if all fits on the screen; `-R`: keep bold; `-S`: cut lines instead of wrapping, so that they can be
 /// scrolled; `-X`: leave the text on the screen (less(1)).
 const LESS_OPTIONS: &str = "FRSX";
 
-/// What the environment says about pagers.
+/// The choice of a pager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// Print straight.
+    /// No pager.
     None,
     /// less(1).
     Less,
@@ -31,8 +31,8 @@ impl Choice {
         Self::of(text("PAGER").as_deref(), text("TERM").as_deref(), rustix::process::geteuid().is_root())
     }
 
-    /// Root runs less and nothing that a variable names: a rule of sudoers may let somebody run jitctl as root and
-    /// keep their environment.
+    /// Root runs only less, and no command from a variable: a rule of sudoers may let a user run jitctl as root with
+    /// their own environment.
     fn of(pager: Option<&str>, term: Option<&str>, root: bool) -> Self {
         match (term, pager.map(str::trim)) {
             (None | Some("" | "dumb"), _) | (_, Some("" | "cat")) => Self::None,
@@ -42,21 +42,21 @@ impl Choice {
     }
 }
 
-/// Whether a line of a terminal can be written anew (`TERM`, term(7)).
+/// Whether the terminal can rewrite a line (`TERM`, term(7)).
 #[allow(clippy::disallowed_methods, reason = "what a terminal can do is told by the environment")]
 pub(crate) fn is_rewritable() -> bool {
     std::env::var("TERM").is_ok_and(|term| !matches!(term.as_str(), "" | "dumb"))
 }
 
-/// How a shell ends that cannot run a command, or does not find it (sh(1), "Exit status for commands").
+/// The exit statuses of a shell that cannot run a command, or does not find it (sh(1), "Exit status for commands").
 const NOT_RUN: [i32; 2] = [126, 127];
-/// More than a pipe holds that nobody reads (pipe(7)): once so much is written, the pager has run.
+/// More than the capacity of a pipe (pipe(7)): once this much is written, the pager has started to read.
 const MAX_UNREAD: usize = 1 << 17;
 
-/// A pager that runs.
+/// A running pager.
 #[derive(Debug)]
 pub(crate) struct Pager {
-    /// What was written as long as it is not known that the pager runs.
+    /// The text so far, until the pager is known to run.
     unread: Option<String>,
     child: Child,
     stdin: Option<ChildStdin>,
@@ -64,7 +64,7 @@ pub(crate) struct Pager {
 }
 
 impl Pager {
-    /// Starts one; none where it cannot be started, since what is to be read is more than how.
+    /// Starts a pager; `None` if it cannot be started, since the text matters more.
     pub(crate) fn start(choice: &Choice) -> Option<Self> {
         let mut command = match choice {
             Choice::None => return None,
@@ -81,15 +81,15 @@ impl Pager {
             command.env_remove(name);
         }
         let mut child = command.spawn().ok()?;
-        // Ctrl-C belongs to the pager from here on; the registration keeps it from ending this process. Where it
-        // fails, Ctrl-C ends both.
+        // Ctrl-C belongs to the pager from here on; the registration keeps it from ending this process. If it fails,
+        // Ctrl-C ends both.
         let _ = signal(SignalKind::interrupt());
         let stdin = child.stdin.take();
         let bold = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
         Some(Self { unread: Some(String::new()), child, stdin, bold })
     }
 
-    /// Hands text on.
+    /// Writes text to the pager.
     pub(crate) fn write(&mut self, text: &str) -> io::Result<()> {
         let Some(stdin) = &mut self.stdin else { return Ok(()) };
         match &mut self.unread {
@@ -103,11 +103,11 @@ impl Pager {
         }
     }
 
-    /// Waits until the reader has left it. Returns what nobody has read, where the pager turned out not to be there.
+    /// Waits until the reader has closed it. Returns the unread text if the pager turned out not to exist.
     pub(crate) fn finish(mut self) -> Option<String> {
         self.stdin = None;
         let status = self.child.wait().ok().and_then(|status| status.code());
-        // How a pager that ran ends says nothing about what was printed.
+        // The exit status of a pager that ran says nothing about the output.
         self.unread.filter(|_| status.is_some_and(|code| NOT_RUN.contains(&code)))
     }
 }
@@ -120,7 +120,7 @@ mod tests {
     async fn what_a_pager_that_is_not_there_was_given_comes_back() {
         let unread = |command: &str| {
             let mut pager = Pager::start(&Choice::Command(command.to_owned())).unwrap();
-            // A pager that is gone already breaks the pipe; what it was given is kept all the same.
+            // A pager that has gone breaks the pipe; the text is kept all the same.
             let _ = pager.write("line\n");
             pager.finish()
         };

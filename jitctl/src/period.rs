@@ -1,4 +1,4 @@
-//! The period that a search, an export or a report is about: its two bounds.
+//! The period of a search, an export or a report: its two bounds.
 
 use jit_proto::bus::names::error;
 use jit_proto::time::WallTime;
@@ -6,7 +6,7 @@ use jit_proto::time::WallTime;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
-/// Refuses bounds between which nothing can be, and says so if they lie in the future.
+/// Refuses bounds that contain nothing, and reports if they are in the future.
 pub(crate) fn check_bounds(
     since: Option<WallTime>,
     until: Option<WallTime>,

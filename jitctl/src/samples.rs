@@ -7,7 +7,7 @@ use jit_proto::time::WallTime;
 
 use crate::render::layout::Sheet;
 
-/// 2026-11-22 06:21:15 UTC; which hour that is locally depends on where the test runs.
+/// 2026-11-22 06:21:15 UTC; the local hour depends on the machine.
 pub(crate) const MOMENT: u64 = 1_795_328_475_000_000;
 
 pub(crate) fn a_request(text: &str) -> RequestView {

@@ -35,7 +35,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Makes sure that all of it is written.
+    /// Flushes the file.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Stdout(_) => Ok(()),
@@ -43,7 +43,7 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Whether it is read on a terminal.
+    /// Whether the target is a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         matches!(self, Self::Stdout(output) if output.is_terminal())
     }

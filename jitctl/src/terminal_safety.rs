@@ -1,4 +1,4 @@
-//! Tests that no text from people, whatever it holds, can fool a terminal or add a line.
+//! Tests that no text from people can mislead a terminal or add a line.
 
 use jit_proto::bus::view::{
     ApprovalView, ProblemView, RecordView, RequestView, SealsView, Severity, VerifyView,
@@ -16,7 +16,7 @@ use crate::samples::{MOMENT, a_grant, a_request, a_role, a_session, a_sheet, a_s
 use crate::status::status;
 use crate::{role, session};
 
-/// Everything this module can say about a text.
+/// Every output of this crate about a text.
 fn everything(text: &str, width: Option<u16>) -> Vec<String> {
     let mut denied = a_request(text);
     denied.state = "denied".into();

@@ -1,4 +1,4 @@
-//! Values and options that more than one verb takes, parsed once.
+//! Values and options of several verbs, parsed once.
 
 use clap::Args;
 
@@ -10,7 +10,7 @@ pub(crate) struct TableArgs {
     pub(crate) full: bool,
 }
 
-/// Requests, grants and records are counted from 1; on the bus 0 has meanings of its own.
+/// Requests, grants and records are numbered from 1; on the bus 0 has other meanings.
 pub(crate) fn number() -> clap::builder::RangedU64ValueParser {
     clap::value_parser!(u64).range(1..)
 }

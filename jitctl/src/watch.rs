@@ -1,4 +1,4 @@
-//! Waiting until something changes, over signals, restarts of the daemon and its absence.
+//! Waits until something changes, over signals, restarts of the daemon and its absence.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -15,11 +15,11 @@ use crate::client::Daemon;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
-/// How soon to ask again when the daemon holds its name but did not answer: no signal announces its recovery.
+/// The delay before asking again when the daemon holds its name but did not answer: no signal announces its recovery.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Tells when a request or the audit log may have changed. Signals carry ids only, and anybody can send one, so a signal
-/// means no more than "read again".
+/// Reports that a request or the audit log may have changed. Signals carry ids only, and anybody can send one, so a
+/// signal only means "read again".
 #[derive(Debug)]
 pub(crate) struct Watch {
     changed: Arc<Notify>,
@@ -28,12 +28,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to listen. What changes after this returns is not missed.
+    /// Subscribes. Changes after this returns are not missed.
     pub(crate) async fn begin(daemon: &Daemon) -> Result<Self, Failure> {
         Self::of(daemon, MANAGER_INTERFACE, "RequestChanged").await
     }
 
-    /// The same for records that are written.
+    /// Subscribes to new records.
     pub(crate) async fn for_records(daemon: &Daemon) -> Result<Self, Failure> {
         Self::of(daemon, AUDIT_INTERFACE, "RecordsWritten").await
     }
@@ -68,24 +68,23 @@ impl Watch {
     }
 }
 
-/// Empties the stream as fast as signals come, so that a flood of them never keeps the connection from reading the
-/// answer to a call.
+/// Reads signals as fast as they arrive, so that a flood of them never blocks the answer to a call.
 async fn listen(mut signals: MessageStream, changed: Arc<Notify>) {
     while poll_fn(|context| Pin::new(&mut signals).poll_next(context)).await.is_some() {
         changed.notify_one();
     }
-    // The bus is gone: whoever waits finds out by asking.
+    // The bus is gone: the waiting task finds out by asking.
     changed.notify_one();
 }
 
-/// Whether the daemon was away when it was last asked, said once each way.
+/// Whether the daemon was absent at the last call; reported once each way.
 #[derive(Debug, Default)]
 pub(crate) struct Absence {
     absent: bool,
 }
 
 impl Absence {
-    /// The daemon has answered. Says so, and whether it had been away.
+    /// The daemon has answered. Reports that, if it was absent.
     pub(crate) fn ends(&mut self, output: &Output) -> bool {
         let was_absent = std::mem::take(&mut self.absent);
         if was_absent {
@@ -94,7 +93,7 @@ impl Absence {
         was_absent
     }
 
-    /// Waits until it is worth asking again; any other failure than the daemon's absence is one.
+    /// Waits until it is worth asking again; any failure other than the daemon's absence is returned.
     pub(crate) async fn outlast(
         &mut self,
         failure: Failure,
@@ -108,7 +107,7 @@ impl Absence {
         if !std::mem::replace(&mut self.absent, true) {
             output.talk(&format!("{failure}; waiting until jitd answers again"));
         }
-        // Changed or not, the next thing is to ask again.
+        // Changed or not, the caller asks again.
         let _ = tokio::time::timeout(AGAIN_AFTER, watch.changed()).await;
         Ok(())
     }

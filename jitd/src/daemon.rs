@@ -82,7 +82,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     sessions::look_for_cgroups().context("the cgroup hierarchy")?;
     let scopes = sessions::scopes().unwrap_or_else(|problem| {
         // Known sessions stay: an unreadable scope is not an empty one.
-        error!("it cannot be told whose scopes there are; none that nobody answers for is ended: {problem}");
+        error!("the scopes of sessions cannot be listed; scopes without a session are not ended: {problem}");
         std::collections::BTreeSet::new()
     });
     let (stored, withdrawn) = match rolled_back {
@@ -98,7 +98,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         were_open.iter().map(|s| s.id).filter(|id| !ledger.sessions.contains_key(id)).collect();
     after_start.splice(0..0, withdrawn);
     if let Some(problem) = store.seal_lost() {
-        error!("the record is not sealed from here on: {problem}");
+        error!("the audit log is not sealed from here on: {problem}");
         after_start.insert(0, reconcile::unsealed(&problem.to_string(), &clock.now()));
     }
     // A connection of its own for PID 1, so that a flood of calls does not delay the sessions.
@@ -166,7 +166,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let rules = PolicyLoader::under(Path::new(POLICY), clock);
     engine.tell(Input::Started { version: env!("CARGO_PKG_VERSION") }).await?;
     if rules.reload(&engine).await?.is_err() {
-        warn!("without a valid policy nobody but root is let through");
+        warn!("without a valid policy every sudo but root's is denied");
         let settings = rules.sinks().await;
         // Without settings records wait: by default they could be sent where nobody reads them, and count as sent.
         match settings {
@@ -222,7 +222,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     stop.send_replace(true);
     // Calls in progress get their answer; those in the socket's queue get it from the next start.
     if tokio::time::timeout(Duration::from_secs(5), gate).await.is_err() {
-        warn!("callers of the gate were still waiting");
+        warn!("stopping while callers of the gate wait for an answer");
     }
     engine.tell(Input::Stopping).await?;
     engine.stop().await;

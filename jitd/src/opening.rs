@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const MAX_ATTEMPTS: u32 = 10;
 
 /// The advice for a store that cannot be opened.
-pub(crate) const WAY_OUT: &str = "nobody but root is let through until it can be opened; what to do: jitd(8), RECOVERY; /usr/libexec/jitd --recover";
+pub(crate) const WAY_OUT: &str = "every sudo but root's is denied until it can be opened; what to do: jitd(8), RECOVERY; /usr/libexec/jitd --recover";
 
 /// An open store, with the state that is read at a start.
 #[derive(Debug)]

@@ -150,7 +150,7 @@ impl Thread {
         let whole_at = from.map_or(now, |from| from.whole_at);
         let verified = Verified { to: head, whole_at };
         if let Err(error) = verified.keep_beside(&self.store) {
-            warn!("how far the audit log was verified is not remembered: {error}");
+            warn!("the progress of the verification could not be written: {error}");
         }
         self.verified = Some(verified);
         Ok(())

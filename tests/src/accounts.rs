@@ -1,5 +1,5 @@
-//! Many accounts without a window, for benchmarks in which every denial has to be recorded: those of one account are only
-//! counted when they are many.
+//! Accounts without a window, for benchmarks in which every denial has to be recorded: many denials of one account are
+//! only counted.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::host::Host;
 
 const FIRST: u32 = 20_000;
 
-/// Adds so many accounts; returns the uid of the first, the others follow.
+/// Adds this many accounts; returns the first uid, the others follow.
 ///
 /// # Errors
 /// When they cannot be added.

@@ -1,24 +1,24 @@
-//! The one place of the harness that reads a clock and that waits where there is no event to wait for.
+//! The only file of the harness that reads a clock and that waits where there is no event to wait for.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 
-/// How often [`wait_until`] looks.
+/// The interval of [`wait_until`].
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// A moment after which something counts as hung.
+/// A time after which something counts as hung.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// The moment `limit` from now.
+    /// The time `limit` from now.
     #[must_use]
     pub fn after(limit: Duration) -> Self {
         Self(now() + limit)
     }
 
-    /// What is left until then; `None` once it has passed.
+    /// The time until then; `None` once it has passed.
     #[must_use]
     pub fn left(self) -> Option<Duration> {
         self.0.checked_duration_since(now()).filter(|left| !left.is_zero())
@@ -40,11 +40,11 @@ pub fn wall_micros() -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Looks again and again until something holds; for states of a host that announce themselves to nobody. What has an
-/// event (a pipe that closes, a line that is printed, a process that ends) is waited for by that event.
+/// Polls until a condition holds, for states of a host that have no event. What has an event (a pipe that closes, a
+/// line that is printed, a process that exits) is waited for by that event.
 ///
 /// # Errors
-/// When it does not hold within the limit, or cannot be told.
+/// When it does not hold within the limit, or is unknown.
 #[allow(clippy::disallowed_methods, reason = "the one bounded wait; see above")]
 pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = Deadline::after(limit);
@@ -59,7 +59,7 @@ pub fn wait_until(what: &str, limit: Duration, mut holds: impl FnMut() -> Result
     }
 }
 
-/// Lets the machine come to rest between two measurements, so that what one leaves to do is not counted to the next.
+/// Pauses between two measurements, so that the work that one leaves is not counted to the next.
 #[allow(clippy::disallowed_methods, reason = "a pause in a measurement, not a wait for something")]
 pub fn rest(pause: Duration) {
     std::thread::sleep(pause);

@@ -36,11 +36,11 @@ impl Disk {
         run(Command::new("mount").args(["-t", "ext4", "-o", "loop"]).arg(&self.image).arg(&self.at))
     }
 
-    /// Lets it fail as after an I/O error: the journal is given up, and every write from now on is refused
-    /// (ext4(5), `errors=remount-ro` and `abort`).
+    /// Makes it fail as after an I/O error: the journal is aborted, and every write from now on is refused (ext4(5),
+    /// `errors=remount-ro` and `abort`).
     ///
     /// # Errors
-    /// When the kernel does not do so.
+    /// When the kernel does not.
     pub fn fail(&self) -> Result<()> {
         run(Command::new("mount").args(["-o", "remount,abort"]).arg(&self.at))
     }
@@ -51,7 +51,7 @@ impl Disk {
     /// When it is still in use, or cannot be repaired.
     pub fn repair(&self) -> Result<()> {
         run(Command::new("umount").arg(&self.at))?;
-        // Other mount namespaces may have it a moment longer, and as long as they do it is the failed one.
+        // Other mount namespaces may hold it a moment longer, and as long as they do it is the failed one.
         wait_until("the disk is let go", LIMIT, || {
             let used = output::run(Command::new("losetup").arg("--associated").arg(&self.image), b"", LIMIT)?;
             Ok(used.ok()?.stdout.is_empty())
@@ -67,7 +67,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Where that fails, the mount goes with the folder it is in.
+        // If that fails, the mount is removed with its folder.
         let _ = output::run(Command::new("umount").arg("--lazy").arg(&self.at), b"", LIMIT);
     }
 }

@@ -1,4 +1,4 @@
-//! The floods that a local user can cause, as a table, and what has to hold in the middle of each.
+//! The floods that a local user can cause, as a table, and the conditions that hold during each.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,24 +10,24 @@ use crate::host::Host;
 use crate::login::Login;
 use crate::people::{ALICE, BOB, DAVE, MALLORY, OSCAR};
 
-/// How a flood goes.
+/// The kind of a flood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// Calls that want no answer, on many connections.
+    /// Calls without a reply, on many connections.
     NoReply,
     /// Calls whose answers are never read.
     Unread,
-    /// Calls whose answers are read, 32 on the way on each connection.
+    /// Calls whose answers are read, 32 in flight on each connection.
     Answered,
     /// A connection for each call.
     Churn,
-    /// As many connections as may be, each held after one call.
+    /// As many connections as possible, each held after one call.
     Held,
     /// Half handshakes and half messages.
     Half,
-    /// Calls with a header field that nobody knows.
+    /// Calls with an unknown header field.
     Malformed,
-    /// Signals sent to every connection there is on the bus, in the name of others.
+    /// Signals sent to every connection on the bus, with forged interfaces.
     Signals,
     /// Lines for syslog that look like records.
     Syslog,
@@ -40,13 +40,13 @@ pub enum How {
 /// One flood.
 #[derive(Debug, Clone, Copy)]
 pub struct Flood {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// How it goes.
+    /// Its kind.
     pub how: How,
-    /// What is called.
+    /// The method that is called.
     pub method: &'static str,
-    /// How long its text is, in bytes.
+    /// The length of its text, in bytes.
     pub size: usize,
 }
 
@@ -110,7 +110,7 @@ pub struct Times {
     pub sudos: u32,
 }
 
-/// What one flood came to.
+/// The result of a flood.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Its name.
@@ -119,19 +119,19 @@ pub struct Outcome {
     pub sudo: (Duration, Duration),
     /// The same for sudos that ask nothing of the gate: what the flood costs the machine.
     pub ungated: (Duration, Duration),
-    /// How long root's revocation took.
+    /// Time of a revocation by root.
     pub revoke: Duration,
-    /// How long somebody else's approval took.
+    /// Time of an approval by another person.
     pub approve: Duration,
-    /// How long somebody else's status took.
+    /// Time of a status by another person.
     pub status: Duration,
-    /// What the daemon had in memory at most (its own, without files), in bytes.
+    /// Peak private memory of the daemon, in bytes.
     pub peak: u64,
-    /// Sudos of somebody with a window that were refused or failed.
+    /// Number of sudos of a person with a window that were denied or failed.
     pub held_up: u32,
-    /// Sudos of somebody without one that were let in.
+    /// Number of sudos of a person without a window that were allowed.
     pub became_root: u32,
-    /// Those that were refused.
+    /// Number of those that were denied.
     pub refused: u32,
 }
 
@@ -163,7 +163,7 @@ const UNGATED: &str = "sed /pam_jit/d /etc/pam.d/sudo >/etc/pam.d/sudo-ungated; 
     printf 'Defaults:bob pam_service=sudo-ungated\\nbob ALL=(ALL:ALL) NOPASSWD: /usr/bin/true\\n' >/etc/sudoers.d/zz-ungated; \
     visudo --check --quiet";
 
-/// The people around a flood: who floods, who works, who approves.
+/// The people around a flood: the flooding user, a holder, an approver.
 #[derive(Debug)]
 pub struct Scene {
     flooder: Login,
@@ -193,7 +193,7 @@ impl Scene {
     /// approves in the last.
     ///
     /// # Errors
-    /// When something does not come to an end; not when it is slow.
+    /// When a step does not end; not when it is slow.
     pub fn play(&mut self, host: &Host, flood: Flood, times: Times) -> Result<Outcome> {
         let Times { rounds, seconds, sudos } = times;
         let grant = host.grant(DAVE, "ops", "30m")?;
@@ -285,8 +285,8 @@ fn median(mut times: Vec<Duration>) -> Result<Duration> {
     times.get(times.len() / 2).copied().context("no sudo was measured")
 }
 
-/// What the daemon has in memory of its own, without files, and the most that it ever had in memory, files included, in
-/// bytes (proc_pid_status(5), `RssAnon` and `VmHWM`; not every host has a memory controller).
+/// The daemon's private memory, and its peak memory with files, in bytes (proc_pid_status(5), `RssAnon` and `VmHWM`;
+/// not every host has a memory controller).
 ///
 /// # Errors
 /// When that cannot be read.
@@ -302,7 +302,7 @@ pub fn memory(host: &Host) -> Result<(u64, u64)> {
     Ok((figure("RssAnon:")?, figure("VmHWM:")?))
 }
 
-/// That PID 1 has not had to start the daemon again, and that the daemon has stayed below what its unit allows it.
+/// Checks that PID 1 did not restart the daemon, and that the daemon stayed below the memory limit of its unit.
 ///
 /// # Errors
 /// When it has not.

@@ -26,8 +26,8 @@ use crate::watchdog::Watchdog;
 /// Grace between SIGTERM and SIGKILL in the policy of the stories (`tests/host/jitd.toml`).
 pub const GRACE: Duration = Duration::from_secs(1);
 
-/// A record comes at once, but for those of a drift scan: the longest pause before one is half a minute and fifty times what
-/// the last one took.
+/// A record comes at once, except those of a drift scan: the longest pause before one is half a minute and fifty times
+/// the duration of the last one.
 const RECORD_LIMIT: Duration = Duration::from_secs(180);
 const SETTINGS: &str = include_str!("../host/jitd.toml");
 const ROLES: [(&str, &str); 3] = [
@@ -53,7 +53,7 @@ impl Host {
     /// Boots a host.
     ///
     /// # Errors
-    /// When this is not root, something to boot it with is missing, or it does not come up.
+    /// When this is not root, a tool is missing, or the host does not come up.
     pub fn boot(plan: &Plan) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
             bail!("the stories boot real hosts, and that needs root: run `make test` as root");
@@ -126,7 +126,7 @@ impl Host {
         Ok(())
     }
 
-    /// Shuts it down in good order; its disk stays.
+    /// Shuts it down cleanly; its disk stays.
     ///
     /// # Errors
     /// When it does not shut down.
@@ -134,7 +134,7 @@ impl Host {
         self.machine.take().map_or(Ok(()), Machine::power_off)
     }
 
-    /// The disk that its plan gave it.
+    /// The disk from its plan.
     ///
     /// # Errors
     /// When it has none.
@@ -142,7 +142,7 @@ impl Host {
         self.disk.as_ref().context("this host has no disk of its own")
     }
 
-    /// Shuts it down in good order and starts it again.
+    /// Shuts it down cleanly and starts it again.
     ///
     /// # Errors
     /// When one of these fails.
@@ -151,7 +151,7 @@ impl Host {
         self.start()
     }
 
-    /// Takes the power away; its disk stays as it is.
+    /// Kills every process at once, as a power cut; its disk stays as it is.
     pub fn cut_power(&mut self) {
         if let Some(mut machine) = self.machine.take() {
             machine.kill();
@@ -192,7 +192,7 @@ impl Host {
         Ok(self.machine.as_ref().context("the host is down")?.command())
     }
 
-    /// Somebody logs in, without a terminal.
+    /// Logs a person in, without a terminal.
     ///
     /// # Errors
     /// When that fails.
@@ -200,7 +200,7 @@ impl Host {
         Login::without_terminal(self.command()?, user)
     }
 
-    /// Somebody logs in at a terminal.
+    /// Logs a person in at a terminal.
     ///
     /// # Errors
     /// When that fails.
@@ -255,7 +255,7 @@ impl Host {
         Ok(())
     }
 
-    /// A FIFO in the host that tells when the last process that holds it is gone.
+    /// A FIFO in the host that reports when the last process that holds it has exited.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -263,8 +263,8 @@ impl Host {
         Lifeline::new(&self.outside(path))
     }
 
-    /// Puts a PAM service behind the module: gives it the stack that the package shows as an example, which is Debian's
-    /// own with the module's lines in it.
+    /// Puts a PAM service behind `pam_jit`: gives it the package's example stack, which is Debian's own with the lines
+    /// of `pam_jit`.
     ///
     /// # Errors
     /// When there is no such example, or the file cannot be written.
@@ -280,7 +280,7 @@ impl Host {
         self.write(&format!("/etc/pam.d/{service}"), &stack)
     }
 
-    /// Gives somebody a window without a request, as root; returns the grant's number.
+    /// Grants a role without a request, as root; returns the grant's number.
     ///
     /// # Errors
     /// When it is refused.
@@ -291,7 +291,7 @@ impl Host {
         grant["id"].as_u64().with_context(|| format!("a grant without a number: {grant}"))
     }
 
-    /// Live grants, open sessions, or whatever else `jitctl --json VERB` prints for root.
+    /// The output of `jitctl --json VERB` for root, such as live grants or open sessions.
     ///
     /// # Errors
     /// When that fails.
@@ -308,7 +308,7 @@ impl Host {
         Ok(lines.into_iter().map(|line| line["record"].clone()).collect())
     }
 
-    /// Waits for an audit record of this event for which more holds, and returns the last such one.
+    /// Waits for an audit record of this event with these facts, and returns the last one.
     ///
     /// # Errors
     /// When none comes.
@@ -390,7 +390,7 @@ impl Drop for Host {
     }
 }
 
-/// Plays a story on a host of its own. The error of a failed story holds the host's journal and processes, with the reason
+/// Runs a story on a host of its own. The error of a failed story has the host's journal and processes, with the reason
 /// first and last: a reader who shortens a long output keeps one end of it.
 ///
 /// # Errors
@@ -447,7 +447,7 @@ fn clear_left_behind() -> Result<()> {
     Ok(())
 }
 
-/// Removes what is left of a host that is down. What cannot be removed is in nobody's way: names are used once.
+/// Removes the remains of a host that is down. Remains that cannot be removed harm no later run: names are used once.
 #[allow(clippy::print_stderr, reason = "it costs space, and somebody should know")]
 fn remove(name: &str, folder: &Path) {
     match unmount(folder) {

@@ -1,4 +1,4 @@
-//! What lies under every host: a Debian tree, maybe more packages, and the people of the stories and ours, made once.
+//! The file systems below every host: a Debian tree, further packages, and the people of the stories, made once.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -67,7 +67,7 @@ pub(crate) fn unmount(folder: &Path) -> Result<()> {
         bail!("{} is still mounted", tree.display());
     }
     match fs::remove_dir_all(folder) {
-        // The host's watchdog was quicker.
+        // The host's watchdog was faster.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed.with_context(|| format!("cannot remove {}", folder.display())),
     }
@@ -133,7 +133,7 @@ fn forget_others(prefix: &str, name: &str) {
     for entry in fs::read_dir(paths::trees()).into_iter().flatten().flatten() {
         let other = entry.file_name().to_string_lossy().into_owned();
         if other.starts_with(prefix) && other != name && !is_in_use(&other) {
-            // It costs space, nothing else.
+            // It only costs space.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

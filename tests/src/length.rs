@@ -1,4 +1,4 @@
-//! How long a story plays: short forms run in `make test`, full ones in `make soak`.
+//! The length of stories: short forms run in `make test`, full ones in `make soak`.
 
 /// Whether the full form was asked for, by `JIT_SOAK=1` in the environment.
 #[allow(

@@ -1,6 +1,6 @@
-//! The harness: boots real Debian hosts, puts the package on them, and lets people work there.
+//! The harness: boots real Debian hosts, installs the package, and lets people work there.
 //!
-//! Knows nothing of the daemon's insides: it types commands and reads what they print.
+//! Knows no internals of the daemon: it types commands and reads their output.
 #![forbid(unsafe_code)]
 
 pub mod clock;

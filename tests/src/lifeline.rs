@@ -1,4 +1,4 @@
-//! A FIFO that tells, by an event, when the last process that holds it has gone.
+//! A FIFO that reports, by an event, when the last process that holds it has exited.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
 use crate::clock::{Deadline, wall_micros};
 
-/// The reading end. Processes that open the FIFO for writing, and what inherits it from them, hold the other.
+/// The reading end. Processes that open the FIFO for writing, and their children, hold the other end.
 #[derive(Debug)]
 pub struct Lifeline(File);
 
@@ -24,19 +24,19 @@ impl Lifeline {
         Ok(Self(OpenOptions::new().read(true).custom_flags(flags).open(path)?))
     }
 
-    /// Whether somebody holds it now; false too as long as nobody ever did.
+    /// Whether a process holds it now; false also if none ever did.
     ///
     /// # Errors
     /// When it cannot be told.
     pub fn is_held(&self) -> Result<bool> {
-        // A FIFO nobody ever opened reports no hang-up; hence something has to be written into it by its holders.
+        // A FIFO that was never opened reports no hang-up; hence its holders have to write into it.
         Ok(!self.poll(PollFlags::empty(), Duration::ZERO)?.contains(PollFlags::HUP) && self.was_held()?)
     }
 
-    /// Waits until nobody holds it any more, and returns when that was, in microseconds since the epoch.
+    /// Waits until no process holds it, and returns when that was, in microseconds since the epoch.
     ///
     /// # Errors
-    /// When somebody still holds it at the limit, or nobody ever did.
+    /// When a process still holds it at the limit, or none ever did.
     pub fn let_go(&self, limit: Duration) -> Result<u64> {
         if !self.was_held()? {
             bail!("nobody ever took hold of it");
@@ -47,10 +47,10 @@ impl Lifeline {
         bail!("somebody still holds it after {limit:?}")
     }
 
-    /// Waits until somebody has written into it.
+    /// Waits until a process has written into it.
     ///
     /// # Errors
-    /// When nobody has at the limit.
+    /// When none has at the limit.
     pub fn taken(&self, limit: Duration) -> Result<()> {
         if self.poll(PollFlags::IN, limit)?.contains(PollFlags::IN) {
             return Ok(());
@@ -58,7 +58,7 @@ impl Lifeline {
         bail!("nobody took hold of it within {limit:?}")
     }
 
-    /// What is written into it is never read, so it tells whether anybody ever held it.
+    /// Whether a process ever held it: what is written into it is never read.
     fn was_held(&self) -> Result<bool> {
         Ok(self.poll(PollFlags::IN, Duration::ZERO)?.contains(PollFlags::IN))
     }

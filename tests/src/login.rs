@@ -1,4 +1,4 @@
-//! Somebody at a shell of a host: a real login, with its own audit session, that takes one line after the other.
+//! A person's shell on a host: a real login, with its own audit session, that takes one line after the other.
 
 use std::io::Write;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -10,8 +10,8 @@ use crate::clock::{Deadline, now};
 use crate::output::{self, COMMAND_LIMIT, Output};
 use crate::stream::Stream;
 
-/// What marks the begin and the end of a line's output. It is sent as an escape of printf, so that what a terminal
-/// echoes is never taken for it.
+/// The mark at the beginning and the end of a line's output. It is sent as an escape of printf, so that a terminal's
+/// echo is never taken for it.
 const MARK: char = '\u{1}';
 
 /// A shell. Its commands read from `/dev/null`, or from its terminal if it has one.
@@ -48,7 +48,7 @@ impl Login {
         command
             .args(["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--property=PAMName=login"])
             .args(["--property=WorkingDirectory=~", "--setenv=TERM=dumb", "--setenv=LANG=C.UTF-8"])
-            // What pam_systemd makes of a terminal or of sshd, and not of a job.
+            // As pam_systemd sets it for a terminal or for sshd, and not for a job.
             .args(["--setenv=XDG_SESSION_CLASS=user", "--setenv=XDG_SESSION_TYPE=tty"])
             .args(["--setenv=PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"])
             .arg(format!("--uid={user}"))
@@ -88,7 +88,7 @@ impl Login {
         self.finish(&typed, limit)
     }
 
-    /// Types a line that goes on while something else is done; [`Login::finish`] waits for it.
+    /// Types a line that runs while something else is done; [`Login::finish`] waits for it.
     ///
     /// # Errors
     /// When the shell has ended.
@@ -142,7 +142,7 @@ impl Login {
         })
     }
 
-    /// Types characters as they are.
+    /// Types characters unchanged.
     ///
     /// # Errors
     /// When the shell has ended.
@@ -151,7 +151,7 @@ impl Login {
         stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).context("the shell has ended")
     }
 
-    /// Waits until a text is printed, and returns everything up to and with it.
+    /// Waits until a text is printed, and returns everything up to and including it.
     ///
     /// # Errors
     /// When it is not printed in time.
@@ -193,7 +193,7 @@ impl Login {
 impl Drop for Login {
     fn drop(&mut self) {
         self.stdin = None;
-        // Its host may be gone already; in both cases nobody waits for it.
+        // Its host may be gone already; nobody waits for the child.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A booted tree: systemd-nspawn in a cgroup of its own, and the way in.
+//! A booted tree: systemd-nspawn in a cgroup of its own, and commands inside it.
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -16,7 +16,7 @@ use crate::output;
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const END_LIMIT: Duration = Duration::from_secs(30);
 
-/// Environment of every command of ours inside; nothing of the build machine's gets in.
+/// The environment of every command of the harness inside; nothing of the build machine's.
 const ENVIRONMENT: [(&str, &str); 4] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
@@ -33,7 +33,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Boots a tree and returns when its PID 1 says that everything is up.
+    /// Boots a tree and returns when its PID 1 reports that the boot is complete.
     pub(crate) fn boot(tree: &Path, name: &str, console: &Path) -> Result<Self> {
         // systemd-nspawn puts its host into "payload" below the cgroup it is started in; two hosts started from the
         // same one would share it.
@@ -104,7 +104,7 @@ impl Machine {
 
     /// Ends every process of the host at once. The cgroup holds nothing but what [`Machine::boot`] started.
     pub(crate) fn kill(&mut self) {
-        // Each step is tried whatever became of the one before; what stays is found by the next run.
+        // Each step is tried even if the one before failed; the next run finds what stays.
         let _ = fs::write(self.cgroup.join("cgroup.kill"), "1");
         let _ = self.nspawn.wait();
         clear_cgroup(&self.cgroup);
@@ -113,7 +113,7 @@ impl Machine {
     fn wait_ready(&mut self, socket: &UnixDatagram) -> Result<()> {
         let deadline = Deadline::after(BOOT_LIMIT);
         let mut message = [0; 4096];
-        // The socket says nothing when systemd-nspawn ends; it is looked after between the messages.
+        // The socket does not report the end of systemd-nspawn; that is checked between the messages.
         socket.set_read_timeout(Some(Duration::from_millis(200)))?;
         loop {
             let length = socket.recv(&mut message).unwrap_or(0);
@@ -158,7 +158,8 @@ pub fn cgroup_of(name: &str) -> Result<PathBuf> {
     Ok(cgroup2()?.join(format!("jit-tests-{name}")))
 }
 
-/// A command that is in the cgroup before it runs; written by a shell, since it has to happen behind the fork.
+/// A command that is in the cgroup before it runs; written as a shell script, since the move has to happen after the
+/// fork.
 fn into_cgroup(cgroup: &Path, program: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     command

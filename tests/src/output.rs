@@ -1,4 +1,4 @@
-//! What a command printed, how it ended, and assertions about both that say everything when they fail.
+//! The output and exit status of a command, and assertions that print both when they fail.
 
 use std::fmt;
 use std::io::Write;
@@ -14,13 +14,13 @@ use serde_json::Value;
 use crate::clock::{Deadline, now};
 use crate::stream::Stream;
 
-/// What an ordinary command may take on a machine under load before it counts as hung.
+/// The time after which an ordinary command on a loaded machine counts as hung.
 pub const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
 /// A command that has ended.
 #[derive(Debug, Clone)]
 pub struct Output {
-    /// What was typed.
+    /// The command.
     pub command: String,
     /// Exit status, as a shell counts it: 128 + N for signal N.
     pub status: i32,
@@ -87,7 +87,7 @@ impl Output {
         self.holds(self.took < limit, &format!("an end within {limit:?}"))
     }
 
-    /// Whatever else should hold about it.
+    /// Checks another condition.
     ///
     /// # Errors
     /// When it does not.
@@ -167,12 +167,12 @@ pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> Result<Outpu
     let mut stdout = Stream::of(child.stdout.take());
     let mut stderr = Stream::of(child.stderr.take());
     if let Some(mut stdin) = child.stdin.take() {
-        // A command that does not read its input to the end is not wrong for it.
+        // A command may ignore its input.
         let _ = stdin.write_all(input);
     }
     let status = wait(&mut child, deadline).with_context(|| format!("running {typed}"));
     let took = begun.elapsed();
-    // A child that it left behind may hold the streams open; what was printed by now is what counts.
+    // A remaining child may hold the streams open; the output so far counts.
     let rest = Deadline::after(Duration::from_millis(500));
     for stream in [&mut stdout, &mut stderr] {
         while stream.more(rest) {}

@@ -1,4 +1,4 @@
-//! Where things are on the build machine.
+//! The paths of files on the build machine.
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ pub fn package() -> Result<PathBuf> {
     Ok(package)
 }
 
-/// A program of this test package that is to run inside a host.
+/// A program of this test package that runs inside a host.
 ///
 /// # Errors
 /// When it has not been built.

@@ -3,17 +3,17 @@
 /// Everybody's password, root's too.
 pub const PASSWORD: &str = "correct-horse";
 
-/// Asks for roles; sudoers wants her password.
+/// Requests roles; sudoers asks for her password.
 pub const ALICE: &str = "alice";
-/// Approves, in two groups that do.
+/// Approves, as a member of two groups.
 pub const BOB: &str = "bob";
-/// Approves, and reads the record.
+/// Approves, and reads the audit log.
 pub const CAROL: &str = "carol";
-/// Asks for roles; sudoers wants no password of him.
+/// Requests roles; sudoers asks for no password.
 pub const DAVE: &str = "dave";
-/// An operator, who may ask for roles too; sudoers wants no password of him.
+/// An operator, who may request roles too; sudoers asks for no password.
 pub const OSCAR: &str = "oscar";
-/// Sudoers lets her do everything without a password, no role does.
+/// Sudoers allows her everything without a password; no role does.
 pub const MALLORY: &str = "mallory";
 
 /// Their user ids.

@@ -1,4 +1,4 @@
-//! What a host is to be.
+//! The description of a host.
 
 /// A release of Debian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl Release {
     }
 }
 
-/// What a host is to be.
+/// The description of a host.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub(crate) release: Release,
@@ -34,7 +34,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A host with the package, and with `sudo` and `sudo-i` behind the module.
+    /// A host with the package, and with `sudo` and `sudo-i` behind `pam_jit`.
     #[must_use]
     pub fn new(release: Release) -> Self {
         let gated = ["sudo", "sudo-i"].map(str::to_owned).to_vec();
@@ -51,14 +51,14 @@ impl Plan {
         }
     }
 
-    /// Puts these PAM services behind the module, and no other.
+    /// Puts these PAM services behind `pam_jit`, and no others.
     #[must_use]
     pub fn gating(mut self, services: &[&str]) -> Self {
         self.gated = services.iter().map(|&service| service.to_owned()).collect();
         self
     }
 
-    /// Has these settings and files of roles, before it is booted, in place of those of the stories.
+    /// Uses these settings and roles in place of those of the stories.
     #[must_use]
     pub fn with_policy(mut self, settings: &str, roles: &[(&str, &str)]) -> Self {
         let roles = roles.iter().map(|&(file, text)| (file.to_owned(), text.to_owned())).collect();
@@ -66,14 +66,14 @@ impl Plan {
         self
     }
 
-    /// Gives the module these options in every line.
+    /// Adds these options to every line of `pam_jit`.
     #[must_use]
     pub fn with_module_options(mut self, options: &str) -> Self {
         options.clone_into(&mut self.module_options);
         self
     }
 
-    /// Gives the host a name that people will read.
+    /// Gives the host a readable name.
     #[must_use]
     pub fn named(mut self, hostname: &str) -> Self {
         self.hostname = Some(hostname.to_owned());
@@ -102,7 +102,7 @@ impl Plan {
         self
     }
 
-    /// Leaves the package away, and the PAM stacks as Debian ships them.
+    /// Omits the package, and leaves the PAM stacks as Debian ships them.
     #[must_use]
     pub fn bare(mut self) -> Self {
         self.with_package = false;

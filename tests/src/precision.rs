@@ -1,4 +1,4 @@
-//! How late the first signals come when many windows close within one second.
+//! The delay of the first signals when many windows close within one second.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use crate::host::Host;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Makes so many people, each with a grant and a session of a root process under it, whose windows close within one second.
-/// Returns how many milliseconds after its deadline each session got its first signal, sorted.
+/// Creates this many people, each with a grant and a session of a root process under it, whose windows close within one
+/// second. Returns the milliseconds from each deadline to the session's first signal, sorted.
 ///
 /// # Errors
-/// When the host does not play along, or a session has no record.
+/// When the host does not do so, or a session has no record.
 pub fn measure(host: &Host, people: usize) -> Result<Vec<u64>> {
-    // Only the grants differ in their ends, so all the rest is done before.
+    // Only the grants differ in their ends, so everything else is done before.
     host.root_sh(&format!(
         "for n in $(seq {people}); do useradd --no-create-home --groups webops p$n; done; \
          echo '%webops ALL=(ALL:ALL) NOPASSWD: ALL' > /etc/sudoers.d/zz-people"

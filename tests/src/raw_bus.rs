@@ -1,4 +1,4 @@
-//! The system bus by hand, for programs in a host that write messages of their own and do not read what comes.
+//! The system bus without a library, for programs in a host that write their own messages and do not read the answers.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use jit_proto::bus::names::SYSTEM_BUS_ADDRESS;
 use zbus::Message;
 
-/// A connection to the bus on which nothing was said yet.
+/// A connection to the bus before its handshake.
 ///
 /// # Errors
 /// When there is no bus.
@@ -17,10 +17,10 @@ pub fn connect() -> Result<UnixStream> {
     UnixStream::connect(path).with_context(|| format!("cannot connect to {path}"))
 }
 
-/// A connection to the bus that has a name on it.
+/// A connection to the bus after Hello.
 ///
 /// # Errors
-/// When the bus lets nobody in.
+/// When the bus refuses the connection.
 pub fn log_in() -> Result<UnixStream> {
     let mut bus = connect()?;
     bus.set_read_timeout(Some(Duration::from_secs(2)))?;

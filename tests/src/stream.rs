@@ -1,11 +1,11 @@
-//! What comes out of a pipe, read by a thread of its own so that it can be waited for with a limit.
+//! The output of a pipe, read by a thread of its own so that it can be awaited with a limit.
 
 use std::io::Read;
 use std::sync::mpsc::{Receiver, channel};
 
 use crate::clock::Deadline;
 
-/// One end of a pipe and what has come out of it and has not been taken yet.
+/// One end of a pipe and its unread output.
 #[derive(Debug)]
 pub(crate) struct Stream {
     chunks: Receiver<Vec<u8>>,
@@ -20,7 +20,7 @@ impl Stream {
         std::thread::spawn(move || {
             let Some(mut pipe) = pipe else { return };
             let mut chunk = [0; 4096];
-            // An error is an end like another; so is a listener who has gone.
+            // An error ends the pipe; so does a receiver that has gone.
             while let Ok(length @ 1..) = pipe.read(&mut chunk) {
                 if sender.send(chunk.get(..length).unwrap_or_default().to_vec()).is_err() {
                     return;

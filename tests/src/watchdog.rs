@@ -1,4 +1,4 @@
-//! A process beside each host that takes the host down when the harness ends without doing so: by Ctrl-C, a signal, a crash.
+//! A process beside each host that ends the host when the harness exits without doing so: by Ctrl-C, a signal, a crash.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,12 +8,12 @@ use anyhow::{Context, Result};
 
 const SCRIPT: &str = include_str!("../host/watchdog.sh");
 
-/// Watches over one host, from before its boot until it is gone.
+/// Watches one host, from before its boot until it has ended.
 #[derive(Debug)]
 pub(crate) struct Watchdog(Child);
 
 impl Watchdog {
-    /// Starts to watch over what lives in this cgroup and lies in this folder.
+    /// Starts to watch the processes in this cgroup and the files in this folder.
     pub(crate) fn over(cgroup: &Path, folder: &Path) -> Result<Self> {
         // A session of its own: Ctrl-C is sent to the whole process group of the harness.
         let child = Command::new("setsid")
@@ -27,10 +27,10 @@ impl Watchdog {
         Ok(Self(child))
     }
 
-    /// Leaves the host to somebody else.
+    /// Leaves the host to its new owner.
     pub(crate) fn dismiss(mut self) {
         if let Some(mut stdin) = self.0.stdin.take() {
-            // Where it does not hear this, it is gone already.
+            // If the watchdog cannot be told, it has exited already.
             let _ = stdin.write_all(b"done\n");
         }
         let _ = self.0.wait();

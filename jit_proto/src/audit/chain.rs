@@ -4,7 +4,7 @@
 //! missing, a repeated or a swapped record all break the chain. To check one record by hand:
 //! `{ printf 'jitd-audit-record-v1\0'; printf %s "$line"; } | sha256sum`.
 //!
-//! The seal over the hash is in [`crate::audit::seal`]; the walk here takes both along.
+//! The seal over the hash is in [`crate::audit::seal`]; the walk here checks both.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::audit::record::{Draft, Record};
 use crate::audit::retention::{Removal, RemovalWalk};
 use crate::audit::seal::{FirstKey, SealWalk, Span, event_of};
 
-/// The end of a chain: what the next record builds on.
+/// The end of a chain, which the next record links to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     /// Number of the last record; 0 for an empty chain.
@@ -35,7 +35,7 @@ impl Default for Head {
 pub struct Sealed {
     /// Its number.
     pub seq: u64,
-    /// Its hash in hex: as it was found, where the record was read, and then no [`RecordHash`] until that is checked.
+    /// Its hash in hex. Of a record that was read it is the stored text, and is no [`RecordHash`] until it is checked.
     pub hash: String,
     /// Its seal, in hex, where it has one.
     pub seal: Option<String>,
@@ -51,33 +51,33 @@ impl Sealed {
     }
 }
 
-/// A record as it was found somewhere, not to be believed yet.
+/// A record as it was read, not verified yet.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored<'a> {
-    /// The number it was found under.
+    /// The number it was stored under.
     pub seq: u64,
-    /// The hash it was found with.
+    /// The hash it was stored with.
     pub hash: &'a str,
-    /// The seal it was found with.
+    /// The seal it was stored with.
     pub seal: Option<&'a str>,
     /// Its line.
     pub line: &'a str,
 }
 
-/// The first thing that is wrong with a chain.
+/// The first problem of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("record {seq}: {problem}")]
 pub struct Broken {
-    /// Number of the first bad record.
+    /// Number of the first broken record.
     pub seq: u64,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: String,
 }
 
-/// Numbers a draft, links it to the head, hashes it, and moves the head on. It is not sealed yet.
+/// Numbers a draft, links it to the head, hashes it, and advances the head. The record is not sealed yet.
 ///
 /// # Errors
-/// When the draft cannot be written as JSON, which no draft of this crate can.
+/// When the draft cannot be written as JSON, which does not happen for drafts of this crate.
 pub fn append(head: &mut Head, draft: Draft) -> Result<Sealed, serde_json::Error> {
     let seq = head.seq + 1;
     let record = Record {
@@ -96,11 +96,11 @@ pub fn append(head: &mut Head, draft: Draft) -> Result<Sealed, serde_json::Error
     Ok(Sealed { seq, hash: hash.to_string(), seal: None, line })
 }
 
-/// Walks a chain from its first record, or from a later one if the chain itself says that those before it were removed.
+/// Verifies a chain from its first record, or from a later one if the chain records the removal of the earlier ones.
 #[derive(Debug, Default)]
 pub struct Verifier {
     head: Head,
-    /// Number of the first record, as soon as there was one.
+    /// Number of the first record, once there is one.
     first: Option<u64>,
     anywhere: bool,
     known: BTreeMap<u64, RecordHash>,
@@ -109,7 +109,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Lets the walk begin with whatever record comes first, as in an export of a part.
+    /// Starts at any record, as in a partial export.
     #[must_use]
     pub fn from_anywhere(mut self) -> Self {
         self.anywhere = true;
@@ -123,28 +123,28 @@ impl Verifier {
         self
     }
 
-    /// What comes behind the end of this walk is walked elsewhere, as the store behind its archive.
+    /// Expects that the chain continues elsewhere, as an archive continues in the store.
     #[must_use]
     pub fn continued_elsewhere(mut self) -> Self {
         self.seals.continued_elsewhere();
         self
     }
 
-    /// Compares with records that were seen elsewhere: number and hash.
+    /// Compares with known records: number and hash.
     #[must_use]
     pub fn knowing(mut self, known: BTreeMap<u64, RecordHash>) -> Self {
         self.known = known;
         self
     }
 
-    /// Takes the next record, as stored.
+    /// Verifies the next record, as stored.
     ///
     /// # Errors
-    /// The first thing wrong with it. The verifier stays where it was.
+    /// The first problem. The verifier is unchanged.
     pub fn feed(&mut self, stored: Stored<'_>) -> Result<(), Broken> {
         let Stored { seq, hash, seal, line } = stored;
         let broken = |seq, problem: &str| Err(Broken { seq, problem: problem.to_owned() });
-        // Whether something explains a beginning with another record than the first shows when the walk is over.
+        // Whether a removal explains that the chain does not begin with record 1 is known only at the end.
         let begins = self.first.is_none() && seq > 1;
         let expected = if begins { seq } else { self.head.seq + 1 };
         if seq > expected {
@@ -164,7 +164,7 @@ impl Verifier {
         if hash.as_bytes() != digest.digits() {
             return broken(seq, "its content does not match its hash");
         }
-        // What the line has to begin with; only where it does not is it read as JSON, to say why.
+        // The expected beginning of the line; the line is parsed as JSON only if it differs, to say why.
         let fits = line.strip_prefix("{\"v\":1,\"seq\":").and_then(|rest| {
             let rest = rest.strip_prefix(itoa(&mut [0; 20], seq))?.strip_prefix(",\"prev\":\"")?;
             let (prev, rest) = rest.split_at_checked(64)?;
@@ -196,7 +196,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Says what is wrong with a line that does not begin as it should.
+    /// The problem of a line that does not begin as expected.
     fn misfit(&self, seq: u64, begins: bool, line: &str) -> String {
         let record: Record = match serde_json::from_str(line) {
             Ok(record) => record,
@@ -214,11 +214,11 @@ impl Verifier {
         "its keys are not in the order of the format".to_owned()
     }
 
-    /// Ends the walk and compares with a head known from elsewhere.
+    /// Ends the verification and compares with a known head.
     ///
     /// # Errors
-    /// When the chain is shorter than that head, or ends differently; when a seal that should be there is not; when
-    /// nothing in the chain says why its beginning is not there.
+    /// When the chain ends before that head, or ends differently; when a seal is missing; when no removal explains the
+    /// missing beginning.
     pub fn finish(mut self, known: Option<&Head>) -> Result<Whole, Broken> {
         let last = self.head.seq;
         let seen = self.known.last_key_value().map_or(0, |(seq, _)| *seq);
@@ -238,35 +238,35 @@ impl Verifier {
         Ok(Whole { first, head: self.head, seals, pruned, doubts })
     }
 
-    /// How far the chain is whole.
+    /// How far the chain is intact.
     #[must_use]
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// The first record of the walk; 0 before there was one.
+    /// The first record; 0 before there was one.
     #[must_use]
     pub fn first(&self) -> u64 {
         self.first.unwrap_or(0)
     }
 }
 
-/// A chain without a fault.
+/// An intact chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Whole {
     /// Its first record; 0 for an empty chain.
     pub first: u64,
-    /// Its end.
+    /// Its head.
     pub head: Head,
     /// How its records are sealed.
     pub seals: Vec<Span>,
-    /// What says that those before the first record were removed, where it is not the chain's very first.
+    /// The removal of the records before the first one, if the chain does not begin with record 1.
     pub pruned: Option<Removal>,
-    /// What there is to doubt about removals: sentences for people.
+    /// Doubts about removals, as sentences.
     pub doubts: Vec<String>,
 }
 
-/// Walks all of them; a shorthand for tests and small exports.
+/// Verifies a whole chain; for tests and small exports.
 ///
 /// # Errors
 /// See [`Verifier`].
@@ -281,7 +281,7 @@ pub fn verify<'a>(
     verifier.finish(known).map(|whole| whole.head)
 }
 
-/// What a line that begins as it should names as the hash of the record before it.
+/// The `prev` of a line that begins as expected.
 fn prev_of(line: &str) -> Option<RecordHash> {
     let (_, rest) = line.split_once(",\"prev\":\"")?;
     RecordHash::parse(rest.get(..64)?)
@@ -373,7 +373,7 @@ mod tests {
             let (mut records, head) = chain_of(count);
             let index = at.index(records.len() - 1);
             let (left, right) = (records[index].clone(), records[index + 1].clone());
-            // Swapped as rows: the numbers stay, the contents change places.
+            // Rows swapped: the numbers stay, the contents are exchanged.
             records[index] = Sealed { seq: left.seq, ..right.clone() };
             records[index + 1] = Sealed { seq: right.seq, ..left };
             prop_assert_eq!(verify(&records, Some(&head)).unwrap_err().seq, index as u64 + 1);

@@ -1,8 +1,8 @@
-//! What other places have kept of the record: exports with whole lines, and syslog messages with numbers and hashes.
+//! Parses copies of the audit log: exports with whole lines, and syslog messages with numbers and hashes.
 //!
-//! A syslog message has a record's number, hash, `prev` and seal, so the links of a copy can be checked, and its hashes
-//! compared with a store or an export. Where no fact was cut to fit, the record's line is made again from the message and
-//! its hash compared ([`crate::audit::message`]); where one was, what the facts say cannot be checked.
+//! A syslog message has a record's number, hash, `prev` and seal, so the links of a copy can be verified, and its
+//! hashes compared with a store or an export. If no fact was cut to fit, the record's line is rebuilt from the message
+//! and its hash compared ([`crate::audit::message`]); if one was, the contents of its facts cannot be checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,14 +18,14 @@ use crate::audit::seal::{FirstKey, SealWalk, Span};
 use crate::bus::names::HEARTBEAT;
 use crate::time::WallTime;
 
-/// What a line of a file is.
+/// A parsed line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
     /// A whole record, as `jitctl --json audit show` prints it.
     Record(Sealed),
-    /// What a syslog message keeps of one.
+    /// A record in a syslog message.
     ForwardedRecord(ForwardedRecord),
-    /// A head that a sign of life names: this record was the last one then.
+    /// The head in a heartbeat: this record was the last one then.
     Head {
         /// The host that the message names; empty if none.
         host: String,
@@ -33,14 +33,14 @@ pub enum Line {
         seq: u64,
         /// Hash.
         hash: RecordHash,
-        /// When it was sent, and after how many seconds the next one comes; 0.1.0 did not say when.
+        /// When it was sent, and the seconds until the next one; messages of 0.1.0 have no time.
         due: Option<(WallTime, u64)>,
     },
-    /// Something of somebody else.
+    /// A line of another program.
     Other,
 }
 
-/// What a syslog message keeps of a record.
+/// A record in a syslog message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardedRecord {
     /// The host that the message names; empty if none.
@@ -53,11 +53,11 @@ pub struct ForwardedRecord {
     pub prev: RecordHash,
     /// Its seal, in hex, where it has one.
     pub seal: Option<String>,
-    /// What happened.
+    /// The event.
     pub event: String,
-    /// When it was written; 0.1.0 did not say so in its messages.
+    /// When it was written; messages of 0.1.0 have no time.
     pub time: Option<WallTime>,
-    /// Whether its facts are those that the hash was made of.
+    /// Whether its facts match its hash.
     pub content: Content,
 }
 
@@ -70,13 +70,13 @@ struct Export<'a> {
     seal: Option<String>,
     #[serde(borrow, default)]
     record: Option<&'a RawValue>,
-    /// In place of a record that is no JSON any more.
+    /// In place of a record that is not JSON any more.
     #[serde(default)]
     line: Option<String>,
 }
 
-/// A record as one line of an export, without a newline. The stored line stands in it byte for byte, so that its hash can
-/// be checked from what is written. One that somebody has been at is the text it is, and the line stays JSON.
+/// A record as a line of an export, without a newline. The stored line is in it byte for byte, so that its hash can be
+/// checked. A record that was changed is exported as a JSON string, so that the export stays JSON.
 #[must_use]
 pub fn exported(record: Stored<'_>) -> String {
     let Stored { seq, hash, seal, line } = record;
@@ -89,8 +89,7 @@ pub fn exported(record: Stored<'_>) -> String {
     }
 }
 
-/// Reads a line of an export or of a collector's file: JSON, or the text of RFC 5424 with whatever a traditional
-/// format has put in front of it.
+/// Parses a line of an export or of a collector's file: JSON, or the text of RFC 5424 after any traditional header.
 #[must_use]
 pub fn read(line: &str) -> Line {
     let line = line.trim();
@@ -107,8 +106,8 @@ pub fn read(line: &str) -> Line {
     from_json(&json, "", "").unwrap_or(Line::Other)
 }
 
-/// `... HOST jitd PID EVENT [jit@NUMBER seq="..." hash="..." prev="..." ...] ...`, or, as journald hands it on,
-/// `... HOST jitd[PID]: EVENT SENTENCE [jit@NUMBER seq="..." ...]`, in which no sentence has a bracket.
+/// `... HOST jitd PID EVENT [jit@NUMBER seq="..." hash="..." prev="..." ...] ...`, or, as journald forwards it, `...
+/// HOST jitd[PID]: EVENT SENTENCE [jit@NUMBER seq="..." ...]`; no sentence has a bracket.
 fn from_text(line: &str) -> Option<Line> {
     let (before, rest) = line.split_once(" [jit@")?;
     if let Some((head, lead)) = traditional(before) {
@@ -124,7 +123,7 @@ fn from_text(line: &str) -> Option<Line> {
     from_element(rest, words.next().unwrap_or_default(), event)
 }
 
-/// What is in front of ` jitd[PID]: ` and behind it, where that is no whole message of RFC 5424.
+/// The parts before and after ` jitd[PID]: `, unless a message of RFC 5424 follows.
 fn traditional(before: &str) -> Option<(&str, &str)> {
     let (head, rest) = before.split_once("jitd[")?;
     let (pid, lead) = rest.split_once("]: ")?;
@@ -132,15 +131,15 @@ fn traditional(before: &str) -> Option<(&str, &str)> {
     (ours && !lead.starts_with("1 ")).then_some((head, lead))
 }
 
-/// The `hh:mm:ss` of a TIMESTAMP (RFC 3164, section 4.1.2). What comes by a local socket, and from journald, has no HOSTNAME
-/// behind it.
+/// Whether a word is the `hh:mm:ss` of a TIMESTAMP (RFC 3164, section 4.1.2). Messages from a local socket or from
+/// journald have no HOSTNAME after it.
 fn is_time_of_day(word: &str) -> bool {
     let mut parts = word.split(':');
     let is_pair = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
     parts.by_ref().take(3).filter(|part| is_pair(part)).count() == 3 && parts.next().is_none()
 }
 
-/// A message without any head, as journald keeps it.
+/// A message without a header, as journald stores it.
 fn from_message(text: &str) -> Option<Line> {
     let (lead, rest) = text.split_once(" [jit@")?;
     let event = lead.split([' ', ':']).next()?;
@@ -149,7 +148,7 @@ fn from_message(text: &str) -> Option<Line> {
     if is_a_name { from_element(rest, "", event) } else { None }
 }
 
-/// The parameters, behind `[jit@`.
+/// The parameters after `[jit@`.
 fn from_element(rest: &str, host: &str, event: &str) -> Option<Line> {
     let mut found = Fields::default();
     let (_number, mut rest) = rest.split_once(' ')?;
@@ -180,8 +179,8 @@ fn from_element(rest: &str, host: &str, event: &str) -> Option<Line> {
     found.line(host, event)
 }
 
-/// An object with the three values, wherever it is; or a text that is a message. `host` and `event` are what the
-/// objects around it say.
+/// An object with the three values, at any depth; or a text that is a message. `host` and `event` are from the
+/// enclosing objects.
 fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
     match json {
         Value::String(text) => from_text(text).or_else(|| from_message(text)).map(|line| match line {
@@ -212,8 +211,8 @@ fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
                 }
             }
             let own = found.line(&host, &event);
-            // The whole message as a text says more than fields that somebody has made of it. It counts where it is of the
-            // same record: a text in it may be somebody's who writes what looks like a message.
+            // The whole message has more than the fields that a collector made of it. It counts only if it is of the
+            // same record: a text in it can be one that a user made to look like a message.
             let text = map.iter().find(|(key, _)| MESSAGES.contains(&key.to_lowercase().as_str()));
             let text = text.and_then(|(_, text)| from_json(text, &host, &event));
             let same = |text: &Line| own.as_ref().is_none_or(|own| is_of_one_record(own, text));
@@ -225,7 +224,7 @@ fn from_json(json: &Value, host: &str, event: &str) -> Option<Line> {
     }
 }
 
-/// What collectors call the message itself.
+/// The keys under which collectors keep the message itself.
 const MESSAGES: [&str; 5] = ["message", "msg", "rawmsg", "_raw", "log"];
 
 fn is_of_one_record(one: &Line, other: &Line) -> bool {
@@ -240,7 +239,7 @@ fn is_of_one_record(one: &Line, other: &Line) -> bool {
     }
 }
 
-/// Names with their values, in the order in which they came.
+/// Names with their values, in order.
 #[derive(Default)]
 struct Fields(Vec<(String, String)>);
 
@@ -249,7 +248,7 @@ impl Fields {
         self.0.push((name.to_owned(), value));
     }
 
-    /// The first of each name counts: ours come before the facts.
+    /// The first value of a name counts: jitd's own parameters come before the facts.
     fn of(&self, wanted: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
     }
@@ -277,7 +276,7 @@ impl Fields {
     }
 }
 
-/// The links between sightings, in the order in which they were kept.
+/// Verifies the links between forwarded records, in the order of the copy.
 #[derive(Debug, Default)]
 pub struct ForwardedChain {
     seen: BTreeMap<u64, RecordHash>,
@@ -289,23 +288,23 @@ pub struct ForwardedChain {
 }
 
 impl ForwardedChain {
-    /// A trail whose seals are checked with these keys.
+    /// A chain whose seals are checked with these keys.
     #[must_use]
     pub fn with_keys(keys: Vec<FirstKey>) -> Self {
         Self { seals: SealWalk::with(keys), ..Self::default() }
     }
 
-    /// What comes behind its end is looked at elsewhere.
+    /// Expects that the chain continues elsewhere.
     #[must_use]
     pub fn continued_elsewhere(mut self) -> Self {
         self.seals.continued_elsewhere();
         self
     }
 
-    /// Takes the next one. A record may come again: after an interruption it is sent a second time.
+    /// Verifies the next record. A record may be repeated: after an interruption it is sent a second time.
     ///
     /// # Errors
-    /// The first thing wrong with it.
+    /// The first problem.
     pub fn feed(&mut self, record: &ForwardedRecord) -> Result<(), Broken> {
         let ForwardedRecord { seq, hash, prev, .. } = record;
         let broken = |seq: u64, problem: String| Err(Broken { seq, problem });
@@ -331,7 +330,7 @@ impl ForwardedChain {
         {
             return broken(*seq, "it does not follow the record before it".to_owned());
         }
-        // The key's own number is in the record, not in the message.
+        // The key's number is in the record, not in the message.
         let event = format!("\"event\":\"{}\"", record.event);
         let walked = self.seals.step(*seq, hash, record.seal.as_deref(), Some(&event));
         walked.map_err(|problem| Broken { seq: *seq, problem })?;
@@ -341,7 +340,7 @@ impl ForwardedChain {
         Ok(())
     }
 
-    /// Keeps in mind what could not be checked, also where a message comes again.
+    /// Notes records whose content cannot be checked, also for repeated messages.
     fn note_content(&mut self, record: &ForwardedRecord) {
         match record.content {
             Content::Cut => self.cut.insert(record.seq),
@@ -350,10 +349,10 @@ impl ForwardedChain {
         };
     }
 
-    /// Ends the trail, and compares with a head known from elsewhere.
+    /// Ends the chain, and compares it with a known head.
     ///
     /// # Errors
-    /// When a seal that should be there is not, or the trail ends before that head.
+    /// When a seal is missing, or the chain ends before that head.
     pub fn finish(mut self, known: &BTreeMap<u64, RecordHash>) -> Result<Followed, Broken> {
         for (seq, hash) in known {
             if self.seen.get(seq).is_some_and(|seen| seen != hash) {
@@ -373,29 +372,29 @@ impl ForwardedChain {
         Ok(Followed { first, head, repeated, cut, unknown, seals, seen })
     }
 
-    /// How far the trail is whole.
+    /// How far the chain is intact.
     #[must_use]
     pub fn reached(&self) -> (u64, u64) {
         (self.seen.first_key_value().map_or(0, |(seq, _)| *seq), self.last)
     }
 }
 
-/// A trail without a fault.
+/// An intact chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Followed {
-    /// Its first record; 0 for an empty trail.
+    /// Its first record; 0 for an empty chain.
     pub first: u64,
-    /// Its end.
+    /// Its head.
     pub head: Head,
-    /// Messages that came more than once.
+    /// Number of repeated messages.
     pub repeated: u64,
-    /// Records of which facts were cut, so that their content was not checked.
+    /// Records with facts that were cut, whose content was not checked.
     pub cut: Vec<u64>,
     /// Records whose content could not be checked for another reason ([`Content::Unknown`]).
     pub unknown: Vec<u64>,
     /// How its records are sealed.
     pub seals: Vec<Span>,
-    /// Number and hash of each, to compare with.
+    /// The number and hash of each record.
     pub seen: BTreeMap<u64, RecordHash>,
 }
 

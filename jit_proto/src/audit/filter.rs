@@ -1,4 +1,4 @@
-//! What somebody looks for in the audit record; empty, it is every record.
+//! The filter of a search in the audit log; an empty one matches every record.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,17 +6,17 @@ use serde_json::{Map, Value};
 use crate::escape::may_be_spelled_out;
 use crate::time::WallTime;
 
-/// What a record has to be to be found: all of this at once. The keys are those of the `a{sv}` on the bus.
+/// A filter; a record matches if all its fields do. The keys are those of the `a{sv}` on the bus.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filter {
-    /// Who it is about, or who did it (`user` or `actor`).
+    /// The person it is about, or the actor (`user` or `actor`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The role.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
-    /// The host. A host keeps its own records only, so the daemon answers for its own name and for no other.
+    /// The host. A host has only its own records, so the daemon answers for its own name only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// The grant.
@@ -28,33 +28,33 @@ pub struct Filter {
     /// The session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
-    /// What happened, by its name.
+    /// The event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
-    /// How it went.
+    /// The outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// Not before this moment, in microseconds since the epoch.
+    /// The beginning of the period, inclusive, in microseconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
-    /// Before this moment, in microseconds since the epoch.
+    /// The end of the period, exclusive, in microseconds since the epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<u64>,
-    /// Somewhere in its texts, whatever the case; the words of a list are taken with a space between them.
+    /// A part of a text in it, in upper or lower case; the words of a list are joined with a space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// With a smaller number than this: to read backwards, page by page.
+    /// Records before this number: to read backwards, page by page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// Read every record instead of asking the index: slower, and nothing that somebody did to the index hides one.
+    /// Whether every record is read instead of the index: slower, and a manipulated index hides no record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub walk: Option<bool>,
 }
 
 impl Filter {
-    /// Whether a stored line is what is looked for. Says nothing about the host, which a line does not name.
+    /// Whether a stored line matches. The host is not checked: a line does not have it.
     ///
-    /// A line that is no record is found by its text alone, so that somebody who broke it has not hidden it.
+    /// A line that is no record is matched by its text alone, so that breaking a record does not hide it.
     #[must_use]
     pub fn matches(&self, seq: u64, line: &str) -> bool {
         if self.before.is_some_and(|before| seq >= before) || !self.may_hold_text(line) {
@@ -82,7 +82,7 @@ impl Filter {
             && self.text.as_deref().is_none_or(|wanted| holds_text(&record, &wanted.to_lowercase()))
     }
 
-    /// Whether a record's time lies within the bounds; one that cannot be read lies in none.
+    /// Whether a record's time is in the period; false for a time that cannot be parsed.
     fn covers(&self, time: Option<&str>) -> bool {
         if self.since.is_none() && self.until.is_none() {
             return true;
@@ -91,7 +91,7 @@ impl Filter {
         self.since.is_none_or(|since| at >= since) && self.until.is_none_or(|until| at < until)
     }
 
-    /// Rules lines out without reading them: what JSON writes as it is stands in the line as it is.
+    /// Excludes lines without parsing them: text that JSON does not escape is in the line unchanged.
     fn may_hold_text(&self, line: &str) -> bool {
         let Some(wanted) = &self.text else { return true };
         // The space may be between two words of a list, where the line has other characters.
@@ -101,7 +101,7 @@ impl Filter {
     }
 }
 
-/// Looks into the facts, not into the chain's own keys.
+/// Searches the facts, without the chain's own keys.
 fn holds_text(record: &Map<String, Value>, wanted: &str) -> bool {
     record.iter().filter(|(key, _)| !matches!(key.as_str(), "prev" | "boot_id")).any(|(_, value)| match value
     {
@@ -162,7 +162,7 @@ mod tests {
         fn any_part_of_a_reason_finds_it(reason in "\\PC{1,20}|[\\x00-\\x7f]{1,20}", from in 0usize..20, to in 0usize..20) {
             let line = serde_json::json!({ "reason": reason }).to_string();
             let part: String = reason.chars().skip(from.min(to)).take(from.max(to) - from.min(to) + 1).collect();
-            // Lower case is a matter of the whole word for a final sigma.
+            // The lower case of a sigma depends on its place in the word.
             prop_assume!(!reason.contains('Σ'));
             let filter = Filter { text: Some(part), ..Filter::default() };
             prop_assert!(filter.matches(1, &line));

@@ -1,4 +1,4 @@
-//! The hash by which a record is known and the next one names it.
+//! The hash of a record, by which the next one links to it.
 //!
 //! `hash = SHA-256("jitd-audit-record-v1" NUL line)`, written as 64 hexadecimal digits in lower case, where `line` is the
 //! record's JSON as stored, without a newline.
@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-/// Keeps these hashes apart from any other SHA-256 over the same bytes.
+/// The domain separator from other SHA-256 hashes of the same bytes.
 const DOMAIN: &[u8] = b"jitd-audit-record-v1\0";
 
 /// SHA-256 over a record's line.
@@ -21,7 +21,7 @@ pub struct RecordHash([u8; 32]);
 pub struct NoHash;
 
 impl RecordHash {
-    /// What the first record names as its predecessor.
+    /// The `prev` of the first record.
     pub const GENESIS: Self = Self([0; 32]);
 
     /// The hash of a line.
@@ -30,8 +30,8 @@ impl RecordHash {
         Self(Sha256::new().chain_update(DOMAIN).chain_update(line.as_bytes()).finalize().into())
     }
 
-    /// From its text; `None` where that is not 64 hexadecimal digits in lower case. Upper case is another text, and a text
-    /// is what the next record holds.
+    /// Parses a hash; `None` unless the text is 64 hexadecimal digits in lower case. Upper case is refused, since the
+    /// next record contains the text.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut hash = [0; 32];
@@ -39,7 +39,7 @@ impl RecordHash {
         (lower && hex::decode_to_slice(text, &mut hash).is_ok()).then_some(Self(hash))
     }
 
-    /// Its bytes, which the seal is made over.
+    /// Its bytes, over which the seal is made.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -48,7 +48,7 @@ impl RecordHash {
     /// Its text, without an allocation.
     pub(crate) fn digits(&self) -> [u8; 64] {
         let mut digits = [0; 64];
-        // Twice as many digits as bytes, so there is no error to have; and zeros are no digits, which fit nothing.
+        // The buffer has twice as many digits as bytes, so this cannot fail; a buffer of zeros would match no hash.
         let _ = hex::encode_to_slice(self.0, &mut digits);
         digits
     }

@@ -1,7 +1,7 @@
-//! The line in which a host remembers, outside of the store, how far its record had come.
+//! The line of the file in which a host remembers the head of its chain, outside of the store.
 //!
-//! `jitd-head-v1 SEQ HASH MICROSECONDS CHECK`, where `CHECK` is the first 16 hexadecimal digits of the SHA-256 of what
-//! stands before it, without the blank between them.
+//! `jitd-head-v1 SEQ HASH MICROSECONDS CHECK`, where `CHECK` is the first 16 hexadecimal digits of the SHA-256 of the
+//! text before it, without the space between them.
 
 use sha2::{Digest, Sha256};
 
@@ -9,29 +9,29 @@ use crate::audit::chain::Head;
 use crate::audit::hash::RecordHash;
 use crate::time::WallTime;
 
-/// Where the daemon keeps it.
+/// The path of the file.
 pub const PATH: &str = "/var/log/jitd/head";
 
 const FORMAT: &str = "jitd-head-v1";
 
-/// A head, and when it was remembered.
+/// A head, and when it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
-    /// The last record that was on the disk then.
+    /// The last record that was on the disk.
     pub head: Head,
-    /// The time then.
+    /// The time.
     pub at: WallTime,
 }
 
 impl Remembered {
-    /// The line, with its end.
+    /// The line, with its newline.
     #[must_use]
     pub fn line(&self) -> String {
         let body = format!("{FORMAT} {} {} {}", self.head.seq, self.head.hash, self.at.0);
         format!("{body} {}\n", check(&body))
     }
 
-    /// From the line; `None` if it is not as it was written.
+    /// Parses the line; `None` if it is not as it was written.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (body, sum) = text.strip_suffix('\n')?.rsplit_once(' ')?;

@@ -1,7 +1,7 @@
-//! A record as the parameters of a syslog message, and the record's line made again from them.
+//! A record as the parameters of a syslog message, and the record's line rebuilt from them.
 //!
-//! Each fact is a parameter under its own name; texts are escaped ([`Escaped`]), lists are one text that can be taken
-//! apart again. Where nothing had to be cut the message holds everything that the record's hash is over.
+//! Each fact is a parameter under its own name; texts are escaped ([`Escaped`]), and lists are one text that can be
+//! split again. If nothing had to be cut, the message has everything that is hashed.
 
 use std::fmt::Write as _;
 
@@ -12,15 +12,15 @@ use crate::audit::record::{AuditEvent, Facts, Record};
 use crate::audit::render::{is_of_lines, sentence, told};
 use crate::escape::{Escaped, cut, cut_escaped, unescaped};
 
-/// The parameter that names the facts that were cut, with a space between them.
+/// The parameter with the names of the facts that were cut, separated by spaces.
 pub const CUT: &str = "cut";
 /// Parameters that are no facts.
 const OWN: [&str; 8] = ["seq", "hash", "seal", CUT, "prev", "time", "boot", "boot_us"];
-/// Facts made of lines get so many times the room of others, for they are what the message is about.
+/// Facts made of lines may be this many times as long as others: they are the main content of their messages.
 const MORE_FOR_LINES: usize = 4;
 
-/// The parameters of a record, without number, hash and seal: texts longer than so many bytes are cut, which
-/// the first parameter then says.
+/// The parameters of a record, without number, hash and seal. Texts longer than this many bytes are cut, and the first
+/// parameter names them.
 #[must_use]
 pub fn params(record: &Record, longest: usize) -> Vec<(String, String)> {
     let mut params = vec![
@@ -50,7 +50,7 @@ pub fn params(record: &Record, longest: usize) -> Vec<(String, String)> {
 fn shown(name: &str, value: &Value) -> String {
     match value {
         Value::Array(items) if is_of_lines(name) => {
-            // What stands between two items stands in none of them.
+            // The separator of two items is in none of them.
             let items = items.iter().filter_map(Value::as_str);
             let items: Vec<String> =
                 items.map(|item| Escaped(item).to_string().replace("; ", "\\u{3b} ")).collect();
@@ -60,7 +60,7 @@ fn shown(name: &str, value: &Value) -> String {
     }
 }
 
-/// The fact that is shown so; `None` where there is no fact of that name, or it is none.
+/// The fact behind a shown text; `None` if there is no fact of that name, or the text is none.
 fn read(name: &str, shown: &str) -> Option<Value> {
     let is_a = |sample: Value| {
         serde_json::from_value::<Facts>(Value::Object(Map::from_iter([(name.to_owned(), sample)]))).is_ok()
@@ -85,7 +85,7 @@ fn read(name: &str, shown: &str) -> Option<Value> {
     Some(Value::from(items))
 }
 
-/// Takes apart what [`crate::audit::render::words`] has put together.
+/// Splits what [`crate::audit::render::words`] has joined.
 fn apart(words: &str) -> Option<Vec<String>> {
     let mut all = Vec::new();
     let mut rest = words;
@@ -123,20 +123,20 @@ fn apart(words: &str) -> Option<Vec<String>> {
     }
 }
 
-/// What a message says about the content of its record.
+/// The result of the comparison of a message with its record's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// It is what the hash was made of.
+    /// The facts match the hash.
     Fits,
-    /// It is not: somebody has changed the message.
+    /// The facts do not match the hash: the message was changed.
     Differs,
     /// Facts were cut to fit into the message.
     Cut,
-    /// It cannot be compared: an older jitd wrote it, or a newer one, or something on the way has left parts out.
+    /// They cannot be compared: a jitd of another version wrote the message, or a program on the way removed parts.
     Unknown,
 }
 
-/// Makes the record's line again and compares its hash.
+/// Rebuilds the record's line and compares its hash.
 #[must_use]
 pub fn content(event: &str, params: &[(String, String)], seq: u64, hash: &RecordHash) -> Content {
     let of = |wanted: &str| params.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
@@ -166,8 +166,8 @@ pub fn content(event: &str, params: &[(String, String)], seq: u64, hash: &Record
     }
 }
 
-/// The sentence in front of the structured data where a line has no place of its own for that: it ends where the first
-/// opening bracket is, because it has none itself.
+/// The sentence before the structured data in lines without a place for it. It ends at the first opening bracket, since
+/// it contains none.
 #[must_use]
 pub fn lead(record: &Record, longest: usize) -> String {
     lead_of(&sentence(record), longest)
@@ -255,7 +255,7 @@ mod tests {
         fn a_record_is_made_again_from_its_message(facts in facts(), event in prop::sample::select(AuditEvent::ALL)) {
             let (sealed, params, text) = line(facts, event);
             let hash = RecordHash::parse(&sealed.hash).unwrap();
-            // An empty list and one with an empty line look the same, and are said to be cut.
+            // An empty list and a list with an empty line look alike, and count as cut.
             let cut = params.iter().any(|(name, _)| name == CUT);
             let expected = if cut { Content::Cut } else { Content::Fits };
             prop_assert_eq!(content(event.name(), &params, 1, &hash), expected);

@@ -1,4 +1,4 @@
-//! The audit record: one line of JSON with its keys in a fixed order.
+//! The audit record: a line of JSON with its keys in a fixed order.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,11 +6,11 @@ pub use crate::audit::event::{AuditEvent, Severity};
 use crate::escape::spelled_out_json;
 use crate::time::{BootId, BootTime, WallTime};
 
-/// What is known about an event. What does not apply is left out of the line.
+/// The facts of an event. Facts that do not apply are left out of the line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Facts {
-    /// How it went: `allowed`, `denied`, `done`.
+    /// The outcome: `allowed`, `denied`, `done`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
     /// Login name of the person it is about.
@@ -19,19 +19,19 @@ pub struct Facts {
     /// Their real uid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// The uid they logged in with, as the kernel keeps it (`/proc/PID/loginuid`).
+    /// The login uid (`/proc/PID/loginuid`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loginuid: Option<u32>,
     /// Audit session of the elevated tree (`ausearch --session`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit_session: Option<u32>,
-    /// Who did it, where that is somebody else: approver, operator.
+    /// The actor, if that is another person: approver, operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
     /// Their uid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub actor_uid: Option<u32>,
-    /// Everybody who approved or granted.
+    /// Everybody who approved or granted it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approvers: Option<Vec<String>>,
     /// The role.
@@ -52,10 +52,10 @@ pub struct Facts {
     /// PAM service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
-    /// Whom it became.
+    /// The target user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as: Option<String>,
-    /// The group that was asked for beside that.
+    /// The group that the command line requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_as_group: Option<String>,
     /// Terminal.
@@ -64,7 +64,7 @@ pub struct Facts {
     /// Process id of sudo itself, or of the process that sent a command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// As sudo was called; cut after 4,096 bytes, which `argv_cut` then says.
+    /// The command line of sudo; cut after 4,096 bytes, which `argv_cut` then says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub argv: Option<Vec<String>>,
     /// Whether `argv` was cut.
@@ -73,14 +73,14 @@ pub struct Facts {
     /// The executable of that process, as the kernel names it (`/proc/PID/exe`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exe: Option<String>,
-    /// Where a command came from: `login`, `root-login`, `other-account`, `rewritten-login-uid`, `window`, `window-audit-session`, `job`,
-    /// `user-unit`, `service`, `no-login-uid`, `unreadable`.
+    /// The origin of a command: `login`, `root-login`, `other-account`, `rewritten-login-uid`, `window`,
+    /// `window-audit-session`, `job`, `user-unit`, `service`, `no-login-uid`, `unreadable`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// The unit or scope that the command came from; the path of its cgroup where it came from none.
+    /// The unit or scope of the command's process; its cgroup path if it is in none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// Why, in the person's own words.
+    /// The reason, as the person wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Ticket.
@@ -89,20 +89,20 @@ pub struct Facts {
     /// End of the window, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Length of the window or of what was asked for, in seconds.
+    /// Duration of the window or of the request, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seconds: Option<u64>,
     /// Why it ended: `exited`, `expired`, `released`, `unused`, `revoked`, `withdrawn`, `idle`, `logout`, `parent`,
     /// `boot`, `orphaned`, `unrecorded`, `tampered`, `group`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<String>,
-    /// Processes found when the session was ended.
+    /// Number of processes found when the session was ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub killed: Option<u64>,
     /// Of these, how many had left the session's cgroup.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub escaped: Option<u64>,
-    /// Processes still there afterwards; 0, or the session has not ended.
+    /// Number of processes that are left; if it is not 0, the session has not ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left: Option<u64>,
     /// Milliseconds from the deadline, or from the revocation, to proven empty.
@@ -120,62 +120,62 @@ pub struct Facts {
     /// The processes found, a line each, at most 64 of them: pid, start, uid, cgroup, executable, command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<String>>,
-    /// What changed in the places where privilege is kept, a line each.
+    /// The changes at watched paths, a line each.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_behind: Option<Vec<String>>,
-    /// The gravest kind of what `left_behind` tells: `set-uid`, `accounts`, `sudoers`, ... (jit-audit(5)).
+    /// The most severe kind in `left_behind`: `set-uid`, `accounts`, `sudoers`, ... (jit-audit(5)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<String>,
-    /// Which of several records of one survey this is, from 1.
+    /// The number of this record among the records of one scan, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<u64>,
     /// The logind session that the elevation came from (`loginctl session-status`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_session: Option<String>,
-    /// The systemd invocations of the session's scopes (`journalctl _SYSTEMD_INVOCATION_ID=`); one, or one more for each
+    /// The systemd invocations of the session's scopes (`journalctl _SYSTEMD_INVOCATION_ID=`): one, and one more each
     /// time that the end of its window moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub invocations: Option<Vec<String>>,
-    /// Where sudo keeps what was typed and shown, if it does (sudoers(5), `log_output`): what `sudoreplay` plays.
+    /// The folder of sudo's log of input and output, if sudo writes one (sudoers(5), `log_output`; sudoreplay(8)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_log: Option<String>,
     /// SHA-256 of the policy, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
-    /// A place that records go to: `syslog`, `journal`, `json-lines`.
+    /// A sink: `syslog`, `journal`, `json-lines`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
-    /// Which key a seal begins with, without the key: 16 hexadecimal digits ([`crate::audit::seal::SealKey::id`]).
+    /// The id of a seal's first key, without the key: 16 hexadecimal digits ([`crate::audit::seal::SealKey::id`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seal_key: Option<String>,
-    /// The first of the records that were removed from the store.
+    /// The first removed record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pruned_from: Option<u64>,
-    /// The last of them.
+    /// The last removed record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pruned_to: Option<u64>,
-    /// The last one's hash, in hex: the `prev` of the first record kept.
+    /// The hash of the last removed record, in hex: the `prev` of the first record kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pruned_hash: Option<String>,
-    /// Time of the youngest of them, RFC 3339.
+    /// Time of the newest removed record, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pruned_newest: Option<String>,
     /// The limit by which they were removed: `retention` or `retention_size` ([`crate::audit::retention::Limit`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pruned_by: Option<String>,
-    /// The retention then in force, in seconds; left out where records were kept for ever.
+    /// The retention then in force, in seconds; left out if records were kept for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention_seconds: Option<u64>,
     /// The rule that raised an alert.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alert: Option<String>,
-    /// The number of the record that an alert, or what could not be told, is about.
+    /// The number of the record that an alert or a failed notification is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub about: Option<u64>,
-    /// How many of the same kind were held back since the last one.
+    /// Number of events of the same kind that were suppressed since the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<u64>,
-    /// What else there is to say, for people.
+    /// Further details, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
@@ -183,7 +183,7 @@ pub struct Facts {
 /// A record that has not been numbered and chained yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    /// What happened.
+    /// The event.
     pub event: AuditEvent,
     /// On the wall clock.
     pub wall: WallTime,
@@ -191,7 +191,7 @@ pub struct Draft {
     pub boot: BootTime,
     /// In which boot.
     pub boot_id: BootId,
-    /// What is known about it.
+    /// The facts.
     pub facts: Facts,
 }
 
@@ -200,7 +200,7 @@ pub struct Draft {
 pub struct Record {
     /// Version of the format: 1.
     pub v: u32,
-    /// Number, from 1, without holes.
+    /// Number, from 1, without gaps.
     pub seq: u64,
     /// Hash of the record before, in hex; 64 zeros for the first.
     pub prev: String,
@@ -210,20 +210,20 @@ pub struct Record {
     pub boot_us: u64,
     /// Boot id.
     pub boot_id: String,
-    /// What happened.
+    /// The event.
     pub event: AuditEvent,
-    /// What is known about it.
+    /// The facts.
     #[serde(flatten)]
     pub facts: Facts,
 }
 
 impl Record {
-    /// The line that it is, as it is hashed.
+    /// The line, as it is hashed.
     ///
     /// # Errors
-    /// When it cannot be written as JSON, which no record of this crate can.
+    /// When it cannot be written as JSON, which does not happen for records of this crate.
     pub(crate) fn line(&self) -> Result<String, serde_json::Error> {
-        // Whoever looks at the line in a file, with whatever program, is not fooled by it either.
+        // A raw line in a file cannot mislead a terminal or an editor either.
         Ok(spelled_out_json(&serde_json::to_string(self)?).into_owned())
     }
 }

@@ -1,9 +1,9 @@
-//! What `audit.pruned` says, and how far it explains a chain that does not begin with its first record.
+//! Parses `audit.pruned`, and checks whether it explains a chain that does not begin with record 1.
 //!
-//! Records leave a store from its beginning, and the record that says so stays behind them: which ones, the hash of the
-//! last, why, and how young the youngest was. A beginning is explained by the last such record in the chain if it reaches
-//! up to it and names the hash that the first record there has as its `prev`. Whoever holds root can write one as well;
-//! what it says about age is then what shows it.
+//! Records are removed from the beginning of a store, and the record about that stays: which ones, the hash of the
+//! last, the limit, and the time of the newest. A later beginning is explained by the last such record in the chain, if
+//! it reaches up to the beginning and has the hash that the first record has as its `prev`. Root can write such a
+//! record too; the times in it then show that the records were too young.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use crate::audit::hash::RecordHash;
 use crate::audit::record::{AuditEvent, Facts, Record};
 use crate::time::{WallTime, in_days, micros};
 
-/// No retention is shorter, so that a slip of the pen costs nothing.
+/// The shortest retention, so that a typing error removes nothing.
 pub const MIN_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A limit of size removes nothing younger, so that nobody pushes out what was just written by writing more.
+/// A limit of size removes only older records, so that a user cannot displace new records by causing more.
 pub const MIN_AGE: Duration = Duration::from_secs(24 * 3600);
-/// No more is told than this.
+/// Doubts that are reported.
 const MAX_DOUBTS: usize = 16;
 
-/// Which limit records were removed by.
+/// The limit by which records were removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     /// They were older than `retention`.
@@ -28,7 +28,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The word in records, which is the setting's name.
+    /// Its name in records, which is the setting's.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -38,16 +38,16 @@ impl Limit {
     }
 }
 
-/// Records that were removed, as `audit.pruned` says it.
+/// Removed records, by `audit.pruned`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
-    /// The record that says so.
+    /// The number of that record.
     pub seq: u64,
-    /// The first one.
+    /// The first removed one.
     pub from: u64,
-    /// The last one.
+    /// The last removed one.
     pub to: u64,
-    /// The last one's hash, which is the `prev` of the first one kept.
+    /// The hash of the last one, which is the `prev` of the first one kept.
     pub hash: RecordHash,
 }
 
@@ -59,7 +59,7 @@ impl Removal {
     }
 }
 
-/// What there is to doubt about a removal: that what was removed was younger than its limit lets go.
+/// The doubt about a removal: its newest record was younger than the limit allows.
 fn doubt(record: &Record) -> Option<String> {
     let Record { seq, time, facts, .. } = record;
     let read = |text: &str| WallTime::from_rfc3339(text);
@@ -87,7 +87,7 @@ fn doubt(record: &Record) -> Option<String> {
     Some(format!("record {seq} names a retention of {short}, and jitd takes none below {least}"))
 }
 
-/// Walks the removals beside the chain.
+/// Checks the removals in a chain.
 #[derive(Debug, Default)]
 pub struct RemovalWalk {
     begins: Option<RecordHash>,
@@ -96,15 +96,15 @@ pub struct RemovalWalk {
 }
 
 impl RemovalWalk {
-    /// The chain begins with a record that names this one before it.
+    /// The chain begins with a record with this `prev`.
     pub(crate) fn begin_behind(&mut self, prev: Option<RecordHash>) {
         self.begins = prev;
     }
 
-    /// Takes the next record of the chain, whose hash was found right.
+    /// Takes the next record of the chain, whose hash is verified.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// The problem of the record.
     pub(crate) fn step(&mut self, event: &str, line: &str) -> Result<(), String> {
         if event != AuditEvent::AuditPruned.name() {
             return Ok(());
@@ -128,10 +128,10 @@ impl RemovalWalk {
         Ok(())
     }
 
-    /// Ends the walk over a chain that began with this record: is there something that explains it?
+    /// Ends the check of a chain that began with this record: is the beginning explained?
     ///
     /// # Errors
-    /// The first record that is missing and was removed by nobody who said so, and what is wrong.
+    /// The first record that is missing without an explanation, and the problem.
     pub(crate) fn finish(
         self,
         first: u64,
@@ -146,7 +146,7 @@ impl RemovalWalk {
             );
             return Err((1, problem));
         };
-        // They follow each other, so that what lies before the first one is all that none of them speaks of.
+        // Removals follow each other, so the records before the first one are all that none of them covers.
         let Some(removal) =
             self.removals.iter().find(|removal| removal.from < first && first <= removal.to + 1)
         else {
@@ -169,7 +169,7 @@ impl RemovalWalk {
     }
 }
 
-/// Whether the youngest of some records is old enough to be removed by a limit.
+/// Whether the newest of some records is old enough to be removed by a limit.
 #[must_use]
 pub fn is_over(newest: WallTime, now: WallTime, age: Duration) -> bool {
     now.0.checked_sub(newest.0).is_some_and(|gone| gone > micros(age))

@@ -1,13 +1,13 @@
-//! The forward-secure seal over the chain: each record has a key of its own, made from the one before, which is erased.
+//! The forward-secure seal over the chain: each record has its own key, derived from the previous one, which is erased.
 //!
 //! With `hash(n)` the 32 bytes of the n-th record's hash, and `key(first)` 32 random bytes:
 //!
 //! `seal(n) = HMAC-SHA-256(key(n), "jitd-audit-seal-v1" NUL hash(n))`, and
 //! `key(n + 1) = SHA-256("jitd-audit-seal-key-v1" NUL key(n))`.
 //!
-//! Whoever has `key(n)` can go forward from it and never back: records before `n` can be destroyed, not written anew.
-//! The first key is kept off the host, by whoever verifies. A seal begins with the record behind one that says so
-//! (`audit.sealed`, `audit.resealed`), and stands for the records before it as well, since their hashes are in it.
+//! From `key(n)` later keys can be computed, and earlier ones cannot: records before `n` can be destroyed, and not
+//! forged. The first key is kept off the host, by the verifying person. A seal begins with the record after its own
+//! (`audit.sealed`, `audit.resealed`), and covers the records before it as well, since their hashes are in it.
 
 use std::fmt::Write as _;
 
@@ -42,7 +42,7 @@ impl SealKey {
         key
     }
 
-    /// A key from 64 hexadecimal digits; `None` if that is not what the text is.
+    /// A key from 64 hexadecimal digits; `None` for another text.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut key = Self(Box::new([0; 32]));
@@ -56,14 +56,14 @@ impl SealKey {
         Zeroizing::new(hex::encode(self.0.as_slice()))
     }
 
-    /// What tells keys apart without telling the key: 16 hexadecimal digits.
+    /// The id of a key, which does not reveal it: 16 hexadecimal digits.
     #[must_use]
     pub fn id(&self) -> String {
         let digest = Sha256::new().chain_update(ID_DOMAIN).chain_update(self.0.as_slice()).finalize();
         hex::encode(digest.get(..8).unwrap_or_default())
     }
 
-    /// Becomes the next record's key; the old one is overwritten.
+    /// Advances to the next record's key; the old one is overwritten.
     pub fn advance(&mut self) {
         let next = Sha256::new().chain_update(KEY_DOMAIN).chain_update(self.0.as_slice()).finalize();
         self.0.copy_from_slice(&next);
@@ -72,7 +72,7 @@ impl SealKey {
     /// The seal of a record with this hash.
     #[must_use]
     pub fn seal(&self, hash: &RecordHash) -> [u8; 32] {
-        // HMAC takes keys of every length (RFC 2104), so there is no error to have.
+        // HMAC accepts keys of every length (RFC 2104), so this cannot fail.
         let Ok(mac) = Hmac::<Sha256>::new_from_slice(self.0.as_slice()) else { return [0; 32] };
         mac.chain_update(SEAL_DOMAIN).chain_update(hash.as_bytes()).finalize().into_bytes().into()
     }
@@ -90,7 +90,7 @@ impl std::fmt::Debug for SealKey {
     }
 }
 
-/// A seal in progress: the key, and which record it is for.
+/// A seal in progress: the key, and the record it is for.
 #[derive(Debug, Clone)]
 pub struct Sealer {
     /// The first record under this seal.
@@ -108,7 +108,7 @@ impl Sealer {
         Self { first, next: first, key }
     }
 
-    /// The seal of the next record, and on to the one behind it.
+    /// The seal of the next record; advances the key.
     #[must_use]
     pub fn seal_next(&mut self, hash: &RecordHash) -> [u8; 32] {
         let seal = self.key.seal(hash);
@@ -116,10 +116,10 @@ impl Sealer {
         seal
     }
 
-    /// Goes forward to a record. A key that is further already cannot go back.
+    /// Advances to a record. A later key cannot go back.
     ///
     /// # Errors
-    /// When it is further already.
+    /// When the key is for a later record.
     pub fn forward_to(&mut self, seq: u64) -> Result<(), Ahead> {
         if self.next > seq {
             return Err(Ahead { next: self.next, seq });
@@ -136,17 +136,17 @@ impl Sealer {
     }
 }
 
-/// A key is for a later record than the one to be sealed.
+/// The key is for a later record than the one to be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the seal's key is for record {next}, and cannot go back to record {seq}")]
 pub struct Ahead {
-    /// What it is for.
+    /// The record that the key is for.
     pub next: u64,
-    /// What it was asked for.
+    /// The record to be sealed.
     pub seq: u64,
 }
 
-/// The first key of a seal, as whoever verifies keeps it.
+/// The first key of a seal, as the verifying person keeps it.
 #[derive(Debug, Clone)]
 pub struct FirstKey {
     /// The first record under it.
@@ -155,31 +155,31 @@ pub struct FirstKey {
     pub key: SealKey,
 }
 
-/// Why a written key cannot be read.
+/// Why a written key cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SheetError {
-    /// It does not begin as one.
+    /// It does not begin with the first word of a key.
     #[error(
         "this is no seal key: a line \"{SHEET} FIRST\" is expected before the rows, FIRST being a number"
     )]
     NoHeader,
-    /// A row is missing or has other words than it should.
+    /// A row is missing or has another form.
     #[error("row {0} of the key is not four groups of four hexadecimal digits and a fifth to check them by")]
     Form(usize),
-    /// A row does not agree with its check.
+    /// A row does not match its check.
     #[error("row {0} of the key has a typing error")]
     Check(usize),
-    /// No row agrees with its check.
+    /// No row matches its check.
     #[error("no row of the key agrees with its check: the number behind \"{SHEET}\" may be mistyped")]
     EveryCheck,
 }
 
 impl FirstKey {
-    /// The key as people keep it: a line that says for which record it is, and four rows of four groups with a fifth
+    /// The key in its written form: a line with the record it is for, and four rows of four groups with a fifth group
     /// that shows typing errors.
     #[must_use]
     pub fn sheet(&self) -> Zeroizing<String> {
-        // Large enough from the start: text that grows leaves a copy behind.
+        // Allocated in full: a growing text would leave copies in memory.
         let mut text = Zeroizing::new(String::with_capacity(256));
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{SHEET} {}", self.first);
@@ -194,10 +194,10 @@ impl FirstKey {
         text
     }
 
-    /// Reads every key in a text; lines that begin with `#` are left out, and case and blanks mean nothing.
+    /// Parses every key in a text; lines that begin with `#` are skipped, and case and spaces are ignored.
     ///
     /// # Errors
-    /// Names the row that cannot be right.
+    /// Names the row with the error.
     pub fn read_all(text: &str) -> Result<Vec<Self>, SheetError> {
         let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
         let mut words = lines.flat_map(str::split_whitespace).peekable();
@@ -247,29 +247,29 @@ impl FirstKey {
     }
 }
 
-/// How far records of a chain are sealed.
+/// Whether records are sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cover {
-    /// They have no seal of their own.
+    /// They have no seal.
     Unsealed,
-    /// They have seals, which were not checked for want of the key.
+    /// They have seals, which were not checked without the key.
     Unchecked,
-    /// They have seals that fit.
+    /// They have valid seals.
     Fits,
 }
 
-/// Records that are sealed alike.
+/// A range of records with the same cover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// The first one.
+    /// The first record.
     pub from: u64,
-    /// The last one.
+    /// The last record.
     pub to: u64,
-    /// How they are sealed.
+    /// The cover.
     pub cover: Cover,
 }
 
-/// Walks the seals beside the chain.
+/// Checks the seals in a chain.
 #[derive(Debug, Default)]
 pub struct SealWalk {
     keys: Vec<FirstKey>,
@@ -286,34 +286,34 @@ enum State {
     /// No seal has begun.
     #[default]
     NotYet,
-    /// Sealed since this record.
+    /// Sealed from this record on.
     Since(u64),
     /// The seal was lost at this record.
     Lost(u64),
 }
 
-/// The record just walked over says that a seal begins with the next one.
+/// The last record begins a seal with the next one.
 #[derive(Debug)]
 struct Begins {
     key_id: Option<String>,
 }
 
 impl SealWalk {
-    /// A walk that checks the seals which these keys began; without keys it checks that none is missing.
+    /// Checks the seals that these keys began; without keys it checks that none is missing.
     #[must_use]
     pub fn with(keys: Vec<FirstKey>) -> Self {
         Self { keys, ..Self::default() }
     }
 
-    /// What comes behind the end of this walk is walked elsewhere: seals that have not begun by then may begin there.
+    /// Expects that the chain continues elsewhere: keys may be for seals that begin there.
     pub fn continued_elsewhere(&mut self) {
         self.continued_elsewhere = true;
     }
 
-    /// Takes the next record of the chain, whose hash was found right.
+    /// Takes the next record of the chain, whose hash is verified.
     ///
     /// # Errors
-    /// Says what is wrong with its seal.
+    /// The problem of its seal.
     pub fn step(
         &mut self,
         seq: u64,
@@ -357,7 +357,7 @@ impl SealWalk {
                 let fits = hex::encode_to_slice(sealer.seal_next(hash), &mut expected).is_ok()
                     && seal.as_bytes() == expected;
                 if !fits {
-                    // Where another seal began can be among records that were pruned.
+                    // The record that began another seal may have been pruned.
                     return Err(match self.walked {
                         true if event == AuditEvent::DaemonStarted.name() => {
                             "its seal does not fit: the daemon started here, so either it sealed with a key that does \
@@ -398,11 +398,11 @@ impl SealWalk {
         Ok(())
     }
 
-    /// Ends the walk behind this record.
+    /// Ends the check after this record.
     ///
     /// # Errors
-    /// The first record that is missing or wrong, and what is wrong: the chain ends before a seal whose key was given
-    /// begins, or the seal was lost and nobody has begun another.
+    /// The first record that is missing or wrong, and the problem: the chain ends before the seal of a given key
+    /// begins, or the seal was lost and not begun again.
     pub fn finish(&mut self, last: u64) -> Result<Vec<Span>, (u64, String)> {
         if self.continued_elsewhere {
             return Ok(std::mem::take(&mut self.spans));
@@ -424,10 +424,10 @@ impl SealWalk {
         }
     }
 
-    /// Takes up the key that a record is sealed with, if it was given.
+    /// Selects the given key that a record is sealed with, if there is one.
     fn find_key(&mut self, seq: u64, begins: Option<&Begins>) -> Result<(), String> {
         let given = if self.walked {
-            // Where a seal begins by the key's own word, it has to, whatever the records say.
+            // The key itself says where its seal begins, whatever the records say.
             self.keys.iter().find(|key| key.first == seq)
         } else {
             self.keys.iter().filter(|key| key.first <= seq).max_by_key(|key| key.first)
@@ -451,7 +451,7 @@ impl SealWalk {
     }
 }
 
-/// The event of a line, without reading all of it: what stands before it are numbers, a time and ids.
+/// The event of a line, without parsing all of it: numbers, a time and ids precede it.
 pub(crate) fn event_of(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("\"event\":\"")?;
     rest.split_once('"').map(|(event, _)| event)
@@ -524,7 +524,7 @@ mod tests {
             if typed[place] != digit {
                 typed[place] = digit;
                 lines[row + 1] = typed.into_iter().collect();
-                // Sixteen bits of check let one error in 65,536 through.
+                // Sixteen bits of check miss one error in 65,536.
                 if let Err(error) = FirstKey::read_all(&lines.join("\n")) {
                     prop_assert_eq!(error, SheetError::Check(row + 1));
                 }

@@ -1,5 +1,5 @@
-//! Views to and from D-Bus `a{sv}`, by way of their JSON: unsigned numbers are `t`, texts `s`, truths `b`, lists of
-//! texts `as`, lists of unsigned numbers `at`, lists of objects `aa{sv}`, objects `a{sv}`.
+//! Converts views to and from D-Bus `a{sv}` through their JSON: unsigned numbers are `t`, texts `s`, booleans `b`,
+//! lists of texts `as`, lists of unsigned numbers `at`, lists of objects `aa{sv}`, objects `a{sv}`.
 
 use std::collections::HashMap;
 
@@ -8,24 +8,24 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use zbus::{OwnedVariant, Variant};
 
-/// One view on the bus.
+/// A view on the bus.
 pub type Dict = HashMap<String, OwnedVariant>;
 
-/// Why a view could not be turned into a dictionary, or back.
+/// Why a view cannot be converted.
 #[derive(Debug, thiserror::Error)]
 pub enum DictError {
-    /// Not the JSON of a view.
+    /// It is not the JSON of a view.
     #[error("not the form of a view: {0}")]
     Json(#[from] serde_json::Error),
-    /// A value that has no place in a view.
+    /// A value of a type that views do not have.
     #[error("key {key}: a value of type {signature} has no place in a view")]
     Variant {
-        /// Under which key.
+        /// Its key.
         key: String,
         /// Its D-Bus signature, or its JSON kind.
         signature: String,
     },
-    /// D-Bus says no.
+    /// zbus returned an error.
     #[error("not a D-Bus value: {0}")]
     Bus(#[from] zbus::Error),
 }
@@ -33,7 +33,7 @@ pub enum DictError {
 /// Writes a view as a dictionary.
 ///
 /// # Errors
-/// When the view holds something other than texts, unsigned numbers, truths, and lists and objects of these.
+/// When the view has values other than texts, unsigned numbers, booleans, and lists and objects of these.
 pub fn to_dict<T: Serialize>(view: &T) -> Result<Dict, DictError> {
     object_to_dict(serde_json::to_value(view)?)
 }

@@ -1,35 +1,35 @@
-//! The names by which the parts find each other; all of them constants, none read from the environment.
+//! The names of the bus and its interfaces: constants, none read from the environment.
 
 use crate::identity::SessionId;
 
 /// Well-known name of the daemon on the system bus.
 pub const BUS_NAME: &str = "org.jitd.Jit1";
-/// The one object, on the system bus and on the gate's socket.
+/// The only object, on the system bus and on the gate's socket.
 pub const OBJECT_PATH: &str = "/org/jitd/Jit1";
-/// What the PAM module calls; uid 0 only.
+/// The interface for `pam_jit`; uid 0 only.
 pub const GATE_INTERFACE: &str = "org.jitd.Jit1.Gate";
-/// What people, scripts and consoles call.
+/// The interface for people, scripts and consoles.
 pub const MANAGER_INTERFACE: &str = "org.jitd.Jit1.Manager";
-/// Reading and verifying the audit record; root, operators and auditors.
+/// The interface to read and verify the audit log; root, operators and auditors.
 pub const AUDIT_INTERFACE: &str = "org.jitd.Jit1.Audit";
-/// Prefix of every error name of ours.
+/// Prefix of jitd's error names.
 pub const ERROR_PREFIX: &str = "org.jitd.Jit1.Error";
 
 /// Socket of the gate, held by PID 1 (jitd.socket), mode 0600, owner root.
 pub const GATE_SOCKET: &str = "/run/jitd/gate.sock";
-/// Socket of the same interfaces as on the system bus, Manager and Audit, beside it: held by PID 1
-/// (jitd-operator.socket), mode 0660, owner root, group jit-operators.
+/// Socket with the interfaces Manager and Audit of the system bus: held by PID 1 (jitd-operator.socket), mode 0660,
+/// owner root, group jit-operators.
 pub const OPERATOR_SOCKET: &str = "/run/jitd/operator.sock";
-/// Address of the system bus. A constant: zbus would otherwise believe `DBUS_SYSTEM_BUS_ADDRESS`, which
-/// an unprivileged caller of su, doas and sudo-rs controls.
+/// Address of the system bus. A constant: zbus would otherwise use `DBUS_SYSTEM_BUS_ADDRESS`, which an unprivileged
+/// caller of su, doas and sudo-rs controls.
 pub const SYSTEM_BUS_ADDRESS: &str = "unix:path=/run/dbus/system_bus_socket";
-/// The name of the sign of life that goes out with the records: no record itself, it names the last one.
+/// The name of the heartbeat that is sent with the records. It is no record, and names the last one.
 pub const HEARTBEAT: &str = "daemon.heartbeat";
 /// Slice that holds every session's scope.
 pub const SLICE: &str = "jit.slice";
 
-/// The systemd scope of a session. Each time that the end of its window moves it gets another one, since PID 1 takes the
-/// time limit of a scope only when it makes it; the first has the number 0.
+/// The systemd scope of a session. Each time that the end of its window moves it gets another one, since PID 1 sets the
+/// deadline of a scope only when it makes the scope; the first has the number 0.
 #[must_use]
 pub fn scope_name(session: SessionId, generation: u32) -> String {
     match generation {
@@ -38,7 +38,7 @@ pub fn scope_name(session: SessionId, generation: u32) -> String {
     }
 }
 
-/// The session that a unit's name tells, and the generation of its scope.
+/// The session and the number of a scope, by the unit's name.
 #[must_use]
 pub fn session_of_scope(unit: &str) -> Option<(SessionId, u32)> {
     let name = unit.strip_prefix("jit-")?.strip_suffix(".scope")?;
@@ -48,17 +48,17 @@ pub fn session_of_scope(unit: &str) -> Option<(SessionId, u32)> {
     Some((SessionId(session.parse().ok()?), generation?))
 }
 
-/// The last part of the D-Bus error names, and what jitctl makes of each as an exit status.
+/// The D-Bus error names, and jitctl's exit status for each.
 pub mod error {
     /// The caller may not do this (exit 3).
     pub const NOT_AUTHORIZED: &str = "org.jitd.Jit1.Error.NotAuthorized";
     /// The policy refuses it: unknown role, too long, no ticket (exit 3).
     pub const POLICY_DENIED: &str = "org.jitd.Jit1.Error.PolicyDenied";
-    /// Nobody approves or grants to themselves (exit 3).
+    /// The request or grant is the caller's own (exit 3).
     pub const SELF_APPROVAL: &str = "org.jitd.Jit1.Error.SelfApproval";
-    /// The request or grant is not open any more, or this person has already decided (exit 3).
+    /// The request or grant is closed, or this person has already decided (exit 3).
     pub const ALREADY_DECIDED: &str = "org.jitd.Jit1.Error.AlreadyDecided";
-    /// No such role, request, grant or user; also what somebody who is no party to it is told (exit 4).
+    /// No such role, request, grant or user; also for callers who are no party to it (exit 4).
     pub const NO_SUCH: &str = "org.jitd.Jit1.Error.NoSuch";
     /// An argument is malformed; the text names it (exit 2).
     pub const INVALID_ARGUMENT: &str = "org.jitd.Jit1.Error.InvalidArgument";

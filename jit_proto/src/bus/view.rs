@@ -1,62 +1,63 @@
-//! What the daemon shows of its state; the keys of the JSON that jitctl prints and of the `a{sv}` on the bus.
+//! The views of the daemon's state: the keys of jitctl's JSON and of the `a{sv}` on the bus.
 //!
-//! Keys that end in `_at` are moments: microseconds since the epoch on the bus, RFC 3339 in jitctl's JSON. Keys that
-//! end in `_seconds` are spans.
+//! Keys that end in `_at` are times: microseconds since the epoch on the bus, RFC 3339 in jitctl's JSON. Keys that end
+//! in `_seconds` are durations.
 
 use serde::{Deserialize, Serialize};
 
-/// One person's yes.
+/// The approval of one person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApprovalView {
     /// Login name of the approver.
     pub user: String,
     /// Their uid.
     pub uid: u32,
-    /// What they said with it; empty if nothing.
+    /// The comment; empty if none.
     pub comment: String,
-    /// When.
+    /// The time of the approval.
     pub given_at: u64,
 }
 
 /// A request as one of its parties sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestView {
-    /// Its number; also the number of the grant that comes of it.
+    /// Its number, which its grant will have too.
     pub id: u64,
     /// `pending`, `approved`, `denied`, `cancelled` or `expired`.
     pub state: String,
-    /// The role asked for.
+    /// The requested role.
     pub role: String,
     /// Login name of the requester.
     pub user: String,
     /// Their uid.
     pub uid: u32,
-    /// Why.
+    /// The reason.
     pub reason: String,
     /// The ticket; empty if none.
     pub ticket: String,
-    /// For how long.
+    /// The requested duration.
     pub duration_seconds: u64,
     /// When it was made.
     pub requested_at: u64,
-    /// When it lapses unless it is approved.
+    /// When it expires unless it is approved.
     pub expires_at: u64,
     /// The approvals so far.
     pub approvals: Vec<ApprovalView>,
-    /// How many different people have to approve.
+    /// The number of different people who have to approve.
     pub approvals_needed: u32,
-    /// The grant that it asks to make longer; 0 where it asks for one of its own.
+    /// The grant that it extends; 0 if it is for a new one.
     pub extends: u64,
-    /// Who denied it; empty if nobody did.
+    /// The approver who denied it; empty if none.
     pub denied_by: String,
-    /// Why it was denied; empty if it was not.
+    /// The reason for the denial; empty if not denied.
     pub denial_reason: String,
-    /// Whether the caller of this very call may approve it.
+    /// Whether the caller may approve it.
     pub may_approve: bool,
-    /// Who may approve it, as its role names them: logins and `@groups`; empty where the role is gone.
+    /// The approvers, as the role names them: logins and `@groups`; empty where the role is gone.
     #[serde(default)]
     pub approvers: Vec<String>,
-    /// Login names of the people behind `approvers`, without the requester; empty where they are many or not known.
+    /// Login names of the people behind `approvers`, without the requester; empty where there are many, or they are
+    /// unknown.
     #[serde(default)]
     pub approving_people: Vec<String>,
 }
@@ -74,21 +75,21 @@ pub struct GrantView {
     pub user: String,
     /// Their uid.
     pub uid: u32,
-    /// Whom it may be used to become; `root` means anybody.
+    /// The target users; `root` is every user.
     pub run_as: Vec<String>,
     /// PAM services it opens.
     pub services: Vec<String>,
-    /// Why.
+    /// The reason.
     pub reason: String,
     /// The ticket; empty if none.
     pub ticket: String,
-    /// Login names of those who approved or granted.
+    /// Login names of the approvers, or of the operator who granted it.
     pub approvers: Vec<String>,
     /// Start of the window.
     pub starts_at: u64,
     /// End of the window.
     pub ends_at: u64,
-    /// What is left of it, on the earlier of both clocks.
+    /// The remaining time, on the earlier of both clocks.
     pub remaining_seconds: u64,
     /// Open sessions under it.
     pub sessions: u64,
@@ -101,7 +102,7 @@ pub struct SessionView {
     pub id: u64,
     /// The grant it runs under.
     pub grant: u64,
-    /// `registered`, `open`, `lingering` (its window is over, and it may finish) or `ending`.
+    /// `registered`, `open`, `lingering` (its window has closed, and it may finish) or `ending`.
     pub state: String,
     /// Login name of the holder.
     pub user: String,
@@ -111,13 +112,13 @@ pub struct SessionView {
     pub role: String,
     /// PAM service: sudo, sudo-i, su...
     pub service: String,
-    /// Whom it became; empty before that is known.
+    /// The target user; empty before the session stage.
     pub run_as: String,
     /// Terminal; empty if none.
     pub tty: String,
     /// Process id of sudo itself.
     pub pid: u32,
-    /// As sudo was called.
+    /// The command line of sudo.
     pub argv: Vec<String>,
     /// Audit session id (`ausearch --session`), 0 where the kernel gave none.
     pub audit_session: u32,
@@ -136,46 +137,46 @@ pub struct SessionView {
 pub struct RoleView {
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Its description.
     pub description: String,
-    /// Who may ask, as the file says it.
+    /// Who may request it, as the file has it.
     pub members: Vec<String>,
-    /// Who may approve, as the file says it.
+    /// Who may approve, as the file has it.
     pub approvers: Vec<String>,
-    /// How many of them it takes.
+    /// The number of approvals that a request needs.
     pub approvals_needed: u32,
-    /// Whom one may become.
+    /// The target users.
     pub run_as: Vec<String>,
-    /// Groups that it gives beside those of whom one becomes.
+    /// Groups beside those of the target user.
     #[serde(default)]
     pub run_as_groups: Vec<String>,
     /// PAM services it opens.
     pub services: Vec<String>,
-    /// What a request gets that names no duration.
+    /// The duration of a request that names none.
     pub default_duration_seconds: u64,
-    /// What a request may ask for at most.
+    /// The longest duration that a request may name.
     pub max_duration_seconds: u64,
-    /// Least length of a reason, in characters.
+    /// The minimum length of a reason, in characters.
     pub reason_min_length: u64,
-    /// Whether a ticket has to be named.
+    /// Whether a request needs a ticket.
     pub ticket_required: bool,
-    /// What a ticket has to look like; empty if anything goes.
+    /// The pattern of tickets; empty if any ticket is accepted.
     pub ticket_pattern: String,
-    /// A grant under which nothing ran for this long is handed back; 0 if none is.
+    /// The time without an open session after which a grant closes; 0 if never.
     pub unused_for_seconds: u64,
-    /// A session in which nothing happens for this long ends; 0 if none does.
+    /// The idle time after which a session ends; 0 if never.
     pub idle_timeout_seconds: u64,
     /// Whether a session ends with the login it came from.
     pub end_with_login: bool,
-    /// How long what runs may go on after the window; 0 if it ends with it.
+    /// How long sessions may continue after the window; 0 if they end with it.
     pub on_expiry_linger_seconds: u64,
-    /// Whether it lets people through while records cannot be forwarded (`require_forwarding_within`).
+    /// Whether it opens windows while records cannot be forwarded (`require_forwarding_within`).
     #[serde(default)]
     pub without_forwarding: bool,
     /// Every setting of the role.
     #[serde(default)]
     pub settings: Vec<SettingView>,
-    /// Whether the caller may ask for it.
+    /// Whether the caller may request it.
     pub may_request: bool,
     /// Whether the caller may approve it.
     pub may_approve: bool,
@@ -184,15 +185,15 @@ pub struct RoleView {
 /// A setting of a role or of `jitd.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingView {
-    /// Its key, dotted where it stands in a table of its own.
+    /// Its key, dotted below a table.
     pub key: String,
-    /// As TOML where the file says it; otherwise the default, in words where it is no fixed value.
+    /// The value as TOML from the file; otherwise the default, as a sentence if it is no fixed value.
     pub value: String,
-    /// Whether the file leaves it out.
+    /// Whether the file does not set it.
     pub is_default: bool,
 }
 
-/// The daemon, and what the caller holds.
+/// The status of the daemon, and what the caller holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {
     /// Version of the daemon.
@@ -215,10 +216,10 @@ pub struct StatusView {
     pub records: u64,
     /// Records that wait to be sent to syslog.
     pub unsent: u64,
-    /// What is known to be wrong with the record: sentences for people.
+    /// The open problems of the audit log, as sentences.
     #[serde(default)]
     pub problems: Vec<String>,
-    /// Problems that an operator has acknowledged, with who did, when and why: sentences for people.
+    /// Acknowledged problems, with who acknowledged them, when and why, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acknowledged: Vec<String>,
     /// Login name of the caller.
@@ -227,8 +228,8 @@ pub struct StatusView {
     pub held: Vec<GrantView>,
     /// The caller's own pending requests.
     pub asked: Vec<RequestView>,
-    /// The PAM services that roles open, and their sister services, whose stack does not ask jitd: each lets people become
-    /// root without a window. Read from the files at the moment of the call.
+    /// The PAM services that roles open, and their sister services, whose stack does not ask jitd: each gives root
+    /// without a window. Read from the files at the time of the call.
     #[serde(default)]
     pub stacks: Vec<StackView>,
 }
@@ -238,45 +239,45 @@ pub struct StatusView {
 pub struct StackView {
     /// PAM service: sudo, sudo-i...
     pub service: String,
-    /// The file that decides: the stack itself, or one that it includes.
+    /// The file with the problem: the stack itself, or one that it includes.
     pub file: String,
-    /// Line in it, from 1; 0 where it is the file as such.
+    /// The line, from 1; 0 where the problem is the file as a whole.
     pub line: u64,
-    /// What is wrong with it.
+    /// The problem.
     pub message: String,
 }
 
-/// Something wrong with a policy file.
+/// A problem of a policy file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemView {
     /// The file.
     pub file: String,
-    /// Line in it, from 1; 0 where it is the file as such.
+    /// The line, from 1; 0 where the problem is the file as a whole.
     pub line: u64,
-    /// The key, dotted: `role.web-admin.max_duration`; empty where it is the file as such.
+    /// The key, dotted: `role.web-admin.max_duration`; empty where the problem is the file as a whole.
     pub key: String,
-    /// What is wrong with it.
+    /// The problem.
     pub message: String,
-    /// `error`: the policy is not accepted; `warning`: it is, and does not do what it seems to say.
+    /// `error`: the policy is not accepted; `warning`: it is accepted, and something in it cannot work.
     #[serde(default)]
     pub severity: Severity,
 }
 
-/// What a problem of a policy comes to.
+/// The severity of a problem of a policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The policy is not accepted, and the one in force stays.
     #[default]
     Error,
-    /// The policy is accepted, and something in it cannot work or is not as it seems.
+    /// The policy is accepted, and something in it cannot work, or differs from what it seems to say.
     Warning,
 }
 
 /// An audit record as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordView {
-    /// Its number, from 1, without holes.
+    /// Its number, from 1, without gaps.
     pub seq: u64,
     /// SHA-256 of the line, in hex ([`crate::audit::chain`]).
     pub hash: String,
@@ -287,48 +288,48 @@ pub struct RecordView {
     pub line: String,
 }
 
-/// What a verification of the chain found.
+/// The result of a verification of the chain.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifyView {
-    /// Whether every record is whole and in its place.
+    /// Whether every record is intact and in order.
     pub whole: bool,
-    /// Records that are whole, counted from the first.
+    /// Number of intact records, counted from the first.
     pub records: u64,
-    /// The last whole record's hash, in hex.
+    /// The hash of the last intact record, in hex.
     pub head: String,
-    /// The first bad record; 0 if there is none.
+    /// The first broken record; 0 if there is none.
     pub bad_seq: u64,
-    /// What is wrong with it; empty if nothing.
+    /// The problem; empty if none.
     pub problem: String,
-    /// Number of the first record that was there.
+    /// Number of the first record in the store.
     #[serde(default)]
     pub first: u64,
-    /// How the records are sealed, as far as they are whole; empty where something is wrong.
+    /// The cover of the intact records; empty where the chain is broken.
     #[serde(default)]
     pub seals: Vec<SealsView>,
-    /// The record that says that those before the first one were removed; 0 where none had to.
+    /// The record about the removal of those before the first one; 0 if none were removed.
     #[serde(default)]
     pub pruned_by_record: u64,
-    /// The last record that it says was removed.
+    /// The last removed record.
     #[serde(default)]
     pub pruned_to: u64,
-    /// What there is to doubt about removals: sentences for people.
+    /// Doubts about removals, as sentences.
     #[serde(default)]
     pub doubts: Vec<String>,
-    /// When the first record that was there was written, RFC 3339; empty where that is not known.
+    /// The time of the first record in the store, RFC 3339; empty if unknown.
     #[serde(default)]
     pub first_time: String,
-    /// What is known to be wrong with the record beside the chain: that the store was emptied, replaced, put back from a
-    /// copy, or set aside. Sentences for people.
+    /// The problems of the audit log beside the chain, as sentences: the store was emptied, replaced, restored from a
+    /// copy, or set aside.
     #[serde(default)]
     pub problems: Vec<String>,
-    /// Problems that an operator has acknowledged, with who did, when and why: sentences for people.
+    /// Acknowledged problems, with who acknowledged them, when and why, as sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acknowledged: Vec<String>,
 }
 
 impl VerifyView {
-    /// How many records are whole.
+    /// Number of intact records.
     #[must_use]
     pub fn count(&self) -> u64 {
         (self.records + 1).saturating_sub(self.first.max(1))
@@ -352,15 +353,15 @@ impl From<crate::audit::chain::Whole> for VerifyView {
     }
 }
 
-/// Records that are sealed alike.
+/// A range of records with the same cover.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealsView {
-    /// The first one.
+    /// The first record.
     pub from: u64,
-    /// The last one.
+    /// The last record.
     pub to: u64,
-    /// `unsealed`: chained, without a seal of their own; `unchecked`: sealed, and the key was not given; `fits`:
-    /// sealed, and the seals fit.
+    /// `unsealed`: chained, without a seal; `unchecked`: sealed, and no key was given; `fits`: sealed, and the seals
+    /// are valid.
     pub cover: String,
 }
 
@@ -375,11 +376,11 @@ impl From<&crate::audit::seal::Span> for SealsView {
     }
 }
 
-/// What a new seal began with.
+/// The beginning of a new seal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealView {
-    /// The first record under it.
+    /// The first sealed record.
     pub first: u64,
-    /// Which key it began with, without the key.
+    /// The id of its key, which does not reveal it.
     pub seal_key: String,
 }

@@ -1,4 +1,4 @@
-//! Finds names that no record has: a typing error in `audit search --user` must not read as "nothing happened".
+//! Finds names that no record has: a typing error in `audit search --user` must not look like "nothing happened".
 
 use std::collections::BTreeSet;
 
@@ -16,9 +16,9 @@ const MAX_TRIED: usize = 8;
 
 /// One filter of a search by itself.
 struct One {
-    /// As people call it: `user alice`, `grant 7`.
+    /// Its text: `user alice`, `grant 7`.
     what: String,
-    /// The name, where it is one that can be mistyped.
+    /// The name, if it is one that can be mistyped.
     name: Option<String>,
     kind: Kind,
     filter: Filter,
@@ -31,7 +31,7 @@ enum Kind {
     Number,
 }
 
-/// Fails if the records that are asked for are those of another host.
+/// Fails if the filter names another host.
 pub(crate) async fn check_host(daemon: &Daemon, filter: &Filter) -> Result<(), Failure> {
     let Some(wanted) = &filter.host else { return Ok(()) };
     let own = daemon.host().await?;
@@ -43,8 +43,8 @@ pub(crate) async fn check_host(daemon: &Daemon, filter: &Filter) -> Result<(), F
     Err(Failure::new(Exit::NoSuch, error::NO_SUCH, &message))
 }
 
-/// Fails if one of the names or numbers of a filter is in no record. With `walked` the whole audit log is read first: the
-/// search index may lack what the audit log has.
+/// Fails if one of the names or numbers of a filter is in no record. With `walked` the whole audit log is read first:
+/// the search index may be incomplete.
 pub(crate) async fn check_names(
     daemon: &Daemon,
     filter: &Filter,

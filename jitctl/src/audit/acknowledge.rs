@@ -23,7 +23,7 @@ pub(crate) struct AcknowledgeArgs {
 }
 
 impl Daemon {
-    /// Acknowledges the problem that a record tells of, or with 0 all that are open; returns their records.
+    /// Acknowledges the problem of a record, or with 0 all open problems; returns their records.
     async fn acknowledge(&self, record: u64, reason: &str) -> Result<Vec<u64>, Failure> {
         self.call(AUDIT_INTERFACE, "Acknowledge", &(record, reason, Dict::new())).await
     }

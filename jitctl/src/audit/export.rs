@@ -59,7 +59,7 @@ pub(crate) async fn export(args: ExportArgs, output: &Output) -> Result<Exit, Fa
     let daemon = Daemon::reach_for_search().await?;
     let host = daemon.host().await?;
     let bounded = args.since.is_some() || args.until.is_some();
-    // An export is whole, whatever somebody did to the index.
+    // An export is complete, also with a manipulated index.
     let filter = Filter {
         since: args.since.map(|at| at.0),
         until: args.until.map(|at| at.0),
@@ -104,7 +104,7 @@ pub(crate) async fn export(args: ExportArgs, output: &Output) -> Result<Exit, Fa
     Ok(if unreadable > 0 { Exit::ChainBroken } else { Exit::Done })
 }
 
-/// One record with the end of its line; none where it is no record and the format has no place for that.
+/// A record with its line end; `None` where it is no record and the format cannot hold it.
 fn exported(stored: &RecordView, format: ExportFormat, host: &str, terminal: bool) -> Option<String> {
     if format == ExportFormat::Jsonl {
         return Some(format!("{}\n", json::record(stored, terminal)));

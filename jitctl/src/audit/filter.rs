@@ -1,4 +1,4 @@
-//! The options that say which records are meant.
+//! The options that filter records.
 
 use clap::Args;
 use jit_proto::audit::filter::Filter;
@@ -7,10 +7,10 @@ use jit_proto::identity::RoleName;
 
 use crate::values::{name, number, text};
 
-/// What an outcome can be (jit-audit(5)).
+/// The outcomes of records (jit-audit(5)).
 const OUTCOMES: [&str; 2] = ["allowed", "denied"];
 
-/// What a record has to be.
+/// The filter options.
 #[derive(Debug, Args)]
 pub(crate) struct RecordFilter {
     /// Records about this person, or of what this person did to others
@@ -40,7 +40,7 @@ pub(crate) struct RecordFilter {
 }
 
 impl RecordFilter {
-    /// What is looked for.
+    /// The filter.
     pub(crate) fn filter(&self) -> Filter {
         Filter {
             user: self.user.clone(),

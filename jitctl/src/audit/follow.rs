@@ -24,13 +24,13 @@ pub(crate) struct FollowArgs {
     pub(crate) from: Option<u64>,
 }
 
-/// `audit follow`: prints records as they are written, over restarts of the daemon, until somebody ends it.
+/// `audit follow`: prints records as they are written, also across restarts of jitd, until interrupted.
 pub(crate) async fn follow(args: FollowArgs, output: &Output) -> Result<Exit, Failure> {
     let daemon = Daemon::reach_on_the_bus().await?;
-    // Listening first: what is written from here on is either read now or announced.
+    // The subscription comes first: a record written from here on is either read now or signalled.
     let watch = Watch::for_records(&daemon).await?;
     let filter = args.which.filter();
-    // Somebody may be waited for; but a slip is told before the waiting begins.
+    // A name may appear later; but a typing error is reported before the waiting begins.
     if let Err(failure) = absent::check_names(&daemon, &filter, false, output).await {
         output.talk(&format!("{failure} so far"));
     }
@@ -46,7 +46,7 @@ pub(crate) async fn follow(args: FollowArgs, output: &Output) -> Result<Exit, Fa
         match daemon.read(next, MAX_RECORDS).await {
             Ok(page) => {
                 if absence.ends(output) {
-                    // What it has after a restart may be another record, put back from a copy.
+                    // After a restart the head may be another record, restored from a copy.
                     match head_of(&daemon).await {
                         Ok(head) if head.saturating_add(1) < next => {
                             let message = format!(

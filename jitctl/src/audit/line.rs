@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::render::{command, or_dash};
 
-/// What is shown of a record behind its first columns, in this order; the rest is for `--json`.
+/// The facts that are shown after the first columns, in this order; `--json` has the rest.
 const SHOWN: [&str; 24] = [
     "actor",
     "approvers",
@@ -35,10 +35,10 @@ const SHOWN: [&str; 24] = [
     "detail",
 ];
 
-/// One record as one line: number, local time, event, user, role, outcome, and the rest in short.
+/// A record as one line: number, local time, event, user, role, outcome, and the rest in short.
 pub(crate) fn record(record: &RecordView) -> String {
     let seq = record.seq;
-    // Read as loose JSON, so that a record of a newer daemon, or one that somebody has been at, is still shown.
+    // Parsed as loose JSON, so that a record of a newer jitd, or a changed one, is still shown.
     let Ok(Value::Object(facts)) = serde_json::from_str::<Value>(&record.line) else {
         return format!("{seq:>6}  is not a record: {}\n", Escaped(&record.line));
     };
@@ -59,7 +59,7 @@ fn text<'a>(facts: &'a Map<String, Value>, key: &str) -> &'a str {
 
 fn told(key: &str, value: &Value) -> String {
     match value {
-        // The end of a window is a moment, and moments are told in local time.
+        // The end of a window is a time, and times are shown in local time.
         Value::String(text) if matches!(key, "until" | "pruned_newest") => {
             let local = WallTime::from_rfc3339(text).map(WallTime::to_local);
             quoted(&local.unwrap_or_else(|| text.clone()))
@@ -77,7 +77,7 @@ fn told(key: &str, value: &Value) -> String {
     }
 }
 
-/// Quotes only where the text would run into the next one.
+/// Quotes a text only where it would run into the next one.
 fn quoted(text: &str) -> String {
     let shown = Escaped(text);
     if text.is_empty() || text.contains([' ', '"', '=']) { format!("\"{shown}\"") } else { shown.to_string() }

@@ -35,7 +35,7 @@ pub(crate) use verify::text::exit_of;
 #[cfg(test)]
 pub(crate) use verify::text::verified;
 
-/// What to do with the audit record.
+/// The commands about the audit log.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Show records: by default the last 20
@@ -56,7 +56,7 @@ pub(crate) enum Verb {
     Forward(forward::ForwardArgs),
 }
 
-/// Carries one of them out.
+/// Executes one of them.
 pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Show(args) => show::show(args, output).await?,

@@ -1,4 +1,4 @@
-//! Reads the audit log a page at a time, and says where it begins.
+//! Reads the audit log a page at a time, and reports where it begins.
 
 use jit_proto::audit::filter::Filter;
 use jit_proto::audit::record::Record;
@@ -9,7 +9,7 @@ use crate::client::{Daemon, MAX_RECORDS};
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// Everything that matches, page by page.
+/// All matching records, page by page.
 pub(crate) struct Pages<'a> {
     daemon: &'a Daemon,
     filter: Filter,
@@ -45,12 +45,12 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// The number of the last record. One that does not lead on would make a loop over pages run for ever.
+/// The number of the last record. An answer that does not advance would make a loop over pages endless.
 pub(crate) fn end_of(page: &[RecordView], from: u64) -> Option<u64> {
     page.last().map(|record| record.seq).filter(|end| *end >= from)
 }
 
-/// Tells the reader if the requested range begins before the first record that is kept.
+/// Reports that the requested range begins before the first record that is kept.
 pub(crate) async fn tell_beginning(
     daemon: &Daemon,
     from: u64,

@@ -1,4 +1,4 @@
-//! Begins a seal, and shows its first key: once, for somebody to keep off this host.
+//! Begins a seal, and prints its first key: once, to be kept off this host.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -43,7 +43,7 @@ pub(crate) async fn begin(args: SealArgs, output: &Output) -> Result<(), Failure
     let SealArgs { init: _, rotate } = args;
     let (mut from_daemon, to_us) = std::io::pipe().map_err(|why| failed(&why))?;
     let daemon = Daemon::reach().await?;
-    // The key comes through the pipe: what goes over the bus stays in the bus's memory.
+    // The key comes through the pipe: data on the bus stays in the bus's memory.
     let begun = daemon.seal(Fd::from(OwnedFd::from(to_us)), rotate).await?;
     let mut digits = Zeroizing::new([0; 64]);
     from_daemon.read_exact(digits.as_mut_slice()).map_err(|why| failed(&why))?;
@@ -69,7 +69,7 @@ pub(crate) async fn begin(args: SealArgs, output: &Output) -> Result<(), Failure
     Ok(())
 }
 
-/// The key's text as a QR code of half blocks, two rows a line. It reads back as a file for `--key`.
+/// The key's text as a QR code of half blocks, two rows a line. Scanned, it is a file for `--key`.
 fn qr(sheet: &str) -> Result<String, QRCodeError> {
     Ok(format!("{}\n", QRBuilder::new(sheet).build()?.to_str()))
 }

@@ -39,7 +39,7 @@ pub(crate) struct SearchArgs {
 }
 
 impl SearchArgs {
-    /// What is looked for.
+    /// The filter.
     pub(crate) fn filter(&self) -> Filter {
         Filter {
             host: self.host.clone(),
@@ -50,7 +50,7 @@ impl SearchArgs {
     }
 }
 
-/// `audit search`: all that matches, or the last ones of it; the newest comes last.
+/// `audit search`: all matching records, or the last ones; the newest comes last.
 pub(crate) async fn search(args: SearchArgs, output: &Output) -> Result<(), Failure> {
     output.page();
     period::check_bounds(args.since, args.until, clock::now(), output)?;
@@ -90,14 +90,14 @@ pub(crate) async fn search(args: SearchArgs, output: &Output) -> Result<(), Fail
     Ok(())
 }
 
-/// The last records that match, oldest first.
+/// The last matching records, oldest first.
 async fn last_of(daemon: &Daemon, mut filter: Filter, limit: u64) -> Result<Vec<RecordView>, Failure> {
     let mut found: Vec<RecordView> = Vec::new();
     while (found.len() as u64) < limit {
         let wanted = (limit - found.len() as u64).min(MAX_RECORDS);
         let mut page = daemon.search(&filter, 0, wanted).await?;
         let Some(first) = page.first().map(|record| record.seq) else { break };
-        // Records whose numbers do not lead on would make this loop run for ever.
+        // Record numbers that do not advance would make this loop endless.
         if filter.before.is_some_and(|before| first >= before) {
             break;
         }

@@ -21,7 +21,7 @@ pub(crate) struct ShowArgs {
     from: Option<u64>,
 }
 
-/// How many records `audit show` shows if nothing else is said.
+/// The default number of records of `audit show`.
 const RECORDS_SHOWN: u64 = 20;
 
 /// `audit show`.

@@ -1,4 +1,4 @@
-//! `extend`: asks for more of a window, or gives it.
+//! `extend`: requests an extension, or extends a window as an operator.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub(crate) struct ExtendArgs {
 }
 
 impl Daemon {
-    /// Asks for more of a window, or gives it; returns the number of the request or of the grant.
+    /// Requests an extension, or extends a window as an operator; returns the number of the request or of the grant.
     async fn extend(
         &self,
         grant: u64,
@@ -60,7 +60,7 @@ pub(super) async fn extend(args: ExtendArgs, output: &Output) -> Result<(), Fail
             output.view(&request, |request| format!("{}\n", render::request::line(request)))
         }
         Some((_, Some(grant))) if id == grant.id => output.view(&grant, render::grant::granted),
-        // It is asked for, or given; that it cannot be shown takes nothing back.
+        // The extension is requested or done; that it cannot be shown changes nothing.
         _ => output.view(&json!({ "id": id }), |_| format!("grant {grant}: number {id}\n")),
     }
 }

@@ -1,4 +1,4 @@
-//! `grant`: gives somebody a role without a request.
+//! `grant`: grants a role without a request.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ pub(super) async fn grant(args: GrantArgs, output: &Output) -> Result<(), Failur
     let id = daemon.grant(&user, &spec).await.map_err(|failure| or_another_account(failure, &user))?;
     match daemon.show(id).await.map(|shown| shown.grant) {
         Ok(Some(grant)) => output.view(&grant, granted)?,
-        // The grant is given; that it cannot be shown does not take it back.
+        // The grant exists; that it cannot be shown changes nothing.
         _ => output.view(&json!({ "id": id }), |_| format!("grant {id} is given\n"))?,
     }
     if jit_host::sudoers::names(&user) == Some(false) {
@@ -68,7 +68,7 @@ pub(super) async fn grant(args: GrantArgs, output: &Output) -> Result<(), Failur
     Ok(())
 }
 
-/// A name that is no account's may be a slip; what an unknown role is answered with is another matter.
+/// Checks a name without an account for a typing error; an unknown role gets another answer.
 pub(super) fn or_another_account(mut failure: Failure, user: &str) -> Failure {
     if failure.exit == Exit::NoSuch && failure.message.contains(user) {
         failure.message.push_str(&meant_account(user));
@@ -76,7 +76,7 @@ pub(super) fn or_another_account(mut failure: Failure, user: &str) -> Failure {
     failure
 }
 
-/// What to add to "there is no such user": the account with the nearest name.
+/// The hint after "there is no such user": the account with the most similar name.
 fn meant_account(typed: &str) -> String {
     let known = jit_host::accounts::all_names();
     match near(typed, known.iter().map(String::as_str)).first() {

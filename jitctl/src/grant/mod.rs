@@ -1,4 +1,4 @@
-//! Grants: given, handed back, extended, revoked, listed.
+//! Grants: granted, released, extended, revoked, listed.
 
 mod give;
 
@@ -16,7 +16,7 @@ use crate::output::Output;
 use crate::render;
 use crate::values::{TableArgs, number};
 
-/// What can be done with a grant.
+/// The commands about grants.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Give a person a role without a request (operators and root)
@@ -35,7 +35,7 @@ pub(crate) enum Verb {
     Grants(TableArgs),
 }
 
-/// Carries one of them out.
+/// Executes one of them.
 pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Grant(args) => give::grant(args, output).await?,

@@ -1,4 +1,4 @@
-//! `release`: hands a grant back before its time.
+//! `release`: releases a grant before its end.
 
 use jit_proto::bus::dict::Dict;
 use serde_json::json;
@@ -9,13 +9,13 @@ use crate::offer;
 use crate::output::Output;
 
 impl Daemon {
-    /// Hands a grant back; without a number, the only one the caller holds.
+    /// Releases a grant; without a number, the only one the caller holds.
     async fn release(&self, grant: Option<u64>) -> Result<u64, Failure> {
         self.manage("Release", &(grant.unwrap_or(0), Dict::new())).await
     }
 }
 
-/// Hands back the grant that is named, or the only one.
+/// Releases the named grant, or the only one.
 pub(super) async fn release(id: Option<u64>, output: &Output) -> Result<(), Failure> {
     let daemon = Daemon::reach().await?;
     if id.is_none() {

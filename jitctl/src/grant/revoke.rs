@@ -1,4 +1,4 @@
-//! `revoke`: takes grants away.
+//! `revoke`: revokes grants.
 
 use clap::Args;
 use jit_proto::bus::dict::Dict;
@@ -60,7 +60,7 @@ pub(super) async fn revoke(args: RevokeArgs, output: &Output) -> Result<(), Fail
             let revoked = daemon.revoke_user(&user, reason).await;
             revoked.map_err(|failure| or_another_account(failure, &user))?
         }
-        // clap lets none of the three through together, and not none of them.
+        // clap accepts exactly one of the three.
         (None, None) => daemon.revoke_all(reason).await?,
     };
     if revoked.is_empty() {

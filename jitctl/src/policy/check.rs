@@ -1,4 +1,4 @@
-//! `policy check`: what is wrong with the policy files, and who of the roles' members sudo refuses anyway.
+//! `policy check`: the problems of the policy files, and members of roles whom sudo refuses anyway.
 
 use clap::Args;
 use jit_proto::bus::view::{ProblemView, Severity};
@@ -32,7 +32,7 @@ pub(super) async fn check(args: CheckArgs, output: &Output) -> Result<Exit, Fail
         }
         other => other?,
     };
-    // Of the roles in force: sudoers is no file of the daemon's, and only root may read it.
+    // Of the roles in force: sudoers is not a file of the daemon's, and only root may read it.
     if let Ok(policy) = Daemon::reach().await?.policy_show().await {
         match sudoers::warnings(&policy.roles) {
             Ok(warnings) => found.extend(warnings),
@@ -50,7 +50,7 @@ async fn check_at_daemon() -> Result<Vec<ProblemView>, Failure> {
     Daemon::reach().await?.policy_check().await
 }
 
-/// `FILE:LINE: KEY: MESSAGE`, one a line, as compilers write and editors read it.
+/// `FILE:LINE: KEY: MESSAGE`, one per line, as compilers write and editors parse it.
 pub(crate) fn problems(problems: &[ProblemView]) -> String {
     problems
         .iter()

@@ -18,7 +18,7 @@ pub(crate) use self::{
     show::{PolicyView, policy},
 };
 
-/// What can be done with the policy.
+/// The commands about the policy.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Read the policy files again and print every problem; changes nothing
@@ -27,7 +27,7 @@ pub(crate) enum Verb {
     Show(TableArgs),
 }
 
-/// Carries one of them out.
+/// Executes one of them.
 pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Check(args) => check::check(args, output).await,

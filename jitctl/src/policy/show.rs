@@ -12,34 +12,34 @@ use crate::render::{detail, list, local, span};
 use crate::role;
 use crate::values::TableArgs;
 
-/// The policy in force, as `PolicyShow` answers.
+/// The policy in force, as `PolicyShow` returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PolicyView {
     /// SHA-256 of it, in hex.
     pub(crate) digest: String,
     /// When it was loaded.
     pub(crate) loaded_at: u64,
-    /// Ceiling over every role.
+    /// The maximum of every role's duration.
     pub(crate) max_duration_seconds: u64,
-    /// How long a request waits for its approvals.
+    /// When an undecided request expires.
     pub(crate) request_expiry_seconds: u64,
-    /// From SIGTERM to SIGKILL at the end of a session.
+    /// The time from SIGTERM to SIGKILL at the end of a session.
     pub(crate) grace_seconds: u64,
-    /// How long before the end of a window its holder is told, in seconds.
+    /// The times before the end of a window at which its holder is warned, in seconds.
     pub(crate) warn_before_seconds: Vec<u64>,
     /// Who may grant and revoke.
     pub(crate) operators: Vec<String>,
-    /// Who may read the audit record.
+    /// Who may read the audit log.
     pub(crate) auditors: Vec<String>,
-    /// Whether approvals and grants count that come from no login session.
+    /// The setting of this name (jitd.toml(5)).
     #[serde(default)]
     pub(crate) approve_without_login: bool,
-    /// Whether they count from another account than the one that logged in.
+    /// The setting of this name (jitd.toml(5)).
     #[serde(default)]
     pub(crate) approve_as_another_account: bool,
     /// Rules of alerts that are switched off.
     pub(crate) alerts_off: Vec<String>,
-    /// How people are told: a program, addresses.
+    /// The ways of notification: a program, addresses.
     pub(crate) told: Vec<String>,
     /// Every key of `jitd.toml`.
     #[serde(default)]
@@ -105,7 +105,7 @@ pub(crate) fn policy(policy: &PolicyView, sheet: &Sheet) -> String {
 /// Every setting of a file or a role, a line each.
 fn block(name: &str, settings: &[SettingView]) -> String {
     if settings.is_empty() {
-        // A jitd of an older version.
+        // An older jitd.
         return String::new();
     }
     let width = settings.iter().map(|setting| setting.key.chars().count()).max().unwrap_or(0);

@@ -1,4 +1,5 @@
-//! Whether those who may ask for a role are in sudoers at all: a window opens nothing to somebody sudo refuses anyway.
+//! Checks whether those who may request a role are in sudoers at all: a window is useless to a person whom sudo refuses
+//! anyway.
 
 use std::collections::BTreeSet;
 
@@ -7,15 +8,15 @@ use jit_proto::bus::view::{ProblemView, RoleView, Severity};
 use jit_host::accounts::members_of_group;
 use jit_host::sudoers::{SudoRule, installed};
 
-/// Warnings about members of these roles who are in no rule of sudoers.
+/// Warnings about members of these roles without a rule of sudoers.
 ///
 /// # Errors
-/// Why it cannot be told: this is not root, or sudoers cannot be read.
+/// Why that is unknown: the caller is not root, or sudoers cannot be read.
 pub(super) fn warnings(roles: &[RoleView]) -> Result<Vec<ProblemView>, String> {
     Ok(missing(&installed()?, roles, members_of_group))
 }
 
-/// `people_of` says who is in a group.
+/// `people_of` lists the members of a group.
 fn missing(
     rules: &[SudoRule],
     roles: &[RoleView],
@@ -24,7 +25,7 @@ fn missing(
     let mut known = BTreeSet::new();
     for rule in rules {
         match rule.who.as_str() {
-            // Everybody; or a netgroup, a uid or a gid, behind which anybody may be.
+            // Everybody; or a netgroup, a uid or a gid, which can be anybody.
             "ALL" => return Vec::new(),
             who if who.starts_with(['+', '#', ':']) || who.starts_with("%#") || who.starts_with("%:") => {
                 return Vec::new();

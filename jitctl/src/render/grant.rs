@@ -6,7 +6,7 @@ use jit_proto::escape::Escaped;
 use super::layout::{self, Column, Sheet, times};
 use super::{counted, detail, left, list, local, or_dash, until};
 
-/// What an operator has just given.
+/// A grant that an operator has just made.
 pub(crate) fn granted(grant: &GrantView) -> String {
     format!("grant {}: {} holds {}\n", grant.id, Escaped(&grant.user), window(grant))
 }
@@ -44,7 +44,7 @@ pub(crate) fn table(grants: &[GrantView], sheet: &Sheet) -> String {
     layout::table(&columns, rows.collect(), sheet)
 }
 
-/// One grant with all that is known about it.
+/// One grant in full.
 pub(crate) fn block(grant: &GrantView) -> String {
     let GrantView { id, user, uid, role, .. } = grant;
     let state = match grant.state.as_str() {

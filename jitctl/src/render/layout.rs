@@ -1,23 +1,22 @@
-//! Tables that fit: columns are left out by rank and free text is cut, but no name is ever broken.
+//! Lays out tables: columns are left out by rank and free text is cut, but no name is ever broken.
 
 use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use jiff::tz::TimeZone;
 use jit_proto::time::WallTime;
 
-/// Free text is cut to no less than this before a column is left out.
+/// Free text is cut to this length at least before a column is left out.
 const MIN_TEXT: u16 = 14;
-/// Between columns.
+/// Spaces between columns.
 const GAP: u16 = 2;
 
-/// What a table is written for.
+/// The width, time zone and time of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Sheet {
-    /// Columns of the terminal; none where stdout is none, or where everything is asked for: lines are then as long as
-    /// they are.
+    /// Columns of the terminal; `None` without a terminal or with `--wide`: lines are then as long as they are.
     pub(crate) width: Option<u16>,
     /// The reader's time zone.
     pub(crate) zone: TimeZone,
-    /// The reader's now: times of today are told without their day.
+    /// The present time: times of today are shown without their date.
     pub(crate) now: WallTime,
 }
 
@@ -25,9 +24,9 @@ pub(crate) struct Sheet {
 #[derive(Debug)]
 pub(crate) struct Column {
     title: String,
-    /// 0: always there; of the others the highest is left out first.
+    /// 0: always shown; of the others the highest is left out first.
     rank: u8,
-    /// Whether it holds free text, which may be cut.
+    /// Whether it has free text, which may be cut.
     text: bool,
 }
 
@@ -43,7 +42,7 @@ impl Column {
     }
 }
 
-/// Rows under a heading. On a sheet with a width the last line names the columns that are left out.
+/// Rows under a heading. With a width, the last line names the columns that are left out.
 pub(crate) fn table(columns: &[Column], rows: Vec<Vec<String>>, sheet: &Sheet) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -92,7 +91,7 @@ pub(crate) fn table(columns: &[Column], rows: Vec<Vec<String>>, sheet: &Sheet) -
     text
 }
 
-/// How wide each column is; none where it is left out.
+/// The width of each column; `None` where it is left out.
 fn fitted(columns: &[Column], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
     let mut widths: Vec<Option<u16>> = wanted.iter().map(|width| Some(*width)).collect();
     let needed = |widths: &[Option<u16>], least: bool| {
@@ -106,7 +105,7 @@ fn fitted(columns: &[Column], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
         let Some((last, _)) = shown.max_by_key(|(_, column)| column.rank) else { break };
         widths[last] = None;
     }
-    // What is too much is taken from the widest text, until each has its least.
+    // The excess is taken from the widest text, down to the minimum of each.
     while needed(&widths, false) > u32::from(width) {
         let texts = columns
             .iter()
@@ -120,8 +119,8 @@ fn fitted(columns: &[Column], wanted: &[u16], width: u16) -> Vec<Option<u16>> {
     widths
 }
 
-/// Moments as cells, and what their heading says of their offset from UTC. Where all have one, the heading names it;
-/// where the clocks are set between them, each has its own. 0 is no moment.
+/// Times as cells, and the heading with their offset from UTC. If all have the same offset, the heading names it; if
+/// the clocks change between them, each has its own. 0 is no time.
 pub(crate) fn times(moments: &[u64], title: &str, sheet: &Sheet) -> (String, Vec<String>) {
     let none = || "-".to_owned();
     let told = |at: &u64| if *at == 0 { none() } else { WallTime(*at).to_local_in(&sheet.zone) };

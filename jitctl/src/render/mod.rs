@@ -1,7 +1,7 @@
-//! Views as text for people, as far as several verbs print them; pure.
+//! Views as text for people, where several verbs print them; pure.
 //!
-//! Every text that a person, a policy file or the kernel gave goes through [`Escaped`]; what these functions return, and
-//! those of the verbs, holds no control character but the newlines that end its lines (`terminal_safety` tests it).
+//! Every text from a person, a policy file or the kernel goes through [`Escaped`]; the results of these functions, and
+//! of the verbs', have no control character except the newlines that end their lines (`terminal_safety` tests it).
 
 pub(crate) mod layout;
 
@@ -16,7 +16,7 @@ use jit_proto::bus::view::GrantView;
 use jit_proto::escape::Escaped;
 use jit_proto::time::{WallTime, format_duration};
 
-/// `name   value` below a headline; an empty value leaves the line out.
+/// `name   value` below a headline; an empty value omits the line.
 pub(crate) fn detail(name: &str, value: &str) -> String {
     if value.is_empty() { String::new() } else { format!("    {name:<13}{value}\n") }
 }
@@ -34,7 +34,7 @@ pub(crate) fn span(seconds: u64) -> String {
     format_duration(Duration::from_secs(seconds))
 }
 
-/// What is left of a window: whole minutes once it is longer than ten of them.
+/// The remaining time of a window: whole minutes if it is longer than ten of them.
 pub(crate) fn left(seconds: u64) -> String {
     span(if seconds >= 600 { seconds / 60 * 60 } else { seconds })
 }
@@ -43,9 +43,9 @@ pub(crate) fn local(micros: u64) -> String {
     WallTime(micros).to_local()
 }
 
-/// The end of a window; the date only where it is not today's.
+/// The end of a window; with the date only if it is not today.
 pub(crate) fn until(grant: &GrantView) -> String {
-    // The daemon says what is left, so that its now is known here without a clock.
+    // The daemon sends the remaining time, so no clock is read here.
     let now = local(grant.ends_at.saturating_sub(grant.remaining_seconds.saturating_mul(1_000_000)));
     let end = local(grant.ends_at);
     match (now.split_once(' '), end.split_once(' ')) {
@@ -58,7 +58,7 @@ pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-/// A command as one would type it: words that a shell would take apart stand in quotes.
+/// A command as it would be typed: words that a shell would split are quoted.
 pub(crate) fn command(argv: &[String]) -> String {
     or_dash(&words(argv.iter().map(String::as_str)))
 }

@@ -1,4 +1,4 @@
-//! Requests as text: a line, a block, and what was decided.
+//! Requests as text: a line, a block, and the decision.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ pub(crate) fn line(request: &RequestView) -> String {
     format!("request {id}: {} {}, {}", Escaped(role), window(request), standing(request))
 }
 
-/// What is asked for: `for 30m`, or more of a grant there is.
+/// The contents: `for 30m`, or an extension of a grant.
 pub(crate) fn window(request: &RequestView) -> String {
     let duration = span(request.duration_seconds);
     match request.extends {
@@ -22,12 +22,12 @@ pub(crate) fn window(request: &RequestView) -> String {
     }
 }
 
-/// Every pending request with all that an approver has to know to decide on it.
+/// Every pending request with all that an approver needs to decide on it.
 pub(crate) fn pending(requests: &[RequestView]) -> String {
     requests.iter().map(block).collect::<Vec<_>>().join("\n")
 }
 
-/// One request with all that is known about it.
+/// One request in full.
 pub(crate) fn block(request: &RequestView) -> String {
     let RequestView { id, role, user, uid, .. } = request;
     let window = window(request);
@@ -61,7 +61,7 @@ pub(crate) fn block(request: &RequestView) -> String {
     text
 }
 
-/// Who may approve: as the role says it, and where they are few and known the people behind that.
+/// The approvers: as the role names them, and the people behind that if they are few and known.
 pub(crate) fn who_approves(request: &RequestView) -> String {
     let RequestView { approvers, approving_people, .. } = request;
     let written = list(approvers);
@@ -71,7 +71,7 @@ pub(crate) fn who_approves(request: &RequestView) -> String {
     format!("{written} ({})", list(approving_people))
 }
 
-/// Where a request stands, as the end of a sentence about it.
+/// The state of a request, as the end of a sentence about it.
 pub(crate) fn standing(request: &RequestView) -> String {
     match request.state.as_str() {
         "pending" => missing(request),
@@ -79,7 +79,7 @@ pub(crate) fn standing(request: &RequestView) -> String {
     }
 }
 
-/// What a pending request waits for.
+/// The approvals that a pending request still needs.
 fn missing(request: &RequestView) -> String {
     let given = request.approvals.len() as u64;
     let missing = u64::from(request.approvals_needed).saturating_sub(given);
@@ -88,7 +88,7 @@ fn missing(request: &RequestView) -> String {
     format!("needs {}", counted(missing, one, many))
 }
 
-/// How a request was decided, by whom and why.
+/// The decision on a request: the result, the people and the reasons.
 fn decision(request: &RequestView) -> String {
     let mut text = Escaped(&request.state).to_string();
     for (before, said) in [(" by ", &request.denied_by), (": ", &request.denial_reason)] {

@@ -1,4 +1,5 @@
-//! What of a report somebody should look at first. Each note leads to its section; many of a kind are told as a number.
+//! The findings that a reader of the report should look at first. Each links to its section; many of a kind are
+//! summarised.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +7,12 @@ use jit_proto::audit::record::AuditEvent;
 
 use super::model::{Note, Report, counted, note};
 
-/// So many notes of one kind are told one by one.
+/// Findings of one kind that are listed one by one.
 const MAX_OF_A_KIND: usize = 5;
-/// So many refusals make a person stand out.
+/// Refusals from which a person is listed.
 const MANY_REFUSALS: u64 = 5;
 
-/// Adds the first notes of a kind, and how many more there are.
+/// Adds the first findings of a kind, and the number of the others.
 fn some(notes: &mut Vec<Note>, mut of_a_kind: Vec<Note>, place: &str, what: &str) {
     let more = of_a_kind.len().saturating_sub(MAX_OF_A_KIND);
     of_a_kind.truncate(MAX_OF_A_KIND);
@@ -21,7 +22,7 @@ fn some(notes: &mut Vec<Note>, mut of_a_kind: Vec<Note>, place: &str, what: &str
     }
 }
 
-/// Who was refused often: the most often refused by name, the others together.
+/// The persons with many refusals: the most frequent one by name, the others together.
 fn refusals(report: &Report) -> Vec<Note> {
     let mut denied: BTreeMap<&str, u64> = BTreeMap::new();
     for denial in &report.denials {
@@ -46,7 +47,7 @@ fn refusals(report: &Report) -> Vec<Note> {
     notes
 }
 
-/// What somebody should look at, most pressing first.
+/// The findings, most urgent first.
 pub(super) fn notes(report: &Report) -> Vec<Note> {
     let mut notes = Vec::new();
     let chain = &report.chain;

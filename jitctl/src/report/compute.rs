@@ -10,7 +10,7 @@ use super::model::{About, Report, Span, Window, note};
 use super::standing::Standing;
 use super::{attention, controls, gaps};
 
-/// Everything from the records of a period, and from those before it that explain its windows.
+/// Everything in the report, from the records of a period and from earlier ones that explain its windows.
 pub(super) fn compute(
     about: About,
     bounds: (u64, u64),
@@ -22,13 +22,13 @@ pub(super) fn compute(
     let mut gathered = Gathered::default();
     let mut stacks = Vec::new();
     for record in before.iter().filter_map(parse) {
-        // What ran before the period is no part of it.
+        // Runs before the period are not part of it.
         if matches!(record.event.name().split('.').next(), Some("grant" | "request")) {
             gathered.take(&record);
         }
         stacks.extend(Some(record).filter(|record| gaps::is_about(record.event)));
     }
-    // From here on what comes counts.
+    // Records from here on count.
     gathered.requests.clear();
     gathered.left_behind.clear();
     let mut span = Span {
@@ -81,7 +81,7 @@ pub(super) fn compute(
     report
 }
 
-/// A stored record; none where it cannot be read.
+/// A stored record; `None` where it cannot be parsed.
 pub(super) fn parse(stored: &RecordView) -> Option<Record> {
     serde_json::from_str(&stored.line).ok()
 }
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(report.windows[0].user, "alice");
         assert_eq!(report.windows[0].runs[0].ended_by.as_deref(), Some("exited"));
         assert_eq!(report.figure(AuditEvent::GrantStarted), 0);
-        // Over before the period began: no part of it.
+        // Closed before the period began: not part of it.
         let before = [grant(AuditEvent::GrantStarted, 100), grant(AuditEvent::GrantExpired, 200)];
         let report = compute(about, (1_000_000, 3_000_000), &before, &[], whole, Standing::default());
         assert!(report.windows.is_empty());

@@ -1,4 +1,4 @@
-//! Finds what was recorded before the period about windows that reached into it.
+//! Finds the earlier records about windows that reached into the period.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -15,10 +15,10 @@ use crate::audit::pages::Pages;
 use crate::client::Daemon;
 use crate::failure::Failure;
 
-/// No window is longer than this, so that one that was open when the period began started no earlier.
+/// The maximum length of a window: one that was open when the period began started no earlier than this before it.
 const MAX_WINDOW: u64 = 366 * 86_400_000_000;
 
-/// The events before the period that say who was given a window, by whom, why, and until when.
+/// The events before the period that say who got a window, from whom, why, and until when.
 const EXPLAINING: [AuditEvent; 11] = [
     AuditEvent::RequestMade,
     AuditEvent::RequestApproved,
@@ -32,19 +32,19 @@ const EXPLAINING: [AuditEvent; 11] = [
     AuditEvent::GrantRevoked,
     AuditEvent::GrantWithdrawn,
 ];
-/// Events that tell of PAM stacks that did not ask; the daemon's starts say when it read them again.
+/// Events about PAM stacks that did not ask jitd; starts of the daemon show when it read them again.
 const OF_STACKS: [AuditEvent; 3] =
     [AuditEvent::StackBroken, AuditEvent::StackRestored, AuditEvent::DaemonStarted];
 
-/// What was recorded before the period about windows that reached into it, and about PAM stacks.
+/// The earlier records about windows that reached into the period, and about PAM stacks.
 ///
-/// One search an event, however many windows there are: a search for a single grant walks the whole index.
+/// One search per event, however many windows there are: a search for a single grant walks the whole index.
 pub(super) async fn context(
     daemon: &Daemon,
     records: &[RecordView],
     since: u64,
 ) -> Result<Vec<RecordView>, Failure> {
-    // Nothing is before the first record there ever was.
+    // Nothing precedes record 1.
     if records.first().is_some_and(|record| record.seq == 1) {
         return Ok(Vec::new());
     }
@@ -52,7 +52,7 @@ pub(super) async fn context(
     let mut before = Vec::new();
     if !wanted.is_empty() {
         for event in EXPLAINING {
-            // A request may be as old as the longest window before the window that it asked for.
+            // A request can be as old as the longest window before its own window.
             let mut pages =
                 Pages::of(daemon, of_event(event, since.saturating_sub(2 * MAX_WINDOW), since), 1);
             while let Some(page) = pages.next().await? {
@@ -67,7 +67,7 @@ pub(super) async fn context(
     Ok(before)
 }
 
-/// What is read of a record to know its grant: a whole record costs several times as much.
+/// The fields of a record that identify its grant: parsing a whole record costs several times as much.
 #[derive(Deserialize)]
 struct Named<'a> {
     #[serde(borrow)]
@@ -75,7 +75,7 @@ struct Named<'a> {
     grant: Option<u64>,
 }
 
-/// The grants that the period's records name without their beginning, and those that were to end in it or later.
+/// The grants in the period's records whose beginning is missing, and those that were to end in it or later.
 async fn wanted(daemon: &Daemon, records: &[RecordView], since: u64) -> Result<BTreeSet<u64>, Failure> {
     let (mut named, mut started) = (BTreeSet::new(), BTreeSet::new());
     for Named { event, grant } in records.iter().filter_map(|record| serde_json::from_str(&record.line).ok())
@@ -101,7 +101,7 @@ async fn wanted(daemon: &Daemon, records: &[RecordView], since: u64) -> Result<B
     Ok(&named - &started)
 }
 
-/// Whether a record is of one of these grants, or of the request that it came of: they share one number.
+/// Whether a record is of one of these grants, or of its request: they share one number.
 fn is_about(stored: &RecordView, wanted: &BTreeSet<u64>) -> bool {
     let Some(Record { facts, .. }) = parse(stored) else { return false };
     [facts.grant, facts.request].into_iter().flatten().any(|id| wanted.contains(&id))
@@ -122,7 +122,7 @@ mod tests {
         let wanted = BTreeSet::from([7]);
         let stored = |facts| super::super::samples::stored(1, 5, AuditEvent::GrantExtended, facts);
         assert!(is_about(&stored(Facts { grant: Some(7), ..Facts::default() }), &wanted));
-        // Of an extension the request has a number of its own, and names the grant.
+        // The request of an extension has a number of its own, and names the grant.
         assert!(is_about(&stored(Facts { grant: Some(7), request: Some(9), ..Facts::default() }), &wanted));
         assert!(is_about(&stored(Facts { request: Some(7), ..Facts::default() }), &wanted));
         assert!(!is_about(&stored(Facts { grant: Some(8), ..Facts::default() }), &wanted));

@@ -1,6 +1,6 @@
-//! What auditors ask for, control by control: what each asks, what in this report speaks to it, and what is not shown.
+//! The controls of auditors: what each asks, which figures of this report answer it, and what is not shown.
 //!
-//! The sentences on what a control asks are ours, short, and no substitute for its text (45 CFR 164.312; Sarbanes-Oxley
+//! The sentences about a control are short summaries, and no substitute for its text (45 CFR 164.312; Sarbanes-Oxley
 //! section 404; PCI DSS 4.0.1).
 
 use jit_proto::audit::record::AuditEvent;

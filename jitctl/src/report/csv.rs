@@ -1,4 +1,4 @@
-//! The report as CSV: what happened to whom, a line each, for people with a spreadsheet.
+//! The report as CSV: each event on a line, for a spreadsheet.
 
 use jit_proto::audit::render::csv::row;
 
@@ -156,7 +156,7 @@ mod tests {
     use jit_proto::escape::is_unsafe;
     use proptest::prelude::*;
 
-    /// The cells of a line, as RFC 4180 reads it.
+    /// The cells of a line, by RFC 4180.
     fn cells(line: &str) -> Vec<String> {
         let mut cells = vec![String::new()];
         let mut quoted = false;

@@ -1,34 +1,34 @@
-//! From when to when a PAM stack did not ask jitd, as the records tell it.
+//! The spans in which a PAM stack did not ask jitd, by the records.
 
 use std::collections::BTreeMap;
 
 use jit_proto::audit::record::{AuditEvent, Record};
 
-/// A span in which a service let people become root without a window.
+/// A span in which a service gave root without a window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Gap {
     service: String,
     from: (String, u64),
-    /// When it was seen to ask again, and by which record; `None` where it was not until the end of the period.
+    /// When it asked again, and the record of that; `None` if it did not until the end of the period.
     to: Option<End>,
     detail: String,
 }
 
-/// What says that a gap is over.
+/// The end of a gap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     /// A record that it was restored.
     Restored(String, u64),
-    /// The daemon started, looked, and found nothing wrong: it was mended at some time before.
+    /// jitd started and found the stack in order: it was repaired some time before.
     NotFoundAtStart(String, u64),
 }
 
-/// Whether records of this event tell of gaps.
+/// Whether records of this event are about gaps.
 pub(super) fn is_about(event: AuditEvent) -> bool {
     matches!(event, AuditEvent::StackBroken | AuditEvent::StackRestored | AuditEvent::DaemonStarted)
 }
 
-/// The gaps that these records tell of, in their order. Records before the period may be among them: a gap may be older.
+/// The gaps in these records, in order. Earlier records than the period's may be among them: a gap may be older.
 pub(super) fn gaps<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Gap> {
     let mut gaps: Vec<Gap> = Vec::new();
     let mut open: BTreeMap<String, usize> = BTreeMap::new();
@@ -37,7 +37,7 @@ pub(super) fn gaps<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Gap> {
         let service = record.facts.service.clone().unwrap_or_default();
         match record.event {
             AuditEvent::StackBroken => match open.get(&service).and_then(|index| gaps.get_mut(*index)) {
-                // The daemon does not remember over a restart, and says it again.
+                // jitd does not remember a broken stack over a restart, and records it again.
                 Some(gap) => gap.to = None,
                 None => {
                     open.insert(service.clone(), gaps.len());
@@ -66,7 +66,7 @@ pub(super) fn gaps<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Gap> {
 }
 
 impl Gap {
-    /// Whether it was over before this record.
+    /// Whether it ended before this record.
     pub(super) fn ends_before(&self, first: u64) -> bool {
         match &self.to {
             Some(End::Restored(_, seq) | End::NotFoundAtStart(_, seq)) => *seq < first,
@@ -74,7 +74,7 @@ impl Gap {
         }
     }
 
-    /// A sentence for whoever reads the report.
+    /// The sentence about it.
     pub(super) fn sentence(&self) -> String {
         let Self { service, from: (from, seq), to, detail } = self;
         let to = match to {

@@ -7,11 +7,11 @@ use jit_proto::time::WallTime;
 
 use super::model::{Approval, Asked, Change, Denial, Ended, Finding, Moment, Refused, Run, Window};
 
-/// What was taken from the records so far.
+/// The result so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     pub(super) windows: BTreeMap<u64, Window>,
-    /// Of each session, its window and its place there.
+    /// The window and the index of each session.
     sessions: BTreeMap<u64, (u64, usize)>,
     pub(super) requests: BTreeMap<u64, Asked>,
     approvals: BTreeMap<u64, Vec<Approval>>,
@@ -24,7 +24,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds one record; they come in their order.
+    /// Adds a record, in order.
     pub(super) fn take(&mut self, record: &Record) {
         let facts = &record.facts;
         let at = local(&record.time);
@@ -126,7 +126,7 @@ impl Gathered {
                 policy: facts.policy.clone(),
                 detail: text(&facts.detail),
             }),
-            // It is in the figures, and says nothing that is not said elsewhere.
+            // It is counted, and needs no entry of its own.
             _ => {}
         }
     }
@@ -163,7 +163,7 @@ impl Gathered {
         }
     }
 
-    /// The window of a record of its grant.
+    /// The window of a record's grant.
     fn window(&mut self, record: &Record) -> &mut Window {
         let facts = &record.facts;
         let id = facts.grant.unwrap_or(0);

@@ -201,13 +201,13 @@ impl Denied {
 struct Page(String);
 
 impl Page {
-    /// A block of its own. Text from people in it is safe already.
+    /// A block of its own. Text from people in it is escaped already.
     fn line(&mut self, text: &str) {
         self.0.push_str(text);
         self.0.push_str("\n\n");
     }
 
-    /// A table of plain texts; a sentence where there is no row.
+    /// A table of plain texts; a sentence without rows.
     fn table(&mut self, heading: &[&str], rows: impl Iterator<Item = Vec<String>>) {
         let rows: Vec<Vec<String>> = rows.collect();
         if rows.is_empty() {
@@ -225,8 +225,8 @@ impl Page {
     }
 }
 
-/// A text that is text and nothing else: what would be a mark of Markdown or HTML, or make a link, is escaped
-/// (CommonMark 2.4; GitHub's tables and autolinks).
+/// Escapes a text so that it is only text: marks of Markdown or HTML, and links (CommonMark 2.4; GitHub's tables and
+/// autolinks).
 fn safe(text: &str) -> String {
     let shown = Escaped(text).to_string();
     let mut safe = String::with_capacity(shown.len());
@@ -235,12 +235,12 @@ fn safe(text: &str) -> String {
         let is_mark = match c {
             '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '<' | '>' | '#' | '!' | '|' | '~' | '&'
             | '$' | '@' | '^' | '=' => true,
-            // A scheme, and a host that needs none.
+            // A scheme with a host, and one without.
             ':' => rest.peek() == Some(&'/'),
             '.' | ')' => {
                 safe.to_lowercase().ends_with("www") || safe.bytes().all(|byte| byte.is_ascii_digit())
             }
-            // A list, where the text begins a line.
+            // A list, at the beginning of a line.
             '-' | '+' => safe.is_empty(),
             _ => false,
         };

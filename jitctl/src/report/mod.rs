@@ -1,6 +1,6 @@
 //! The report for auditors: computed from the records of a period, then written as HTML, Markdown, CSV or JSON.
 //!
-//! Computing and writing are pure; `made` asks the daemon and, for root, looks at what privilege stands on the host.
+//! Computing and writing are pure; `made` asks the daemon and, for root, reads the standing privileges of the host.
 
 mod standing;
 
@@ -50,7 +50,7 @@ use progress::Progress;
 /// All records of the period are read without the index, so that a manipulated index hides nothing from the report.
 const WALK: Option<bool> = Some(true);
 
-/// Words of `report`.
+/// Options of `report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
     /// Start of the period, as for audit search
@@ -67,7 +67,7 @@ pub(crate) struct ReportArgs {
     pub(crate) output: Option<PathBuf>,
 }
 
-/// What a report is written as.
+/// The formats of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
     /// One file for a browser or a printer, with charts
@@ -85,7 +85,7 @@ pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Fail
     crate::period::check_bounds(Some(args.since), args.until, clock::now(), output)?;
     let daemon = Daemon::reach_for_search().await?;
     let (since, until) = (args.since.0, args.until.unwrap_or_else(clock::now).0);
-    // Where the report itself goes to the terminal, nothing else does.
+    // If the report itself goes to the terminal, nothing else does.
     let shown = args.output.is_some() || !output.is_terminal();
     let last = daemon.read(0, 1).await?.last().map_or(0, |record| record.seq);
     let progress = Progress::new(last, shown.then_some(output));

@@ -1,4 +1,4 @@
-//! What a report says, as data; how it is written is for `html`, `markdown` and `csv`.
+//! The contents of a report, as data; `html`, `markdown` and `csv` write it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,29 +11,29 @@ use serde::{Serialize, Serializer};
 
 use super::standing::Standing;
 
-/// What the report is about.
+/// The host and the period.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct About {
     pub(super) host: String,
-    /// Of jitctl.
+    /// The version of jitctl.
     pub(super) version: &'static str,
     pub(super) made_at: String,
     pub(super) since: String,
     pub(super) until: String,
 }
 
-/// Everything that the report says.
+/// The whole report.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     #[serde(flatten)]
     pub(super) about: About,
     pub(super) records: Span,
     pub(super) chain: VerifyView,
-    /// How often each event is in the period; what `audit search --count` says for it.
+    /// The number of each event in the period, as `audit search --count` prints it.
     pub(super) figures: BTreeMap<&'static str, u64>,
     pub(super) attention: Vec<Note>,
     pub(super) windows: Vec<Window>,
-    /// Requests of the period that came to no window in it.
+    /// Requests of the period without a window in it.
     pub(super) requests: Vec<Asked>,
     pub(super) denials: Vec<Denial>,
     pub(super) refused_commands: Vec<Refused>,
@@ -43,17 +43,17 @@ pub(super) struct Report {
     pub(super) controls: Vec<Control>,
     #[serde(skip)]
     pub(super) bounds: (u64, u64),
-    /// Allowed and denied, for the charts.
+    /// Allowed and denied elevations, for the charts.
     #[serde(skip)]
     pub(super) moments: Vec<Moment>,
 }
 
-/// One thing to look at.
+/// A finding that a reader should look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Note {
-    /// What there is.
+    /// The finding.
     pub(super) text: String,
-    /// The id of the part of the page that says more.
+    /// The id of its section.
     pub(super) place: String,
 }
 
@@ -77,7 +77,7 @@ impl Serialize for Note {
     }
 }
 
-/// A note that leads to the part of the page with this id.
+/// A note that links to the section with this id.
 pub(super) fn note(place: &str, text: String) -> Note {
     Note { text, place: place.to_owned() }
 }
@@ -85,13 +85,13 @@ pub(super) fn note(place: &str, text: String) -> Note {
 /// One control.
 #[derive(Debug, Serialize)]
 pub(super) struct Control {
-    /// As it is cited.
+    /// Its citation.
     pub(super) id: &'static str,
     /// Its name.
     pub(super) name: &'static str,
-    /// What it asks, in one sentence.
+    /// What it asks, in a sentence.
     pub(super) asks: &'static str,
-    /// Which figures and records of this report speak to it.
+    /// The figures and records of this report that answer it.
     pub(super) shows: Vec<String>,
     /// What neither this report nor jitd shows.
     pub(super) not_shown: &'static str,
@@ -103,11 +103,11 @@ pub(super) struct Span {
     pub(super) count: u64,
     pub(super) first: u64,
     pub(super) last: u64,
-    /// Records of the period that cannot be read; the chain's result says which is the first bad one.
+    /// Records of the period that cannot be parsed; the chain's result has the first broken one.
     pub(super) unreadable: u64,
 }
 
-/// A role held for a while.
+/// A window.
 #[derive(Debug, Default, Clone, Serialize)]
 pub(super) struct Window {
     pub(super) grant: u64,
@@ -118,7 +118,7 @@ pub(super) struct Window {
     pub(super) ticket: String,
     pub(super) approvers: Vec<String>,
     pub(super) approvals: Vec<Approval>,
-    /// The operator who gave it without a request.
+    /// The operator who granted it without a request.
     pub(super) given_by: Option<String>,
     pub(super) requested: Option<String>,
     pub(super) started: Option<String>,
@@ -148,7 +148,7 @@ pub(super) struct Ended {
     pub(super) why: Option<String>,
 }
 
-/// A call of sudo that was let through, and what became of it.
+/// A call of sudo that was allowed, and its session.
 #[derive(Debug, Default, Clone, Serialize)]
 pub(super) struct Run {
     pub(super) seq: u64,
@@ -167,7 +167,7 @@ pub(super) struct Run {
     pub(super) stuck: bool,
 }
 
-/// A request and what became of it.
+/// A request and its result.
 #[derive(Debug, Default, Clone, Serialize)]
 pub(super) struct Asked {
     pub(super) request: u64,
@@ -181,7 +181,7 @@ pub(super) struct Asked {
     pub(super) why: Option<String>,
 }
 
-/// A call of sudo that was refused.
+/// A call of sudo that was denied.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Denial {
     pub(super) seq: u64,
@@ -194,7 +194,7 @@ pub(super) struct Denial {
     pub(super) why: String,
 }
 
-/// A command of people or scripts that was refused.
+/// A command of a person or script that was denied.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Refused {
     pub(super) seq: u64,
@@ -203,7 +203,7 @@ pub(super) struct Refused {
     pub(super) what: String,
 }
 
-/// Privilege that somebody left for later.
+/// A drift finding.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Finding {
     pub(super) seq: u64,
@@ -214,7 +214,7 @@ pub(super) struct Finding {
     pub(super) changes: Vec<String>,
 }
 
-/// Something about policy, daemon or clock.
+/// An event of the policy, the daemon or the clock.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Change {
     pub(super) seq: u64,
@@ -234,7 +234,7 @@ pub(super) struct Moment {
 }
 
 impl Report {
-    /// How often an event is in the period.
+    /// The number of an event in the period.
     pub(super) fn figure(&self, event: AuditEvent) -> u64 {
         self.figures.get(event.name()).copied().unwrap_or(0)
     }
@@ -244,24 +244,24 @@ impl Report {
         self.windows.iter().filter(|window| window.given_by.is_some())
     }
 
-    /// How many people held a window.
+    /// The number of people with a window.
     pub(super) fn people(&self) -> u64 {
         let names: BTreeSet<&str> = self.windows.iter().map(|window| window.user.as_str()).collect();
         names.len() as u64
     }
 
-    /// Everything that ran, with its window.
+    /// All sessions, each with its window.
     pub(super) fn runs(&self) -> impl Iterator<Item = (&Window, &Run)> {
         self.windows.iter().flat_map(|window| window.runs.iter().map(move |run| (window, run)))
     }
 
-    /// Processes that were ended because their session was.
+    /// The number of processes that were killed with their session.
     pub(super) fn killed(&self) -> u64 {
         self.runs().filter_map(|(_, run)| run.killed).sum()
     }
 }
 
-/// What is said of records that are no longer there, behind how many are; empty if all are.
+/// The sentences about removed records, after the number of records; empty if none were removed.
 pub(super) fn removed(chain: &VerifyView) -> String {
     match (chain.pruned_by_record, chain.first) {
         (0, _) => String::new(),

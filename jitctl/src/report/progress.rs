@@ -1,13 +1,13 @@
-//! How far a report is, on a terminal's stderr; nothing elsewhere.
+//! The progress of a report, on a terminal's stderr; nothing elsewhere.
 
 use jit_proto::bus::view::RecordView;
 
 use crate::output::Output;
 
-/// So many records are read between two lines.
+/// The number of records between two lines.
 const STEP: usize = 5000;
 
-/// How far it is.
+/// The progress.
 #[derive(Debug)]
 pub(super) struct Progress<'a> {
     last: u64,
@@ -15,12 +15,12 @@ pub(super) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    /// Of a record that ends with this number; silent without an output.
+    /// Progress up to a last record; silent without an output.
     pub(super) fn new(last: u64, output: Option<&'a Output>) -> Self {
         Self { last, output }
     }
 
-    /// So far these records are read.
+    /// The records up to this one are read.
     pub(super) fn read(&self, records: &[RecordView]) {
         if records.len() % STEP < 1000
             && let Some(record) = records.last()
@@ -29,7 +29,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// What is done now.
+    /// The present step.
     pub(super) fn tells(&self, what: &str) {
         if let Some(output) = self.output {
             output.progress(what);
@@ -37,7 +37,7 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// The line goes with it, also where the report fails.
+/// The line is removed, also if the report fails.
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
         self.tells("");

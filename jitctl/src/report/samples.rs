@@ -1,4 +1,4 @@
-//! A small record to make reports of.
+//! A small audit log for tests of reports.
 
 use jit_host::sudoers::SudoRule;
 use jit_proto::audit::record::{AuditEvent, Facts, Record};
@@ -25,7 +25,7 @@ pub(super) fn stored(seq: u64, at: u64, event: AuditEvent, facts: Facts) -> Reco
     RecordView { seq, hash: "ab".into(), seal: String::new(), line: serde_json::to_string(&record).unwrap() }
 }
 
-/// A day on which this text was everywhere where people can put one.
+/// A day with this text wherever people can put one.
 pub(super) fn a_report(text: &str) -> Report {
     let own = || Some(text.to_owned());
     let asked = |id| Facts {

@@ -1,23 +1,23 @@
-//! What privilege stands on the host whether or not a window is open: rules of sudoers, services that ask jitd, uid 0.
+//! The standing privileges of the host: rules of sudoers, services that ask jitd, uid 0.
 
 use jit_host::sudoers::{self, SudoRule};
 use jit_host::{accounts, pam_stack};
 use serde::Serialize;
 
-/// The services by which somebody becomes another.
+/// The services that change the user.
 const SERVICES: [&str; 9] =
     ["sudo", "sudo-i", "su", "su-l", "runuser", "runuser-l", "doas", "polkit-1", "cockpit"];
 
-/// What was found.
+/// The standing privileges.
 #[derive(Debug, Default, Clone, Serialize)]
 pub(super) struct Standing {
-    /// The rules of sudoers; none where they could not be read.
+    /// The rules of sudoers; `None` if they could not be read.
     pub(super) rules: Option<Vec<SudoRule>>,
     /// The services that have a PAM stack.
     pub(super) gates: Vec<Gate>,
     /// Accounts with uid 0.
     pub(super) uid_zero: Vec<String>,
-    /// Why the rules are missing here.
+    /// Why the rules are missing.
     pub(super) gap: Option<String>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Gate {
     pub(super) gated: bool,
 }
 
-/// Reads this host.
+/// Reads the standing privileges of this host.
 pub(super) fn found() -> Standing {
     let gates = SERVICES.iter().filter_map(|service| {
         let gated = pam_stack::account_stage_asks(service)?;

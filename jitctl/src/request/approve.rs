@@ -1,4 +1,4 @@
-//! `approve`: shows what is approved, and on a terminal asks first.
+//! `approve`: shows the request, and on a terminal asks for confirmation.
 
 use std::time::Duration;
 
@@ -53,12 +53,12 @@ impl Daemon {
     }
 }
 
-/// Shows what is approved, and on a terminal asks whether it is the one, since a number is easily mistyped.
+/// Shows the request, and on a terminal asks for confirmation, since a number is easily mistyped.
 pub(super) async fn approve(args: ApproveArgs, output: &Output) -> Result<(), Failure> {
     let ApproveArgs { id, duration, comment, yes } = args;
     let daemon = Daemon::reach().await?;
     if !yes && ask::somebody(output) {
-        // What cannot be shown is for the approval itself to refuse.
+        // A request that cannot be shown is refused by the approval itself.
         let shown = daemon.show(id).await.ok().and_then(|shown| shown.request);
         if let Some(request) = shown.filter(|request| request.state == "pending" && request.may_approve) {
             output.talk(pending(&[RequestView { may_approve: false, ..request }]).trim_end());
@@ -74,7 +74,7 @@ pub(super) async fn approve(args: ApproveArgs, output: &Output) -> Result<(), Fa
     output.view(&request, approved)
 }
 
-/// What came of one person's yes.
+/// The result of an approval.
 pub(crate) fn approved(request: &RequestView) -> String {
     let RequestView { id, role, user, uid, .. } = request;
     if request.state == "pending" {

@@ -1,4 +1,4 @@
-//! Requests: made, decided, looked at.
+//! Requests: made, decided, shown.
 
 mod submit;
 
@@ -24,7 +24,7 @@ pub(crate) use self::{
     submit::{request_approved, request_refused},
 };
 
-/// What can be done with a request.
+/// The commands about requests.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Request a role
@@ -62,7 +62,7 @@ impl Daemon {
     }
 }
 
-/// Carries one of them out.
+/// Executes one of them.
 pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
         Verb::Request(args) => return submit::request(args, output).await,

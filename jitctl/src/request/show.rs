@@ -1,4 +1,4 @@
-//! `show`: a request and the grant that came of it.
+//! `show`: a request and its grant.
 
 use clap::Args;
 
@@ -34,7 +34,7 @@ pub(super) async fn show(args: ShowArgs, output: &Output) -> Result<Exit, Failur
     })
 }
 
-/// A request, the grant that came of it, or both.
+/// A request, its grant, or both.
 pub(crate) fn shown(shown: &ShowView) -> String {
     let request = shown.request.as_ref().map(render::request::block);
     let grant = shown.grant.as_ref().map(render::grant::block);

@@ -1,4 +1,4 @@
-//! `request`: asks for a role, and waits for the decision where that is wanted.
+//! `request`: requests a role, and waits for the decision if asked to.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Daemon {
 /// `request`.
 pub(super) async fn request(args: RequestArgs, output: &Output) -> Result<Exit, Failure> {
     let daemon = if args.wait { Daemon::reach_on_the_bus().await? } else { Daemon::reach().await? };
-    // A daemon that cannot be asked for its roles refuses the request, too; that is the answer then.
+    // If the daemon cannot list its roles, it refuses the request too, and that is the answer.
     let roles = daemon.roles().await.unwrap_or_default();
     let role = roles.iter().find(|role| role.name == args.role.as_str() && role.may_request);
     if role.is_none() && args.reason.is_none() && !roles.is_empty() {
@@ -93,7 +93,7 @@ async fn ask_for(
         }
         return Ok(Exit::Done);
     }
-    // From here on Ctrl-C ends the waiting and says what stays behind.
+    // From here on Ctrl-C ends the waiting and prints what remains.
     let mut interrupt = signal(SignalKind::interrupt())
         .map_err(|why| Failure::new(Exit::Failed, error::FAILED, &format!("jitctl cannot wait: {why}")))?;
     let made = Cell::new(None);
@@ -108,7 +108,7 @@ async fn ask_for(
     }
 }
 
-/// Makes the request and says so; the view is missing when the daemon cannot show what it has just taken.
+/// Makes the request and prints it; the view is missing if the daemon cannot show the request.
 async fn make_request(
     daemon: &Daemon,
     spec: &RequestSpec,
@@ -117,7 +117,7 @@ async fn make_request(
     let id = daemon.request(spec).await?;
     let shown = match daemon.show(id).await {
         Ok(shown) => shown.request,
-        // The request is made; that it cannot be shown does not unmake it.
+        // The request is made; that it cannot be shown changes nothing.
         Err(failure) => {
             output.talk(&format!("jitctl: {failure}"));
             None
@@ -151,7 +151,7 @@ async fn request_and_wait(
     made: &Cell<Option<u64>>,
     output: &Output,
 ) -> Result<Exit, Failure> {
-    // Listening comes first: an approval right after the request must not be missed.
+    // The subscription comes first: an approval right after the request must not be missed.
     let watch = Watch::begin(daemon).await?;
     let (id, shown) = make_request(daemon, spec, output).await?;
     made.set(Some(id));
@@ -159,12 +159,12 @@ async fn request_and_wait(
         output.talk(&format!("waiting for {}", who_approves(request)));
     }
     if output.is_json() {
-        // The document comes when all is over; until then this is how to know the number.
+        // The JSON is printed at the end; until then this message has the number.
         output.talk(&waits(id));
     }
     let decided = match timeout {
         None => until_decided(daemon, &watch, id, output).await?,
-        // Time asleep does not count here: whoever waits at a laptop that slept wants the answer, not the timeout.
+        // Suspended time does not count: on a laptop that was suspended, the answer matters more than the timeout.
         Some(most) => match tokio::time::timeout(most, until_decided(daemon, &watch, id, output)).await {
             Ok(decided) => decided?,
             Err(_) => {
@@ -195,12 +195,12 @@ fn waits(id: u64) -> String {
     format!("request {id} is pending; to cancel it: jitctl cancel {id}")
 }
 
-/// What the hint of a refusal has in place of a reason and of a ticket; pasted as it stands, it is asked for.
+/// The placeholder for a reason or ticket in the hint of a refusal; if it is pasted unchanged, jitctl asks for it.
 const REASON_PLACEHOLDER: &str = "...";
 const TICKET_PLACEHOLDER: &str = "TICKET";
 
-/// The reason and the ticket of a request: as they were given, or as they are typed now. A script is told all that is
-/// missing at once.
+/// The reason and the ticket of a request: as given, or typed now. A script gets an error that names all that is
+/// missing.
 fn why(
     reason: Option<Reason>,
     ticket: Option<Ticket>,
@@ -212,7 +212,7 @@ fn why(
     let ticket = ticket.filter(|ticket| !required || ticket.as_str() != TICKET_PLACEHOLDER);
     let wants_ticket = required && ticket.is_none();
     if !ask::somebody(output) {
-        // What is there goes to jitd, whose refusal names everything that is wrong with it, and is recorded.
+        // A given reason goes to jitd, whose refusal names all its problems, and is recorded.
         if let Some(reason) = reason {
             return Ok((reason, ticket));
         }
@@ -248,7 +248,7 @@ fn that_matches(role: Option<&RoleView>) -> String {
     if pattern.is_empty() { String::new() } else { format!(" that matches {}", Escaped(pattern)) }
 }
 
-/// What somebody may have meant who asked for a role that is not there for them.
+/// The role that was probably meant by an unknown one.
 fn meant(role: &str, roles: &[RoleView]) -> String {
     let open: Vec<&str> =
         roles.iter().filter(|role| role.may_request).map(|role| role.name.as_str()).collect();
@@ -259,7 +259,7 @@ fn meant(role: &str, roles: &[RoleView]) -> String {
     }
 }
 
-/// Says that there are other pending requests of the same person for the same role.
+/// Names other pending requests of the same person for the same role.
 async fn tell_others(daemon: &Daemon, request: &RequestView, output: &Output) {
     let Ok(pending) = daemon.pending().await else { return };
     let same = |other: &&RequestView| {
@@ -297,7 +297,7 @@ async fn until_decided(
     }
 }
 
-/// What the requester waited for.
+/// The result that the requester waited for.
 pub(crate) fn request_approved(request: &RequestView, grant: Option<&GrantView>) -> String {
     let RequestView { id, role, duration_seconds, .. } = request;
     let window = match grant {
@@ -307,7 +307,7 @@ pub(crate) fn request_approved(request: &RequestView, grant: Option<&GrantView>)
     format!("request {id} is approved: {} {window}\n", Escaped(role))
 }
 
-/// What the requester did not wait for.
+/// The message when the requester stops waiting.
 pub(crate) fn request_refused(request: &RequestView) -> String {
     format!("request {} {}", request.id, standing(request))
 }
@@ -338,13 +338,13 @@ mod tests {
         for part in ["--reason is missing", "10 characters", "--ticket is missing", "^INC-[0-9]+$"] {
             assert!(failure.message.contains(part), "{part}: {failure}");
         }
-        // The hint of a refusal, pasted as it stands.
+        // The hint of a refusal, pasted unchanged.
         let (reason, ticket) =
             (Reason::try_from("...".to_owned()).ok(), Ticket::try_from("TICKET".to_owned()).ok());
         let pasted = why(reason, ticket, Some(&role("web-admin", true)), &output).unwrap_err();
         assert_eq!(pasted, failure);
         let said = Reason::try_from("nginx is down".to_owned()).unwrap();
-        // A reason that is there goes to jitd, with or without a ticket.
+        // A given reason goes to jitd, with or without a ticket.
         assert!(why(Some(said.clone()), None, Some(&role("web-admin", true)), &output).is_ok());
         assert!(why(Some(said), None, None, &output).is_ok());
     }

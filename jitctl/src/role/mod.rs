@@ -1,4 +1,4 @@
-//! Roles: which there are for the caller, and on what terms.
+//! Roles: which ones the caller sees, and their terms.
 
 use jit_proto::bus::view::RoleView;
 use jit_proto::escape::Escaped;
@@ -62,7 +62,7 @@ fn may(role: &RoleView) -> &'static str {
     }
 }
 
-/// Whom one may become, and with which groups beside theirs: `USER, :GROUP`, as sudoers writes them.
+/// The target users and groups of a role: `USER, :GROUP`, as sudoers has them.
 fn whom(role: &RoleView) -> String {
     let groups = role.run_as_groups.iter().map(|group| format!(":{group}"));
     list(&role.run_as.iter().cloned().chain(groups).collect::<Vec<_>>())
@@ -77,7 +77,7 @@ fn ticket(role: &RoleView) -> String {
     }
 }
 
-/// What ends a grant or a session before its window does, or after it.
+/// The rules that end a grant or a session before or after its window.
 fn ends(role: &RoleView) -> String {
     let mut ways = Vec::new();
     for (seconds, what) in [(role.unused_for_seconds, "unused"), (role.idle_timeout_seconds, "idle")] {

@@ -12,7 +12,7 @@ use crate::render::{self, counted, detail, local};
 use crate::session;
 use crate::values::TableArgs;
 
-/// What can be seen of the whole.
+/// The commands about the whole.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// List pending requests, live grants and elevated sessions
@@ -29,7 +29,7 @@ pub(crate) struct StatusArgs {
     exit_code: bool,
 }
 
-/// Carries one of them out.
+/// Executes one of them.
 pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     match verb {
         Verb::List(args) => list(&args, output).await?,
@@ -44,7 +44,7 @@ pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Everything that is going on, as far as the caller may see it.
+/// All requests, grants and sessions that the caller may see.
 async fn list(args: &TableArgs, output: &Output) -> Result<(), Failure> {
     output.page();
     let sheet = &output.sheet(args.full);
@@ -70,7 +70,7 @@ async fn list(args: &TableArgs, output: &Output) -> Result<(), Failure> {
     output.text(&parts.join("\n"))
 }
 
-/// The daemon, and what the caller holds and waits for.
+/// The daemon's state, and what the caller holds and waits for.
 pub(crate) fn status(status: &StatusView, on_a_terminal: bool) -> String {
     let mut text = format!("jitd {}, running since {}\n", Escaped(&status.version), local(status.started_at));
     let policy = if status.policy_digest.is_empty() {

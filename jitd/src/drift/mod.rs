@@ -39,7 +39,7 @@ use schedule::{Action, Findings, Schedule};
 use snapshot::{Checked, EntryKind, Snapshot};
 use state_files::StateFiles;
 
-/// A scan that takes longer than this is logged as an error: something that it reads does not answer.
+/// A scan that takes longer than this is logged as an error: a file system that it reads does not answer.
 const HUNG: Duration = Duration::from_secs(600);
 /// Nice values of the thread that compares and of the thread that scans (sched(7)).
 const NICE: i32 = 10;
@@ -183,7 +183,7 @@ impl DriftScan {
                 }
                 Action::WriteOpen => {
                     if let Err(problem) = self.files.write_open(self.schedule.open()) {
-                        warn!("drift scan could not write which sessions the next scan is about: {problem}");
+                        warn!("drift scan could not write the grants that the next scan covers: {problem}");
                     }
                     continue;
                 }
@@ -191,7 +191,7 @@ impl DriftScan {
                     if let Some(baseline) = self.schedule.baseline()
                         && let Err(problem) = self.files.write_baseline(baseline)
                     {
-                        warn!("drift scan could not write what the next scan is compared with: {problem}");
+                        warn!("drift scan could not write its baseline: {problem}");
                     }
                     continue;
                 }
@@ -234,7 +234,7 @@ impl DriftScan {
             && now.since(since) >= HUNG
         {
             error!(
-                "drift scan has been running for {:?}; something that it reads does not answer",
+                "drift scan has been running for {:?}; a file system that it reads does not answer",
                 now.since(since)
             );
         }

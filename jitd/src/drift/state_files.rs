@@ -72,7 +72,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     match serde_json::from_slice(&text) {
         Ok(value) => Some(value),
         Err(error) => {
-            warn!("{} holds something else and counts as absent: {error}", path.display());
+            warn!("{} has other contents and counts as absent: {error}", path.display());
             None
         }
     }

@@ -75,7 +75,7 @@ impl Engine {
         self.deferred.records.extend(written.records);
         self.deferred.synced = self.deferred.records.len();
         if let Err(problem) = written.key {
-            error!("the seal's key could not be moved on: {problem}");
+            error!("the seal's key could not be advanced: {problem}");
         }
         for effect in rest {
             self.perform(effect, &mut None, &mut None);
@@ -108,12 +108,12 @@ impl Engine {
                 Ok(Written { records, key }) => {
                     written = records;
                     if let Err(problem) = key {
-                        error!("the seal's key could not be moved on; nobody is let through: {problem}");
+                        error!("the seal's key could not be advanced; every sudo is denied: {problem}");
                         batch.iter_mut().for_each(|pending| deny_unsealed(pending, &problem));
                     }
                 }
                 Err(problem) => {
-                    error!("state and audit record could not be written; nothing is let through: {problem}");
+                    error!("state and audit log could not be written; every sudo but root's is denied: {problem}");
                     self.failing = true;
                     if let StoreError::Files(lost) = &problem {
                         self.tell_of_lost_files(&lost.to_string(), &ledger);
@@ -205,7 +205,7 @@ impl Engine {
             }
             Err(problem) => {
                 self.alerting.rollback();
-                error!("that the store's files are not as they were could not be recorded: {problem}");
+                error!("the change of the store's files could not be recorded: {problem}");
             }
         }
     }

@@ -85,7 +85,7 @@ impl Engine {
             if self.deferred.synced == self.deferred.records.len()
                 && let Err(problem) = self.known_head.keep(self.store.head(), self.clock.now().wall)
             {
-                warn!("how far the record has come is not remembered outside of the store: {problem}");
+                warn!("the head of the audit log could not be written outside of the store: {problem}");
             }
             let _ = self.head.send_replace(self.store.head().seq);
             let mut records = std::mem::take(&mut self.deferred.records);

@@ -128,7 +128,7 @@ impl GateService {
     pub(crate) async fn query(&self, stage: Stage, caller_pid: u32, pidfd: StdFd, items: PamItems) -> Answer {
         let name = items.service.clone();
         let refused = |why: &dyn fmt::Display| {
-            warn!("a call of the gate is refused: {why}");
+            warn!("a call of the gate is denied: {why}");
             denied(vec![format!("jit: {name} is refused: {why}.")])
         };
         let query = match self.look(stage, caller_pid, &pidfd, items).await {

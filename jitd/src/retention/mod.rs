@@ -106,7 +106,7 @@ impl Keeper {
                 Err(problem) => {
                     let problem = problem.to_string();
                     if self.told != problem {
-                        error!("old records stay in the store: {problem}");
+                        error!("expired records stay in the store: {problem}");
                     }
                     self.told = problem;
                 }

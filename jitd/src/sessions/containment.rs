@@ -249,7 +249,7 @@ impl Containment {
         let held = match self.systemd.held(&scope).await {
             Ok(held) => held,
             Err(problem) => {
-                warn!("PID 1 does not say what it holds of {scope}: {problem}");
+                warn!("PID 1 did not return the properties of {scope}: {problem}");
                 return None;
             }
         };

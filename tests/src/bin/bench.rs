@@ -4,9 +4,9 @@
 //! compared with sudo, the same service name: each has a mount namespace of its own in which `/etc/pam.d/sudo` is
 //! another file, and nothing else differs. A small program inside the host forks, executes, waits and reads
 //! CLOCK_MONOTONIC; nothing of the build machine is inside the measured time. In each round every variant runs once, in
-//! a new random order, and ratios are medians of the ratios within the rounds, so that what slows the machine down for
-//! a while slows both sides. Between two runs the machine gets a short rest: what one run leaves to do, such as the
-//! move into the session's scope, is not counted to the next. What it costs in all is shown by runs without a rest.
+//! a new random order, and ratios are medians of the ratios within the rounds, so that a slowdown of the machine
+//! affects both sides. Between two runs the machine gets a short rest: the work that one run leaves, such as the move
+//! into the session's scope, is not counted to the next. Runs without a rest show the total cost.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench is there to be read")]
 
 use std::fs;
@@ -24,10 +24,10 @@ use jit_tests::plan::{Plan, Release};
 use jit_tests::precision;
 use serde_json::{Value, json};
 
-/// How long the gate is called with each number of callers.
+/// The duration of calls for each number of callers.
 const GATE_SECONDS: u64 = 5;
 const CALLERS: [usize; 3] = [1, 8, 64];
-/// Accounts without a window, as each of whom the gate is called a few hundred times: so many, in each of the three runs.
+/// The number of accounts without a window in each of the three runs; each calls the gate a few hundred times.
 const DENIED: u32 = 320;
 const WARM_UP: usize = 5;
 /// Runs in a row without a rest.
@@ -35,7 +35,7 @@ const ROW: u32 = 100;
 /// Trees of a thousand processes that are ended.
 const TREES: usize = 20;
 
-/// Variants: name, stack, command. The first is what the others are compared with.
+/// Variants: name, stack, command. The first is the reference.
 const VARIANTS: [(&str, &str, &str); 9] = [
     ("sudo", "plain", "sudo -n true"),
     ("sudo, pam_jit", "jit", "sudo -n true"),
@@ -54,7 +54,7 @@ const RUN0: usize = 7;
 /// For sudo-rs there is a fairer comparison than with sudo.
 const SUDO_RS: [usize; 2] = [4, 5];
 
-/// What a site without jitd may have: a file for each grant, looked up by a script.
+/// The alternative without jitd: a file for each grant, looked up by a script.
 const SCRIPT: &str = "#!/bin/sh\n# A grant is a file with its end, in seconds since the epoch.\n\
     grant=/run/grants/$PAM_RUSER\n[ -r \"$grant\" ] || exit 1\nread -r end <\"$grant\"\n[ \"$(date +%s)\" -lt \"$end\" ]\n";
 const POLKIT: &str = "polkit.addRule(function(action, subject) {\n\
@@ -102,11 +102,11 @@ fn main() -> Result<()> {
 }
 
 struct Options {
-    /// Rounds that count.
+    /// Rounds that are counted.
     runs: usize,
     /// The rest between two runs.
     pause: Duration,
-    /// Whether the record is sealed.
+    /// Whether the audit log is sealed.
     sealed: bool,
 }
 
@@ -159,7 +159,7 @@ fn prepare(host: &Host) -> Result<Vec<Worker>> {
     ["plain", "jit", "bus", "exec", "untagged"].into_iter().map(|stack| Worker::start(host, stack)).collect()
 }
 
-/// Somebody in the host who runs what he is told with one of the stacks.
+/// A process in the host that runs commands with one of the stacks.
 struct Worker {
     stack: &'static str,
     _child: Child,
@@ -181,7 +181,7 @@ impl Worker {
         Ok(Self { stack, _child: child, stdin, stdout })
     }
 
-    /// Nanoseconds for so many runs of a command.
+    /// Nanoseconds for this many runs of a command.
     fn run(&mut self, times: u32, command: &str) -> Result<f64> {
         writeln!(self.stdin, "{times} {command}")?;
         self.stdin.flush()?;
@@ -198,7 +198,7 @@ fn worker<'a>(workers: &'a mut [Worker], stack: &str) -> Result<&'a mut Worker> 
     workers.iter_mut().find(|worker| worker.stack == stack).with_context(|| format!("no worker {stack}"))
 }
 
-/// Times in nanoseconds, one list for each variant, in the order of the rounds.
+/// Times in nanoseconds, a list per variant, in the order of the rounds.
 fn measure(workers: &mut [Worker], runs: usize, pause: Duration) -> Result<Vec<Vec<f64>>> {
     let mut times = vec![Vec::with_capacity(runs); VARIANTS.len()];
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
@@ -218,7 +218,7 @@ fn measure(workers: &mut [Worker], runs: usize, pause: Duration) -> Result<Vec<V
     Ok(times)
 }
 
-/// Milliseconds for one run in a row of many without a rest, with and without the module.
+/// Milliseconds per run in a row without rests, with and without `pam_jit`.
 fn in_a_row(workers: &mut [Worker]) -> Result<[f64; 2]> {
     eprintln!("runs in a row ...");
     let mut most = [Vec::new(), Vec::new()];
@@ -235,7 +235,7 @@ fn call_the_gate(host: &Host) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     let seconds = GATE_SECONDS.to_string();
     let accounts = accounts::add(host, DENIED * CALLERS.len() as u32)?;
-    // A denial is the bare call: connect, decide, commit, answer. What is allowed begins a process and a session each.
+    // A denial is the bare call: connect, decide, commit, answer. An allowed call also starts a process and a session.
     for (row, (way, callers)) in
         ["denied", "allowed"].into_iter().flat_map(|way| CALLERS.map(|n| (way, n))).enumerate()
     {
@@ -283,7 +283,7 @@ fn call_the_gate(host: &Host) -> Result<Vec<Value>> {
     Ok(found)
 }
 
-/// What the ends of sessions, and the daemon's part in a sudo, were measured to take.
+/// The measured costs of ends of sessions, and of the daemon's part in a sudo.
 struct Ends {
     /// Microseconds of the daemon's processor time for one sudo, on a host with many idle processes.
     cpu: u64,
@@ -293,7 +293,7 @@ struct Ends {
     late: Vec<u64>,
 }
 
-/// Processor time of the daemon for one sudo, with 2,000 processes around that do nothing.
+/// Processor time of the daemon for one sudo, among 2,000 idle processes.
 fn cpu_of_a_sudo(host: &Host) -> Result<u64> {
     eprintln!("a sudo among 2,000 idle processes ...");
     host.root_sh(
@@ -315,7 +315,7 @@ fn cpu_of_a_sudo(host: &Host) -> Result<u64> {
     Ok((after - before) / u64::from(ROW))
 }
 
-/// Ends trees of a thousand processes that ignore what they can, in turn by jitd and by a bare cgroup.kill.
+/// Ends trees of a thousand processes that ignore signals, in turn by jitd and by a bare cgroup.kill.
 fn end_trees(host: &Host) -> Result<[Vec<f64>; 2]> {
     host.write("/usr/local/lib/tree.pl", include_str!("../../host/tree.pl"))?;
     host.root(&["mkdir", "-p", "/sys/fs/cgroup/plain"])?.ok()?;
@@ -490,7 +490,7 @@ fn table(report: &Value) -> String {
     text
 }
 
-/// Orders at random, the same ones in every bench.
+/// Random orders, the same in every bench.
 struct Dice(u64);
 
 impl Dice {

@@ -1,4 +1,4 @@
-//! Runs inside a host, from wherever the matrix of callers puts it: makes every call there is, and prints a line a call.
+//! Runs inside a host, in each place of the matrix of callers: makes every call, and prints a line per call.
 #![allow(clippy::print_stdout, reason = "what it prints is read by the stories")]
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use zbus::{Connection, Fd, Variant};
 
 const MANAGER: &str = "org.jitd.Jit1.Manager";
 const AUDIT: &str = "org.jitd.Jit1.Audit";
-/// No request, grant or account has this number or name, so that a call that is admitted changes nothing.
+/// No request, grant or account has this number or name, so that an admitted call changes nothing.
 const NOTHING: u64 = 4711;
 const NOBODY: &str = "no-such-user";
 
@@ -32,7 +32,7 @@ async fn main() -> Result<()> {
     cells.manager("Deny", &(NOTHING, reason, none())).await;
     cells.manager("Release", &(NOTHING, none())).await;
     cells.manager("Extend", &(NOTHING, 0_u64, reason, none())).await;
-    // Somebody else's window, by more than the role allows: an operator who is admitted is told that.
+    // Another person's window, by more than the role allows: an admitted operator gets that error.
     let long = 99 * 3_600_000_000_u64;
     cells.cell("ExtendOther", MANAGER, "Extend", &(grant, long, reason, none())).await;
     cells.manager("Grant", &(NOBODY, "ops", 0_u64, reason, none())).await;
@@ -41,7 +41,7 @@ async fn main() -> Result<()> {
     // Without a reason, so that nothing is revoked.
     cells.manager("RevokeAll", &("", none())).await;
     let (_reader, writer) = std::io::pipe()?;
-    // The record is sealed already, and no other seal is asked for.
+    // The audit log is sealed already, and no other seal is requested.
     cells.audit("Seal", &(Fd::from(writer.as_fd()), none())).await;
     cells.audit("Acknowledge", &(NOTHING, reason, none())).await;
     cells.manager("Reload", &()).await;

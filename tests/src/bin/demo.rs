@@ -1,7 +1,7 @@
-//! `make demo`: a request, a window and its end on a booted Debian host, for a person who watches.
+//! `make demo`: a request, a window and its end on a booted Debian host, for a viewer.
 //!
-//! Everything shown is typed into real shells of a real host and printed as it comes back; the demo ends with status 0
-//! only if each step went as announced. `KEEP=1` or `--keep` leaves the host up and says how to enter it.
+//! Everything shown is typed into real shells of a real host and printed as it comes back; the demo exits with status 0
+//! only if each step went as announced. `KEEP=1` or `--keep` leaves the host up and prints how to enter it.
 #![allow(clippy::print_stdout, reason = "a demo is there to be seen")]
 
 use std::io::Write;
@@ -17,9 +17,9 @@ use jit_tests::people::PASSWORD;
 use jit_tests::plan::{Plan, Release};
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// The window of the demo: long enough to look around in, short enough to wait for.
+/// The window of the demo: long enough to look around, short enough to wait for.
 const WINDOW: &str = "25s";
-/// How much the extension adds.
+/// The additional time of the extension.
 const MORE: &str = "5s";
 const PROMPT: &str = "[sudo] password for alice: ";
 
@@ -33,7 +33,7 @@ ticket           = { required = true, pattern = "^INC-[0-9]+$" }
 [role.web-admin.approval]
 from = ["bob"]
 "#;
-/// Where the demo leaves the report, below the checkout.
+/// The path of the report, below the checkout.
 const REPORT: &str = "dist/demo-report.html";
 
 fn main() -> Result<()> {
@@ -91,7 +91,7 @@ fn play(host: &Host) -> Result<()> {
     let mut alice = Person::at_terminal(host, "alice")?;
     let mut bob = Person::at_terminal(host, "bob")?;
     let mut carol = Person::new(host, "carol")?;
-    // Logged in beforehand: the drift scan names a login that begins while somebody is root.
+    // Logged in beforehand: the drift scan reports a login that begins while a session is open.
     let mut elsewhere = Person::new(host, "alice")?;
 
     chapter("1. root seals the audit log, with a key that leaves the host");
@@ -216,7 +216,7 @@ fn say(sentence: &str) {
     println!("\n# {sentence}");
 }
 
-/// Begins a line that names the step.
+/// Prints a line that names the step.
 fn step(what: &str) -> Result<()> {
     print!("... {what}: ");
     std::io::stdout().flush().context("cannot write to stdout")

@@ -1,8 +1,8 @@
-//! Runs inside the hosts, and plays users who cause as much work as they can: floods of calls, silence, half messages.
+//! Runs inside the hosts, and acts as users who cause as much work as they can: floods of calls, silence, half
+//! messages.
 //!
-//! `flood NAME SECONDS` runs one flood of the table below and prints how much of it was sent. `flood silent COUNT SECONDS`
-//! holds so many connections to the gate and asks nothing; it is started as root with the real uid of somebody else, as
-//! sudo is.
+//! `flood NAME SECONDS` runs one flood of the table below and prints how much was sent. `flood silent COUNT SECONDS`
+//! holds this many silent connections to the gate; it is started as root with another real uid, as sudo is.
 #![allow(clippy::print_stdout, reason = "what it prints is read by the stories")]
 
 use std::collections::HashMap;
@@ -22,9 +22,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use zbus::message::Flags;
 use zbus::{Message, Variant};
 
-/// So many connections each flood of calls has.
+/// Connections of each flood of calls.
 const CONNECTIONS: usize = 24;
-/// No flood takes more processes of sudo at once.
+/// Concurrent sudo processes of a flood.
 const SUDOS: usize = 64;
 
 fn main() -> Result<()> {
@@ -161,7 +161,7 @@ fn half(flood: Flood, until: Deadline) -> Result<u64> {
     Ok(sent)
 }
 
-/// What logind would tell, told to each connection by its number.
+/// Signals of logind, sent to each connection by its number.
 fn signals(flood: Flood, until: Deadline) -> Result<u64> {
     let long = "x".repeat(flood.size);
     let mut sent = 0;
@@ -248,18 +248,18 @@ fn sudos(until: Deadline) -> Result<u64> {
     Ok(sent)
 }
 
-/// Connections to the gate that ask nothing; whatever is closed is opened again.
+/// Silent connections to the gate; closed ones are opened again.
 fn silent(count: usize, until: Deadline) -> Result<()> {
     let mut held: Vec<UnixStream> = Vec::new();
     let mut opened = 0_u64;
     while until.left().is_some() {
         held.retain(|stream| {
             let mut nothing = [0];
-            // What is closed reads as its end; what is open has nothing to read.
+            // A closed connection reads as its end; an open one has nothing to read.
             !matches!((&*stream).read(&mut nothing), Ok(0))
         });
-        // A sudo that was hung up on does not call again; another one has to be started, and no user starts more than so
-        // many in this time.
+        // A sudo whose connection was closed does not call again; a user can start only this many new ones in this
+        // time.
         for _ in 0..(count - held.len()).min(if opened < count as u64 { count } else { 8 }) {
             let stream = match UnixStream::connect(GATE_SOCKET) {
                 Ok(stream) => stream,
@@ -275,7 +275,7 @@ fn silent(count: usize, until: Deadline) -> Result<()> {
     Ok(())
 }
 
-/// The call of a flood, with a number that has to be changed for each.
+/// The call of a flood, with a number that changes.
 fn call(flood: Flood) -> Result<Vec<u8>> {
     let nothing: HashMap<&str, Variant<'_>> = HashMap::new();
     let long = "x".repeat(flood.size);
@@ -303,7 +303,7 @@ fn call(flood: Flood) -> Result<Vec<u8>> {
     Ok(call?.data().to_vec())
 }
 
-/// The message with one more field in its header, of a code that the specification does not give.
+/// The message with an additional header field of an unknown code.
 fn with_unknown_field(call: &Message) -> Result<Vec<u8>> {
     let bytes = call.data();
     let fields = u32::from_ne_bytes(bytes[12..16].try_into()?) as usize;

@@ -1,13 +1,13 @@
-//! Whether a million records slow the gate down: its answers with such a store beside those with an empty one, on a booted
-//! Debian 13 host. `cargo build --release -p jitd --example million` first, then
-//! `cargo run --release -p jit_tests --bin full_store [-- ROUNDS]`.
+//! Measures whether a million records slow the gate down: its answers with such a store beside those with an empty one,
+//! on a booted Debian 13 host. `cargo build --release -p jitd --example million` first, then `cargo run --release -p
+//! jit_tests --bin full_store [-- ROUNDS]`.
 //!
-//! Two hosts run side by side, one with each store. In each round one caller is denied again and again on one for a moment
-//! and then on the other, in turns first: connect, decide, commit, answer. Each round calls as other accounts than the one
-//! before, so that every denial is recorded. What is told is the median of the ratios within
-//! the rounds, so that what slows the machine down for a while slows both down. Both stores are in memory: what a disk
-//! takes to sync varies by more than what is looked for, and the example measures it. The full one's index is made, and
-//! syslog has been handed all of it, before the first round: a host that has been there for years has neither to do.
+//! Two hosts run side by side, one with each store. In each round one caller is denied again and again on one for a
+//! moment and then on the other, in alternating order: connect, decide, commit, answer. Each round calls as other
+//! accounts than the one before, so that every denial is recorded. The result is the median of the ratios within the
+//! rounds, so that a slowdown of the machine affects both. Both stores are in memory: the time of a disk's sync varies
+//! by more than the expected difference, and the example measures it. Before the first round the full one's index is
+//! made, and syslog has all its records, as on a host that has run for years.
 #![allow(clippy::print_stdout, reason = "a measurement is there to be read")]
 
 use std::fs;
@@ -23,11 +23,11 @@ use jit_tests::paths;
 use jit_tests::plan::{Plan, Release};
 
 const RECORDS: u64 = 1_000_000;
-/// Seconds: short beside what slows a machine down for a while.
+/// Seconds: short compared with a slowdown of the machine.
 const MOMENT: &str = "0.15";
 /// Pairs of starts.
 const STARTS: usize = 15;
-/// Accounts for each round.
+/// Accounts per round.
 const DENIED: u32 = 3;
 
 fn main() -> Result<()> {
@@ -68,7 +68,7 @@ fn main() -> Result<()> {
     starts(&empty, &full)
 }
 
-/// How long each daemon takes from its start until it is ready, and its memory then; in turns, once to warm up.
+/// The time from each daemon's start until it is ready, and its memory then; in turns, with one warm-up.
 fn starts(empty: &Host, full: &Host) -> Result<()> {
     let (mut ratios, mut seen) = (Vec::new(), [Vec::new(), Vec::new()]);
     for round in 0..=STARTS {
@@ -96,9 +96,9 @@ fn starts(empty: &Host, full: &Host) -> Result<()> {
     Ok(())
 }
 
-/// Milliseconds until PID 1 has heard that jitd is ready, and what it has in memory of its own then, in kB.
+/// Milliseconds until PID 1 gets jitd's readiness, and its private memory then, in kB.
 fn start(host: &Host) -> Result<(f64, f64)> {
-    // As often as the pairs want, which PID 1 would take for a daemon that fails.
+    // PID 1 would take this many starts for a failing daemon.
     let script = "systemctl stop jitd.service && systemctl reset-failed jitd.service; before=$(date +%s%N); \
         systemctl start jitd.service && after=$(date +%s%N) && \
         awk -v t=$((after - before)) '/^RssAnon/ { print t / 1e6, $2 }' /proc/$(systemctl show --value -p MainPID jitd.service)/status";
@@ -108,8 +108,8 @@ fn start(host: &Host) -> Result<(f64, f64)> {
     Ok((took, memory))
 }
 
-/// A host whose store is in memory and has this many records, all of them indexed and handed to syslog, and the first uid
-/// of its accounts without a window.
+/// A host with a store in memory with this many records, all indexed and sent to syslog, and the first uid of its
+/// accounts without a window.
 fn with_records(records: u64, denied: u32) -> Result<(Host, u32)> {
     let host = Host::boot(&Plan::new(Release::Trixie))?;
     host.install("stopwatch")?;
@@ -141,7 +141,7 @@ fn with_records(records: u64, denied: u32) -> Result<(Host, u32)> {
     Ok((host, first))
 }
 
-/// How many calls were answered in a moment.
+/// The number of answered calls in a moment.
 fn denials(host: &Host, first: u32) -> Result<u64> {
     let mut command = host.command()?;
     command.args(["/usr/local/bin/stopwatch", "denied", MOMENT, &first.to_string(), &DENIED.to_string()]);

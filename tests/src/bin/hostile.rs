@@ -1,4 +1,4 @@
-//! Runs inside the hosts, and plays those who mean ill: a fake bus, a gate that answers garbage, a caller who is not root.
+//! Runs inside the hosts, and acts as attackers: a fake bus, a gate that answers garbage, a caller who is not root.
 #![allow(clippy::print_stdout, reason = "what it prints is read by the stories")]
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use zbus::{Connection, Fd, Message, OwnedFd, Variant, fdo, interface};
 
 const USAGE: &str = "usage: hostile bus SOCKET COUNT | gate HOW | enter socket|bus | orphan USER ROLE FILE | setcap FILE | setacl FILE UID | setdefaultacl FILE UID";
 
-/// What the gate answers besides the outcome.
+/// The last value of the gate's answer.
 type More = HashMap<String, Variant<'static>>;
 
 fn main() -> Result<()> {
@@ -37,7 +37,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Lets whoever runs a file become root by CAP_SETUID: `vfs_cap_data` of linux/capability.h, revision 2, effective.
+/// Gives a file CAP_SETUID: `vfs_cap_data` of linux/capability.h, revision 2, effective.
 fn set_capability(file: &Path) -> Result<()> {
     let words: [u32; 5] = [0x0200_0001, 1 << 7, 0, 0, 0];
     let data: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -45,7 +45,7 @@ fn set_capability(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Lets somebody read, write and search: `posix_acl_xattr_header` and its entries (linux/posix_acl_xattr.h).
+/// Gives a user read, write and search permission: `posix_acl_xattr_header` and its entries (linux/posix_acl_xattr.h).
 fn set_acl(file: &Path, which: &str, uid: u32) -> Result<()> {
     let mut data = 2_u32.to_le_bytes().to_vec();
     for (tag, may, id) in
@@ -57,11 +57,11 @@ fn set_acl(file: &Path, which: &str, uid: u32) -> Result<()> {
     Ok(())
 }
 
-/// Connects to the system bus and ends, and leaves the connection to a child that asks for a grant when the process that
-/// the bus knows is no more. What is answered goes into a file.
+/// Connects to the system bus and exits, and leaves the connection to a child that calls Grant when the process that
+/// the bus knows has gone. The answer is written into a file.
 fn grant_as_an_orphan(user: &str, role: &str, file: &str) -> Result<()> {
     let bus = raw_bus::log_in()?;
-    // Its reader is cat, which waits as long as it takes.
+    // Its reader is cat, which waits as long as necessary.
     bus.set_read_timeout(None)?;
     let options: HashMap<&str, Variant<'_>> = HashMap::new();
     let grant = Message::method_call(OBJECT_PATH, "Grant")
@@ -80,7 +80,7 @@ fn grant_as_an_orphan(user: &str, role: &str, file: &str) -> Result<()> {
     Ok(())
 }
 
-/// A bus that somebody put into `DBUS_SYSTEM_BUS_ADDRESS`. Writes a line for each connection; the stories want none.
+/// A bus at `DBUS_SYSTEM_BUS_ADDRESS`. Writes a line for each connection; the stories expect none.
 fn fake_bus(socket: &Path, count: &Path) -> Result<()> {
     let listener = UnixListener::bind(socket)?;
     fs::set_permissions(socket, Permissions::from_mode(0o777))?;
@@ -91,9 +91,9 @@ fn fake_bus(socket: &Path, count: &Path) -> Result<()> {
     }
 }
 
-/// Stands in for jitd on the gate's socket, as root, and answers what no jitd would.
+/// Acts as jitd on the gate's socket, as root, with answers that jitd never gives.
 fn fake_gate(how: &str) -> Result<()> {
-    // Gone if jitd.socket was stopped in good order; an old one is in the way.
+    // Removed if jitd.socket was stopped cleanly; an old socket is in the way.
     let _ = fs::remove_file(GATE_SOCKET);
     if let Some(parent) = Path::new(GATE_SOCKET).parent() {
         fs::create_dir_all(parent)?;
@@ -106,14 +106,14 @@ fn fake_gate(how: &str) -> Result<()> {
     }
 }
 
-/// Whatever becomes of one connection, the next one is answered as well.
+/// Errors of one connection do not affect the next one.
 fn answer(mut stream: UnixStream, how: &str) {
     let noise: Vec<u8> = (0..65_536_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let _ = match how {
         "hangup" => Ok(()),
         "silence" => stream.read_to_end(&mut Vec::new()).map(drop),
         "noise" => stream.write_all(&noise).and_then(|()| stream.read_to_end(&mut Vec::new()).map(drop)),
-        // One byte at a time never lets a limit on a single read run out.
+        // One byte at a time never lets a timeout of a single read expire.
         "drip" => noise.iter().try_for_each(|byte| {
             rest(Duration::from_millis(50));
             stream.write_all(&[*byte])
@@ -131,7 +131,7 @@ fn answer(mut stream: UnixStream, how: &str) {
     };
 }
 
-/// The server's half of the D-Bus handshake, for one who believes everything.
+/// The server's half of the D-Bus handshake, accepting everything.
 fn log_in(stream: &mut UnixStream) -> std::io::Result<()> {
     let mut seen = Vec::new();
     let mut byte = [0];
@@ -186,7 +186,7 @@ impl Gate {
     }
 }
 
-/// Calls the gate as whoever runs this, for this very process, as the PAM module would.
+/// Calls the gate as the present user, for this process, as `pam_jit` would.
 async fn enter(way: &str) -> Result<()> {
     let (connection, destination): (Connection, _) = match way {
         "socket" => {

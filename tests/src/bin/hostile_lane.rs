@@ -1,4 +1,4 @@
-//! `make test-hostile`: attacks in their long form, each with one line of what it came to.
+//! `make test-hostile`: attacks in their long form, with one line of result each.
 #![allow(clippy::print_stdout, reason = "a report")]
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ const REVOKED_WITHIN: Duration = Duration::from_secs(1);
 /// Sudo becomes no slower than so many times, or no more than sudo without the gate: with so many processes as a flood has,
 /// the machine's own share is what is measured.
 const SLOWER: f64 = 2.0;
-/// What the daemon has of its own when all is over.
+/// The daemon's private memory at the end.
 const AT_THE_END: u64 = 64_000_000;
 
 fn main() -> Result<()> {

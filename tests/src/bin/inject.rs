@@ -1,5 +1,5 @@
-//! Runs inside the hosts: has another process fork, and its child execute a shell script, by ptrace(2). So whoever is root
-//! in a window gets a process that descends from a daemon and not from the session.
+//! Runs inside the hosts: makes another process fork, and its child execute a shell script, by ptrace(2). So root in a
+//! window gets a process that descends from a daemon and not from the session.
 //!
 //! `inject PID SCRIPT` prints the pid of the child.
 #![allow(clippy::print_stdout, reason = "what it prints is read by the stories")]
@@ -39,7 +39,7 @@ fn fork_and_run(pid: i32, script: &str) -> Result<i32> {
     ptrace::attach(pid).context("attach")?;
     waitpid(pid, None)?;
     let saved = ptrace::getregs(pid)?;
-    // A daemon that waits has just made a system call.
+    // A waiting daemon has just made a system call.
     let call = saved.rip - 2;
     ensure!(
         ptrace::read(pid, call as ptrace::AddressType)? & 0xffff == SYSCALL,
@@ -79,7 +79,7 @@ fn fork_and_run(pid: i32, script: &str) -> Result<i32> {
     ptrace::setregs(child, regs)?;
     ptrace::detach(child, None)?;
 
-    // The parent returns from its fork, and goes on where it was.
+    // The parent returns from its fork, and continues.
     ptrace::step(pid, None)?;
     waitpid(pid, None)?;
     ptrace::setregs(pid, saved)?;

@@ -1,5 +1,5 @@
-//! How long a report over most of a long audit log takes, beside the export of the same period, on a booted Debian 13 host:
-//! 300,000 records of which none says when a grant began. `cargo build --release -p jitd --example million` first, then
+//! Measures a report over most of a long audit log, beside the export of the same period, on a booted Debian 13 host:
+//! 300,000 records without the beginning of any grant. `cargo build --release -p jitd --example million` first, then
 //! `cargo run --release -p jit_tests --bin long_report [-- JITCTL...]`, with other builds of jitctl to compare.
 #![allow(
     clippy::print_stdout,
@@ -17,7 +17,8 @@ use jit_tests::paths;
 use jit_tests::plan::{Plan, Release};
 
 const RECORDS: u64 = 300_000;
-/// It ends before the host's own records, which are of today and come first: a period that has record 1 has nothing before it.
+/// The end of the period: before the host's own records of today, which come first; a period with record 1 has nothing
+/// before it.
 const PERIOD: &str = "--since 2026-01-02 --until 2026-11-01";
 const LIMIT: Duration = Duration::from_secs(500);
 

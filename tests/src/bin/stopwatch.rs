@@ -1,4 +1,4 @@
-//! Runs inside a host, as the person whose time is measured: starts commands and stops their time, or calls the gate.
+//! Runs inside a host, as the measured user: starts commands and measures their time, or calls the gate.
 #![allow(clippy::print_stdout, reason = "what it prints is read by the bench")]
 
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ use rustix::process::{PidfdFlags, getpid, getuid, pidfd_open};
 use zbus::connection::Builder;
 use zbus::{Fd, OwnedVariant, Variant};
 
-/// So many denials of one user are recorded one by one, within a minute (jitd.toml(5), LIMITS), less a few.
+/// The number of single records of one user's denials within a minute (jitd.toml(5), LIMITS), less a few.
 const RECORDED_DENIALS: u32 = 290;
 
 fn main() -> Result<()> {
@@ -40,8 +40,8 @@ fn main() -> Result<()> {
     }
 }
 
-/// For each line `TIMES WORD...` on stdin: runs the command so many times in a row, and prints the nanoseconds it took
-/// and how many failed.
+/// For each line `TIMES WORD...` on stdin: runs the command this many times in a row, and prints the nanoseconds and
+/// the number of failures.
 fn time_commands() -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let line = line?;
@@ -62,8 +62,8 @@ fn time_commands() -> Result<()> {
     Ok(())
 }
 
-/// Does something again and again for a while, begun by a line on stdin; prints how often it went well, how often it
-/// failed, and the longest time in microseconds.
+/// Repeats a function for a while, started by a line on stdin; prints the number of successes and failures, and the
+/// longest time in microseconds.
 fn again_and_again(duration: Duration, mut what: impl FnMut() -> Result<()>) -> Result<()> {
     println!("ready");
     std::io::stdout().flush()?;
@@ -82,8 +82,8 @@ fn again_and_again(duration: Duration, mut what: impl FnMut() -> Result<()>) -> 
     Ok(())
 }
 
-/// Calls as one user after the other, so that each denial is recorded by itself: those of one user are only counted when
-/// they are many. Started as root; the real uid is the user's, as in sudo.
+/// Calls as one user after the other, so that each denial gets its own record: many denials of one user are only
+/// counted. Started as root; the real uid is the user's, as in sudo.
 fn denied(duration: Duration, first: u32, count: u32) -> Result<()> {
     let runtime = runtime()?;
     let mut calls = 0;
@@ -100,25 +100,25 @@ fn denied(duration: Duration, first: u32, count: u32) -> Result<()> {
     })
 }
 
-/// Calls as root, whom the gate lets pass: each of these calls is a record by itself, however many there are.
+/// Calls as root, whom the gate allows: each call gets its own record, however many there are.
 fn root(duration: Duration) -> Result<()> {
     let runtime = runtime()?;
     again_and_again(duration, || runtime.block_on(async { Box::pin(call(OUTCOME_ALLOWED, false)).await }))
 }
 
-/// A process of its own for each call, that tags itself and is gone afterwards, as a sudo.
+/// A process for each call, with an audit session of its own, that exits afterwards, like a sudo.
 fn sudo_like() -> Result<()> {
     let once = Command::new("/proc/self/exe").arg("once").stderr(Stdio::null()).status()?;
     if once.success() { Ok(()) } else { bail!("it was refused") }
 }
 
-/// Tags this process as the module does, and enters.
+/// Starts an audit session as `pam_jit` does, and enters.
 fn enter_once() -> Result<()> {
     fs::write("/proc/self/loginuid", getuid().as_raw().to_string()).context("/proc/self/loginuid")?;
     enter(&runtime()?, OUTCOME_ALLOWED)
 }
 
-/// Prints how many microseconds it takes from `cgroup.kill` until the kernel says that nothing is in there any more.
+/// Prints the microseconds from `cgroup.kill` until the cgroup is empty.
 fn kill_cgroup(cgroup: &Path) -> Result<()> {
     let begun = now();
     fs::write(cgroup.join("cgroup.kill"), "1")?;

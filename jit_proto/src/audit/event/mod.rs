@@ -1,8 +1,8 @@
-//! The table of audit events: one row holds everything that is said of an event anywhere.
+//! The table of audit events: one row has everything about an event.
 //!
-//! From the row come the event's name and severity, its place in CEF, ECS and OCSF, its rules in Wazuh and Splunk, its entry in
-//! the journal's catalog and in jit-audit(5) ([`publish`]), and what alerts, reports and the kernel's audit make of it. A new
-//! event is a new row in `table.rs`, and the code that records it.
+//! From the row come the event's name and severity, its place in CEF, ECS and OCSF, its rules in Wazuh and Splunk, its
+//! entry in the journal's catalog and in jit-audit(5) ([`publish`]), and its part in alerts, reports and the kernel's
+//! audit. A new event is a new row in `table.rs`, and the code that records it.
 
 pub mod publish;
 
@@ -10,18 +10,18 @@ mod table;
 
 pub use table::AuditEvent;
 
-/// How much an event matters (RFC 5424 section 6.2.1); what a SIEM filters by.
+/// The severity of an event (RFC 5424 section 6.2.1), by which a SIEM filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Somebody should look now: the promise itself is in doubt.
+    /// An operator should look now: a guarantee of jitd is in doubt.
     Alert = 1,
-    /// Something that should work does not.
+    /// A part of jitd or of the host does not work.
     Error = 3,
     /// A denial, or an end before its time.
     Warning = 4,
     /// Worth reading on an ordinary day.
     Notice = 5,
-    /// The ordinary course of things.
+    /// Ordinary operation.
     Info = 6,
 }
 
@@ -42,28 +42,28 @@ impl Severity {
     }
 }
 
-/// How an event went, for formats that know no more than two ways.
+/// The outcome of an event, for formats that know only two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was done, whatever it was.
+    /// It was done.
     Success,
-    /// Something was denied, or does not work.
+    /// It was denied, or does not work.
     Failure,
 }
 
 /// `event.kind` of the Elastic Common Schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EcsKind {
-    /// Something happened.
+    /// An event.
     Event,
-    /// A detection says that somebody should look.
+    /// A detection.
     Alert,
 }
 
 /// A class of the Open Cybersecurity Schema Framework.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OcsfClass {
-    /// For what has no class of its own.
+    /// Events without a class of their own.
     Base,
     /// Detection Finding (2004).
     DetectionFinding,
@@ -94,14 +94,14 @@ pub enum Splunk {
     Alert,
 }
 
-/// A rule of Wazuh. Events that name the same number have one rule together.
+/// A rule of Wazuh. Events with the same number share one rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wazuh {
     /// Its number, 100800 to 100899.
     pub rule: u32,
-    /// Its level, 0 to 15: 12 for an alert, 7 to 11 for an error, 5 to 7 for a warning, 3 for what is below.
+    /// Its level, 0 to 15: 12 for an alert, 7 to 11 for an error, 5 to 7 for a warning, 3 below that.
     pub level: u8,
-    /// Its groups, each with a comma behind it.
+    /// Its groups, each followed by a comma.
     pub groups: &'static str,
     /// The technique of MITRE ATT&CK; empty if none.
     pub technique: &'static str,
@@ -129,9 +129,9 @@ pub enum Kernel {
 /// A row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// How much it matters.
+    /// The severity.
     pub severity: Severity,
-    /// How it went.
+    /// The outcome.
     pub outcome: Outcome,
     /// CEF: severity, 0 to 10, and name.
     pub cef: (u8, &'static str),
@@ -145,22 +145,22 @@ pub struct Row {
     pub splunk: &'static [Splunk],
     /// Wazuh: its rule.
     pub wazuh: Wazuh,
-    /// The kernel's audit: its type there, where the kernel is told of it.
+    /// The kernel's audit: the event type, if the kernel is told.
     pub kernel: Option<Kernel>,
-    /// The alert rule (jitd.toml(5)) for which one such record is enough.
+    /// The alert rule (jitd.toml(5)) that a single record of this event matches.
     pub alert: Option<&'static str>,
-    /// Whether it tells what an approver or an operator decided: who logged in and who acted are compared then.
+    /// Whether it is a decision of an approver or an operator: the login and the actor are then compared.
     pub is_decision: bool,
     /// Whether a report lists it among the changes of the host and of jitd.
     pub is_change: bool,
-    /// What a report says at its head where there was one, without the number; empty if nothing.
+    /// The sentence at the head of a report with such events, without their number; empty if none.
     pub attention: &'static str,
-    /// What jit-audit(5) says behind the event's sentence, in man(7); empty if nothing.
+    /// The text of jit-audit(5) after the event's sentence, in man(7); empty if none.
     pub manual: &'static str,
 }
 
 impl Row {
-    /// A row with everything that may be left out, and nothing of what may not: that is refused when it is compiled.
+    /// The default row: every optional value, and invalid required ones, which the compiler then refuses.
     const ORDINARY: Self = Self {
         severity: Severity::Info,
         outcome: Outcome::Success,
@@ -178,7 +178,7 @@ impl Row {
         manual: "",
     };
 
-    /// Whether it says what every row has to say.
+    /// Whether the row has every required value.
     const fn is_complete(&self) -> bool {
         let is_finding = matches!(self.ocsf.0, OcsfClass::DetectionFinding);
         !self.cef.1.is_empty()
@@ -194,7 +194,7 @@ impl Row {
 /// Makes the enum of the rows: `/// SENTENCE`, `VARIANT = "NAME" => Row { ... };`
 macro_rules! events {
     ($($(#[doc = $says:literal])+ $variant:ident = $name:literal => $row:expr;)*) => {
-        /// What happened. The text is the record's `event` and the MSGID of its syslog message (RFC 5424 section
+        /// An audit event. Its name is the record's `event` and the MSGID of its syslog message (RFC 5424 section
         /// 6.2.7): at most 32 characters of printable ASCII.
         #[derive(
             Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
@@ -204,7 +204,7 @@ macro_rules! events {
         }
 
         impl AuditEvent {
-            /// Every event there is, in the order of the documentation.
+            /// Every event, in the order of the documentation.
             pub const ALL: &'static [AuditEvent] = &[$(AuditEvent::$variant),*];
 
             /// The event's name.
@@ -213,13 +213,13 @@ macro_rules! events {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// What happened, in a sentence.
+            /// The event's sentence.
             #[must_use]
             pub fn says(self) -> &'static str {
                 match self { $(Self::$variant => concat!($($says),+).trim_ascii(),)* }
             }
 
-            /// Everything that is said of it elsewhere.
+            /// The event's row.
             #[must_use]
             pub fn row(self) -> &'static Row {
                 match self {
@@ -236,7 +236,7 @@ macro_rules! events {
 use events;
 
 impl AuditEvent {
-    /// How much it matters.
+    /// The severity.
     #[must_use]
     pub fn severity(self) -> Severity {
         self.row().severity

@@ -1,7 +1,8 @@
-//! The table of events as others read it: the journal's catalog, jit-audit(5), and the files for Elastic, Splunk and Wazuh.
+//! Publishes the table of events: the journal's catalog, jit-audit(5), and the files for Elastic, Splunk and Wazuh.
 //!
-//! These files are templates in `packaging/`, named `.in`; a word such as `@events:manual@` in them stands for what is made
-//! here. `make install-files` fills them (`jit_proto/examples/fill.rs`), so no list of events is kept by hand.
+//! These files are templates in `packaging/`, named `.in`, in which a word such as `@events:manual@` stands for text
+//! that is made here. `make install-files` fills them (`jit_proto/examples/fill.rs`), so no list of events is kept by
+//! hand.
 
 use std::fmt::Write as _;
 
@@ -10,10 +11,10 @@ use serde_json::{Value, json};
 use super::{AuditEvent, EcsKind, Outcome, Severity, Splunk};
 use crate::audit::message_id;
 
-/// Fills a template. A word that begins as ours do and is none stays, and [`is_filled`] says so.
+/// Fills a template. An unknown word of this form stays, and [`is_filled`] reports it.
 #[must_use]
 pub fn fill(template: &str) -> String {
-    // Each is made only where it is asked for.
+    // Each text is made only where a template has its word.
     type Filling = (&'static str, fn() -> String);
     let fillings: [Filling; 10] = [
         ("@events:catalog@", catalog),
@@ -33,7 +34,7 @@ pub fn fill(template: &str) -> String {
     })
 }
 
-/// Whether nothing is left to be filled.
+/// Whether no word is left.
 #[must_use]
 pub fn is_filled(text: &str) -> bool {
     !text.contains("@events:")
@@ -43,7 +44,7 @@ fn names(of: impl Fn(AuditEvent) -> bool) -> Vec<&'static str> {
     AuditEvent::ALL.iter().copied().filter(|event| of(*event)).map(AuditEvent::name).collect()
 }
 
-/// What `journalctl -x` explains (the catalog's format: <https://systemd.io/CATALOG>).
+/// The entries for `journalctl -x` (the catalog's format: <https://systemd.io/CATALOG>).
 fn catalog() -> String {
     let mut text = String::new();
     for event in AuditEvent::ALL {
@@ -73,7 +74,7 @@ fn or_newline(text: &str) -> &str {
     if text.is_empty() { "\n" } else { text }
 }
 
-/// What jit-audit(5) says of severity, in man(7): the events of each, and of the last one that it has all others.
+/// The paragraph of jit-audit(5) about severities, in man(7): the events of each, and for the last one "all others".
 fn severities() -> String {
     let mut text = String::new();
     for severity in Severity::ALL {
@@ -86,7 +87,7 @@ fn severities() -> String {
     text
 }
 
-/// The table of the ingest pipeline: what `jitctl audit export --format ecs` says of each event.
+/// The table of the ingest pipeline: the fields of `jitctl audit export --format ecs` for each event.
 fn elastic() -> String {
     let rows: Vec<String> = AuditEvent::ALL
         .iter()
@@ -110,7 +111,7 @@ fn splunk(kind: Splunk) -> String {
     names(|event| event.row().splunk.contains(&kind)).join(", ")
 }
 
-/// The rules about one event each, in the order of their numbers.
+/// The rules for one event each, in the order of their numbers.
 fn wazuh() -> String {
     let mut rules: Vec<_> = AuditEvent::ALL.iter().map(|event| event.row().wazuh).collect();
     rules.sort_by_key(|rule| rule.rule);

@@ -1,7 +1,8 @@
-//! The rows of the table of audit events: everything that any part says about an event for itself.
+//! The rows of the table of audit events.
 //!
-//! Long because it is one table: a row for each event, in the order of the documentation. The comment above a row is its
-//! sentence: the journal's catalog and jit-audit(5) print it, and `manual` is what jit-audit(5) says behind it, in man(7).
+//! Long because it is one table: a row for each event, in the order of the documentation. The comment above a row is
+//! its sentence: the journal's catalog and jit-audit(5) print it, and `manual` is the text of jit-audit(5) after it, in
+//! man(7).
 
 use super::{
     EcsKind::{Alert, Event},
@@ -14,15 +15,15 @@ use super::{
     Row, Severity, Splunk, Wazuh, events,
 };
 
-/// What a row need not say.
+/// The defaults of a row.
 const ORDINARY: Row = Row::ORDINARY;
 
-/// An activity without a number of its own in OCSF; its name says what it is.
+/// An activity without a number in OCSF, described by its name.
 const OTHER: u32 = 99;
-/// A detection that begins.
+/// A new detection.
 const FOUND: (OcsfClass, u32, &str) = (DetectionFinding, 1, "Create");
 
-/// What Wazuh files an event under: its own groups, and paragraphs of PCI DSS, GDPR, HIPAA, NIST 800-53 and TSC.
+/// Groups in Wazuh: jitd's own, and paragraphs of PCI DSS, GDPR, HIPAA, NIST 800-53 and TSC.
 mod groups {
     pub(super) const LOG: &str = "pci_dss_10.2.6,pci_dss_10.5.2,pci_dss_10.5.5,gdpr_II_5.1.f,hipaa_164.312.b,hipaa_164.312.c.1,nist_800_53_AU.9,tsc_CC7.2,tsc_CC7.3,";
     pub(super) const START: &str = "service_start,pci_dss_10.2.6,pci_dss_10.5.2,pci_dss_10.5.5,gdpr_II_5.1.f,hipaa_164.312.b,hipaa_164.312.c.1,nist_800_53_AU.9,tsc_CC7.2,tsc_CC7.3,";
@@ -50,7 +51,7 @@ const fn wazuh(
     Wazuh { rule, level, groups, technique, says }
 }
 
-/// What is wrong with the audit log itself: one rule of Wazuh for all of it.
+/// The single rule of Wazuh for all problems of the audit log.
 const LOG_IS_WRONG: Wazuh =
     wazuh(100_862, 12, groups::LOG, "T1565.001", "The audit log of jitd: $(record.event): $(record.detail)");
 

@@ -1,4 +1,4 @@
-//! Common Event Format, version 0 (ArcSight; read by QRadar, Sentinel and others): one line a record.
+//! Common Event Format, version 0 (ArcSight; read by QRadar, Sentinel and others): one line per record.
 //!
 //! Text from people is escaped as everywhere ([`Escaped`]) and then as CEF asks: `|` and `\` in the header, `=` and `\`
 //! in the extension.
@@ -9,7 +9,7 @@ use super::{Origin, PRODUCT, VERSION, doer, known, milliseconds, other, sentence
 use crate::audit::record::Record;
 use crate::escape::Escaped;
 
-/// Where a fact goes that CEF has a key for; a custom field comes with its label.
+/// The CEF key of a fact, if there is one; a custom field has a label.
 fn key(fact: &str) -> Option<(&'static str, Option<&'static str>)> {
     Some(match fact {
         "reason" => ("reason", None),
@@ -27,7 +27,7 @@ fn key(fact: &str) -> Option<(&'static str, Option<&'static str>)> {
     })
 }
 
-/// Facts that have been told by who did it, by how it went and by the message.
+/// Facts that other fields have already: actor, outcome and message.
 const TOLD: [&str; 7] = ["outcome", "user", "uid", "actor", "actor_uid", "run_as", "detail"];
 
 /// A record as one line of CEF, without a newline.
@@ -84,7 +84,7 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
     line
 }
 
-/// Escaped for people, then for CEF. What begins or ends with a space would lose it to the next key.
+/// Escapes a value for people, then for CEF. A space at its beginning or end would be lost to the next key.
 fn in_extension(text: &str) -> String {
     let safe = Escaped(text).to_string().replace('\\', "\\\\").replace('=', "\\=");
     let inner = safe.trim_matches(' ');
@@ -122,7 +122,7 @@ mod tests {
     use crate::escape::unescaped;
     use proptest::prelude::*;
 
-    /// Reads a line as a collector does: seven fields, then keys that follow a space.
+    /// Parses a line as a collector does: seven fields, then keys that follow a space.
     fn read(line: &str) -> (Vec<String>, Vec<(String, String)>) {
         let mut fields = vec![String::new()];
         let mut chars = line.char_indices();
@@ -150,7 +150,7 @@ mod tests {
             } else if c == '\\' {
                 escaped = true;
             } else if c == '=' {
-                // The key is the last word; what is before it belongs to the value before.
+                // The key is the last word; the text before it belongs to the previous value.
                 let (value, key) = word.rsplit_once(' ').unwrap_or(("", &word));
                 let (value, key) = (value.to_owned(), key.to_owned());
                 if let Some(last) = pairs.last_mut() {
@@ -222,7 +222,7 @@ mod tests {
             let (fields, pairs) = read(&line);
             prop_assert_eq!(fields.len(), 7);
             let value = |key: &str| pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
-            // A text that is there comes back, and no text brings keys with it.
+            // A value is read back, and no text adds keys.
             if !text.is_empty() {
                 prop_assert_eq!(pairs.iter().map(|(key, _)| key.clone()).filter(|key| key != "end").collect::<Vec<_>>(),
                     keys("harmless"));

@@ -1,9 +1,9 @@
-//! Comma-separated values (RFC 4180), for people with a spreadsheet: a heading, then one line a record.
+//! Comma-separated values (RFC 4180) for a spreadsheet: a heading, then one line per record.
 //!
-//! No cell begins a formula: one that would (`=`, `+`, `-`, `@`) gets an apostrophe in front, and so does one that begins
-//! with an apostrophe, so that it can be told which were there before. A spreadsheet that splits at semicolons, as it does
-//! where people write a comma in numbers, finds no cell of its own that would: such a semicolon is spelled out. So are
-//! control characters ([`Escaped`]), and a record is one line.
+//! No cell begins a formula: a cell that would (`=`, `+`, `-`, `@`) gets an apostrophe in front, and so does one that
+//! begins with an apostrophe, so that the original can be restored. A spreadsheet that splits at semicolons, as in
+//! locales with a decimal comma, must find no such cell either: a semicolon before one is escaped. Control characters
+//! are escaped too ([`Escaped`]), and a record is one line.
 
 use std::fmt::Write as _;
 
@@ -141,7 +141,7 @@ mod tests {
     use crate::escape::unescaped;
     use proptest::prelude::*;
 
-    /// Reads one line as RFC 4180 says.
+    /// Parses one line by RFC 4180.
     fn read(line: &str) -> Vec<String> {
         let mut cells = vec![String::new()];
         let mut quoted = false;
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn every_fact_has_its_column() {
-        // The error names all keys there are.
+        // The error names all keys.
         let error = serde_json::from_str::<Facts>(r#"{"no such fact":1}"#).unwrap_err().to_string();
         let expected: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
         assert_eq!(expected, FACTS);

@@ -1,6 +1,6 @@
-//! Elastic Common Schema, field names of 9.x: one JSON object a record.
+//! Elastic Common Schema, field names of 9.x: one JSON object per record.
 //!
-//! What the schema has no field for is under `jit`, which it leaves to us.
+//! Facts without a field in the schema are under `jit`.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::{Origin, PRODUCT, Somebody, VERSION, doer, known, other, sentence};
 use crate::audit::record::Record;
 use crate::escape::spelled_out_json;
 
-/// Version of the schema whose allowed values the table keeps to.
+/// The version of the schema with the allowed values of the table.
 const ECS_VERSION: &str = "9.0.0";
 
 /// A record as one line of JSON, without a newline.
@@ -91,7 +91,7 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
     spelled_out_json(&document.to_string()).into_owned()
 }
 
-/// Everybody who is named, each once.
+/// All names in a record, each once.
 fn everybody(record: &Record) -> Vec<String> {
     let facts = &record.facts;
     let mut names: Vec<String> =
@@ -109,7 +109,7 @@ mod tests {
     use crate::audit::record::{AuditEvent, Facts};
     use proptest::prelude::*;
 
-    /// What the schema allows (event.category and the event.type expected in each).
+    /// The values that the schema allows (event.category, and the event.type expected in each).
     const EXPECTED: [(&str, &[&str]); 5] = [
         ("authentication", &["start", "end", "info"]),
         ("configuration", &["access", "change", "creation", "deletion", "info"]),

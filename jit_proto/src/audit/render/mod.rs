@@ -1,7 +1,7 @@
-//! Audit records in the formats of others: a pure function for each.
+//! Audit records in the formats of other tools: a pure function for each.
 //!
-//! What an event is in each of them stands in its row ([`crate::audit::event`]). Facts that a format has no word for are
-//! handed over under their own names; none is left out.
+//! The event's row has its values in each format ([`crate::audit::event`]). Facts without a field in a format keep
+//! their own names; none is left out.
 
 pub mod cef;
 
@@ -19,27 +19,27 @@ use crate::audit::record::{Facts, Record};
 use crate::escape::word;
 use crate::time::WallTime;
 
-/// The product, its vendor and version, as the languages ask for them.
+/// Product, vendor and version in the formats.
 const PRODUCT: &str = "jitd";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a record does not say about itself.
+/// Data about a record that is not in its line.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'a> {
     /// The host whose record it is.
     pub host: &'a str,
-    /// The record's hash ([`crate::audit::chain`]), by which it is known.
+    /// The record's hash ([`crate::audit::chain`]), which identifies it.
     pub hash: &'a str,
 }
 
-/// Somebody, by name and uid.
+/// A person, by name and uid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Somebody<'a> {
     name: &'a str,
     uid: Option<u32>,
 }
 
-/// Who did it.
+/// The actor.
 fn doer(facts: &Facts) -> Option<Somebody<'_>> {
     match (&facts.actor, &facts.user) {
         (Some(name), _) => Some(Somebody { name, uid: facts.actor_uid }),
@@ -48,28 +48,28 @@ fn doer(facts: &Facts) -> Option<Somebody<'_>> {
     }
 }
 
-/// To whom it was done, where that is somebody else than who did it.
+/// The person whom the action affects, if that is not the actor.
 fn other(facts: &Facts) -> Option<Somebody<'_>> {
     let name = facts.actor.as_ref().and(facts.user.as_ref())?;
     Some(Somebody { name, uid: facts.uid })
 }
 
-/// Milliseconds since the epoch; 0 for a time that cannot be read.
+/// Milliseconds since the epoch; 0 for a time that cannot be parsed.
 fn milliseconds(time: &str) -> u64 {
     WallTime::from_rfc3339(time).map_or(0, |at| at.0 / 1000)
 }
 
-/// Everything that is known, under its own name.
+/// All facts, under their own names.
 fn known(facts: &Facts) -> Map<String, Value> {
     match serde_json::to_value(facts) {
         Ok(Value::Object(known)) => known,
-        // Facts are texts, numbers and lists of texts, which JSON holds.
+        // Facts are texts, numbers and lists of texts, which JSON can hold.
         _ => Map::new(),
     }
 }
 
-/// One fact as a text, not escaped yet. Of a list each item can still be told from the next one: words are quoted as for a
-/// shell where they need it, and longer items, whose own words are, have a semicolon between them.
+/// A fact as a text, not escaped yet. The items of a list can be told apart: words are quoted as for a shell where
+/// necessary, and longer items with words of their own are separated by a semicolon.
 #[must_use]
 pub fn told(fact: &str, value: &Value) -> String {
     match value {
@@ -78,7 +78,7 @@ pub fn told(fact: &str, value: &Value) -> String {
             let items = items.iter().filter_map(Value::as_str);
             match fact {
                 fact if is_of_lines(fact) => items.collect::<Vec<_>>().join("; "),
-                // A person has one name: the backslash behind a domain asks for no quotes here.
+                // A person has one name: the backslash after a domain needs no quotes here.
                 "approvers" => items.map(name).collect::<Vec<_>>().join(" "),
                 _ => words(items),
             }
@@ -92,12 +92,12 @@ pub(crate) fn is_of_lines(fact: &str) -> bool {
     matches!(fact, "left_behind" | "processes")
 }
 
-/// Words, a command line for one, as one text that is not escaped yet.
+/// Words, such as a command line, as one text that is not escaped yet.
 pub fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// A name among others: in quotes only where it could be taken for two.
+/// A name in a list: quoted only where it could be taken for two.
 fn name(name: &str) -> Cow<'_, str> {
     if name.is_empty() || name.contains(|c: char| c.is_whitespace() || c == '\'') {
         word(name)
@@ -106,7 +106,7 @@ fn name(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// A sentence for people: the event, whom it is about, and why.
+/// A sentence for people: the event, the person, and the reason.
 #[must_use]
 pub fn sentence(record: &Record) -> String {
     let facts = &record.facts;
@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// Everything that a person can put a text into.
+    /// Every fact that can hold a text of a person.
     pub(super) fn facts_of(text: &str) -> Facts {
         let own = || Some(text.to_owned());
         let list = || Some(vec![text.to_owned(), "x".to_owned()]);
@@ -174,7 +174,7 @@ mod tests {
         }
     }
 
-    /// Texts that somebody would try.
+    /// Texts that an attacker would try.
     pub(super) fn a_text() -> impl Strategy<Value = String> {
         prop_oneof![
             "\\PC{0,30}",

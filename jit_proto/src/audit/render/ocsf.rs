@@ -1,6 +1,6 @@
-//! Open Cybersecurity Schema Framework, 1.8.0: one JSON object a record.
+//! Open Cybersecurity Schema Framework, 1.8.0: one JSON object per record.
 //!
-//! What the schema has no attribute for is under `unmapped`, as it wants it.
+//! Facts without an attribute in the schema are under `unmapped`.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::escape::spelled_out_json;
 const OCSF_VERSION: &str = "1.8.0";
 
 impl OcsfClass {
-    /// Uid and name of the category, uid and name of the class.
+    /// Category and class: uid and name of each.
     fn ids(self) -> (u32, &'static str, u32, &'static str) {
         match self {
             Self::Base => (0, "Uncategorized", 0, "Base AuditEvent"),
@@ -82,7 +82,7 @@ pub fn line(record: &Record, origin: &Origin<'_>) -> String {
     if let Some(detail) = &facts.detail {
         document["status_detail"] = Value::from(detail.as_str());
     }
-    // What each class requires, and where its constraints are met.
+    // The attributes that each class requires, with its constraints.
     match class {
         OcsfClass::Base => {}
         OcsfClass::DetectionFinding => {
@@ -134,7 +134,7 @@ fn user(somebody: Somebody<'_>) -> Value {
     user
 }
 
-/// Whom it is about; a call of root's own names nobody.
+/// The person it is about; a call of root itself has none.
 fn holder(facts: &Facts) -> Value {
     let name = facts.user.as_deref().unwrap_or(if facts.uid == Some(0) { "root" } else { "unknown" });
     user(Somebody { name, uid: facts.uid })

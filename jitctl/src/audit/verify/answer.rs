@@ -1,4 +1,4 @@
-//! Tells what was found, as text or as JSON.
+//! Prints the result, as text or as JSON.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::text::source_text;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
-/// Prints it, as text or as JSON, and says how the run ends.
+/// Prints the result, as text or as JSON, and returns the exit status.
 pub(super) fn tell(found: &Verification, output: &Output) -> Result<Exit, Failure> {
     let exit = match (&found.broken, found.parts.iter().all(|(_, view)| view.problems.is_empty())) {
         (Some(_), _) => Exit::ChainBroken,
@@ -52,19 +52,19 @@ pub(super) fn tell(found: &Verification, output: &Output) -> Result<Exit, Failur
     Ok(exit)
 }
 
-/// What `--json` prints.
+/// The JSON of `--json`.
 #[derive(Serialize)]
 struct Verdict<'a> {
     whole: bool,
     bad_seq: u64,
     problem: &'a str,
-    /// Messages that came more than once.
+    /// Number of repeated messages.
     repeated: u64,
-    /// Records whose messages had been cut: what their facts say was not checked.
+    /// Records with cut messages: the contents of their facts were not checked.
     cut: &'a [u64],
     /// Records whose messages cannot be compared with their hashes for another reason.
     not_comparable: &'a [u64],
-    /// How long the copy has been silent; null where no message says when it was written.
+    /// The end of the copy and the next heartbeat; null where no message has a time.
     silence: Option<&'a Silence>,
     parts: Vec<Part<'a>>,
 }

@@ -1,4 +1,4 @@
-//! What a verification found in each source, and whether the sources agree.
+//! The result of a verification for each source, and whether the sources agree.
 
 use jit_proto::audit::chain::Broken;
 use jit_proto::bus::view::VerifyView;
@@ -15,25 +15,25 @@ const LATE: u64 = 30_000_000;
 pub(super) struct Verification {
     pub(super) parts: Vec<(Source, VerifyView)>,
     pub(super) repeated: u64,
-    /// Records whose messages had been cut, and records whose content could not be compared for another reason.
+    /// Records with cut messages, and records whose content could not be compared for another reason.
     pub(super) unchecked: (Vec<u64>, Vec<u64>),
     pub(super) silence: Option<Silence>,
     pub(super) broken: Option<(Source, VerifyView)>,
 }
 
-/// How long nothing has come into a copy.
+/// How long a copy has received nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Silence {
-    /// When the last message that is there was written.
+    /// The time of its last message.
     #[serde(serialize_with = "as_text")]
     pub(super) last: WallTime,
     /// When the next heartbeat was due; none if the copy has no heartbeat.
     #[serde(serialize_with = "as_text_or_none")]
     pub(super) due: Option<WallTime>,
-    /// What the copy is compared with.
+    /// The time that the copy is compared with.
     #[serde(serialize_with = "as_text")]
     pub(super) until: WallTime,
-    /// Whether somebody asked for that moment.
+    /// Whether `--until` set that time.
     #[serde(skip)]
     pub(super) asked: bool,
 }
@@ -92,13 +92,13 @@ impl Verification {
         self.broken.get_or_insert((source, view));
     }
 
-    /// The first of these records that is in nothing that was read, nor the `prev` of anything.
+    /// The first of these records that is in no source, nor the `prev` of any record.
     pub(super) fn not_compared(&self, heads: &[u64]) -> Option<u64> {
         let read = |seq: u64| self.parts.iter().any(|(_, part)| part.first <= seq + 1 && seq <= part.records);
         heads.iter().copied().find(|seq| !read(*seq))
     }
 
-    /// How an export goes on in the store, which need not begin with the first record any more.
+    /// How an export continues in the store, which need not begin with record 1.
     pub(super) fn joined(&self) -> String {
         let of = |wanted| self.parts.iter().find(|(source, _)| *source == wanted).map(|(_, view)| view);
         let (Some(export), Some(store)) = (of(Source::Export), of(Source::Store)) else {

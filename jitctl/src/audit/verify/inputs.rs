@@ -17,7 +17,7 @@ use jit_proto::time::WallTime;
 use super::found::{Silence, Source, Verification};
 use crate::failure::{Exit, Failure};
 
-/// Hashes by their numbers.
+/// Hashes by record number.
 pub(super) type Heads = BTreeMap<u64, RecordHash>;
 
 /// Files with exported records, messages, or both.
@@ -29,7 +29,7 @@ pub(super) struct Inputs {
     exported: Heads,
     known: Heads,
     messages: u64,
-    /// When the last message with a time was written, and when the next heartbeat was due.
+    /// The times of the last message and of the next heartbeat.
     last: Option<WallTime>,
     due: Option<WallTime>,
     broken: Option<(Source, Broken)>,
@@ -51,12 +51,12 @@ impl Inputs {
         }
     }
 
-    /// How long before a moment the copy ends; nothing is known of messages that do not say when they were written.
+    /// The end of the copy before a time; unknown where messages have no times.
     pub(super) fn silence(&self, until: WallTime, asked: bool) -> Option<Silence> {
         self.last.map(|last| Silence { last, due: self.due, until, asked })
     }
 
-    /// The store is read behind them: a seal that is to begin may begin there.
+    /// The store is read after them: a seal may begin there.
     pub(super) fn continued_elsewhere(self) -> Self {
         Self { links: self.links.continued_elsewhere(), chain: self.chain.continued_elsewhere(), ..self }
     }
@@ -113,7 +113,8 @@ impl Inputs {
         Ok(())
     }
 
-    /// Whether a message is of the host that was asked for; without one, all that name a host have to name the same one.
+    /// Whether a message is of the requested host; without a request, all messages that name a host have to name the
+    /// same one.
     fn is_of_the_host(&mut self, host: &str) -> Result<bool, Failure> {
         if !self.asked.is_empty() && !self.asked.iter().any(|asked| asked == host) {
             return Ok(false);
@@ -139,7 +140,7 @@ impl Inputs {
         }
     }
 
-    /// Says what was found, and leaves in `known` what the store is to be compared with, if it is.
+    /// Adds the result, and leaves in `known` the records to compare with the store.
     pub(super) fn finish(
         self,
         store: bool,
@@ -168,13 +169,13 @@ impl Inputs {
             }
         }
         if self.messages > 0 {
-            // Heads from elsewhere are compared with the most complete copy there is.
+            // Heads from elsewhere are compared with the most complete copy.
             let heads = if exports { Heads::new() } else { self.known };
             match self.links.finish(&heads) {
                 Ok(Followed { first, head, repeated, cut, unknown, seals, seen }) => {
                     found.repeated = repeated;
                     found.unchecked = (cut, unknown);
-                    // What goes on in the store is missed there, if it is missing.
+                    // Records that continue in the store are found missing there.
                     let reached = if store { 0 } else { head.seq };
                     let (records, head) = (head.seq, head.hash.to_string());
                     let seals = seals.iter().map(SealsView::from).collect();
@@ -198,7 +199,7 @@ impl Inputs {
     }
 }
 
-/// The first record of an export that is not the one of which there was a message, or is missing behind its end.
+/// The first record of an export that differs from its message, or is missing after the export's end.
 fn differs(seen: &Heads, exported: &Heads, reached: u64) -> Option<(u64, u64, Broken)> {
     let first = exported.first_key_value().map_or(0, |(seq, _)| *seq);
     let last = exported.last_key_value().map_or(0, |(seq, _)| *seq);
@@ -290,12 +291,12 @@ mod tests {
         assert_eq!(numbers(&[17, 40, 41, 42]).0, "records 17, 40-42 were");
     }
 
-    /// Records as journald hands them on.
+    /// Records as journald forwards them.
     fn handed_on(count: u64) -> Vec<String> {
         handed_on_with(count, usize::MAX, |_| "nginx down".to_owned())
     }
 
-    /// The same with values of at most so many bytes, and a reason for each record.
+    /// The same with values of at most this many bytes, and a reason for each record.
     fn handed_on_with(count: u64, longest: usize, reason: impl Fn(u64) -> String) -> Vec<String> {
         let mut head = Head::default();
         let line = |n: u64| {

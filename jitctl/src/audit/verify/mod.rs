@@ -1,7 +1,7 @@
 //! `audit verify`: verifies the store, an export and a collector's copy, and compares them.
 //!
-//! Without options the daemon walks its store. With a key, files or heads jitctl walks, so that an auditor needs no daemon
-//! and the daemon does not see the key.
+//! Without options the daemon verifies its store. With a key, files or heads jitctl verifies, so that an auditor needs
+//! no daemon and the daemon does not see the key.
 
 mod found;
 
@@ -60,7 +60,7 @@ pub(crate) struct VerifyArgs {
     pub(crate) head: Vec<(u64, RecordHash)>,
 }
 
-/// A number and a hash, as messages and `audit verify` tell them.
+/// A number and a hash, as messages and `audit verify` print them.
 fn head(text: &str) -> Result<(u64, RecordHash), String> {
     let (seq, hash) = text.split_once(':').ok_or("it is not SEQ:HASH")?;
     let seq = seq.parse().map_err(|_| "SEQ is no number")?;
@@ -68,13 +68,13 @@ fn head(text: &str) -> Result<(u64, RecordHash), String> {
 }
 
 impl Daemon {
-    /// Has the daemon walk its store.
+    /// Has the daemon verify its store.
     pub(crate) async fn verify(&self) -> Result<VerifyView, Failure> {
         view("Verify", self.call(AUDIT_INTERFACE, "Verify", &()).await?)
     }
 }
 
-/// Carries `audit verify` out.
+/// Executes `audit verify`.
 pub(crate) async fn verify(args: VerifyArgs, output: &Output) -> Result<Exit, Failure> {
     let VerifyArgs { key, input, store, host, head, until } = args;
     let file = store.as_ref().filter(|path| !path.is_empty()).map(StoreFile::at);

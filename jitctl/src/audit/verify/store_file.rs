@@ -1,4 +1,4 @@
-//! Reads the store's file itself, without the daemon and without changing it, as far as it can be read.
+//! Reads the store's file, without the daemon and without changing it, as far as it can be read.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,31 +9,31 @@ use jit_proto::audit::known_head::{self, Remembered};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row};
 
-/// The daemon's store. The head that this host remembers (`known_head`) is the head of this store.
+/// The path of the daemon's store, whose head this host remembers (`known_head`).
 const OWN: &str = "/var/lib/jitd/jit.db";
 
-/// A store's file, not opened yet.
+/// A store's file before it is opened.
 #[derive(Debug)]
 pub(crate) struct StoreFile(PathBuf);
 
 /// How far a walk came.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Walked {
-    /// Every record there is was read.
+    /// Every record was read.
     ToTheEnd,
-    /// A record is not what it should be.
+    /// A record is broken.
     Broken(Broken),
-    /// The file cannot be read any further.
+    /// The file cannot be read further.
     Unreadable {
-        /// What SQLite says.
+        /// SQLite's error.
         why: String,
-        /// Records behind the damage that can be read: the first and the last.
+        /// Readable records after the damage: the first and the last.
         behind: Option<(u64, u64)>,
     },
 }
 
 impl StoreFile {
-    /// A file, or the one in a folder.
+    /// A file, or the store in a folder.
     pub(crate) fn at(path: &OsString) -> Self {
         let path = PathBuf::from(path);
         Self(if path.is_dir() { path.join("jit.db") } else { path })
@@ -43,13 +43,13 @@ impl StoreFile {
         &self.0
     }
 
-    /// Opens it for reading. SQLite neither repairs it nor moves its log into it then
-    /// (sqlite.org/c3ref/open.html, SQLITE_OPEN_READONLY).
+    /// Opens it for reading. SQLite then neither repairs it nor checkpoints its log (sqlite.org/c3ref/open.html,
+    /// SQLITE_OPEN_READONLY).
     pub(crate) fn open(&self) -> Result<Opened, String> {
         std::fs::File::open(&self.0).map_err(|error| error.to_string())?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let usual = Connection::open_with_flags(&self.0, flags).map_err(|error| error.to_string())?;
-        // On a file system that is read-only the log's index cannot be made (sqlite.org/wal.html#readonly).
+        // On a read-only file system the log's index cannot be made (sqlite.org/wal.html#readonly).
         let cannot =
             |error: &rusqlite::Error| error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen);
         let readable = usual.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, u64>(0));
@@ -67,7 +67,7 @@ impl StoreFile {
     }
 }
 
-/// A store's file that was opened.
+/// An open store file.
 #[derive(Debug)]
 pub(crate) struct Opened {
     path: PathBuf,
@@ -76,7 +76,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// The end of the chain as the store itself says it, where that can be read.
+    /// The head of the chain by the store itself, if it can be read.
     pub(crate) fn head(&self) -> Option<Head> {
         let sql = "SELECT head_seq, head_hash FROM state";
         let read = self.connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
@@ -84,7 +84,7 @@ impl Opened {
         Some(Head { seq, hash: RecordHash::parse(&hash)? })
     }
 
-    /// What is wrong beside the chain: what the store has noted itself, and what this host remembers of it.
+    /// The problems beside the chain: those noted in the store, and those by the remembered head.
     pub(crate) fn problems(&self) -> Vec<String> {
         let noted = self.noted().unwrap_or_default().into_iter();
         let mut problems: Vec<String> =
@@ -106,7 +106,7 @@ impl Opened {
         problems
     }
 
-    /// The problems that the store has noted, and how each was acknowledged. Stores of before 0.3 have no such column.
+    /// The problems noted in the store, and their acknowledgements. Stores from before 0.3 have no such column.
     fn noted(&self) -> rusqlite::Result<Vec<(String, Option<String>)>> {
         let read = |column: &str| -> rusqlite::Result<Vec<(String, Option<String>)>> {
             let sql = format!("SELECT seq, detail, {column} FROM breaks ORDER BY seq");
@@ -141,7 +141,7 @@ impl Opened {
         }
     }
 
-    /// Hands every record to a function, in their order, until one is wrong or cannot be read.
+    /// Passes every record to a function, in order, until one is wrong or cannot be read.
     pub(crate) fn walk(&self, mut feed: impl FnMut(Stored<'_>) -> Result<(), Broken>) -> Walked {
         let mut last = 0;
         let mut walk = || -> rusqlite::Result<Option<Broken>> {
@@ -165,7 +165,7 @@ impl Opened {
         }
     }
 
-    /// Records behind `last` that can be read, from the end back to the damage.
+    /// Readable records after `last`, from the end back to the damage.
     fn behind(&self, last: u64) -> Option<(u64, u64)> {
         let sql = "SELECT seq, line FROM records WHERE seq > ?1 ORDER BY seq DESC";
         let mut statement = self.connection.prepare(sql).ok()?;
@@ -179,7 +179,7 @@ impl Opened {
     }
 }
 
-/// Whatever a column holds, as text.
+/// The value of a column as text, whatever its type.
 fn text(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<String>> {
     row.get_ref(column).map(|value| match value {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    /// A store of so many records, each in a page of its own or nearly so.
+    /// A store of this many records, each in a page of its own or nearly so.
     fn store(folder: &Path, records: u64) -> StoreFile {
         let path = folder.join("jit.db");
         let connection = Connection::open(&path).unwrap();

@@ -1,4 +1,4 @@
-//! What a verification found, as text.
+//! The result of a verification, as text.
 
 use jit_proto::bus::view::{SealsView, VerifyView};
 use jit_proto::escape::Escaped;
@@ -7,7 +7,7 @@ use super::found::{Source, Verification};
 use crate::failure::Exit;
 use crate::render::{counted, or_dash};
 
-/// What a verification found.
+/// The result of a verification.
 pub(crate) fn verified(found: &VerifyView) -> String {
     if !found.whole {
         let (bad, problem) = (found.bad_seq, Escaped(&found.problem));
@@ -33,7 +33,7 @@ pub(crate) fn verified(found: &VerifyView) -> String {
     text
 }
 
-/// How a run ends that found this. A part of an audit log must not pass for the whole of it.
+/// The exit status for this result. A part of an audit log must not pass for all of it.
 pub(crate) fn exit_of(found: &VerifyView) -> Exit {
     match (found.whole, found.problems.is_empty()) {
         (false, _) => Exit::ChainBroken,
@@ -42,14 +42,14 @@ pub(crate) fn exit_of(found: &VerifyView) -> Exit {
     }
 }
 
-/// What is wrong though the chain may be whole.
+/// Problems beside an intact chain.
 fn beside_the_chain(found: &VerifyView) -> String {
     let line = |problem: &String| format!("NOT THE WHOLE AUDIT LOG: {}\n", Escaped(problem));
     let acknowledged = found.acknowledged.iter().map(|problem| format!("{}\n", Escaped(problem)));
     found.problems.iter().map(line).chain(acknowledged).collect()
 }
 
-/// What is said of records that are no longer there, and what there is to doubt about it.
+/// The sentences about removed records, and the doubts about them.
 fn removed(found: &VerifyView) -> String {
     let mut text = String::new();
     let (by, before) = (found.pruned_by_record, found.first.saturating_sub(1));
@@ -70,7 +70,7 @@ fn removed(found: &VerifyView) -> String {
     text
 }
 
-/// How some records are sealed. What a seal says of the records before it holds as well, since their hashes are in it.
+/// The cover of some records. A seal also covers the records before it, since their hashes are in it.
 fn sealed(span: &SealsView, last: Option<&SealsView>) -> String {
     let (records, are) = match (span.from, span.to) {
         (from, to) if from == to => (format!("record {from}"), "is"),
@@ -89,7 +89,7 @@ fn sealed(span: &SealsView, last: Option<&SealsView>) -> String {
     }
 }
 
-/// What was found in one source.
+/// The result for one source.
 pub(super) fn source_text(source: Source, view: &VerifyView, found: &Verification) -> String {
     match source {
         Source::Store => format!("store: {}", verified(view)),
@@ -113,7 +113,7 @@ pub(super) fn source_text(source: Source, view: &VerifyView, found: &Verificatio
     }
 }
 
-/// Of which records the content was compared with the hash, and of which it was not.
+/// Which records' content was compared with the hash, and which was not.
 fn contents(view: &VerifyView, found: &Verification) -> String {
     let (cut, unknown) = &found.unchecked;
     let mut text = String::new();
@@ -138,7 +138,7 @@ fn contents(view: &VerifyView, found: &Verification) -> String {
     text
 }
 
-/// Numbers as ranges, for the beginning of a sentence and for its middle.
+/// Numbers as ranges, for the beginning and for the middle of a sentence.
 pub(super) fn numbers(all: &[u64]) -> (String, String) {
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for seq in all {
@@ -173,7 +173,7 @@ mod tests {
             "{}",
             verified(&cut)
         );
-        // Somebody has looked at it: it is told, and fails nothing any more.
+        // An operator has acknowledged it: it is printed, and changes no exit status.
         let known = VerifyView { acknowledged: cut.problems.clone(), problems: Vec::new(), ..cut.clone() };
         assert_eq!(exit_of(&known), Exit::Done);
         assert!(verified(&known).contains("\nrecord 4 is gone\n"), "{}", verified(&known));

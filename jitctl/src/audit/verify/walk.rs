@@ -1,4 +1,4 @@
-//! Walks the store: through the daemon, or its file without it.
+//! Verifies the store: through the daemon, or its file without the daemon.
 
 use jit_proto::audit::chain::{Broken, Head, Stored, Verifier};
 use jit_proto::audit::hash::RecordHash;
@@ -14,7 +14,7 @@ use crate::client::{Daemon, MAX_RECORDS};
 use crate::failure::Failure;
 
 impl Daemon {
-    /// The end of the chain as the running daemon knows it.
+    /// The head of the chain as the running daemon has it.
     async fn head(&self) -> Result<Head, Failure> {
         let (seq, hash): (u64, String) = self.call(AUDIT_INTERFACE, "Head", &()).await?;
         let hash = RecordHash::parse(&hash).ok_or_else(|| Failure::strange_answer("Head", &hash))?;
@@ -32,7 +32,7 @@ pub(super) async fn walk_store(
     let head = daemon.head().await?;
     let StatusView { problems, acknowledged, .. } = daemon.status().await?;
     let mut known = known;
-    // Read before the first page: what is written meanwhile comes behind it.
+    // Read before the first page: records written meanwhile come after it.
     if head.seq > 0 {
         known.entry(head.seq).or_insert(head.hash);
     }

@@ -1,4 +1,4 @@
-//! Charts as inline SVG: no script, no colour of their own (the page's style has them), every value readable as text.
+//! Charts as inline SVG: no script, no colours of their own (the page's style has them), every value readable as text.
 
 use std::fmt::Write as _;
 
@@ -8,13 +8,13 @@ use super::escape::safe;
 use crate::report::model::Moment;
 
 const HOUR: u64 = 3_600_000_000;
-/// More columns than this are gathered into wider ones.
+/// Columns; more are merged into wider ones.
 const MAX_COLUMNS: usize = 62;
-/// A bar that is so many times as long as the common ones is cut.
+/// A bar this many times as long as the common ones is cut.
 const MAX_RATIO: u64 = 5;
 /// Width of a digit, of the 11 pixels high text of the page's style.
 const DIGIT: f64 = 6.6;
-/// Room above the columns, for the numbers of those that are cut.
+/// Space above the columns for the numbers of cut ones.
 const ABOVE: f64 = 16.0;
 
 /// A column over time: its label, and how many were allowed and denied.
@@ -27,7 +27,7 @@ pub(super) struct Column {
 
 /// Elevations over the period: by minutes, hours or days, or by as many of them as fit.
 pub(super) fn over_time(moments: &[Moment], (since, until): (u64, u64)) -> (Vec<Column>, String) {
-    // Of "2026-11-25 14:30:05": how much of it names a unit, and what of that is shown.
+    // The prefix of "2026-11-25 14:30:05" that names a unit, and the part of it that is shown.
     let (name, length, shown, step) = match until.saturating_sub(since) / HOUR {
         0..4 => ("minute", 16, 11, HOUR / 120),
         4..49 => ("hour", 13, 5, HOUR / 2),
@@ -35,7 +35,7 @@ pub(super) fn over_time(moments: &[Moment], (since, until): (u64, u64)) -> (Vec<
     };
     let unit = |at: u64| WallTime(at).to_local().chars().take(length).collect::<String>();
     let mut units: Vec<String> = Vec::new();
-    // Half units, so that none is jumped over where the clock changes. A century of days is more than enough.
+    // Half units, so that none is skipped where the clock changes. A century of days is more than enough.
     for at in (0..73_000).map(|n| since.saturating_add(n * step)).take_while(|at| *at < until) {
         let label = unit(at);
         if units.last() != Some(&label) {
@@ -66,7 +66,7 @@ pub(super) fn over_time(moments: &[Moment], (since, until): (u64, u64)) -> (Vec<
     (columns, what)
 }
 
-/// Elevations by the hour of the day, so that work at odd hours shows.
+/// Elevations by the hour of the day, so that work at odd hours is visible.
 pub(super) fn by_hour(moments: &[Moment]) -> Vec<Column> {
     let mut columns: Vec<Column> =
         (0..24).map(|hour| Column { label: format!("{hour:02}"), allowed: 0, denied: 0 }).collect();
@@ -79,8 +79,8 @@ pub(super) fn by_hour(moments: &[Moment]) -> Vec<Column> {
     columns
 }
 
-/// Where a scale ends: behind the longest bar, or, where few bars are so long that the others could not be seen, behind
-/// those; then the number is returned a second time, to be told.
+/// The end of a scale: after the longest bar, or, if a few bars are so long that the others could not be seen, after
+/// the others; the number is then returned a second time, for the text.
 fn end_of_scale(totals: impl Iterator<Item = u64>) -> (u64, Option<u64>) {
     let mut totals: Vec<u64> = totals.filter(|total| *total > 0).collect();
     totals.sort_unstable();
@@ -96,7 +96,7 @@ fn end_of_scale(totals: impl Iterator<Item = u64>) -> (u64, Option<u64>) {
     }
 }
 
-/// Columns with allowed below and denied above, and where the scale ends if columns are cut.
+/// Columns with allowed below and denied above, and the end of the scale if columns are cut.
 pub(super) fn columns(name: &str, columns: &[Column]) -> (String, Option<u64>) {
     const WIDTH: f64 = 440.0;
     const HEIGHT: f64 = 130.0;
@@ -123,7 +123,7 @@ pub(super) fn columns(name: &str, columns: &[Column]) -> (String, Option<u64>) {
     }
     let step = WIDTH / columns.len().max(1) as f64;
     let bar = (step * 0.72).min(44.0);
-    // Labels stand apart by the width of two digits at least.
+    // The distance between labels is two digits at least.
     let longest = columns.iter().map(|column| column.label.chars().count()).max().unwrap_or(0);
     let every = ((DIGIT * (longest + 2) as f64 / step).ceil() as usize).max(1);
     for (n, column) in columns.iter().enumerate() {
@@ -147,7 +147,7 @@ pub(super) fn columns(name: &str, columns: &[Column]) -> (String, Option<u64>) {
             }
         }
         if all > top as f64 {
-            // Cut: a gap in the column, and its number above it, inside of the picture.
+            // Cut: a gap in the column, and its number above it, inside the picture.
             let middle = (x + bar / 2.0).min(left + WIDTH - DIGIT * 3.0);
             let _ = write!(
                 svg,
@@ -173,14 +173,14 @@ pub(super) fn columns(name: &str, columns: &[Column]) -> (String, Option<u64>) {
     (svg, cut)
 }
 
-/// Horizontal bars: a name, and counts of one or two kinds; and where the scale ends if bars are cut.
+/// Horizontal bars: a name, and counts of one or two kinds; and the end of the scale if bars are cut.
 pub(super) fn bars(name: &str, rows: &[(String, [u64; 2])], kinds: [&str; 2]) -> (String, Option<u64>) {
     const NAMES: f64 = 130.0;
     const WIDTH: f64 = 230.0;
     const ROW: f64 = 23.0;
     let (top, cut) = end_of_scale(rows.iter().map(|(_, counts)| counts.iter().sum::<u64>()));
     let longest = rows.iter().map(|(_, counts)| counts.iter().sum::<u64>()).max().unwrap_or(0);
-    // Uncut, the longest bar is as long as there is room.
+    // Without a cut, the longest bar takes all the space.
     let most = if cut.is_some() { top } else { longest.max(1) };
     let height = ROW * rows.len() as f64 + 4.0;
     let mut svg = format!("<svg viewBox=\"0 0 480 {height:.0}\" role=\"img\" aria-label=\"{}\">", safe(name));
@@ -247,7 +247,7 @@ fn counts_text(counts: &[u64; 2], kinds: [&str; 2]) -> String {
     }
 }
 
-/// The next of 2, 4, 10, 20, 40, 100...: its half is a whole number too.
+/// The next of 2, 4, 10, 20, 40, 100...: half of it is a whole number too.
 fn round_up(most: u64) -> u64 {
     let mut unit = 1u64;
     loop {

@@ -1,4 +1,4 @@
-//! What was denied, at the gate and over the bus.
+//! Denials, at the gate and over the bus.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use super::elements::{MAX_OPEN_ROWS, Page, code, number, plain, time};
 use super::escape::safe;
 use crate::report::model::{Denial, Report, command, counted};
 
-/// Of denials of one kind the first and last so many are rows; the others are counted, and found by a search.
+/// Denials of one kind that are rows, the first and the last ones; the others are counted, and found by a search.
 const MAX_ALIKE: usize = 20;
 
-/// The part of the page; denials of one kind are gathered.
+/// The section; denials of one kind are merged.
 pub(super) fn refused(page: &mut Page, report: &Report) {
     page.put("<h2 id=\"refused\">Denied elevations</h2>\n");
     if report.denials.is_empty() {

@@ -1,11 +1,11 @@
-//! The elements that the parts of the page are built from: text, cells and tables.
+//! The elements of the page: text, cells and tables.
 
 use super::escape::safe;
 
-/// A table with more rows is folded.
+/// The number of rows above which a table is folded.
 pub(super) const MAX_OPEN_ROWS: usize = 30;
 
-/// A cell of a table: HTML, and the class it is set in.
+/// A cell of a table: HTML, and its class.
 pub(super) struct Cell(pub(super) String, pub(super) &'static str);
 
 impl From<String> for Cell {
@@ -41,12 +41,12 @@ pub(super) fn number(number: u64) -> Cell {
 pub(super) struct Page(pub(super) String);
 
 impl Page {
-    /// HTML as it is.
+    /// Adds HTML unchanged.
     pub(super) fn put(&mut self, html: &str) {
         self.0.push_str(html);
     }
 
-    /// A table; a sentence where there is no row.
+    /// A table; a sentence without rows.
     pub(super) fn table(&mut self, heading: &[&str], rows: impl Iterator<Item = Vec<Cell>>) {
         let class =
             |class: &str| if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };

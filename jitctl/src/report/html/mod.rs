@@ -1,4 +1,4 @@
-//! The report as one HTML file: nothing in it is fetched, nothing in it runs, and it prints.
+//! The report as one HTML file: it loads nothing, runs nothing, and can be printed.
 
 mod escape;
 
@@ -22,7 +22,7 @@ use self::windows::windows;
 use super::model::{Report, counted, removed};
 
 const STYLE: &str = include_str!("style.css");
-/// What the page may do: show itself. Whoever put something into it by a way we have not thought of still runs nothing.
+/// The Content-Security-Policy of the page. Injected code would not run.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 /// The parts of the page, by id.
 const PARTS: [(&str, &str); 10] = [
@@ -278,7 +278,7 @@ mod tests {
         for word in ["http://", "https://", "<script", "@import", "url(", " src=", "onload", "onclick"] {
             assert!(!page.contains(word), "{word}");
         }
-        // Links lead to parts of the page itself, and each of these is there.
+        // Links lead to sections of the page itself, and each of these exists.
         for link in page.split(" href=\"").skip(1) {
             let id = link.split('"').next().and_then(|link| link.strip_prefix('#')).unwrap();
             assert!(page.contains(&format!(" id=\"{id}\"")), "{id}");

@@ -61,7 +61,7 @@ pub(super) fn charts(page: &mut Page, report: &Report) {
     page.put("</div>\n");
 }
 
-/// The longest bars first; what does not fit is gathered in a last one.
+/// The longest bars first; the others are merged into a last one.
 fn most(mut rows: Vec<(String, [u64; 2])>) -> Vec<(String, [u64; 2])> {
     rows.sort_by(|a, b| b.1.iter().sum::<u64>().cmp(&a.1.iter().sum()).then_with(|| a.0.cmp(&b.0)));
     if rows.len() > MAX_BARS {

@@ -1,4 +1,4 @@
-//! Who had what, when and why: each window with what ran under it.
+//! The windows: who had which role, when and why, and what ran in it.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::elements::{Page, code, number, plain, time};
 use super::escape::safe;
 use crate::report::model::{Report, Run, Window, command, counted};
 
-/// With more windows than this, they are folded, and gathered by person.
+/// The number of windows above which they are folded, and grouped by person.
 const MAX_OPEN_WINDOWS: usize = 20;
 
-/// The part of the page; many windows are gathered by person.
+/// The section; many windows are grouped by person.
 pub(super) fn windows(page: &mut Page, report: &Report) {
     page.put("<h2 id=\"windows\">Who had what, when and why</h2>\n");
     if report.windows.is_empty() {
@@ -126,7 +126,7 @@ fn window(page: &mut Page, window: &Window, open: bool) {
 
 fn how_it_ended(run: &Run) -> String {
     let mut text = match run.ended_by.as_deref() {
-        // Let through, and then sudo had nothing to run: no such command, or sudoers says no.
+        // Allowed, and then sudo ran nothing: no such command, or denied by sudoers.
         Some("exited") if run.run_as.is_empty() => "sudo ran nothing".to_owned(),
         Some("exited") => "its processes were done".to_owned(),
         Some("expired") => "the window closed".to_owned(),
