@@ -82,7 +82,7 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
         None => "sudoers was not read for this report".to_owned(),
     };
     let requests = format!(
-        "{} made, {} given, {} denied, {} lapsed or taken back",
+        "{} made, {} given, {} denied, {} expired or cancelled",
         counted(figure(AuditEvent::RequestMade), "request", "requests"),
         counted(figure(AuditEvent::RequestApproved), "approval", "approvals"),
         figure(AuditEvent::RequestDenied),

@@ -135,7 +135,7 @@ impl Reader {
             Ok(message) => Ok(Some(message)),
             // The specification has unknown header fields ignored, which zbus does not; no client of jitd sends any.
             Err(problem) => {
-                debug!("a message was left out: {problem}");
+                debug!("a message was dropped: {problem}");
                 Ok(None)
             }
         }
@@ -170,7 +170,7 @@ impl Reader {
         }
         let (come, passed) = receive(&self.stream, buffer).await?;
         if come == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the other end has hung up"));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer has closed the connection"));
         }
         self.passed.extend(passed);
         Ok(come)

@@ -63,7 +63,7 @@ fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Resu
         (false, _) => AuditEvent::AuditSealed,
         (true, true) => AuditEvent::AuditResealed,
         (true, false) => {
-            let message = "the record is sealed already; --rotate begins another seal, which is recorded";
+            let message = "the audit log is sealed already; --rotate begins another seal, which is recorded";
             return Err(Refusal::AlreadyDecided(message.to_owned()));
         }
     };

@@ -330,8 +330,8 @@ impl CommandKind {
     fn only(self) -> &'static str {
         match self {
             Self::Grant => "only operators grant without a request",
-            Self::ExtendOther => "only operators make the window of somebody else longer",
-            Self::RevokeUser | Self::RevokeAll => "only operators revoke everything somebody holds",
+            Self::ExtendOther => "only operators extend another person's window",
+            Self::RevokeUser | Self::RevokeAll => "only operators revoke all grants of a person",
             Self::Seal => "only operators and root begin a seal, and not from inside a window",
             Self::Acknowledge => {
                 "only operators and root acknowledge a problem, and not from inside a window"
@@ -339,7 +339,7 @@ impl CommandKind {
             Self::Reload => "only root reloads the policy",
             Self::PolicyCheck | Self::PolicyShow => "only root, operators and auditors see the whole policy",
             Self::AuditRead | Self::AuditSearch | Self::AuditVerify | Self::AuditHead => {
-                "only root, operators and auditors read the record"
+                "only root, operators and auditors read the audit log"
             }
             _ => "this is not for you",
         }
@@ -384,7 +384,7 @@ pub fn admit<'a>(
         Rule::LoginRequired | Rule::SameAccount => &caller.person,
         Rule::Refused(_) if origin == Origin::Unreadable => {
             let Location::Unreadable(why) = &caller.location else {
-                return refuse(format!("{word}: nobody knows who calls"));
+                return refuse(format!("{word}: the caller is unknown"));
             };
             return refuse(why.clone());
         }

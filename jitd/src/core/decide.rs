@@ -237,7 +237,7 @@ impl Denial {
             .filter(|role| role.members.include(access.person) && role.services.contains(service))
             .collect();
         if askable.is_empty() {
-            lines.push(format!("jit: there is no role that {who} could ask for."));
+            lines.push(format!("jit: there is no role that {who} could request."));
         }
         for role in askable.iter().take(8) {
             lines.push(format!("jit: to ask for one, type:  {}", role.request_line()));

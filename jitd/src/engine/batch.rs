@@ -113,7 +113,9 @@ impl Engine {
                     }
                 }
                 Err(problem) => {
-                    error!("state and audit log could not be written; every sudo but root's is denied: {problem}");
+                    error!(
+                        "state and audit log could not be written; every sudo but root's is denied: {problem}"
+                    );
                     self.failing = true;
                     if let StoreError::Files(lost) = &problem {
                         self.tell_of_lost_files(&lost.to_string(), &ledger);

@@ -20,10 +20,10 @@ pub enum IdentityError {
     #[error("the group directory cannot be asked: {0}")]
     Groups(nix::Error),
     /// A login name with a NUL byte.
-    #[error("a login name has a zero byte in it")]
+    #[error("a login name contains a NUL byte")]
     Name(#[from] NulError),
     /// The thread of the lookup panicked.
-    #[error("the user directory was not asked to the end: {0}")]
+    #[error("the lookup in the user directory did not finish: {0}")]
     Thread(#[from] tokio::task::JoinError),
 }
 

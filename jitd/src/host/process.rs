@@ -398,7 +398,7 @@ fn slurp(path: impl AsRef<Path>) -> io::Result<String> {
 }
 
 fn odd(file: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("/proc/PID/{file} does not look as proc(5) says"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("/proc/PID/{file} does not have the form of proc(5)"))
 }
 
 #[cfg(test)]

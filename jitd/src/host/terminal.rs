@@ -50,10 +50,10 @@ fn write(
     let meta = file.metadata()?;
     // The terminal may belong to another person by now.
     if !meta.file_type().is_char_device() || meta.uid() != holder.0 {
-        return Err(std::io::Error::other("it is somebody else's, or no terminal"));
+        return Err(std::io::Error::other("it belongs to another user, or is no terminal"));
     }
     if !may(&meta) {
-        return Err(std::io::Error::other("its owner lets nobody write to it"));
+        return Err(std::io::Error::other("its owner accepts no messages (mesg(1))"));
     }
     let text: String = lines.iter().map(|line| format!("\r\n{}", Escaped(line))).collect();
     file.write_all(format!("{text}\r\n").as_bytes())

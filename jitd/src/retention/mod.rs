@@ -42,7 +42,7 @@ pub enum RetentionError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The expired records are broken: they are evidence.
-    #[error("{0}; nothing is removed before somebody has looked into that (jitctl audit verify)")]
+    #[error("{0}; no record is removed until this is resolved (jitctl audit verify)")]
     Broken(#[from] Broken),
     /// The archive cannot be written.
     #[error("{path}: {error}", path = .path.display())]

@@ -319,6 +319,6 @@ fn read_event(file: impl AsFd, key: &str) -> io::Result<bool> {
     match value {
         Some("0") => Ok(false),
         Some("1") => Ok(true),
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("cgroup.events does not tell {key}"))),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("cgroup.events has no {key}"))),
     }
 }

@@ -58,7 +58,10 @@ fn opened_root() -> io::Result<&'static Root> {
 fn mount_of(file: impl AsFd) -> io::Result<u64> {
     let told = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     if told.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "the kernel does not tell mounts (statx)"));
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the kernel does not return mount ids (statx)",
+        ));
     }
     Ok(told.stx_mnt_id)
 }

@@ -55,7 +55,7 @@ pub enum ScopeError {
         result: String,
     },
     /// A unit of that name exists and is not active.
-    #[error("PID 1 has not got rid of the {scope} before yet")]
+    #[error("PID 1 still has an earlier {scope}")]
     Stale {
         /// The scope.
         scope: String,
@@ -194,7 +194,9 @@ impl Systemd {
                 send_sigkill: bool::try_from(own.get("SendSIGKILL")?).ok()?,
             })
         };
-        held().map(Some).ok_or_else(|| zbus::Error::Failure(format!("PID 1 does not tell all of {scope}")))
+        held()
+            .map(Some)
+            .ok_or_else(|| zbus::Error::Failure(format!("PID 1 did not return every property of {scope}")))
     }
 
     async fn all_properties(

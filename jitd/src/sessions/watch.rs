@@ -318,7 +318,7 @@ impl Watch {
             Idle::Warn(left) => {
                 let left = format_duration(Duration::from_secs(left.as_secs().max(1)));
                 let line = format!(
-                    "jit: nothing has happened in this session for a while; it ends in {left} unless something does."
+                    "jit: nothing has happened in this session for a while; it ends in {left} unless somebody types or a command runs."
                 );
                 terminal::tell(self.session.holder.uid, &self.session.tty, &[line]);
                 self.engine.tell(Input::SessionIdle(id)).await

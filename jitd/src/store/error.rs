@@ -32,7 +32,7 @@ pub enum StoreError {
         error: serde_json::Error,
     },
     /// A row does not match its digest.
-    #[error("{path}: table {table}, row {row} is damaged: it does not agree with its digest", path = .path.display())]
+    #[error("{path}: table {table}, row {row} is damaged: it does not match its digest", path = .path.display())]
     Damaged {
         /// The database.
         path: PathBuf,

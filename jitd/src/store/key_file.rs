@@ -74,7 +74,7 @@ pub enum SealLost {
         expected: String,
     },
     /// The key is for a later record than the next one: records are missing in the store.
-    #[error("{0}: records were taken out of the store")]
+    #[error("{0}: records are missing in the store")]
     Ahead(#[from] Ahead),
     /// The key is of another seal.
     #[error("{path} is for a seal from record {first} on, which the store does not know of", path = .path.display())]
@@ -270,7 +270,7 @@ fn options() -> OpenOptions {
 /// The keys in a block. Every line has to parse, and the check to match; only a block with nothing but lines of the
 /// older layout needs no check.
 fn keys_in(text: &str) -> Result<Vec<Sealer>, &'static str> {
-    const DAMAGED: &str = "its check does not agree with what it holds";
+    const DAMAGED: &str = "its check does not match its contents";
     let (keys, checked) = match text.rfind(CHECK) {
         Some(at) => {
             let (keys, check) = text.split_at(at);
@@ -294,7 +294,7 @@ fn keys_in(text: &str) -> Result<Vec<Sealer>, &'static str> {
             Some((FORMAT, sealer)) if checked => Ok(sealer),
             Some((OLDER_FORMAT, sealer)) if !checked => Ok(sealer),
             Some(_) => Err(DAMAGED),
-            None => Err("it holds something that is no key"),
+            None => Err("it has a line that is no key"),
         })
         .collect()
 }

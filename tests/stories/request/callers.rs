@@ -209,9 +209,9 @@ fn what_is_decided_says_by_whom_and_what_is_not_there_says_nothing_else() -> Res
             .exits(3)?
             .says("denied by bob at 20")?
             .says("not today")?;
-        carol.run(&format!("jitctl approve {cancelled}"))?.exits(3)?.says("taken back by alice at 20")?;
+        carol.run(&format!("jitctl approve {cancelled}"))?.exits(3)?.says("cancelled by alice at 20")?;
         alice.run(&format!("jitctl cancel {approved}"))?.exits(3)?.says("approved already: by bob")?;
-        alice.run(&format!("jitctl cancel {cancelled}"))?.exits(3)?.says("taken back by alice")?;
+        alice.run(&format!("jitctl cancel {cancelled}"))?.exits(3)?.says("cancelled by alice")?;
         oscar.run(&format!("jitctl approve {pending}"))?.exits(3)?.says("no approver of that role")?;
         oscar.run(&format!("jitctl cancel {pending}"))?.exits(3)?.says("dave")?;
         for id in [&approved, &denied, &cancelled, &pending] {

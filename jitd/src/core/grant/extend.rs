@@ -31,7 +31,7 @@ pub(in crate::core) fn extend(
         }
         if is_same_person(caller, &grant.holder) || !caller.uids().is_disjoint(&grant.uids) {
             let message =
-                format!("grant {id} is your own under another account; ask for more of it as its holder");
+                format!("grant {id} is your own under another account; request the extension as its holder");
             return Err(Refusal::SelfApproval(message));
         }
         authority::admit(&turn.ledger, turn.policy, caller, CommandKind::ExtendOther)?;
@@ -41,7 +41,9 @@ pub(in crate::core) fn extend(
     let spec = accepted(role, RequestSpec { role: grant.role, duration, reason, ticket }, true)?;
     if own {
         if turn.ledger.requests.values().any(|request| request.extends == Some(id)) {
-            return Err(Refusal::AlreadyDecided(format!("you have asked for more of grant {id} already")));
+            return Err(Refusal::AlreadyDecided(format!(
+                "you have requested an extension of grant {id} already"
+            )));
         }
         return ask(turn, asker, role, grant.holder, spec, Some(id));
     }

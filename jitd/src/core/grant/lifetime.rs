@@ -28,7 +28,7 @@ pub(in crate::core) struct Closing {
 }
 
 fn is_over(id: GrantId) -> String {
-    format!("grant {id} is over; ask for the role anew")
+    format!("grant {id} is closed; request the role again")
 }
 
 impl Turn<'_> {

@@ -160,7 +160,7 @@ pub(in crate::core) fn already_closed(turn: &Turn<'_>, caller: &Caller, request:
         RequestState::Denied { by, reason } => {
             format!("request {id} was denied by {}{at}: {}", by.name, reason.as_str())
         }
-        RequestState::Cancelled => format!("request {id} was taken back by {}{at}", request.requester.name),
-        RequestState::Expired => format!("request {id} lapsed{at}: nobody decided on it in time"),
+        RequestState::Cancelled => format!("request {id} was cancelled by {}{at}", request.requester.name),
+        RequestState::Expired => format!("request {id} expired{at}: nobody decided on it in time"),
     })
 }

@@ -117,8 +117,7 @@ pub(in crate::core) fn cancel(
         let look = Look { ledger: &turn.ledger, policy: turn.policy, caller: asker.caller, now: turn.now };
         if look.sees_request(request) {
             let whose = &request.requester.name;
-            let message =
-                format!("request {id} is not yours but that of {whose}, who alone can take it back");
+            let message = format!("request {id} is not yours but that of {whose}, who alone can cancel it");
             return Err(Refusal::NotAuthorized(message));
         }
         return Err(no_request(id));

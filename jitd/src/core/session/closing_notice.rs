@@ -17,7 +17,7 @@ pub(in crate::core) fn lines(
     let (who, name) = (&session.holder.name, &session.role);
     let why = match why {
         EndedBy::Expired if session.drain_deadline.is_some() => {
-            "the time it had to finish is over".to_owned()
+            "the time that it had to finish has passed".to_owned()
         }
         EndedBy::Expired => "its time is over".to_owned(),
         EndedBy::Released if matches!(grant.map(|grant| &grant.state), Some(GrantState::Unused { .. })) => {
@@ -38,7 +38,7 @@ pub(in crate::core) fn lines(
             let after = role.and_then(|role| role.options.idle_timeout).map(format_duration);
             let after = after.map_or(String::new(), |after| format!(" for {after}"));
             return vec![
-                format!("jit: this session of {who} for {name} ends now: nothing happened in it{after}."),
+                format!("jit: this session of {who} for {name} ends now: it was idle{after}."),
                 "jit: the window is still open; sudo begins another session.".to_owned(),
             ];
         }
@@ -65,7 +65,7 @@ pub(in crate::core) fn lines(
     };
     let mut lines = vec![
         format!("jit: the window of {who} for {name} has closed: {why}."),
-        "jit: what was started in it ends now.".to_owned(),
+        "jit: all processes started in it are terminated now.".to_owned(),
     ];
     if let Some(role) = role {
         lines.push(format!("jit: to go on, type:  {}", role.request_line()));

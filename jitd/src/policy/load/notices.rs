@@ -70,7 +70,7 @@ impl Loader<'_> {
         if let Ok(Some(uid)) = &found
             && uid.is_root()
         {
-            let message = format!("{:?} has uid 0; what tells people has no privilege", user.get_ref());
+            let message = format!("{:?} has uid 0; notifications are sent without privilege", user.get_ref());
             self.problem(source, user.span(), "notify.user", message);
         }
         self.found(source, user, "notify.user", found.map(|uid| uid.is_some()));

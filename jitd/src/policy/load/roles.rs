@@ -32,11 +32,11 @@ impl Loader<'_> {
         }
         let role = table.get_ref();
         if role.members.is_empty() {
-            self.problem(source, table.span(), &key("members"), "nobody could ask for this role".to_owned());
+            self.problem(source, table.span(), &key("members"), "nobody can request this role".to_owned());
         }
         let approval = role.approval.as_ref();
         if approval.is_some_and(|approval| approval.from.is_empty()) {
-            let message = "nobody could approve this role".to_owned();
+            let message = "nobody can approve a request for this role".to_owned();
             self.problem(source, table.span(), &key("approval.from"), message);
         }
         // Without the table, `form` has reported it, and there is no role.

@@ -81,7 +81,7 @@ impl Loader<'_> {
             warn("jitd.toml", "operators", message);
         }
         if roles.is_empty() {
-            warn("roles.d", "", "there is no role, so nobody can ask for anything");
+            warn("roles.d", "", "there is no role, so nobody can request anything");
         }
     }
 
@@ -160,7 +160,7 @@ impl Loader<'_> {
             .iter()
             .any(|folder| fs::metadata(Path::new(folder).join("curl")).is_ok());
         if own && !there {
-            let message = "it needs curl, which is not installed; nobody will be told".to_owned();
+            let message = "it needs curl, which is not installed; no notice will be sent".to_owned();
             self.warning(source, written.span(), "notify.exec", message);
         }
     }
