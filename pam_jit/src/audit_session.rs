@@ -1,7 +1,7 @@
-//! Gives this process an audit session of its own, which everything it starts will inherit.
+//! Puts this process into an audit session of its own, which its children inherit.
 //!
-//! Writing `/proc/self/loginuid` makes the kernel hand out a new audit session id, also where the uid written is the
-//! one that is there already (Linux, kernel/auditsc.c, `audit_set_loginuid`). The caller's shell keeps its own.
+//! A write to `/proc/self/loginuid` makes the kernel assign a new audit session id, even if the uid is unchanged
+//! (Linux, kernel/auditsc.c, `audit_set_loginuid`). The caller's shell keeps its own.
 
 use rustix::process::Uid;
 use std::fs;
@@ -9,26 +9,26 @@ use std::io;
 
 const LOGINUID: &str = "/proc/self/loginuid";
 const SESSIONID: &str = "/proc/self/sessionid";
-/// Both numbers where nobody has set them: `(uid_t)-1`.
+/// The unset value of both ids: `(uid_t)-1`.
 const UNSET: u32 = u32::MAX;
 
-/// Why there is no new session: the daemon then moves this process before it answers.
+/// Why there is no new audit session: jitd then moves this process into its scope before it answers.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAuditSession {
-    /// No audit in this kernel, or no right to it.
+    /// The kernel has no audit, or the process lacks the privilege.
     #[error("{path}: {error}")]
     File {
-        /// Which file.
+        /// The file.
         path: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         error: io::Error,
     },
-    /// The write was taken but changed nothing.
+    /// The write succeeded and changed nothing.
     #[error("the kernel gave no new audit session")]
     Unchanged,
 }
 
-/// Writes this process's loginuid, as it is where it is set and else as the real uid; returns the new audit session id.
+/// Writes this process's loginuid: the present one if it is set, else the real uid; returns the new audit session id.
 pub(crate) fn begin(caller: Uid) -> Result<u32, NoAuditSession> {
     let before = number(SESSIONID)?;
     let loginuid = loginuid_to_write(number(LOGINUID)?, caller);
@@ -38,7 +38,7 @@ pub(crate) fn begin(caller: Uid) -> Result<u32, NoAuditSession> {
     if after == UNSET || after == before { Err(NoAuditSession::Unchanged) } else { Ok(after) }
 }
 
-/// The person stays the one who logged in, so that auditd's records go on naming her.
+/// The login uid stays that of the person who logged in, so that auditd's records keep naming that person.
 fn loginuid_to_write(current: u32, caller: Uid) -> u32 {
     if current == UNSET { caller.as_raw() } else { current }
 }

@@ -1,8 +1,7 @@
-//! The one D-Bus call of a hook: connect, ask, read the answer, and be gone within the deadline.
+//! The D-Bus call of a PAM stage: connects, asks, and reads the answer within the deadline.
 //!
-//! Addresses are constants, and everything happens on the calling thread: on the gate's own socket in plain blocking
-//! steps, on the system bus inside one `block_on`, the end of the connection included, so that nothing is left for a
-//! helper thread to look after.
+//! Addresses are constants, and everything happens on the calling thread: on the gate's own socket in blocking steps,
+//! on the system bus inside one `block_on`, which also closes the connection, so that no helper thread is left.
 
 use crate::error::{Unanswered, is_own_limit};
 use crate::options::Bus;
@@ -20,17 +19,17 @@ use zbus::message::Type;
 use zbus::{Connection, DBusError, Fd, Message, OwnedVariant, Variant};
 use zruntime::SharedRuntime;
 
-/// Which question is put.
+/// The method that is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// May this process go on?
+    /// May this process continue?
     Enter {
-        /// It began an audit session of its own.
+        /// Whether this process is in an audit session of its own.
         tagged: bool,
     },
-    /// May it still, with the target that is known now?
+    /// May it still, for the target user, which is known now?
     Recheck,
-    /// It is about to run something: commit, re-attach.
+    /// It is about to run its command: move it back into its scope if necessary.
     Track,
 }
 
@@ -53,29 +52,29 @@ pub(crate) struct Question<'a> {
     pub(crate) tty: &'a str,
 }
 
-/// What the daemon decided.
+/// The daemon's decision.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// Exactly [`pam_protocol::OUTCOME_ALLOWED`].
     Allowed,
-    /// Any other outcome, with the lines to show.
+    /// Any other outcome, with the lines for the person.
     Refused(Vec<String>),
 }
 
-/// Largest body of an answer that is looked at, in bytes.
+/// Largest body of an answer, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
-/// A way to the daemon, for one question.
+/// The connection to the daemon, for one question.
 pub(crate) enum Way {
-    /// On the gate's own socket, until then.
+    /// On the gate's own socket, until this deadline.
     Direct(Deadline),
     /// Over the system bus, within this time.
     System(Duration),
 }
 
 impl Way {
-    /// The time of the whole hook, `limit`, begins here.
+    /// The deadline of the PAM stage, `limit` from now.
     pub(crate) fn new(bus: Bus, limit: Duration) -> Self {
         match bus {
             Bus::Direct => Self::Direct(Deadline::after(limit)),
@@ -103,8 +102,8 @@ pub(crate) fn ask(way: &Way, question: &Question<'_>) -> Result<Answer, Unanswer
             let reply = socket::exchange(deadline, &call, process.as_fd())?;
             answer_to(&call, &reply)
         }
-        // zruntime's own `block_on` and not zbus's: should another crate's features turn tokio on in zbus, that one
-        // would bring tokio's threads, while a connection made outside of a tokio context stays on zruntime.
+        // zruntime's own `block_on` and not zbus's: if another crate's features turned tokio on in zbus, zbus's would
+        // start tokio's threads, while a connection made outside of a tokio context stays on zruntime.
         Way::System(limit) => zruntime::block_on(async {
             let runtime = SharedRuntime::current().map_err(Unanswered::Means)?;
             let exchange = Box::pin(async {
@@ -120,7 +119,7 @@ pub(crate) fn ask(way: &Way, question: &Question<'_>) -> Result<Answer, Unanswer
     }
 }
 
-/// Reads what came back, if it is the answer to this call, or the error that it came to.
+/// Parses the reply, if it belongs to this call, or the error.
 fn answer_to(call: &Message, reply: &Message) -> Result<Answer, Unanswered> {
     if reply.header().reply_serial() != Some(call.primary_header().serial_num()) {
         return Err(Unanswered::Nonsense("the serial number is that of another call".to_owned()));
@@ -137,7 +136,7 @@ async fn connect_to_the_bus() -> Result<Connection, Unanswered> {
     Builder::address(names::SYSTEM_BUS_ADDRESS).user_id(0).build().await.map_err(unanswered)
 }
 
-/// Reads an answer; whatever is not exactly as agreed is no answer.
+/// Parses an answer; anything that deviates from the protocol is no answer.
 fn read(reply: &Message) -> Result<Answer, Unanswered> {
     let body = reply.body();
     if body.len() > MAX_ANSWER_BYTES {
@@ -155,7 +154,7 @@ fn unanswered(error: zbus::Error) -> Unanswered {
         zbus::Error::FDO(error) => {
             let text = error.description().map_or_else(|| error.to_string(), str::to_owned);
             match *error {
-                // The bus speaks here, and not the daemon.
+                // Errors of the bus, and not of the daemon.
                 Fdo::ServiceUnknown(_) | Fdo::NameHasNoOwner(_) | Fdo::NoReply(_) | Fdo::Disconnected(_) => {
                     Unanswered::Lost(text)
                 }

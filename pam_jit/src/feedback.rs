@@ -1,6 +1,6 @@
-//! What people get to read: lines on their terminal, and one line in the system log.
+//! Messages for the person: lines on their terminal, and one line in the system log.
 //!
-//! A failure to say something is ignored throughout: it changes no verdict.
+//! Errors of output are ignored: they change no verdict.
 
 use crate::stage::Stage;
 use jit_proto::escape::cut;
@@ -21,7 +21,7 @@ const FACILITY: u8 = 10;
 /// Severities of syslog(3) that are used here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Severity {
-    /// Something is broken.
+    /// A part is broken.
     Err = 3,
     /// Normal, but worth a line.
     Notice = 5,
@@ -29,8 +29,8 @@ pub(crate) enum Severity {
     Debug = 7,
 }
 
-/// Shows lines through the conversation, also under `PAM_SILENT`: sudo always sets it for account, and what it prints
-/// by itself ("a password is required") misleads.
+/// Shows lines through the conversation, even under `PAM_SILENT`: sudo always sets it in the account stage, and its own
+/// message ("a password is required") is misleading.
 pub(crate) fn show<L: AsRef<str>>(pamh: &PamHandle, lines: &[L]) {
     let Ok(Some(conversation)) = pamh.get_item::<Conv<'_>>() else { return };
     for line in lines.iter().take(pam_protocol::MAX_LINES) {

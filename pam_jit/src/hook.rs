@@ -1,6 +1,6 @@
-//! What happens at each stage: read the items, ask the daemon, settle.
+//! The PAM stages: read the items, ask the daemon, return a verdict.
 //!
-//! Every way out that is not argued for is [`Verdict::Deny`].
+//! The verdict is [`Verdict::Deny`] on every path without an argument for another.
 
 use crate::audit_session;
 use crate::call::{self, Answer, Method, Question, Way};
@@ -17,7 +17,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::ops::Deref;
 
-/// What a hook comes to. No few flipped bits make one of the other (as in sudo-rs, `HARDENED_ENUM_VALUE`).
+/// The verdict of a PAM stage. Few flipped bits do not turn one into the other (as in sudo-rs, `HARDENED_ENUM_VALUE`).
 #[must_use]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
@@ -28,8 +28,8 @@ pub(crate) enum Verdict {
     Deny = 0xadba_2f56,
 }
 
-/// Account: tag this process, then ask whether it may go on. sudo, sudo-rs, su and doas run this stage each time that
-/// they run something, with a cached ticket and with NOPASSWD too, and before they fork.
+/// Account: starts an audit session, then asks whether the process may continue. sudo, sudo-rs, su and doas run this
+/// stage each time that they run a command, also with a cached ticket and with NOPASSWD, and before they fork.
 pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
     let hook = match Hook::read(pamh, Stage::Account, arguments) {
         Ok(hook) => hook,
@@ -40,7 +40,7 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
     }
     let way = hook.way();
     let caller = getuid();
-    // root is not tagged, so that a sudo inside a session stays in its parent's audit session.
+    // root starts no audit session, so that a sudo inside a session stays in its parent's.
     let tagged = !caller.is_root()
         && hook.options.tag
         && match audit_session::begin(caller) {
@@ -53,11 +53,12 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
                 false
             }
         };
-    // root is never locked out: whoever could reach this as root could also change the stack.
+    // root is never locked out: a process that gets here as root could also change the stack.
     hook.ask(way, Method::Enter { tagged }, || caller.is_root())
 }
 
-/// Session: `gate` checks again now that the target is known, `track` commits and re-attaches.
+/// Session: `gate` decides again for the target user, which is known now; `track` returns a process that another module
+/// moved away.
 pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict {
     let hook = match Hook::read(pamh, Stage::Session, arguments) {
         Ok(hook) => hook,
@@ -81,8 +82,8 @@ pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict
     }
 }
 
-/// A line in `auth` or `password`. Neither runs on every call (a ticket, NOPASSWD), so a gate there gates nothing:
-/// it denies and says so, and never returns `PAM_IGNORE`, which would hide the mistake.
+/// A line in `auth` or `password`. Neither runs on every call (a ticket, NOPASSWD), so `gate` would protect nothing
+/// there: it denies and says so, and never returns `PAM_IGNORE`, which would hide the mistake.
 pub(crate) fn misplaced(pamh: &PamHandle, stage: Stage) -> Verdict {
     let items = Items::read(pamh);
     feedback::log(
@@ -95,7 +96,7 @@ pub(crate) fn misplaced(pamh: &PamHandle, stage: Stage) -> Verdict {
     Verdict::Deny
 }
 
-/// After a panic of ours: says that it was one, and nothing of what it said.
+/// After a panic: reports an internal error, without the panic's message.
 pub(crate) fn broken(pamh: &PamHandle, stage: Stage) {
     let items = Items::read(pamh);
     feedback::log(Severity::Err, &items.service, stage, "internal error in pam_jit.so; denied");
@@ -108,7 +109,7 @@ pub(crate) fn broken(pamh: &PamHandle, stage: Stage) {
     );
 }
 
-/// One call of a hook: who is asked about, and what the line says.
+/// A call of a PAM stage: the items and the options of the line.
 struct Hook<'a> {
     pamh: &'a PamHandle,
     stage: Stage,
@@ -117,7 +118,7 @@ struct Hook<'a> {
 }
 
 impl<'a> Hook<'a> {
-    /// Reads what is needed; `Err` where that settles the matter already.
+    /// Reads items and options; `Err` has the verdict if that is decided already.
     fn read(pamh: &'a PamHandle, stage: Stage, arguments: &[&CStr]) -> Result<Self, Verdict> {
         let items = Items::read(pamh);
         match Options::parse(arguments) {
@@ -131,12 +132,12 @@ impl<'a> Hook<'a> {
         }
     }
 
-    /// The way to the daemon. The time of the whole hook begins here.
+    /// The connection to the daemon. The deadline of the stage starts here.
     fn way(&self) -> Way {
         Way::new(self.options.bus, self.options.timeout)
     }
 
-    /// Asks the daemon and settles. `root_passes` is looked at only where there is no answer.
+    /// Asks the daemon and returns the verdict. `root_passes` matters only without an answer.
     fn ask(&self, way: Way, method: Method, root_passes: impl FnOnce() -> bool) -> Verdict {
         let items = &self.items;
         let question = Question {
@@ -167,7 +168,7 @@ impl<'a> Hook<'a> {
             Err(why) => {
                 let trouble = trouble(&why);
                 self.log(Severity::Err, format_args!("{method}: {trouble}; {} is refused", items.caller()));
-                // Of their own limits the administrator knows no more than they do.
+                // The administrator knows no more about the caller's own limits than the caller.
                 let own = matches!(&why, Unanswered::Means(error) if error::is_own_limit(error));
                 let ask = if own { "" } else { " Ask the administrator of this host." };
                 feedback::show(self.pamh, &[format!("jit: {} is refused: {trouble}.{ask}", items.service)]);
@@ -193,8 +194,8 @@ impl<'a> Hook<'a> {
     }
 }
 
-/// The PAM items that the daemon is told, empty where they are not set. The daemon compares them with what it reads
-/// from `/proc` about this process, and believes none of them.
+/// The PAM items that are sent to the daemon, empty where they are not set. The daemon compares them with `/proc`, and
+/// trusts none of them.
 struct Items {
     service: String,
     user: String,
@@ -202,7 +203,7 @@ struct Items {
     tty: String,
 }
 
-/// Longest item that is sent, in bytes. Names are at most 256 (`LOGIN_NAME_MAX`), terminals a path.
+/// Largest item that is sent, in bytes. Names are at most 256 (`LOGIN_NAME_MAX`), terminals a path.
 const MAX_ITEM_BYTES: usize = 1024;
 
 impl Items {
@@ -215,7 +216,7 @@ impl Items {
         }
     }
 
-    /// For the system log.
+    /// The caller, for the system log.
     fn caller(&self) -> String {
         format!("uid {} (user {:?}, ruser {:?})", getuid(), self.user, self.ruser)
     }
@@ -227,15 +228,15 @@ fn item<'a, T: Item<'a> + Deref<Target = &'a CStr>>(pamh: &'a PamHandle) -> Stri
     String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_ITEM_BYTES)]).into_owned()
 }
 
-/// Whether a session is root's own doing: real uid 0, and nobody else named as the one who asks. Under sudoedit the
-/// real uid is 0 here while `PAM_RUSER` is the invoker.
+/// Whether a session is root's own: real uid 0, and no other user in `PAM_RUSER`. Under sudoedit the real uid is 0 here
+/// while `PAM_RUSER` is the invoker.
 fn is_roots_own(caller: Uid, ruser: &str) -> bool {
     caller.is_root()
         && (ruser.is_empty()
             || Account::from_name(ruser).ok().flatten().is_some_and(|account| account.uid.is_root()))
 }
 
-/// What went wrong, as a clause for the log and for the person.
+/// The error as a clause for the log and for the person.
 fn trouble(why: &Unanswered) -> String {
     match why {
         Unanswered::Error(text) => format!("jitd could not decide ({text})"),

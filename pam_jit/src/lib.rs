@@ -1,9 +1,9 @@
 //! The PAM module of jitd: asks the daemon whether this elevation is inside a window.
 //!
-//! Knows no policy, no grant and no file of the daemon, and keeps nothing from one hook to the next but where the process
-//! was when its session was opened. It reads no environment, which belongs to the caller; it starts no thread, and leaves
-//! no descriptor, no signal change and no output behind. It answers `PAM_SUCCESS` or `PAM_PERM_DENIED` and nothing else: sudo runs the command on several of
-//! the other codes. See pam_jit(8) and packaging/pam/.
+//! Knows no policy, no grant and no file of the daemon, and keeps nothing between stages except the cgroup at the
+//! session's opening. It reads no environment, which belongs to the caller; it starts no thread, and leaves no
+//! descriptor, no signal change and no output behind. It returns `PAM_SUCCESS` or `PAM_PERM_DENIED` and nothing else:
+//! sudo runs the command on several of the other codes. See pam_jit(8) and packaging/pam/.
 
 mod options;
 
@@ -32,7 +32,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 struct PamJit;
 
-/// The C functions that libpam looks up.
+/// The C functions that libpam calls.
 #[allow(
     missing_docs,
     unreachable_pub,
@@ -52,7 +52,7 @@ impl PamHooks for PamJit {
         guarded(pamh, |pamh| hook::open_session(pamh, &args), |pamh| hook::broken(pamh, Stage::Session))
     }
 
-    // The end of a session is the daemon's business: a user can kill her own sudo, so that this hook never runs.
+    // The daemon notices the end of a session itself: a user can kill their own sudo, and this function never runs.
     fn sm_close_session(_pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
         PamResultCode::PAM_SUCCESS
     }
@@ -74,14 +74,14 @@ impl PamHooks for PamJit {
     }
 }
 
-/// Runs a hook; the one place where a verdict becomes a PAM code. A panic denies, after `broken` has said so in our
-/// words: the default panic hook would print to the terminal of whoever called sudo.
+/// Runs a stage; the only place where a verdict becomes a PAM code. A panic denies, after `broken` has reported it: the
+/// default panic hook would print to the caller's terminal.
 fn guarded<T>(
     handle: &mut T,
     hook: impl FnOnce(&mut T) -> Verdict,
     broken: impl FnOnce(&mut T),
 ) -> PamResultCode {
-    // The hook of this library's own copy of std, which no other code of the process uses. Not in the unit tests, whose
+    // The hook of this library's own copy of std, which no other code of the process uses. Not in unit tests, whose
     // failures would lose their text.
     if cfg!(not(test)) {
         std::panic::set_hook(Box::new(|_| {}));

@@ -1,56 +1,56 @@
-//! What the administrator wrote after `pam_jit.so` on its line, parsed once.
+//! The options after `pam_jit.so` on its line, parsed once.
 //!
 //! Pure: knows no PAM handle and no system.
 
 use std::ffi::CStr;
 use std::time::Duration;
 
-/// What a line of the module is there for.
+/// The duty of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Duty {
-    /// `gate`: decide in account, check again first thing in session.
+    /// `gate`: decides in account, and again first in session.
     Gate,
-    /// `track`: last thing in session, commit and re-attach.
+    /// `track`: last in session, returns a process that another module moved away.
     Track,
 }
 
-/// Which way the daemon is asked.
+/// The channel to the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bus {
-    /// `bus=direct`: peer to peer on the gate's own socket, which only root can reach.
+    /// `bus=direct`: the gate's own socket, which only root can open.
     Direct,
-    /// `bus=system`: through the system bus.
+    /// `bus=system`: the system bus.
     System,
 }
 
 /// A line's options, complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Options {
-    /// `gate` or `track`; one of them must be there.
+    /// `gate` or `track`; one of them is required.
     pub(crate) duty: Duty,
-    /// `timeout=`: the most that a whole hook may take.
+    /// `timeout=`: the limit of a whole PAM stage.
     pub(crate) timeout: Duration,
     /// `bus=`.
     pub(crate) bus: Bus,
-    /// `tag=no`: begin no audit session; the daemon then moves the process into its scope before it answers.
+    /// `tag=no`: starts no audit session; the daemon then moves the process into its scope before it answers.
     pub(crate) tag: bool,
-    /// `debug`: say in the system log what was asked and answered.
+    /// `debug`: logs questions and answers to the system log.
     pub(crate) debug: bool,
-    /// `services=a,b`: the only PAM services that this line gates; all where it is not given.
+    /// `services=a,b`: the only PAM services that this line gates; all if it is not given.
     pub(crate) services: Option<Vec<String>>,
 }
 
 /// Default of `timeout=`.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Below this a busy host would refuse people for being busy.
+/// Below this a busy host would deny people because it is busy.
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
-/// Above this a caller would take sudo for dead.
+/// Above this a caller would think that sudo hangs.
 const MAX_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a line is not accepted; the text names the option as it was written.
+/// Why a line is invalid; the text has the option as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadOption {
-    /// Not one of ours.
+    /// An unknown option.
     #[error("there is no option `{0}`")]
     Unknown(String),
     /// The same option twice.
@@ -59,12 +59,12 @@ pub(crate) enum BadOption {
     /// `gate` and `track` on one line.
     #[error("`gate` and `track` belong on two lines")]
     BothDuties,
-    /// A value outside what the option takes.
+    /// A value that the option does not accept.
     #[error("`{option}` is not accepted: {why}")]
     Value {
-        /// As written.
+        /// The option as written.
         option: String,
-        /// What it takes instead.
+        /// What it accepts.
         why: &'static str,
     },
     /// Neither `gate` nor `track`.
@@ -73,8 +73,8 @@ pub(crate) enum BadOption {
 }
 
 impl Options {
-    /// Reads the arguments of a line. Anything that is not understood makes the whole line invalid: a misspelt
-    /// `services` would otherwise gate too much or, worse, too little.
+    /// Parses the arguments of a line. One invalid option makes the whole line invalid: a misspelt `services` would
+    /// otherwise gate too much or, worse, too little.
     pub(crate) fn parse(arguments: &[&CStr]) -> Result<Self, BadOption> {
         let mut duty = None;
         let mut timeout = None;
@@ -137,13 +137,13 @@ impl Options {
         })
     }
 
-    /// Whether this line is about a PAM service at all.
+    /// Whether this line gates a PAM service.
     pub(crate) fn cover(&self, service: &str) -> bool {
         self.services.as_ref().is_none_or(|services| services.iter().any(|name| name == service))
     }
 }
 
-/// Notes the line's duty; `false` where the line said the same before.
+/// Sets the line's duty; `false` if it was set to the same before.
 fn is_first(duty: &mut Option<Duty>, option: Duty) -> Result<bool, BadOption> {
     match duty.replace(option) {
         None => Ok(true),
@@ -158,7 +158,7 @@ fn timeout_of(text: &str) -> Option<Duration> {
         Some(digits) => (digits, Duration::from_millis),
         None => (text.strip_suffix('s')?, Duration::from_secs),
     };
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     if !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }

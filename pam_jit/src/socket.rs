@@ -1,9 +1,9 @@
-//! One call over the gate's own socket: handshake and call go out in one piece, and one answer is waited for.
+//! A call over the gate's own socket: handshake and call are sent at once, and one answer is read.
 //!
 //! The messages are zbus's; its connection is not needed for a single call, and costs a sudo two percent (epoll, timer
-//! and wake-up channel are made and thrown away at each hook). Nothing the client says in a D-Bus handshake depends on
-//! what the server answers, so all of it goes out at once; the answer is held against what a server says that takes
-//! it, before anything of a message is read. Descriptors are sent and never received.
+//! and wake-up channel are created and dropped at each stage). Nothing the client sends in a D-Bus handshake depends on
+//! the server's answers, so all of it is sent at once; the answer is compared with that of a server that accepts it,
+//! before any message is parsed. Descriptors are sent and never received.
 #![allow(unsafe_code)]
 
 use crate::error::Unanswered;
@@ -24,16 +24,16 @@ use zbus::Message;
 use zbus::wire::NATIVE_ENDIAN;
 use zbus::wire::serialized::{Context, Data};
 
-/// Largest answer that is read, in bytes.
+/// Largest answer, in bytes.
 const MAX_REPLY_BYTES: usize = 128 * 1024;
 
-/// A connection that was dropped before the question was taken is made anew, so often at most.
+/// How often a connection that was dropped before the question was read is tried again.
 const TRIES: u32 = 3;
 
 /// Connects, sends the call with this descriptor, and returns the answer.
 ///
-/// Nothing comes between the connection and the question: a process that has connected and asks nothing is dropped by the
-/// daemon, since whoever runs sudo can stop it there. If the machine was too busy for this one, it tries again.
+/// The question follows the connection at once: the daemon drops a process that connects and does not ask, since its
+/// user can stop it there. If the host was too busy for that, it tries again.
 pub(crate) fn exchange(
     clock: &Deadline,
     call: &Message,
@@ -45,7 +45,7 @@ pub(crate) fn exchange(
         match exchange_once(clock, call, passed) {
             Err(Unanswered::Connect(error)) if left > 0 && is_not_taken(&error) && clock.left().is_some() => {
             }
-            // Many call at once; there is room again when the daemon has taken some of them.
+            // The queue is full; there is room again when the daemon has accepted some callers.
             Err(Unanswered::Connect(error)) if is_full(&error) && clock.left().is_some() => {
                 left += 1;
                 pause();
@@ -55,20 +55,20 @@ pub(crate) fn exchange(
     }
 }
 
-/// Whether the other end has closed without reading all of the question (unix(7): ECONNRESET where something was left
-/// unread, EPIPE where it had closed before); so it has decided nothing.
+/// Whether the peer closed without reading the whole question (unix(7): ECONNRESET where something was left unread,
+/// EPIPE where it had closed before); it has then decided nothing.
 fn is_not_taken(error: &io::Error) -> bool {
     [Errno::CONNRESET, Errno::PIPE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// Whether the queue of callers is full (unix(7): EAGAIN from a connect that must not wait).
+/// Whether the queue of callers is full (unix(7): EAGAIN from a non-blocking connect).
 fn is_full(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::AGAIN.raw_os_error())
 }
 
-/// Waits a little.
+/// Waits for a moment.
 fn pause() {
-    // With no descriptor to look at it is a wait that a signal may end early, which does no harm.
+    // Without descriptors, poll is a wait that a signal may end early, which does no harm.
     let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 5_000_000 }));
 }
 
@@ -81,7 +81,7 @@ fn exchange_once(clock: &Deadline, call: &Message, passed: BorrowedFd<'_>) -> Re
             let message = come[TAKEN.len()..length].to_vec();
             let data = Data::new(message, Context::new(NATIVE_ENDIAN, 0));
             // SAFETY: the bytes were checked for length and byte order above, and `from_bytes` parses the header with
-            // errors and not with trust; zbus's own socket reader hands it bytes that were checked no further.
+            // errors and not with trust; zbus's own socket reader passes it bytes that were checked no further.
             return unsafe { Message::from_bytes(data) }
                 .map_err(|error| Unanswered::Nonsense(error.to_string()));
         }
@@ -101,7 +101,7 @@ fn exchange_once(clock: &Deadline, call: &Message, passed: BorrowedFd<'_>) -> Re
     }
 }
 
-/// A socket that root holds the other end of. Connecting never waits by itself: a full queue is an error (unix(7), EAGAIN).
+/// A socket whose peer is root. Connecting never blocks: a full queue is an error (unix(7), EAGAIN).
 fn connected() -> Result<OwnedFd, Unanswered> {
     let means = |error: Errno| Unanswered::Means(error.into());
     let failed = |error: Errno| Unanswered::Connect(error.into());
@@ -116,7 +116,7 @@ fn connected() -> Result<OwnedFd, Unanswered> {
     Ok(socket)
 }
 
-/// The socket is new and its buffer empty, so what is sent goes out whole or not at all.
+/// The socket is new and its buffer empty, so a message is sent whole or not at all.
 fn send(socket: &OwnedFd, call: &Message, passed: BorrowedFd<'_>) -> Result<(), Unanswered> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut attached = SendAncillaryBuffer::new(&mut space);
@@ -131,7 +131,7 @@ fn send(socket: &OwnedFd, call: &Message, passed: BorrowedFd<'_>) -> Result<(), 
     Ok(())
 }
 
-/// How long the handshake's answer and the message behind it are together, once all of it has come.
+/// The total length of the handshake's answer and the message after it, once all of it has arrived.
 fn whole(come: &[u8]) -> Result<Option<usize>, Unanswered> {
     if !come.iter().zip(0..).all(|(byte, place)| is_as_expected(*byte, place)) {
         return Err(Unanswered::Nonsense("the D-Bus handshake was rejected".to_owned()));
@@ -146,7 +146,7 @@ fn whole(come: &[u8]) -> Result<Option<usize>, Unanswered> {
     Ok((come.len() == length).then_some(length))
 }
 
-/// Whether a byte at this place is what a server says that takes the handshake; behind that, anything is.
+/// Whether a byte at this position is that of a server that accepts the handshake; after the handshake, any byte is.
 fn is_as_expected(byte: u8, place: usize) -> bool {
     match TAKEN.get(place) {
         _ if TAKEN_ID.contains(&place) => byte.is_ascii_hexdigit(),
@@ -155,8 +155,8 @@ fn is_as_expected(byte: u8, place: usize) -> bool {
     }
 }
 
-/// So long an answer is looked for without going to sleep. It usually comes within this; going to sleep over it was
-/// measured to cost a sudo 2 %, since the processor has to be woken up as well.
+/// How long an answer is polled for without sleeping. It usually arrives within this time; sleeping was measured to
+/// cost a sudo 2 %, since the processor has to be woken up as well.
 const AWAKE: Duration = Duration::from_millis(1);
 
 fn wait(socket: &OwnedFd, deadline: &Deadline) -> Result<(), Unanswered> {
@@ -166,7 +166,7 @@ fn wait(socket: &OwnedFd, deadline: &Deadline) -> Result<(), Unanswered> {
         if poll(&mut polled, Some(&now_and_here)) == Ok(1) {
             return Ok(());
         }
-        // On the one processor of a small machine it is the daemon's turn.
+        // On a host with one processor the daemon has to run.
         std::thread::yield_now();
     }
     let Some(left) = deadline.left() else { return Err(Unanswered::TimedOut(deadline.limit)) };
@@ -176,13 +176,13 @@ fn wait(socket: &OwnedFd, deadline: &Deadline) -> Result<(), Unanswered> {
     };
     match poll(&mut polled, Some(&left)) {
         Ok(0) => Err(Unanswered::TimedOut(deadline.limit)),
-        // A signal is the program's own affair; what is left of the time is waited for.
+        // A signal is the program's own; the rest of the time is waited for.
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => Err(Unanswered::Means(error.into())),
     }
 }
 
-/// The end of the hook's time, on the monotonic clock.
+/// The deadline of the PAM stage, on the monotonic clock.
 pub(crate) struct Deadline {
     limit: Duration,
     end: Duration,

@@ -1,8 +1,8 @@
-//! The stages of PAM, by the names that its configuration has for them.
+//! The stages of PAM, by their names in its configuration.
 
 use std::fmt;
 
-/// The PAM stage a hook belongs to, shown in the system log as the other modules show it.
+/// The PAM stage, shown in the system log as other modules show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// `account`.
