@@ -78,23 +78,14 @@ pub(crate) async fn check_names(
 /// The filters that name something, each by itself.
 fn each(filter: &Filter) -> Vec<One> {
     let mut all = Vec::new();
-    if let Some(user) = &filter.user {
-        let only = Filter { user: Some(user.clone()), ..Filter::default() };
-        all.push(One {
-            what: format!("a user {user}"),
-            name: Some(user.clone()),
-            kind: Kind::User,
-            filter: only,
-        });
-    }
-    if let Some(role) = &filter.role {
-        let only = Filter { role: Some(role.clone()), ..Filter::default() };
-        all.push(One {
-            what: format!("a role {role}"),
-            name: Some(role.clone()),
-            kind: Kind::Role,
-            filter: only,
-        });
+    let names = [
+        (&filter.user, "user", Kind::User, Filter { user: filter.user.clone(), ..Filter::default() }),
+        (&filter.role, "role", Kind::Role, Filter { role: filter.role.clone(), ..Filter::default() }),
+    ];
+    for (name, what, kind, only) in names {
+        if let Some(name) = name {
+            all.push(One { what: format!("a {what} {name}"), name: Some(name.clone()), kind, filter: only });
+        }
     }
     let numbers = [
         (filter.grant, "grant", Filter { grant: filter.grant, ..Filter::default() }),

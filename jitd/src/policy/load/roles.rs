@@ -45,27 +45,15 @@ impl Loader<'_> {
         let ceiling = settings.options.max_duration;
         let max_duration =
             self.span(source, &key("max_duration"), role.max_duration.as_ref(), ceiling.min(hours(2)));
-        if max_duration > ceiling {
-            let at = role.max_duration.as_ref().map_or(0..0, Spanned::span);
-            let message = format!(
-                "{} is above the ceiling of {} in jitd.toml",
-                format_duration(max_duration),
-                format_duration(ceiling)
-            );
-            self.problem(source, at, &key("max_duration"), message);
-        }
+        let of_all = format!("the ceiling of {} in jitd.toml", format_duration(ceiling));
+        let written = role.max_duration.as_ref();
+        self.not_above(source, &key("max_duration"), written, max_duration, (ceiling, &of_all));
         let usual = max_duration.min(Duration::from_secs(1800));
         let default_duration =
             self.span(source, &key("default_duration"), role.default_duration.as_ref(), usual);
-        if default_duration > max_duration {
-            let at = role.default_duration.as_ref().map_or(0..0, Spanned::span);
-            let message = format!(
-                "{} is above max_duration, {}",
-                format_duration(default_duration),
-                format_duration(max_duration)
-            );
-            self.problem(source, at, &key("default_duration"), message);
-        }
+        let of_role = format!("max_duration, {}", format_duration(max_duration));
+        let written = role.default_duration.as_ref();
+        self.not_above(source, &key("default_duration"), written, default_duration, (max_duration, &of_role));
         let members = self.people(source, &key("members"), &role.members);
         let approvers = self.people(source, &key("approval.from"), from);
         self.warn_about_people(source, table.span(), name, role, *count.get_ref());
@@ -104,6 +92,21 @@ impl Loader<'_> {
         })
     }
 
+    /// Reports a duration above its maximum, which is given with its name.
+    fn not_above(
+        &mut self,
+        source: &Source,
+        key: &str,
+        written: Option<&Spanned<String>>,
+        duration: Duration,
+        (max, named): (Duration, &str),
+    ) {
+        if duration > max {
+            let at = written.map_or(0..0, Spanned::span);
+            self.problem(source, at, key, format!("{} is above {named}", format_duration(duration)));
+        }
+    }
+
     pub(super) fn on_expiry(
         &mut self,
         source: &Source,
@@ -121,12 +124,8 @@ impl Loader<'_> {
             }
             (OnExpiryWord::DenyNew, limit) => {
                 let at_most = self.span(source, key, limit.as_ref(), hours(1).min(ceiling));
-                if at_most > ceiling {
-                    let at = limit.as_ref().map_or(0..0, Spanned::span);
-                    let (max, ceiling) = (format_duration(at_most), format_duration(ceiling));
-                    let message = format!("{max} is above the ceiling of {ceiling} in jitd.toml");
-                    self.problem(source, at, key, message);
-                }
+                let of_all = format!("the ceiling of {} in jitd.toml", format_duration(ceiling));
+                self.not_above(source, key, limit.as_ref(), at_most, (ceiling, &of_all));
                 OnExpiry::DenyNew { at_most }
             }
         }
