@@ -128,7 +128,7 @@ fn neither_haste_nor_killing_the_daemon_hides_anything() -> Result<()> {
         let told = alert(host, grant)?;
         ensure!(told.iter().any(|line| line == "added /etc/cron.d/hasty"), "{told:#?}");
         scanned(host)?;
-        // A change that two could have made is laid at both doors, and a third one's grant hears nothing of it.
+        // A change that two sessions could have made is recorded under both grants, and not under a third one.
         let others = host.grant(OSCAR, "ops", "30m")?;
         let mut line = oscar.start("sudo -n sleep 3")?;
         dave.run("sudo -n touch /etc/cron.d/either")?.ok()?;
