@@ -14,7 +14,7 @@ use crate::values::{number, text};
 /// Options of `audit acknowledge`.
 #[derive(Debug, Args)]
 pub(crate) struct AcknowledgeArgs {
-    /// The record that tells of the problem, as status names it; all open problems if omitted
+    /// The record that reports the problem, as status names it; all open problems if omitted
     #[arg(value_name = "SEQ", value_parser = number())]
     record: Option<u64>,
     /// The reason: what was found out, and what was done
