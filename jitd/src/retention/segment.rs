@@ -100,7 +100,7 @@ impl Archive {
         }
         let meta = fs::symlink_metadata(folder).map_err(context)?;
         if !meta.is_dir() || meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-            return Err(refused(folder, "it is no folder that only root can write"));
+            return Err(refused(folder, "it is no folder that only root may write"));
         }
         clear(folder, reader, behind)?;
         let free = rustix::fs::statvfs(folder).map_err(|error| context(error.into()))?;
