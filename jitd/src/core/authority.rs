@@ -294,6 +294,15 @@ impl CommandKind {
         }
     }
 
+    /// Whether a caller whose account is locked or has expired may still do this, in a login from before: see what is
+    /// their own, and give back.
+    fn is_for_the_locked(self) -> bool {
+        match self {
+            Self::Cancel | Self::Release => true,
+            _ => !self.changes() && self.row().1 == Need::Anybody,
+        }
+    }
+
     /// The command as it is typed, for records and messages.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -390,6 +399,10 @@ pub fn admit<'a>(
         }
         Rule::Refused(why) => return refuse(format!("{word}: {why}")),
     };
+    if person.locked && !kind.is_for_the_locked() {
+        let name = &person.account.name;
+        return refuse(format!("{word}: the account of {name} is locked or has expired (shadow(5))"));
+    }
     let root = caller.person.account.uid.is_root();
     let operator = settings.is_some_and(|settings| settings.operators.include(person));
     let auditor = settings.is_some_and(|settings| settings.auditors.include(person));

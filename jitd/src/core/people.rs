@@ -21,7 +21,7 @@ pub struct Person {
     pub account: Account,
     /// All its groups, with the primary one (getgrouplist(3)).
     pub groups: BTreeSet<GroupId>,
-    /// Whether the account is locked or has expired (shadow(5)).
+    /// Whether the account is locked or has expired (shadow(5)). Root never is.
     pub locked: bool,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{CString, NulError};
+use std::io;
 
 use jit_host::accounts::{Passwd, lines};
 use jit_proto::identity::{GroupId, UserId};
@@ -19,6 +20,9 @@ pub enum IdentityError {
     /// NSS failed for a group.
     #[error("the group directory cannot be asked: {0}")]
     Groups(nix::Error),
+    /// `/etc/shadow`, which says who is locked.
+    #[error("/etc/shadow cannot be read, so jitd cannot tell which accounts are locked: {0}")]
+    Shadow(io::Error),
     /// A login name with a NUL byte.
     #[error("a login name contains a NUL byte")]
     Name(#[from] NulError),
@@ -76,15 +80,15 @@ impl Directory for Nss {
 }
 
 impl Nss {
-    /// An account with its present groups; `None` if the uid has no account.
+    /// An account with its present groups; `None` if the uid has no account. Root is never locked: many hosts lock its password.
     ///
     /// # Errors
-    /// When NSS fails.
+    /// When NSS fails, or `/etc/shadow` cannot be read.
     pub fn person(self, uid: UserId) -> Result<Option<Person>, IdentityError> {
         let user = User::from_uid(Uid::from_raw(uid.0)).map_err(IdentityError::Users)?;
         let Some(user) = user else { return Ok(None) };
         let groups = groups_of(&user.name, user.gid)?;
-        let locked = shadow::is_locked(&user.name);
+        let locked = !uid.is_root() && shadow::is_locked(&user.name).map_err(IdentityError::Shadow)?;
         Ok(Some(Person { account: Account { uid, name: user.name }, groups, locked }))
     }
 

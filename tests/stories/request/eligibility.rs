@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 use jit_tests::clock::wait_until;
 use jit_tests::host::{Host, play};
 use jit_tests::login::Login;
-use jit_tests::people::{BOB, DAVE};
+use jit_tests::output::Output;
+use jit_tests::people::{BOB, DAVE, OSCAR};
 use jit_tests::plan::{Plan, Release};
 
 use crate::gate::denied::refused;
@@ -117,5 +118,33 @@ fn a_locked_account_holds_nothing() -> Result<()> {
             host.root_sh(&format!("{unlock} dave"))?.ok()?;
         }
         refused(&host.login(DAVE)?.run("sudo -n sh -c 'id; touch /etc/ran'")?, host).map(drop)
+    })
+}
+
+#[test]
+fn who_is_locked_out_decides_nothing_in_a_login_that_was_there_before() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        let mut dave = host.login(DAVE)?;
+        let ask = "jitctl --json request ops --for 30m --reason 'I want to look around'";
+        let id = dave.run(ask)?.json()?["id"].to_string();
+        let (mut bob, mut oscar) = (host.login(BOB)?, host.login(OSCAR)?);
+        for (lock, unlock) in [("usermod --lock", "usermod --unlock"), ("chage -E 1", "chage -E -1")] {
+            host.root_sh(&format!("{lock} bob && {lock} oscar && {lock} dave"))?.ok()?;
+            let locked = |output: Output| output.exits(3)?.says("is locked or has expired").map(drop);
+            locked(bob.run(&format!("jitctl approve {id}"))?)?;
+            locked(bob.run(&format!("jitctl deny {id} --reason 'I would like to'"))?)?;
+            locked(oscar.run("jitctl grant dave ops --for 10m --reason 'a hand is needed'")?)?;
+            locked(oscar.run("jitctl revoke --all --reason 'before I go'")?)?;
+            locked(dave.run(ask)?)?;
+            dave.run("jitctl status")?.ok()?;
+            host.record("command.refused", |record| {
+                record["actor"] == "bob" && record["detail"].to_string().contains("locked")
+            })?;
+            ensure!(host.jitctl(&["grants"])?.as_array().is_some_and(Vec::is_empty), "a window is open");
+            host.root_sh(&format!("{unlock} bob && {unlock} oscar && {unlock} dave"))?.ok()?;
+        }
+        bob.run(&format!("jitctl approve {id}"))?.ok()?;
+        dave.run("sudo -n true")?.ok()?;
+        Ok(())
     })
 }

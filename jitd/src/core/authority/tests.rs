@@ -485,3 +485,25 @@ fn a_request_expires_when_its_role_says_and_otherwise_when_jitd_toml_does() {
         assert_eq!(world.ledger.requests[&id].expires.remaining(&now()), expected);
     }
 }
+
+#[test]
+fn who_is_locked_out_decides_nothing_in_a_login_that_was_there_before() {
+    let ledger = Ledger::default();
+    let policy = policy(1, Settings { auditors: people(&[APP2], &[]), ..Settings::default() });
+    for uid in [REQ, APP, APP2, OP] {
+        let mut caller = at_login(uid, uid);
+        caller.person.locked = true;
+        let admitted: Vec<&str> = CommandKind::ALL
+            .into_iter()
+            .filter(|kind| admit(&ledger, Some(&policy), &caller, *kind).is_ok())
+            .map(CommandKind::word)
+            .collect();
+        let own = ["cancel", "release", "pending", "show", "grants", "sessions", "roles", "status"];
+        assert_eq!(admitted, own, "uid {uid}");
+        let Err(Refusal::NotAuthorized(why)) = admit(&ledger, Some(&policy), &caller, CommandKind::Approve)
+        else {
+            panic!("uid {uid} approves");
+        };
+        assert!(why.contains(&format!("the account of u{uid} is locked")), "{why}");
+    }
+}
