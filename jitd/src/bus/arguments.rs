@@ -10,7 +10,7 @@ use zbus::OwnedVariant;
 use super::Failure;
 use crate::core::command::Command;
 use crate::core::people::Account;
-use crate::host::accounts::Nss;
+use crate::host::accounts::{Directory, Nss};
 
 /// The largest text argument.
 const MAX_TEXT_BYTES: usize = 8192;
@@ -105,7 +105,7 @@ fn span_of(micros: u64) -> Option<Duration> {
 
 pub(super) async fn account_of(user: String) -> Result<Account, Failure> {
     let name = bounded(user)?;
-    let looked = tokio::task::spawn_blocking(move || (Nss.account(&name), name));
+    let looked = tokio::task::spawn_blocking(move || (Nss.user(&name), name));
     let (found, name) = looked.await.map_err(|error| Failure::Failed(error.to_string()))?;
     let found = found.map_err(|error| Failure::Failed(error.to_string()))?;
     found.ok_or_else(|| Failure::NoSuch(format!("there is no user {name:?} on this host")))

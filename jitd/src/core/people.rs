@@ -1,6 +1,6 @@
 //! People: ids from the kernel, names from NSS, both looked up outside of core.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jit_proto::identity::{GroupId, UserId};
 use serde::{Deserialize, Serialize};
@@ -26,13 +26,13 @@ pub struct Person {
 }
 
 /// People as a policy names them: users and `@groups`, resolved to ids when the policy was loaded, so that a new group
-/// of an old name inherits nothing.
+/// of an old name inherits nothing. Users keep their names too, so that a new account of an old uid inherits nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct People {
     /// As the file has it.
     pub written: Vec<String>,
-    /// The users named.
-    pub users: BTreeSet<UserId>,
+    /// The users named, by uid, with the login names that they had.
+    pub users: BTreeMap<UserId, String>,
     /// The groups named.
     pub groups: BTreeSet<GroupId>,
 }
@@ -41,6 +41,7 @@ impl People {
     /// Whether this person is one of them.
     #[must_use]
     pub fn include(&self, person: &Person) -> bool {
-        self.users.contains(&person.account.uid) || !self.groups.is_disjoint(&person.groups)
+        let Account { uid, name } = &person.account;
+        self.users.get(uid).is_some_and(|named| named == name) || !self.groups.is_disjoint(&person.groups)
     }
 }

@@ -33,11 +33,12 @@ pub enum IdentityError {
 
 /// A source of names.
 pub trait Directory {
-    /// The uid of a login name; `None` if there is no such user.
+    /// The account of a login name; `None` if there is no such user. Where several names have one uid, the account has the
+    /// name that a lookup of the uid gives: callers are looked up by uid.
     ///
     /// # Errors
     /// When NSS fails.
-    fn user(&self, name: &str) -> Result<Option<UserId>, IdentityError>;
+    fn user(&self, name: &str) -> Result<Option<Account>, IdentityError>;
 
     /// The gid of a group name; `None` if there is no such group.
     ///
@@ -57,9 +58,11 @@ pub trait Directory {
 pub struct Nss;
 
 impl Directory for Nss {
-    fn user(&self, name: &str) -> Result<Option<UserId>, IdentityError> {
-        let user = User::from_name(name).map_err(IdentityError::Users)?;
-        Ok(user.map(|user| UserId(user.uid.as_raw())))
+    fn user(&self, name: &str) -> Result<Option<Account>, IdentityError> {
+        let Some(user) = User::from_name(name).map_err(IdentityError::Users)? else { return Ok(None) };
+        let by_uid = User::from_uid(user.uid).map_err(IdentityError::Users)?;
+        let name = by_uid.map_or(user.name, |by_uid| by_uid.name);
+        Ok(Some(Account { uid: UserId(user.uid.as_raw()), name }))
     }
 
     fn group(&self, name: &str) -> Result<Option<GroupId>, IdentityError> {
@@ -92,7 +95,7 @@ impl Nss {
         Ok(Some(Person { account: Account { uid, name: user.name }, groups, locked }))
     }
 
-    /// The account of a login name; `None` if there is none.
+    /// The account of a login name, under that name; `None` if there is none.
     ///
     /// # Errors
     /// When NSS fails.

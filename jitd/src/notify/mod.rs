@@ -427,13 +427,14 @@ async fn tell(systemd: &Systemd, way: Way, unit: String, notices: &Notices, what
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::people::Account;
     use crate::host::accounts::IdentityError;
     use jit_proto::identity::GroupId;
 
     struct Leads;
 
     impl Directory for Leads {
-        fn user(&self, _: &str) -> Result<Option<UserId>, IdentityError> {
+        fn user(&self, _: &str) -> Result<Option<Account>, IdentityError> {
             Ok(None)
         }
 

@@ -8,20 +8,22 @@ use jit_proto::identity::{GroupId, RoleName, UserId};
 use jit_proto::time::WallTime;
 
 use super::load;
+use crate::core::people::Account;
 use crate::core::policy::{DAEMON, DaemonOptions, Kind, Policy, ROLE, Setting, Standard, shown};
 use crate::host::accounts::{Directory, IdentityError};
 
 struct Few;
 
 impl Directory for Few {
-    fn user(&self, name: &str) -> Result<Option<UserId>, IdentityError> {
-        Ok(match name {
-            "root" => Some(UserId::ROOT),
-            "alice" => Some(UserId(1000)),
-            "bob" => Some(UserId(1001)),
+    fn user(&self, name: &str) -> Result<Option<Account>, IdentityError> {
+        let uid = match name {
+            "root" => UserId::ROOT,
+            "alice" => UserId(1000),
+            "bob" => UserId(1001),
             "far" => return Err(IdentityError::Users(nix::Error::EHOSTDOWN)),
-            _ => None,
-        })
+            _ => return Ok(None),
+        };
+        Ok(Some(Account { uid, name: name.to_owned() }))
     }
 
     fn group(&self, name: &str) -> Result<Option<GroupId>, IdentityError> {
@@ -100,7 +102,7 @@ fn the_example_loads() {
     let policy = loaded("operators = [\"bob\"]", &[("web.toml", EXAMPLE)], |_| {}).unwrap();
     let role = &policy.roles[&RoleName::try_from("web-admin".to_owned()).unwrap()];
     assert_eq!(role.max_duration, Duration::from_secs(7200));
-    assert!(role.members.groups.contains(&GroupId(100)) && role.members.users.contains(&UserId(1000)));
+    assert!(role.members.groups.contains(&GroupId(100)) && role.members.users.contains_key(&UserId(1000)));
     assert!(role.run_as.covers(UserId(4711)), "whoever may become root may become anybody");
     assert_eq!(policy.settings.options.max_duration, Duration::from_secs(8 * 3600));
 }
@@ -528,7 +530,7 @@ fn problems_are_in_the_order_of_files_and_lines() {
 struct Groups;
 
 impl Directory for Groups {
-    fn user(&self, name: &str) -> Result<Option<UserId>, IdentityError> {
+    fn user(&self, name: &str) -> Result<Option<Account>, IdentityError> {
         Few.user(name)
     }
 

@@ -148,3 +148,35 @@ fn who_is_locked_out_decides_nothing_in_a_login_that_was_there_before() -> Resul
         Ok(())
     })
 }
+
+#[test]
+fn who_gets_the_uid_of_somebody_who_was_removed_inherits_nothing() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        let grant = host.grant(DAVE, "ops", "30m")?.to_string();
+        host.login(DAVE)?.run("sudo -n true")?.ok()?;
+        let mut oscar = host.login(OSCAR)?;
+        let ask = "jitctl --json request twice --for 30m --reason 'I want to look around'";
+        let id = oscar.run(ask)?.json()?["id"].to_string();
+
+        // twice names bob himself beside two groups.
+        for (old, new, uid) in [(DAVE, "erin", 2004), (BOB, "fred", 2002)] {
+            host.root_sh(&format!(
+                "userdel --force {old} && useradd --create-home --uid {uid} {new} \
+                 && usermod --password '*' {new} && echo '{new} ALL=(ALL:ALL) NOPASSWD: ALL' >/etc/sudoers.d/{new}"
+            ))?
+            .ok()?;
+        }
+        let mut erin = host.login("erin")?;
+        // Who somebody is, is remembered for two seconds.
+        wait_until("erin is not taken for dave", LIMIT, || Ok(erin.run("sudo -n true")?.status != 0))?;
+        refused(&erin.run("sudo -n sh -c 'id; touch /etc/ran'")?, host)?;
+        let record =
+            host.record("grant.withdrawn", |record| record["grant"].as_u64() == grant.parse().ok())?;
+        ensure!(record["detail"] == "uid 2004 was dave, who was given this, and is erin now", "{record}");
+        let mut fred = host.login("fred")?;
+        fred.run(&format!("jitctl approve {id}"))?.exits(4)?;
+        let shown = host.jitctl(&["show", &id])?;
+        ensure!(shown["request"]["approvals"].as_array().is_some_and(Vec::is_empty), "{shown}");
+        Ok(())
+    })
+}

@@ -68,7 +68,7 @@ fn in_window(uid: u32) -> Caller {
 fn people(users: &[u32], groups: &[u32]) -> People {
     People {
         written: Vec::new(),
-        users: users.iter().map(|uid| UserId(*uid)).collect(),
+        users: users.iter().map(|uid| (UserId(*uid), format!("u{uid}"))).collect(),
         groups: groups.iter().map(|group| GroupId(*group)).collect(),
     }
 }
@@ -506,4 +506,15 @@ fn who_is_locked_out_decides_nothing_in_a_login_that_was_there_before() {
         };
         assert!(why.contains(&format!("the account of u{uid} is locked")), "{why}");
     }
+}
+
+#[test]
+fn an_account_that_got_the_uid_of_another_inherits_nothing() {
+    let ledger = Ledger::default();
+    let policy = policy(1, Settings::default());
+    let mut caller = at_login(OP, OP);
+    assert!(admit(&ledger, Some(&policy), &caller, CommandKind::RevokeAll).is_ok());
+    caller.person.account.name = "somebody-new".to_owned();
+    assert!(admit(&ledger, Some(&policy), &caller, CommandKind::RevokeAll).is_err());
+    assert!(!is_operator(Some(&policy), &ledger, &caller));
 }

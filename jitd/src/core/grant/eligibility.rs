@@ -17,6 +17,10 @@ use std::collections::BTreeMap;
 fn unfit(policy: Option<&Policy>, grant: &Grant, holder: Option<&Person>) -> Option<String> {
     let name = &grant.holder.name;
     let Some(holder) = holder else { return Some(format!("{name} has no account any more")) };
+    if holder.account.name != *name {
+        let (uid, other) = (holder.account.uid, &holder.account.name);
+        return Some(format!("uid {uid} was {name}, who was given this, and is {other} now"));
+    }
     if holder.locked {
         return Some(format!("the account of {name} is locked"));
     }

@@ -471,7 +471,8 @@ fn role_name(two: bool) -> RoleName {
 }
 
 fn policy() -> Policy {
-    let everybody = People { users: (0..6).map(|n| account(n).uid).collect(), ..People::default() };
+    let users = (0..6).map(account).map(|account| (account.uid, account.name));
+    let everybody = People { users: users.collect(), ..People::default() };
     let role = |two: bool| Role {
         name: role_name(two),
         description: String::new(),
@@ -494,7 +495,7 @@ fn policy() -> Policy {
         },
         on_expiry: if two { OnExpiry::Terminate } else { OnExpiry::DenyNew { at_most: LINGER } },
     };
-    let operators = People { users: BTreeSet::from([OPERATOR]), ..People::default() };
+    let operators = People { users: [(OPERATOR, account(9).name)].into(), ..People::default() };
     Policy {
         digest: "d".into(),
         loaded_at: WallTime(0),

@@ -67,13 +67,13 @@ impl Loader<'_> {
         let usual = Spanned::new(0..0, standard.to_owned());
         let user = written.unwrap_or(&usual);
         let found = self.names.user(user.get_ref());
-        if let Ok(Some(uid)) = &found
-            && uid.is_root()
+        if let Ok(Some(account)) = &found
+            && account.uid.is_root()
         {
             let message = format!("{:?} has uid 0; notifications are sent without privilege", user.get_ref());
             self.problem(source, user.span(), "notify.user", message);
         }
-        self.found(source, user, "notify.user", found.map(|uid| uid.is_some()));
+        self.found(source, user, "notify.user", found.map(|account| account.is_some()));
     }
 
     /// Checks a mail address: it has no character that a mail program or a header could misinterpret.

@@ -143,7 +143,8 @@ impl Loader<'_> {
         let mut run_as = RunAs::default();
         for entry in written {
             let user = self.names.user(entry.get_ref());
-            self.found(source, entry, key, user.map(|id| id.map(|id| run_as.users.insert(id)).is_some()));
+            let found = user.map(|user| user.map(|user| run_as.users.insert(user.uid)).is_some());
+            self.found(source, entry, key, found);
             run_as.written.push(entry.get_ref().clone());
         }
         run_as

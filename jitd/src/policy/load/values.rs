@@ -55,7 +55,10 @@ impl Loader<'_> {
                 Some(group) => {
                     self.names.group(group).map(|id| id.map(|id| people.groups.insert(id)).is_some())
                 }
-                None => self.names.user(name).map(|id| id.map(|id| people.users.insert(id)).is_some()),
+                None => {
+                    let user = self.names.user(name);
+                    user.map(|user| user.map(|user| people.users.insert(user.uid, user.name)).is_some())
+                }
             };
             self.found(source, entry, key, found);
             people.written.push(name.clone());
