@@ -1,7 +1,7 @@
 //! org.jitd.Jit1.Audit: the audit log, for callers who may read it.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd as StdFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use jit_proto::audit::seal::SealKey;
 use jit_proto::bus::dict::{Dict, from_dict, to_dict, to_dicts};
 use jit_proto::bus::view::{RecordView, SealView, VerifyView};
 use jit_proto::escape::Escaped;
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fcntl_setfl, fstat};
 use rustix::rand::{GetRandomFlags, getrandom};
 use tokio::sync::Mutex;
 use zbus::OwnedFd;
@@ -140,6 +141,8 @@ commands! {
         Seal: async fn seal(self, caller, key_out: OwnedFd, options: Options) -> Dict {
             let again = options.get("rotate").map(bool::try_from).transpose();
             let again = again.map_err(|_| Failure::InvalidArgument("option rotate is not a boolean".into()))?;
+            let mut key_out = pipe(key_out.into())
+                .map_err(|why| Failure::InvalidArgument(format!("key_out takes no key: {why}")))?;
             let _one_at_a_time = self.sealing.lock().await;
             let mut bytes = [0; 32];
             match getrandom(&mut bytes, GetRandomFlags::empty()) {
@@ -152,10 +155,7 @@ commands! {
             self.engine.command(caller, Command::AuditLog(command)).await??;
             let first = self.engine.look(|snapshot| snapshot.store.seal_first()).await?;
             let view = SealView { first, seal_key: key.id() };
-            let handed = tokio::task::spawn_blocking(move || {
-                File::from(StdFd::from(key_out)).write_all(key.to_hex().as_bytes())
-            });
-            handed.await.map_err(|error| Failure::Failed(error.to_string()))?.map_err(|error| {
+            key_out.write_all(key.to_hex().as_bytes()).map_err(|error| {
                 let id = &view.seal_key;
                 Failure::Failed(format!(
                     "the seal {id} has begun, but its first key could not be handed over ({error}); begin another"
@@ -200,6 +200,16 @@ commands! {
     }
 }
 
+/// The write end of a pipe, without blocking (pipe(7)): the caller may never read it, or may pass a file on a file system of
+/// their own instead, and no other seal waits for that.
+fn pipe(given: StdFd) -> io::Result<File> {
+    if FileType::from_raw_mode(fstat(&given)?.st_mode) != FileType::Fifo {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no pipe"));
+    }
+    fcntl_setfl(&given, fcntl_getfl(&given)? | OFlags::NONBLOCK)?;
+    Ok(File::from(given))
+}
+
 /// The time in a record.
 fn time_of(line: &str) -> Option<String> {
     serde_json::from_str::<Record>(line).ok().map(|record| record.time)
@@ -221,4 +231,22 @@ fn is_this_host(name: &str) -> bool {
     let own = host_name();
     let short = own.split('.').next().unwrap_or_default();
     !name.is_empty() && (name.eq_ignore_ascii_case(&own) || name.eq_ignore_ascii_case(short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_goes_into_a_pipe_and_nothing_waits_for_whoever_reads_it() {
+        let (from_us, to_them) = io::pipe().unwrap();
+        let mut full = pipe(to_them.into()).unwrap();
+        while full.write(&[0; 4096]).is_ok() {}
+        let waits = full.write_all(&[0; 64]).unwrap_err();
+        assert_eq!(waits.kind(), io::ErrorKind::WouldBlock);
+        drop(from_us);
+        assert_eq!(full.write_all(&[0; 64]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        let file = tempfile::tempfile().unwrap();
+        assert!(pipe(file.into()).unwrap_err().to_string().contains("no pipe"));
+    }
 }
