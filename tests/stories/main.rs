@@ -30,6 +30,9 @@ mod gate {
 
     /// Users who cause as much work as they can delay nobody else.
     mod floods;
+
+    /// What was wrong with other programs of this kind, tried here.
+    mod published_faults;
 }
 
 /// Requests and grants: who may do what, and what they hear.
