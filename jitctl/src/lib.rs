@@ -54,6 +54,9 @@ mod failure;
 mod clock;
 
 #[cfg(test)]
+mod documents;
+
+#[cfg(test)]
 mod samples;
 
 #[cfg(test)]
