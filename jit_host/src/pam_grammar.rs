@@ -1,18 +1,18 @@
-//! The lines of a PAM stack (pam.d(5)), as libpam puts them together.
+//! Parses the lines of a PAM stack (pam.d(5)) as libpam does.
 //!
-//! Source of the rules: libpam/pam_line.c and libpam/pam_handlers.c of Linux-PAM, and Debian's `@include`.
+//! Sources of the rules: libpam/pam_line.c and libpam/pam_handlers.c of Linux-PAM, and Debian's `@include`.
 
 use std::ops::Range;
 
 /// A line of a stack as libpam reads it: one line of the file, or several where each but the last ends in a backslash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// The lines of the file that it is made of, from 0.
+    /// Its lines in the file, from 0.
     pub(crate) lines: Range<usize>,
-    /// What it says, without its comment.
+    /// Its text, without a comment.
     pub(crate) code: String,
-    /// Whether the versions of libpam read it the same: a continuation that runs into a blank line, a comment or the end
-    /// of the file ends there for one, goes on below for another, and makes the file unreadable for a third.
+    /// Whether all versions of libpam read it alike: a continuation into a blank line, a comment or the end of the file
+    /// ends there for one version, continues below for another, and makes the file unreadable for a third.
     pub(crate) clear: bool,
 }
 
@@ -22,13 +22,13 @@ impl Entry {
         u64::try_from(self.lines.start).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// What it is; `None` where it is blank, a comment, or nothing that libpam knows.
+    /// The parsed line; `None` for a blank line, a comment, or a line that libpam does not know.
     pub(crate) fn read(&self) -> Option<Line<'_>> {
         Line::read(&self.code)
     }
 }
 
-/// The entries of a file, in order; blank lines and comments are none.
+/// The entries of a file, in order, without blank lines and comments.
 pub(crate) fn entries(text: &str) -> Vec<Entry> {
     let mut found: Vec<Entry> = Vec::new();
     let mut open: Option<Entry> = None;
@@ -43,7 +43,7 @@ pub(crate) fn entries(text: &str) -> Vec<Entry> {
         };
         entry.clear &= !(begun && blank);
         entry.lines.end = at + 1;
-        // A comment ends the line, whatever stands at its end.
+        // A comment ends the line, whatever its last character.
         match code.trim_end_matches(BLANK).strip_suffix('\\').filter(|_| !comment) {
             Some(part) => {
                 entry.code.push_str(part);
@@ -62,18 +62,18 @@ pub(crate) fn entries(text: &str) -> Vec<Entry> {
     found
 }
 
-/// What separates words; a carriage return does not (pam_line.c).
+/// The separators of words; a carriage return is none (pam_line.c).
 const BLANK: [char; 3] = [' ', '\t', '\n'];
 
-/// What a line of a stack is.
+/// A parsed line of a stack.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line<'a> {
-    /// Another file in its place; of that, the lines of one stage or all.
+    /// An included file: its lines of one stage, or all.
     Include { stage: Option<Stage>, file: &'a str },
     /// A module.
     Module {
         stage: Stage,
-        /// Whether it is skipped without a word where the module is missing.
+        /// Whether libpam skips it silently if the module is missing.
         optional_module: bool,
         control: &'a str,
         path: &'a str,
@@ -101,7 +101,7 @@ impl Stage {
         })
     }
 
-    /// As a line says it.
+    /// Its name in the file.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Auth => "auth",
@@ -113,7 +113,7 @@ impl Stage {
 }
 
 impl<'a> Line<'a> {
-    /// Takes the code of an entry apart.
+    /// Parses an entry.
     pub(crate) fn read(code: &'a str) -> Option<Self> {
         let (first, rest) = word(code)?;
         if first.eq_ignore_ascii_case("@include") {
@@ -130,7 +130,7 @@ impl<'a> Line<'a> {
         Some(Self::Module { stage, optional_module, control, path, arguments: arguments.collect() })
     }
 
-    /// Whether it has, or brings in, lines of a stage.
+    /// Whether it is, or includes, lines of a stage.
     pub(crate) fn is_of(&self, wanted: Stage) -> bool {
         match self {
             Self::Include { stage, .. } => stage.is_none_or(|stage| stage == wanted),
@@ -139,7 +139,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The first word, and what follows it. Words in brackets are one.
+/// The first word, and the rest. Words in brackets are one.
 fn word(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(BLANK);
     let end =

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::pam_grammar::{Line, Stage, entries};
 
-/// The stacks of the administrator, and those that packages bring (pam.conf(5)).
+/// The folders of the administrator's and of packages' stacks (pam.conf(5)).
 pub const FOLDERS: [&str; 2] = ["/etc/pam.d", "/usr/lib/pam.d"];
 /// The folders of modules: one of these, or one below it that is named after the architecture.
 const LIBRARIES: [&str; 3] = ["/usr/lib", "/usr/lib64", "/lib"];
@@ -53,21 +53,21 @@ pub fn account_stage_asks(service: &str) -> Option<bool> {
     Stacks::here().account_stage_asks(service)
 }
 
-/// What the stack of a service does about jitd.
+/// The relation of a service's stack to jitd.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// It asks jitd before anything else decides, and takes the process back as its last act.
+    /// It asks jitd before any other module decides, and returns the process to its session last.
     Asks,
-    /// It denies nobody; what is started through it stays inside its session.
+    /// It denies nobody; processes started through it stay inside their session.
     Tracks,
-    /// Neither it nor what it includes names the module.
+    /// Neither it nor an included file names `pam_jit`.
     DoesNotAsk(Fault),
-    /// It names the module, and can be passed all the same, or denies everybody.
+    /// It names `pam_jit`, and can be passed without jitd's decision, or denies everybody.
     Broken(Fault),
 }
 
-/// What the stack of a service does about jitd, as the files are now; `None` where neither the stack nor the program is
-/// there. With `gate`, it is to ask; without, it is only to take processes back.
+/// The relation of a service's stack to jitd, in the files as they are now; `None` where neither the stack nor the
+/// program exists. With `gate` the stack has to ask; without it only has to return processes to their session.
 #[must_use]
 pub fn state(service: &str, gate: bool) -> Option<State> {
     Stacks::here().state(service, gate)
@@ -162,7 +162,7 @@ impl Stacks {
         })
     }
 
-    /// What the lines of ours are for, in a file and in what it includes: `track`, or `gate` for everything else.
+    /// The duties of jitd's lines, in a file and its included files: `track`, or `gate` for every other.
     fn purposes(&self, text: &str, deeper: u32) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for entry in entries(text) {
@@ -213,7 +213,7 @@ impl Stacks {
         })
     }
 
-    /// Whether the first line of a stage is ours, and ends the stack with a refusal.
+    /// Whether the first line of a stage is jitd's, and its denial ends the stack.
     fn first(&self, path: &Path, text: &str, stage: Stage, deeper: u32) -> Result<(), Fault> {
         let name = stage.name();
         for entry in entries(text) {
@@ -224,14 +224,14 @@ impl Stacks {
             let Some(line) = entry.read().filter(|line| line.is_of(stage)) else { continue };
             match line {
                 Line::Include { file, .. } => {
-                    // One that has no line of this stage decides nothing.
+                    // A file without a line of this stage decides nothing.
                     let read = if deeper == 0 { None } else { self.read(file).ok() };
                     let Some((path, text)) = read else { continue };
                     if has_lines_of(&text, stage) {
                         return self.first(&path, &text, stage, deeper.saturating_sub(1));
                     }
                 }
-                // What it answers is passed over, so that the line below it still decides.
+                // Its result is ignored, so the next line decides.
                 Line::Module { control, path, .. }
                     if stage == Stage::Session && is_optional(control) && !is_ours(path) => {}
                 Line::Module { optional_module, control, path, arguments, .. } => {
@@ -259,7 +259,7 @@ impl Stacks {
         Err(Fault { file: path.to_owned(), line: 0, message })
     }
 
-    /// Whether the last session line is ours and takes the process back; `denies` where its refusal is to count.
+    /// Whether the last session line is jitd's and returns the process; `denies` if its denial has to count.
     fn last(&self, path: &Path, text: &str, denies: bool, deeper: u32) -> Result<(), Fault> {
         for entry in entries(text).iter().rev() {
             let fault = |message: String| Err(Fault { file: path.to_owned(), line: entry.number(), message });
@@ -293,21 +293,21 @@ impl Stacks {
     }
 }
 
-/// Why a stack is not judged that the versions of libpam read differently.
+/// Why a stack is not judged that versions of libpam read differently.
 const UNCLEAR: &str = "it ends in a backslash above a blank line, a comment or the end of the file, which the versions of \
     libpam read differently; write it on one line";
 
-/// Whether a file has, or brings in, lines of a stage; where that cannot be told it has.
+/// Whether a file has, or includes, lines of a stage; true if that is unknown.
 fn has_lines_of(text: &str, stage: Stage) -> bool {
     entries(text).iter().any(|entry| !entry.clear || entry.read().is_some_and(|line| line.is_of(stage)))
 }
 
-/// Whether a line names our module.
+/// Whether a line names `pam_jit`.
 pub(crate) fn is_ours(path: &str) -> bool {
     Path::new(path.trim_end_matches('\r')).file_name().is_some_and(|name| name == MODULE)
 }
 
-/// Whether a module of this control decides nothing beside one that denies (pam.conf(5)).
+/// Whether the result of a module with this control is ignored beside a denial (pam.conf(5)).
 fn is_optional(control: &str) -> bool {
     control.eq_ignore_ascii_case("optional")
 }
@@ -323,8 +323,8 @@ fn sister(service: &str) -> Option<String> {
     })
 }
 
-/// Whether a control value makes every refusal the stack's (pam.conf(5)). `required` runs what follows, and refuses all
-/// the same.
+/// Whether a control value makes the stack fail if the module does (pam.conf(5)). `required` runs the following
+/// modules, and the stack fails all the same.
 pub(crate) fn ends_in_refusal(control: &str) -> bool {
     let Some(words) = control.strip_prefix('[').and_then(|words| words.strip_suffix(']')) else {
         return ["requisite", "required"].iter().any(|word| control.eq_ignore_ascii_case(word));

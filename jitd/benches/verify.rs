@@ -1,6 +1,7 @@
-//! What a long record costs: verifying it, beside `sha256sum` of the same bytes, and deciding with it in the store.
+//! Measures the cost of a long audit log: verification, beside `sha256sum` of the same bytes, and decisions with the
+//! log in the store.
 //!
-//! `verify [RECORDS]`, a million if nothing is said.
+//! `verify [RECORDS]`, by default a million.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a bench")]
 #![allow(clippy::print_stdout, reason = "what it is for")]
 
@@ -91,7 +92,7 @@ fn verifying(full: &Store, key: FirstKey, count: u64) {
 fn deciding(stores: [&mut Store; 3], count: u64) {
     let mut took = [const { Vec::new() }; 3];
     let mut stores = stores.into_iter().collect::<Vec<_>>();
-    // Until each journal has been written once from end to end: a file that grows is slower to force to the disk.
+    // Until each journal has been written once from end to end: syncing a growing file is slower.
     for turn in 0..3 * COMMITS {
         for (store, took) in stores.iter_mut().zip(&mut took) {
             let drafts = vec![draft(store.head().seq)];
@@ -132,7 +133,7 @@ fn seal(store: &mut Store) -> FirstKey {
     FirstKey { first: store.seal_first(), key }
 }
 
-/// As long as a call of sudo makes it.
+/// A record as long as that of a sudo call.
 fn draft(n: u64) -> Draft {
     let facts = Facts {
         outcome: Some("allowed".into()),
@@ -158,7 +159,7 @@ fn draft(n: u64) -> Draft {
     Draft { event: AuditEvent::AccessAllowed, wall, boot: BootTime(n), boot_id, facts }
 }
 
-/// Writes the lines that are hashed, and an export; returns how many bytes the lines have.
+/// Writes the hashed lines, and an export; returns the number of bytes of the lines.
 fn write_out(store: &Path, lines: &Path, export: &Path) -> u64 {
     let reader = Reader::open(store).unwrap();
     let [mut plain, mut whole] = [lines, export].map(|path| BufWriter::new(File::create(path).unwrap()));

@@ -125,8 +125,8 @@ fn fill_with(store: &mut Store, records: u64) {
     }
 }
 
-/// Lets the first of them go as the daemon does, into an archive beside the store, with a decision between two
-/// transactions that take records away: what such a decision waits for, and what it then takes itself.
+/// Prunes the first records as the daemon does, into an archive beside the store, with a decision between two
+/// transactions that remove records: measures how long that decision waits, and takes.
 fn remove(store: &mut Store, records: u64) {
     let reader = Reader::open(store.path()).unwrap();
     let archive = Some(store.path().with_file_name("archive"));
@@ -233,7 +233,7 @@ fn commits(store: &mut Store, records: u64, count: u64) -> Duration {
     median(times)
 }
 
-/// As the daemon does it: open, bring up to date, search; all pages of it.
+/// As the daemon does it: opens the index, updates it, searches; all pages.
 fn search(path: &std::path::Path, what: &str, filter: impl Fn(u64) -> Filter) {
     let mut times = Vec::new();
     let mut found = 0;

@@ -1,5 +1,5 @@
-//! A process that commits is killed at random points, again and again: what it has acknowledged is there afterwards,
-//! the chain is whole, and the seals fit the first key.
+//! Kills a committing process at random points: every acknowledged commit is there afterwards, the chain is intact, and
+//! the seals fit the first key.
 //!
 //! `crash` kills 20 times, `crash soak` 200 times during more than 10,000 commits. `crash child FOLDER` is the process
 //! that is killed.
@@ -38,7 +38,7 @@ fn main() {
     }
 }
 
-/// Kills so often, and until so many commits were acknowledged.
+/// Kills this many times, and until this many commits were acknowledged.
 fn play(kills: u32, commits: u64) {
     println!("\nrunning 1 test");
     let folder = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ impl World {
             assert!(acks.read_line(&mut line).unwrap() > 0, "the child ended by itself");
             self.acknowledged(&line);
         }
-        // Somewhere in what it does next.
+        // At a random point of its work.
         for _ in 0..self.dice.roll(60_000) {
             std::hint::spin_loop();
         }
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// Every other time the store is left as it is, for the next child to open.
+    /// Every other time the store is left for the next child to open.
     fn check(&mut self, open: bool) {
         let path = self.folder.join("jit.db");
         let reader = Reader::open(&path).unwrap();

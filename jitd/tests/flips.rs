@@ -1,5 +1,5 @@
-//! Single bits are flipped in every file of a store: what is used afterwards is what was written, and everything else is
-//! told; nothing panics.
+//! Flips single bits in every file of a store: whatever is used afterwards is as it was written, every other change is
+//! reported, and nothing panics.
 //!
 //! `flips` flips 400 bits, `flips soak` 20,000.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
@@ -77,7 +77,7 @@ fn play(flips: u64) {
 }
 
 impl World {
-    /// Opens the store as the daemon does; true if all is as it was written, false if something else is told.
+    /// Opens the store as the daemon does; true if all is as it was written, false if a change is reported.
     fn look(&self, folder: &Path, what: &str) -> bool {
         let path = folder.join("jit.db");
         // Refused: the gate stays closed.
@@ -97,7 +97,7 @@ impl World {
             let records = reader.records(1, 1 << 20).unwrap();
             let records: Vec<_> = records.into_iter().map(|record| (record.seq, record.line)).collect();
             assert_eq!(records, self.records, "{what}: a record is another one, and nobody is told");
-            // It goes on as if nothing were.
+            // The store continues to work.
             let commit = Commit {
                 durability: Durability::AtOnce,
                 drafts: vec![draft(AuditEvent::AccessDenied, Facts::default())],
@@ -108,14 +108,14 @@ impl World {
             }
             let mut verifier = Verifier::default().with_keys(vec![self.key.clone()]);
             for record in reader.records(1, 1 << 20).unwrap() {
-                // A seal that was changed shows to whoever has the key; what is written behind it has one that fits.
+                // The holder of the key sees a changed seal; records after it have seals that fit.
                 if let Err(broken) = verifier.feed(record.as_stored()) {
                     assert!(broken.seq <= self.known.head.seq, "{what}: {broken}");
                     return false;
                 }
             }
         }
-        // The index only proposes: what it finds is in the record.
+        // The index only proposes; the record decides.
         let filter = Filter { user: Some("alice".into()), ..Filter::default() };
         if let Ok(mut index) = Index::open(&path)
             && index.catch_up().is_ok()
@@ -134,7 +134,7 @@ impl World {
     }
 }
 
-/// A sealed store with grants, open and ended, whose log has not been moved into it yet, and an index beside it.
+/// A sealed store with live and closed grants and an unfinished WAL, with an index.
 fn written(folder: &Path) -> World {
     let live = tempfile::tempdir().unwrap();
     let path = live.path().join("jit.db");
@@ -151,7 +151,7 @@ fn written(folder: &Path) -> World {
     let key = FirstKey { first: store.seal_first(), key };
     let mut grants = BTreeSet::new();
     for id in 1..=60 {
-        // The first ones are in the database, the last ones in its log.
+        // The first ones are in the database, the last ones in its WAL.
         if id == 40 {
             drop(store);
             store = Store::open(&path).unwrap();
@@ -177,7 +177,7 @@ fn written(folder: &Path) -> World {
     fs::write(live.path().join("notified"), "60\n").unwrap();
     let records = Reader::open(&path).unwrap().records(1, 1 << 20).unwrap();
     let records = records.into_iter().map(|record| (record.seq, record.line)).collect();
-    // Copied while it is open, so that the log is as after a power cut.
+    // Copied while it is open, so that the WAL is as after a power cut.
     for name in FILES {
         fs::copy(live.path().join(name), folder.join(name)).unwrap();
     }

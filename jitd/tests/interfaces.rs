@@ -1,4 +1,4 @@
-//! The description of the bus interfaces that is installed for tools is one that they can read.
+//! The installed description of the bus interfaces can be parsed by tools.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 

@@ -1,4 +1,4 @@
-//! A store that jitd 0.1.0 wrote is opened, read, verified and written on.
+//! Opens, reads, verifies and writes a store of jitd 0.1.0.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::fs;
@@ -13,7 +13,7 @@ use jitd::core::effect::{Commit, Durability};
 use jitd::core::ledger::{GrantState, RequestState};
 use jitd::store::{CommitMeta, Index, Reader, Sent, Store};
 
-/// A copy of the store of `fixtures/store-0.1.0`, whose README says what happened on its host.
+/// A copy of the store of `fixtures/store-0.1.0`; its README describes the history of its host.
 fn store_of_0_1_0(folder: &Path) -> PathBuf {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-0.1.0");
     for name in ["jit.db", "seal.key"] {
@@ -22,7 +22,7 @@ fn store_of_0_1_0(folder: &Path) -> PathBuf {
     folder.join("jit.db")
 }
 
-/// Walks the audit log from its first record, with the seal's first key.
+/// Verifies the audit log from its first record, with the seal's first key.
 fn verify(store: &Store) -> Whole {
     let keys = FirstKey::read_all(include_str!("fixtures/store-0.1.0/first.key")).unwrap();
     let mut verifier = Verifier::default().with_keys(keys);
@@ -41,7 +41,7 @@ fn a_store_of_0_1_0_is_read_and_written_on() {
     assert!(store.seal_lost().is_none(), "{:?}", store.seal_lost());
     assert_eq!(verify(&store).head.seq, 24);
 
-    // What the daemon begins with.
+    // The state that the daemon starts with.
     let ledger = store.ledger().unwrap();
     assert_eq!((ledger.next_id, ledger.next_session), (6, 4));
     assert_eq!(ledger.requests.keys().copied().collect::<Vec<_>>(), [RequestId(4)]);
@@ -53,7 +53,7 @@ fn a_store_of_0_1_0_is_read_and_written_on() {
     assert_eq!(store.sent().unwrap(), Sent { syslog: 23, journal: 23, json_lines: 24 });
     assert!(store.baselines().unwrap()[&UserId(2004)].roles.contains("ops"));
 
-    // What is closed is found by its number.
+    // Closed requests are found by number.
     assert_eq!(store.request(1).unwrap().unwrap().state, RequestState::Approved);
     assert!(
         matches!(store.request(3).unwrap().unwrap().state, RequestState::Denied { by, .. } if by.name == "bob")
@@ -62,7 +62,7 @@ fn a_store_of_0_1_0_is_read_and_written_on() {
         matches!(store.grant(2).unwrap().unwrap().state, GrantState::Revoked { by, .. } if by.name == "root")
     );
 
-    // It goes on, under the same seal, also after the next start.
+    // It continues, under the same seal, also after the next start.
     for seq in 25..=27 {
         let draft = Draft {
             event: AuditEvent::AccessDenied,

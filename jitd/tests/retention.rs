@@ -1,5 +1,4 @@
-//! Old records go from a store, which ends suddenly between any two steps: nothing is lost, and nothing is missing that no
-//! record tells of.
+//! Prunes a store that stops between any two steps: no record is lost, and none is missing without a record about it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use std::collections::BTreeMap;
@@ -32,16 +31,16 @@ use proptest::prelude::*;
 const HALF_DAY: u64 = 12 * 3600 * 1_000_000;
 const KEPT: CommitMeta = CommitMeta { highest_wall: WallTime(0), next_session: 1, sent: Sent::NOTHING };
 
-/// Where the daemon ends.
+/// The point where the daemon stops.
 #[derive(Debug, Clone, Copy)]
 enum End {
-    /// While it writes the file.
+    /// While the file is written.
     InTheFile,
-    /// With the file under its name.
+    /// After the file has its name.
     BehindTheFile,
-    /// With the record, and after so many transactions that take records away.
+    /// After the record, and this many transactions that remove records.
     BehindTheRecord(u8),
-    /// Not at all.
+    /// It does not stop.
     Never,
 }
 
@@ -49,7 +48,7 @@ struct World {
     folder: tempfile::TempDir,
     store: Option<Store>,
     key: FirstKey,
-    /// Of each record there ever was, its hash.
+    /// The hash of every record that was written.
     written: BTreeMap<u64, String>,
     grants: u64,
     policy: Policy,
@@ -89,7 +88,7 @@ impl World {
         self.written.extend(written.records.into_iter().map(|record| (record.seq, record.hash)));
     }
 
-    /// Each tenth of them with a grant that is soon over.
+    /// Every tenth record with a grant that closes soon.
     fn write(&mut self, count: u64) {
         let next = self.store().head().seq;
         let drafts =
@@ -104,7 +103,7 @@ impl World {
         at(self.written.len() as u64)
     }
 
-    /// As the daemon's thread does it, up to its end.
+    /// As the daemon's thread does it, up to the stop.
     fn prune(&mut self, end: End) -> Result<Option<Segment>, RetentionError> {
         while self.store().prune().unwrap() {}
         let (reader, now) = (Reader::open(&self.path()).unwrap(), self.now());
@@ -148,7 +147,7 @@ impl World {
         verify(&self.path(), &self.key)
     }
 
-    /// Everything that was ever written is in the archive or in the store, and the store's chain is whole.
+    /// Every record that was written is in the archive or in the store, and the store's chain is intact.
     fn check(&mut self) {
         let whole = self.verify().unwrap();
         assert_eq!(whole.doubts, [] as [&str; 0]);
@@ -243,7 +242,7 @@ proptest! {
         world.check();
         let whole = world.verify().unwrap();
         prop_assert_eq!(whole.first, world.store().pruned().to.seq + 1);
-        // Fifty days of records stay, and the grants that were over before go with the others.
+        // Fifty days of records stay, and grants that were closed before are removed with the others.
         let left = world.store().grant(1).unwrap();
         prop_assert!(whole.head.seq - whole.first >= 100 && left.is_none());
     }

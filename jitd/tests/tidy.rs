@@ -1,4 +1,4 @@
-//! The core stays pure: what it may not know is not even named there.
+//! The core stays pure: it does not even name what it must not know.
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 

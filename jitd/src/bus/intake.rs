@@ -34,23 +34,23 @@ const LISTS: Bounds =
 /// Limits for calls that read the audit log or the policy's files, and can take long.
 const LONG: Bounds =
     Bounds { in_flight: 1, in_flight_in_all: 3, waiting: 4, waiting_in_all: 24, for_root: 2, rate: RATE };
-/// An answer takes one of its user's calls for each so many bytes. dbus-daemon reads from this daemon a small piece at a time,
-/// in turn with everybody who calls, so what one user is told in plenty delays what the others are told.
+/// An answer costs its user a call for each this many bytes. dbus-daemon reads small pieces from jitd, in turn with all
+/// other callers, so long answers to one user delay the answers to others.
 const BYTES_A_CALL: usize = 1024;
-/// The gate's interface, which only root may call: the module, for a sudo of whomever.
+/// Limits for the gate's interface, which only root may call: `pam_jit`, for any user's sudo.
 const GATE: Bounds =
     Bounds { in_flight: 1, in_flight_in_all: 2, waiting: 512, waiting_in_all: 8, for_root: 64, rate: RATE };
 /// Senders that are remembered. The bus never reuses a unique name, so no entry becomes wrong.
 const MAX_SENDERS: usize = 4096;
-/// Senders that are being asked about, and calls of theirs that wait for it. A user who connects in a loop fills these
-/// places as fast as the bus lets in, and they are emptied as fast as it says whose each connection is.
+/// Senders whose uid is being looked up, and their waiting calls. A user who connects in a loop fills these entries as
+/// fast as the bus admits connections, and the answers of the bus empty them at the same rate.
 const MAX_UNKNOWN: usize = 2048;
 const MAX_UNKNOWN_CALLS: usize = 24;
 /// Bytes of all these calls together.
 const MAX_UNKNOWN_BYTES: usize = 4 * 1024 * 1024;
-/// Senders that are asked about at once: the answers come back together with one turn of the bus.
+/// Concurrent lookups of senders: the answers arrive together in one turn of the bus.
 const LOOKUPS: usize = 64;
-/// A call that has no answer after this has none coming: what worked on it has failed.
+/// After this a call without an answer counts as finished: its task has failed.
 const LOST_AFTER: Duration = Duration::from_secs(20 * 60);
 /// Descriptors that a call may pass.
 const MAX_DESCRIPTORS: usize = 1;
@@ -353,7 +353,7 @@ impl State {
 
     fn answered(&mut self, key: &(String, u32), length: usize, now: BootTime) -> bool {
         let Some(begun) = self.begun.get(key).copied() else { return false };
-        // Those who may read the record may read all of it; they are few, and read one piece after the other.
+        // Readers of the audit log may read all of it; they are few, and read one page after the other.
         if matches!(begun.weight, Weight::Light | Weight::List) {
             let calls = u32::try_from(length / BYTES_A_CALL).unwrap_or(u32::MAX);
             self.limiter(begun.weight).charge(begun.uid, calls, now);

@@ -70,11 +70,11 @@ const MAX_OPERATORS_LOOKUPS: usize = 16;
 /// for it (jitd.service, `Nice=`), and a user who floods the bus must not profit from that.
 const NICE: i32 = 0;
 
-/// So much of what this daemon says on the bus waits in the kernel (socket(7), SO_SNDBUF), in bytes. What waits there cannot be
-/// overtaken: with the kernel's own 208 KiB, an answer waits behind a second's worth of other users' answers.
+/// The size of the kernel's send buffer for the bus (socket(7), SO_SNDBUF), in bytes. Messages in it cannot be
+/// overtaken: with the kernel's default of 208 KiB, an answer waits behind a second of other users' answers.
 const UNSENT: usize = 16 * 1024;
 
-/// Nobody on the bus is waited for longer, PID 1 included.
+/// The timeout of calls on the bus, also to PID 1.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// Connects to the system bus.

@@ -149,7 +149,7 @@ impl<T> Limiter<T> {
         }
     }
 
-    /// What was begun for a user has come to so much more than one call.
+    /// Charges a user for a call that cost as much as this many more.
     pub fn charge(&mut self, uid: UserId, count: u32, now: BootTime) {
         let rate = self.bounds.rate;
         if let Some(user) = self.users.get_mut(&uid).filter(|_| !uid.is_root()) {
@@ -157,7 +157,7 @@ impl<T> Limiter<T> {
         }
     }
 
-    /// Forgets users of whom nothing is in progress and whose calls are long past; returns how many are left.
+    /// Removes users without calls and with a full allowance; returns the number of remaining users.
     pub fn forget_idle(&mut self, now: BootTime) -> usize {
         let rate = self.bounds.rate;
         self.users.retain(|_, user| {

@@ -1,4 +1,4 @@
-//! What the tests of the store's files write into it: a grant, records, the values beside them, and dice for where to harm it.
+//! Data for the tests of the store's files: a grant, records, further values, and dice for the point of damage.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Dice {
         Self(seed | 1)
     }
 
-    /// Others in each run; the seed is printed.
+    /// Different numbers in each run; the seed is printed.
     pub(crate) fn at_random() -> Self {
         let mut seed = [0; 8];
         rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty()).unwrap();

@@ -20,7 +20,7 @@ pub struct Rate {
 /// The bucket of one user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowance {
-    /// Whole ones, times [`UNIT`]; below zero after a charge that was dearer than what was left.
+    /// Tokens, times [`UNIT`]; negative after a charge that exceeded them.
     left: i64,
     since: BootTime,
 }
@@ -45,7 +45,7 @@ impl Allowances {
     }
 }
 
-/// Microseconds of a minute: one is worth so many of its parts, and a microsecond brings `per_minute` of them.
+/// Microseconds per minute: a token is this many parts, and each microsecond adds `per_minute` parts.
 const UNIT: i64 = 60_000_000;
 
 impl Allowance {
@@ -66,8 +66,8 @@ impl Allowance {
         is_left
     }
 
-    /// Takes `count` more for what was begun and turned out to be dear, whether they are left or not: until the debt is
-    /// paid, nothing can be taken.
+    /// Takes `count` more tokens for a call that turned out to be expensive, even if there are fewer: until the debt is
+    /// paid, no token can be taken.
     pub fn charge(&mut self, count: u32, rate: Rate, now: BootTime) {
         self.fill(rate, now);
         self.left = self.left.saturating_sub(UNIT.saturating_mul(i64::from(count)));
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Of a minute, in microseconds.
+    /// Microseconds per minute.
     const MINUTE: u64 = 60_000_000;
 
     proptest! {
