@@ -16,7 +16,7 @@ pub enum BadIdentity {
     #[error("the {0} is empty")]
     Empty(&'static str),
     /// Longer than what is kept.
-    #[error("the {what} is {bytes} bytes long; at most {most} are kept")]
+    #[error("the {what} is {bytes} bytes long; the limit is {most} bytes")]
     TooLong {
         /// The kind of text.
         what: &'static str,

@@ -142,7 +142,7 @@ impl RemovalWalk {
         }
         let Some(last) = self.removals.last() else {
             let problem = format!(
-                "missing: the record begins with {first}, and none in it says that those before were removed"
+                "missing: the audit log begins with record {first}, and no record says that earlier ones were removed"
             );
             return Err((1, problem));
         };

@@ -37,7 +37,7 @@ pub(super) async fn acknowledge(args: AcknowledgeArgs, output: &Output) -> Resul
 }
 
 fn told(records: &[u64]) -> String {
-    let line = |seq: &u64| format!("the problem that record {seq} tells of is acknowledged\n");
+    let line = |seq: &u64| format!("the problem that record {seq} reports is acknowledged\n");
     records.iter().map(line).collect()
 }
 

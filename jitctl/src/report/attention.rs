@@ -55,7 +55,7 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
         notes.push(note(
             "chain",
             format!(
-            "The record begins with {}; what came before was removed by retention (record {}). If the period begins \
+            "The audit log begins with record {}; earlier records were removed by retention (record {}). If the period begins \
              earlier, this report does not: the archive has the rest, if one is kept.",
             chain.first, chain.pruned_by_record
         )));
@@ -65,7 +65,7 @@ pub(super) fn notes(report: &Report) -> Vec<Note> {
         notes.push(note(
             "chain",
             format!(
-                "The record is not whole: record {} {}. What follows was computed from what is there.",
+                "The audit log is not whole: record {} {}. The report was computed from the records that are left.",
                 report.chain.bad_seq, report.chain.problem
             ),
         ));

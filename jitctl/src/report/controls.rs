@@ -40,7 +40,7 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
         )
     };
     let closed = format!(
-        "{} closed: {} at the deadline, {} handed back, {} unused, {} revoked, {} withdrawn",
+        "{} closed: {} at the deadline, {} released, {} unused, {} revoked, {} withdrawn",
         counted(
             [
                 AuditEvent::GrantExpired,
@@ -89,7 +89,7 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
         figure(AuditEvent::RequestExpired) + figure(AuditEvent::RequestCancelled)
     );
     let calls = format!(
-        "{} let through, {} refused, {} by root itself",
+        "{} allowed, {} denied, {} by root itself",
         counted(figure(AuditEvent::AccessAllowed), "elevation", "elevations"),
         figure(AuditEvent::AccessDenied),
         figure(AuditEvent::AccessRoot)
@@ -139,7 +139,7 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
             asks: "Record what happens in systems that hold health information, and examine it.",
             shows: vec![
                 format!("{} in the period, numbers {} to {}", counted(report.records.count, "record", "records"), report.records.first, report.records.last),
-                "this report is such an examination; that somebody read it is for you to record".to_owned(),
+                "this report is such an examination; record yourself that it was read".to_owned(),
             ],
             not_shown: "What was typed or read inside an elevated shell; auditd records that, and audit session numbers lead there.",
         },
@@ -148,7 +148,7 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
             name: "Integrity",
             asks: "Protect health information from being altered or destroyed improperly.",
             shows: vec![chain.clone(), changed(report)],
-            not_shown: "The integrity of the health information itself: the chain protects the record of who was able to change it. Whether root wrote the whole record anew shows against the copy that left the host.",
+            not_shown: "The integrity of the health information itself: the chain protects the record of who was able to change it. Whether root rewrote the whole audit log shows only in comparison with a copy off the host.",
         },
         Control {
             id: "HIPAA 164.312(d)",
@@ -160,7 +160,7 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
         Control {
             id: "SOX 404, access change",
             name: "Changes of privileged access",
-            asks: "Privileged access to systems of financial reporting is requested, approved by somebody else, limited, and taken away again.",
+            asks: "Privileged access to systems of financial reporting is requested, approved by another person, limited, and revoked.",
             shows: vec![
                 requests.clone(),
                 format!("{approved} by request and approval, {direct} by an operator alone; {own} where the holder is among the approvers"),
@@ -184,7 +184,7 @@ pub(super) fn of(report: &Report) -> Vec<Control> {
                 "each record names the person, also where the command ran as a shared account such as root".to_owned(),
                 format!("{idle} elevated sessions were ended for idleness; {}", left(still_there)),
             ],
-            not_shown: "How somebody authenticated, and the life of accounts and passwords.",
+            not_shown: "How a person authenticated, and the life of accounts and passwords.",
         },
         Control {
             id: "PCI DSS 10 (10.2.1.2, 10.2.1.4 to 10.2.1.6, 10.2.2, 10.3)",

@@ -65,7 +65,7 @@ pub(super) async fn approve(args: ApproveArgs, output: &Output) -> Result<(), Fa
             let instead =
                 duration.map(|span| format!(" for {} only", format_duration(span))).unwrap_or_default();
             if !ask::yes(&format!("Approve this request{instead}?"), output)? {
-                let message = format!("request {id} is not approved: there was no yes to the question");
+                let message = format!("request {id} is not approved: you did not confirm");
                 return Err(Failure::new(Exit::Failed, error::FAILED, &message));
             }
         }

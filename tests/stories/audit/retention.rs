@@ -98,7 +98,11 @@ fn pruned_to(host: &Host, at_least: u64) -> Result<u64> {
 fn verify_from_one(host: &Host, more: &str, input: &[u8]) -> Result<()> {
     let script = format!("jitctl audit verify --input /var/lib/jitd/archive/*.jsonl --store {more}");
     let verified = host.root_with(&["bash", "-c", &script], input, COMMAND_LIMIT)?;
-    verified.ok()?.says("the export goes on in the store: records 1 to ")?.says("all sources agree").map(drop)
+    verified
+        .ok()?
+        .says("the export continues in the store: records 1 to ")?
+        .says("all sources agree")
+        .map(drop)
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn what_is_approved_is_shown_first(host: &Host) -> Result<()> {
         ensure!(shown.contains(part), "{part}: {shown}");
     }
     bob.type_in("\n")?;
-    bob.finish(&typed, LIMIT)?.exits(1)?.says("there was no yes to the question")?;
+    bob.finish(&typed, LIMIT)?.exits(1)?.says("you did not confirm")?;
     ensure!(state(&first)? == "pending", "it was approved without a yes");
     answered(&mut bob, &format!("jitctl approve {first}"), &[("[y/N]", "y")])?.ok()?;
     ensure!(state(&first)? == "approved", "a yes was not taken");

@@ -110,7 +110,7 @@ impl Verification {
             () if end + 1 < next => {
                 format!("records {} to {} are neither in the export nor in the store\n", end + 1, next - 1)
             }
-            () => format!("the export goes on in the store: records {from} to {to} are whole and linked\n"),
+            () => format!("the export continues in the store: records {from} to {to} are whole and linked\n"),
         }
     }
 }

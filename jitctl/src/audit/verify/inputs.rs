@@ -92,7 +92,7 @@ impl Inputs {
                     }
                     let known = *self.known.entry(seq).or_insert(hash);
                     if known != hash && self.broken.is_none() {
-                        let problem = "a sign of life names another record under this number".to_owned();
+                        let problem = "a heartbeat names another record under this number".to_owned();
                         self.broken = Some((Source::Messages, Broken { seq, problem }));
                     }
                 }
