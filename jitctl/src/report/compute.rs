@@ -168,7 +168,7 @@ mod tests {
         let report =
             |seq| compute(sample.about.clone(), (0, 9), &[], &about(seq), chain.clone(), Standing::default());
         let notes = report(12).attention;
-        assert!(notes[0].contains("begins with 12") && notes[0].contains("record 30"), "{notes:?}");
+        assert!(notes[0].contains("begins with record 12") && notes[0].contains("record 30"), "{notes:?}");
         assert!(!report(13).attention.iter().any(|note| note.contains("begins with")));
         assert_eq!(removed(&chain), "; records 1 to 11 were removed earlier, as record 30 says");
     }

@@ -96,7 +96,7 @@ fn a_sign_of_life_names_the_last_record_so_that_a_lost_tail_shows() -> Result<()
         everything_sent(host)?;
         let last = count(host)?;
         let named = format!(" daemon.heartbeat [jit@32473 seq=\"{last}\" hash=\"");
-        wait_until("a sign of life names the last record", LIMIT, || {
+        wait_until("a heartbeat names the last record", LIMIT, || {
             Ok(host.read(LOG).unwrap_or_default().contains(&named))
         })?;
         let log = host.read(LOG)?;
@@ -311,7 +311,7 @@ fn the_distributions_rsyslog_writes_each_record_once_and_an_edited_reason_is_nam
             let asked = host.record("request.made", |record| record["reason"] == "nginx is down")?;
             let last = host.record("access.denied", |record| record["user"] == "mallory")?;
             let numbered = |record: &serde_json::Value| format!(" [jit@32473 seq=\"{}\" ", record["seq"]);
-            wait_until("rsyslog has the record, and a sign of life behind it", LIMIT, || {
+            wait_until("rsyslog has the record, and a heartbeat after it", LIMIT, || {
                 let log = host.read(AUTH).unwrap_or_default();
                 let behind = log.split_once(&numbered(&last)).map_or("", |(_, behind)| behind);
                 Ok(behind.contains("daemon.heartbeat: "))

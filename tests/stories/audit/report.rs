@@ -192,7 +192,7 @@ fn the_figures_of_a_report_are_what_a_search_counts() -> Result<()> {
         let sql = "UPDATE records SET line = replace(line, 'mallory', 'nobody1') WHERE seq = \
             (SELECT min(seq) FROM records WHERE line LIKE '%mallory%')";
         host.root(&["sqlite3", "/var/lib/jitd/jit.db", sql])?.ok()?;
-        carol.run(&format!("jitctl report {period}"))?.exits(7)?.says("The record is not whole")?;
+        carol.run(&format!("jitctl report {period}"))?.exits(7)?.says("The audit log is not whole")?;
         Ok(())
     })
 }

@@ -143,7 +143,7 @@ fn old_records_go_into_the_archive_and_what_stays_is_whole() -> Result<()> {
             ensure!(count.ok()?.line() == YOUNGER.to_string(), "{count:?}");
             host.root(&["jitctl", "audit", "export", "--format", "csv"])?.ok()?.says(&begins)?;
             let report = host.root(&["jitctl", "report", "--since", "2010-01-01", "--format", "md"])?;
-            report.ok()?.says(&format!("The record begins with {}", OLD + 1))?;
+            report.ok()?.says(&format!("The audit log begins with record {}", OLD + 1))?;
 
             // The copy has them all, and the store follows from it.
             let last = sql(host, "SELECT max(seq) FROM records")?;
