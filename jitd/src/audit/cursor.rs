@@ -28,14 +28,10 @@ impl Reached {
         self.seq.load(Ordering::Relaxed)
     }
 
-    /// Everything up to this record was taken.
-    pub(super) fn advance(&self, seq: u64) {
+    /// The sink's progress: the last record that was taken, and since when the next one waits for a sink that fails.
+    pub(super) fn publish(&self, seq: u64, waiting_since: Option<BootTime>) {
         self.seq.store(seq, Ordering::Relaxed);
-    }
-
-    /// Nothing waits.
-    pub(super) fn waits_for_nothing(&self) {
-        self.waiting_since.store(0, Ordering::Relaxed);
+        self.waiting_since.store(waiting_since.map_or(0, |since| since.0.max(1)), Ordering::Relaxed);
     }
 
     /// Nothing was taken since then.

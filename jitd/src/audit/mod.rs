@@ -2,6 +2,8 @@
 //!
 //! Each sink has a thread, a connection and a cursor of its own, so that none waits for another.
 
+mod delivery;
+
 mod outbox;
 
 pub mod cursor;
