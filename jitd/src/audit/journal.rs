@@ -93,7 +93,9 @@ impl Sink for Journal {
 
     fn has_read_all(&mut self) -> Result<bool, SendError> {
         match &self.line {
-            Some((socket, receiver)) => receiver.has_read_all(socket).map_err(SendError::Lost),
+            Some((socket, receiver)) => {
+                receiver.has_read_all(socket).map_err(|error| SendError::Lost(error.to_string()))
+            }
             None => Ok(true),
         }
     }

@@ -6,7 +6,29 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
+use thiserror::Error;
+
 use crate::host::sys::unread_bytes;
+
+/// Why it is not known what a receiver has read.
+#[derive(Debug, Error)]
+pub(super) enum ReceiverError {
+    /// The kernel does not say what is in the queue.
+    #[error("{0}")]
+    Queue(#[source] io::Error),
+    /// Nobody listens on the path any more.
+    #[error("{}: {error}", path.display())]
+    Gone {
+        /// The socket's path.
+        path: PathBuf,
+        /// What looking at it or connecting to it failed with.
+        #[source]
+        error: io::Error,
+    },
+    /// Another process has bound the path since.
+    #[error("{}: another one listens there now", .0.display())]
+    Replaced(PathBuf),
+}
 
 /// Who listened on a socket's path when it was connected to.
 #[derive(Debug)]
@@ -29,8 +51,8 @@ impl Receiver {
     ///
     /// # Errors
     /// When the receiver has gone, and nobody knows what it has read.
-    pub(super) fn has_read_all(&self, socket: &UnixDatagram) -> Result<bool, String> {
-        if unread_bytes(socket).map_err(|error| error.to_string())? > 0 {
+    pub(super) fn has_read_all(&self, socket: &UnixDatagram) -> Result<bool, ReceiverError> {
+        if unread_bytes(socket).map_err(ReceiverError::Queue)? > 0 {
             return Ok(false);
         }
         let there = bound(&self.path).and_then(|bound| {
@@ -39,8 +61,8 @@ impl Receiver {
         });
         match there {
             Ok(bound) if bound == self.bound => Ok(true),
-            Ok(_) => Err(format!("{}: another one listens there now", self.path.display())),
-            Err(error) => Err(format!("{}: {error}", self.path.display())),
+            Ok(_) => Err(ReceiverError::Replaced(self.path.clone())),
+            Err(error) => Err(ReceiverError::Gone { path: self.path.clone(), error }),
         }
     }
 }
@@ -67,11 +89,11 @@ mod tests {
     fn what_was_sent_counts_as_read_when_it_was_read() {
         let folder = tempfile::tempdir().unwrap();
         let (sending, receiving, receiver) = pair(&folder.path().join("log"));
-        assert_eq!(receiver.has_read_all(&sending), Ok(true));
+        assert!(receiver.has_read_all(&sending).unwrap());
         sending.send(b"one").unwrap();
-        assert_eq!(receiver.has_read_all(&sending), Ok(false));
+        assert!(!receiver.has_read_all(&sending).unwrap());
         receiving.recv(&mut [0; 8]).unwrap();
-        assert_eq!(receiver.has_read_all(&sending), Ok(true));
+        assert!(receiver.has_read_all(&sending).unwrap());
     }
 
     #[test]
@@ -81,10 +103,12 @@ mod tests {
         let (sending, receiving, receiver) = pair(&path);
         sending.send(b"one").unwrap();
         drop(receiving);
-        assert!(receiver.has_read_all(&sending).is_err(), "it has ended");
+        let at = path.display();
+        let error = || receiver.has_read_all(&sending).unwrap_err().to_string();
+        assert_eq!(error(), format!("{at}: Connection refused (os error 111)"), "it has ended");
         fs::remove_file(&path).unwrap();
-        assert!(receiver.has_read_all(&sending).is_err(), "its socket is gone");
+        assert_eq!(error(), format!("{at}: No such file or directory (os error 2)"), "its socket is gone");
         let _another = UnixDatagram::bind(&path).unwrap();
-        assert!(receiver.has_read_all(&sending).is_err(), "another one listens");
+        assert_eq!(error(), format!("{at}: another one listens there now"));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jit_proto::audit::chain::Sealed;
 use syslog::{Logger, LoggerBackend};
+use thiserror::Error;
 
 use super::heartbeat::Heartbeat;
 use super::journal::{self, Journal};
@@ -30,6 +31,17 @@ pub(super) struct Syslog {
 struct Line {
     logger: Logger<LoggerBackend, Rfc5424>,
     receiver: Receiver,
+}
+
+/// Why there is no connection to the socket.
+#[derive(Debug, Error)]
+enum ConnectError {
+    /// The socket cannot be looked at or set up.
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    /// The `syslog` crate could not connect.
+    #[error("{}", innermost(.0))]
+    Logger(#[from] syslog::Error),
 }
 
 impl Syslog {
@@ -61,12 +73,11 @@ impl Syslog {
         }
     }
 
-    fn connect(&self) -> Result<Line, String> {
-        let receiver = Receiver::at(&self.socket).map_err(|error| error.to_string())?;
-        let logger = syslog::unix_custom(Rfc5424::new(self.enterprise), &self.socket);
-        let logger = logger.map_err(|error| innermost(&error))?;
+    fn connect(&self) -> Result<Line, ConnectError> {
+        let receiver = Receiver::at(&self.socket)?;
+        let logger = syslog::unix_custom(Rfc5424::new(self.enterprise), &self.socket)?;
         if let LoggerBackend::Unix(socket) = &logger.backend {
-            socket.set_write_timeout(Some(MAX_SEND_TIME)).map_err(|error| error.to_string())?;
+            socket.set_write_timeout(Some(MAX_SEND_TIME))?;
         }
         Ok(Line { logger, receiver })
     }
@@ -98,7 +109,7 @@ impl Sink for Syslog {
         }
         match &self.line {
             Some(Line { logger: Logger { backend: LoggerBackend::Unix(socket), .. }, receiver }) => {
-                receiver.has_read_all(socket).map_err(SendError::Lost)
+                receiver.has_read_all(socket).map_err(|error| SendError::Lost(error.to_string()))
             }
             Some(_) => Err(SendError::Lost("no datagram socket".to_owned())),
             None => Ok(true),
