@@ -5,6 +5,8 @@
 //! skipped; none is sent before it is on the disk. The store is the queue: the machine holds records in memory only while
 //! the sink takes them.
 
+mod act;
+
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
@@ -12,6 +14,8 @@ use std::vec;
 use jit_proto::audit::chain::Sealed;
 use jit_proto::audit::record::{AuditEvent, Record};
 use jit_proto::time::BootTime;
+
+pub(super) use act::{Act, Message, Notice, Seen};
 
 use super::heartbeat::Heartbeat;
 use super::sink::SendError;
@@ -40,97 +44,6 @@ const DOWN_AFTER: Duration = Duration::from_secs(10);
 /// With nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// What to do next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Act {
-    /// Wait for a message, at most this long. Zero takes a message that is already there.
-    Receive(Duration),
-    /// Force the records in the store to the disk.
-    Sync,
-    /// Read records from the store.
-    Read {
-        /// The first one's number.
-        from: u64,
-        /// At most this many.
-        limit: u64,
-    },
-    /// Send this record.
-    Send(Sealed),
-    /// Ask whether the receiver has read everything that was sent.
-    CheckRead,
-    /// Send this heartbeat.
-    Heartbeat(Arc<Heartbeat>),
-    /// Close the connection; the next send opens another one.
-    Disconnect,
-    /// Find out when the record of this number was written.
-    Date(u64),
-    /// Tell the engine, which records it.
-    Report(SinkChange),
-    /// Log it.
-    Log(Notice),
-    /// End the thread.
-    Stop,
-}
-
-/// What the daemon's log says about the sink.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Notice {
-    /// The sink began to fail, for this reason.
-    Failing(String),
-    /// The sink takes records again.
-    Recovered,
-    /// Records that could be sent from memory only were not sent.
-    LastWordLost,
-}
-
-/// A message from the engine.
-#[derive(Debug, Clone)]
-pub(super) enum Message {
-    /// The store has records up to this number.
-    Stored(u64),
-    /// The store has these records.
-    Written {
-        /// The records.
-        records: Arc<[Sealed]>,
-        /// They tell of a decision, are on the disk with all before them, and are sent at once.
-        urgent: bool,
-    },
-    /// The store's files are gone; these records say so and can be sent from memory only.
-    LastWord(Arc<[Sealed]>),
-    /// The settings switch the sink on or off.
-    Switched {
-        /// On.
-        on: bool,
-    },
-    /// A heartbeat, to be sent after the records that it names.
-    Heartbeat(Arc<Heartbeat>),
-}
-
-/// What came of the last act.
-#[derive(Debug, Clone)]
-pub(super) enum Seen {
-    /// Nothing was done yet.
-    Begin,
-    /// A message came.
-    Message(Message),
-    /// No message came in that time.
-    NoMessage,
-    /// No message will come any more: the daemon ends.
-    Closed,
-    /// The act was performed.
-    Done,
-    /// The act failed.
-    Failed(SendError),
-    /// The records that the store has; empty if they were removed from it.
-    Records(Vec<Sealed>),
-    /// Whether the receiver has read everything.
-    AllRead(bool),
-    /// When the record was written, on this boot's clock; `None` if that is unknown or was before this boot.
-    Dated(Option<BootTime>),
-    /// Whether the engine has taken the report.
-    Reported(bool),
-}
-
 /// The delivery to one sink.
 #[derive(Debug)]
 pub(super) struct Delivery {
@@ -150,8 +63,7 @@ pub(super) struct Delivery {
     heartbeat: Option<Arc<Heartbeat>>,
     queue: ReceiverQueue,
     sink: SinkState,
-    /// The last record about this sink says that it is down.
-    recorded_down: bool,
+    recorded: Recorded,
     /// No message will come any more.
     closed: bool,
     step: Step,
@@ -188,6 +100,21 @@ enum SinkState {
         /// When the oldest record was written that is not delivered; `None` until one waits.
         waiting_since: Option<BootTime>,
     },
+}
+
+/// What the audit log says about the sink last: whether it is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recorded {
+    /// By an earlier daemon, as far as its records have been sent; up if none was seen.
+    ByEarlierDaemon { down: bool },
+    /// By this daemon. Its own records and older ones that are sent after that say nothing new.
+    ByThisDaemon { down: bool },
+}
+
+impl Recorded {
+    fn is_down(self) -> bool {
+        matches!(self, Self::ByEarlierDaemon { down: true } | Self::ByThisDaemon { down: true })
+    }
 }
 
 /// What was asked for last.
@@ -259,7 +186,7 @@ impl Delivery {
             heartbeat: None,
             queue: ReceiverQueue::Empty,
             sink: SinkState::Up,
-            recorded_down: false,
+            recorded: Recorded::ByEarlierDaemon { down: false },
             closed: false,
             step: Step::Begin,
         }
@@ -316,7 +243,9 @@ impl Delivery {
             (Step::Read, Seen::Records(records)) => self.send(records.into_iter(), Source::Store),
             (Step::Send { record, rest, from }, Seen::Done) => {
                 self.sent = record.seq;
-                self.recorded_down = record.says_down.unwrap_or(self.recorded_down);
+                if let Some(down) = record.says_down {
+                    self.recorded = Recorded::ByEarlierDaemon { down };
+                }
                 if let ReceiverQueue::Unread { checks, .. } = &mut self.queue {
                     *checks = 0;
                 }
@@ -324,6 +253,7 @@ impl Delivery {
             }
             (Step::CheckPage, Seen::AllRead(all)) => {
                 if all {
+                    self.queue = ReceiverQueue::Empty;
                     self.delivered = self.sent;
                 }
                 self.send_from_store()
@@ -331,6 +261,10 @@ impl Delivery {
             (Step::Check, Seen::AllRead(true)) => {
                 self.queue = ReceiverQueue::Empty;
                 self.delivered = self.sent;
+                if self.sent < self.written {
+                    // Records that came while the queue was left alone.
+                    return self.send_from_store();
+                }
                 match self.heartbeat.take_if(|heartbeat| heartbeat.seq <= self.sent) {
                     Some(heartbeat) => self.go(Step::Heartbeat, Act::Heartbeat(heartbeat)),
                     None => self.succeed(),
@@ -355,12 +289,16 @@ impl Delivery {
                 self.report_down(written_at, problem, now)
             }
             (Step::ReportDown, seen) => {
-                self.recorded_down |= matches!(seen, Seen::Reported(true));
+                if let Seen::Reported(true) = seen {
+                    self.recorded = Recorded::ByThisDaemon { down: true };
+                }
                 self.wait()
             }
             (Step::Recovered, _) => self.report_back(),
             (Step::ReportBack, seen) => {
-                self.recorded_down &= !matches!(seen, Seen::Reported(true));
+                if let Seen::Reported(true) = seen {
+                    self.recorded = Recorded::ByThisDaemon { down: false };
+                }
                 self.wait()
             }
             (Step::Stopped, _) => Act::Stop,
@@ -378,7 +316,7 @@ impl Delivery {
             return self.go(Step::Stopped, Act::Stop);
         }
         let [first, last] = CHECK_AFTER;
-        let limit = if self.sink != SinkState::Up || self.recorded_down {
+        let limit = if self.sink != SinkState::Up || self.recorded.is_down() {
             RETRY
         } else if self.sent > self.delivered {
             let checks = match self.queue {
@@ -495,7 +433,7 @@ impl Delivery {
     /// What a record says about this sink. An earlier daemon may have recorded the sink as down; that record waits for the
     /// sink like the rest and is read on the way. The last such record holds.
     fn says_down(&self, sealed: &Sealed) -> Option<bool> {
-        if !sealed.line.contains("\"sink.") {
+        if matches!(self.recorded, Recorded::ByThisDaemon { .. }) || !sealed.line.contains("\"sink.") {
             return None;
         }
         let record: Record = serde_json::from_str(&sealed.line).ok()?;
@@ -542,7 +480,7 @@ impl Delivery {
     }
 
     fn report_back(&mut self) -> Act {
-        if self.recorded_down {
+        if self.recorded.is_down() {
             self.go(Step::ReportBack, Act::Report(SinkChange::Back))
         } else {
             self.wait()
@@ -583,7 +521,7 @@ impl Delivery {
     }
 
     fn report_down(&mut self, since: BootTime, problem: String, now: BootTime) -> Act {
-        if !self.recorded_down && now.since(since) >= DOWN_AFTER {
+        if !self.recorded.is_down() && now.since(since) >= DOWN_AFTER {
             self.go(Step::ReportDown, Act::Report(SinkChange::Down { problem }))
         } else {
             self.wait()

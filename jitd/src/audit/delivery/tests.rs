@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::*;
 use jit_proto::audit::hash::RecordHash;
 use jit_proto::audit::record::Facts;
 use jit_proto::time::WallTime;
+use proptest::prelude::*;
+
+use super::*;
 
 const NAME: SinkName = SinkName::Syslog;
 /// More acts than any pass takes.
@@ -32,6 +34,8 @@ struct World {
     /// How far the delivery had got when a record was written last; a new daemon begins there.
     kept: u64,
     receiver: Receiver,
+    /// The receiver of this connection has ended; another one may listen by now.
+    is_lost: bool,
     queue: VecDeque<u64>,
     read: BTreeSet<u64>,
     /// The record that has to be sent next.
@@ -45,6 +49,10 @@ struct World {
     logged: Vec<Notice>,
     beats: Vec<u64>,
     now: BootTime,
+    /// How long it takes to send a record.
+    send_takes: Duration,
+    /// The receiver reads the records up to this one without being told to.
+    reads_to: u64,
 }
 
 impl World {
@@ -55,6 +63,7 @@ impl World {
             on_disk: 0,
             kept: 0,
             receiver: Receiver::Takes,
+            is_lost: false,
             queue: VecDeque::new(),
             read: BTreeSet::new(),
             expected: 1,
@@ -66,6 +75,8 @@ impl World {
             logged: Vec::new(),
             beats: Vec::new(),
             now: BootTime(1_000_000),
+            send_takes: Duration::ZERO,
+            reads_to: 0,
         }
     }
 
@@ -113,7 +124,7 @@ impl World {
 
     fn dies(&mut self) {
         self.queue.clear();
-        self.receiver = Receiver::Dead;
+        (self.receiver, self.is_lost) = (Receiver::Dead, true);
     }
 
     /// The last record up to which the receiver has read all.
@@ -123,6 +134,7 @@ impl World {
 
     fn answer(&mut self) -> Result<(), SendError> {
         match &mut self.receiver {
+            _ if self.is_lost => Err(SendError::Lost("another one listens".to_owned())),
             Receiver::Takes => Ok(()),
             Receiver::Room(0) => Err(SendError::Full("full".to_owned())),
             Receiver::Room(room) => {
@@ -153,12 +165,16 @@ impl World {
                 assert_eq!(record.seq, self.expected, "out of order");
                 self.queue.push_back(record.seq);
                 self.expected += 1;
+                self.now = self.now.after(self.send_takes);
+                if record.seq <= self.reads_to {
+                    self.reads(usize::MAX);
+                }
                 Seen::Done
             }),
-            Act::CheckRead => match self.receiver {
-                Receiver::Dead => Err(SendError::Lost("dead".to_owned())),
-                _ => Ok(Seen::AllRead(self.queue.is_empty())),
-            },
+            Act::CheckRead if self.is_lost || self.receiver == Receiver::Dead => {
+                Err(SendError::Lost("dead".to_owned()))
+            }
+            Act::CheckRead => Ok(Seen::AllRead(self.queue.is_empty())),
             Act::Heartbeat(heartbeat) => self.answer().map(|()| {
                 assert!(heartbeat.seq < self.expected, "a heartbeat before the record that it names");
                 self.beats.push(heartbeat.seq);
@@ -166,6 +182,7 @@ impl World {
             }),
             Act::Disconnect => {
                 self.queue.clear();
+                self.is_lost = false;
                 self.expected = delivered + 1;
                 Ok(Seen::Done)
             }
@@ -218,6 +235,7 @@ impl World {
     /// A daemon that is started now.
     fn start(&mut self) -> Delivery {
         let mut delivery = Delivery::new(NAME, self.kept);
+        self.is_lost = false;
         (self.expected, self.on_disk) = (self.kept + 1, self.last());
         self.inbox = [Message::Stored(self.last()), Message::Switched { on: true }].into();
         let _ = delivery.next(Seen::Begin, self.now);
@@ -277,6 +295,37 @@ fn an_unread_queue_is_checked_at_growing_intervals_then_held_then_a_failure() {
     assert!(world.logged.is_empty(), "{:?}", world.logged);
     assert_eq!(world.sleep(UNREAD_LIMIT, &mut delivery), RETRY);
     assert_eq!(world.logged, [Notice::Failing("it does not read what it is sent".to_owned())]);
+}
+
+#[test]
+fn a_receiver_that_reads_after_a_hold_is_sent_the_rest_at_once() {
+    let mut world = World::new();
+    let mut delivery = world.start();
+    world.write(1, true);
+    world.run(&mut delivery);
+    world.now = world.now.after(HOLD + HOLD);
+    world.write(1, true);
+    world.run(&mut delivery);
+    assert_eq!(world.queue, [1]);
+    world.reads(1);
+    world.sleep(Duration::from_millis(250), &mut delivery);
+    assert_eq!(world.queue, [2]);
+}
+
+#[test]
+fn a_receiver_that_reads_page_after_page_does_not_fail_however_long_it_takes() {
+    let mut world = World::new();
+    let mut delivery = world.start();
+    world.write(1, true);
+    world.run(&mut delivery);
+    for _ in 0..1000 {
+        let _ = world.append(AuditEvent::AccessDenied, None);
+    }
+    world.inbox.push_back(Message::Stored(1001));
+    (world.on_disk, world.reads_to, world.send_takes) = (1001, 1000, Duration::from_millis(10));
+    assert_ne!(world.run(&mut delivery), RETRY);
+    assert!(world.logged.is_empty(), "{:?}", world.logged);
+    assert_eq!(world.queue, [1001]);
 }
 
 #[test]
@@ -340,6 +389,31 @@ fn a_sink_is_recorded_as_down_after_ten_seconds_and_as_back_when_all_is_read_onc
     }
     assert_eq!(world.reports, [true, false]);
     assert_eq!(world.logged.len(), 2, "{:?}", world.logged);
+}
+
+#[test]
+fn an_older_record_that_says_back_is_no_reason_to_report_an_outage_twice() {
+    let mut world = World::new();
+    let mut delivery = world.start();
+    world.dies();
+    world.write(1, true);
+    for _ in 0..12 {
+        world.sleep(RETRY, &mut delivery);
+    }
+    world.receiver = Receiver::Takes;
+    world.sleep(RETRY, &mut delivery);
+    // It takes all that waits; the next outage begins before it can take the record that says so.
+    world.reads(9);
+    world.receiver = Receiver::Room(0);
+    for _ in 0..12 {
+        world.sleep(RETRY, &mut delivery);
+    }
+    assert_eq!(world.reports, [true, false, true]);
+    world.receiver = Receiver::Room(1);
+    for _ in 0..3 {
+        world.sleep(RETRY, &mut delivery);
+    }
+    assert_eq!(world.reports, [true, false, true], "the receiver has got the second record only");
 }
 
 #[test]
@@ -468,4 +542,85 @@ fn a_sink_that_is_switched_off_takes_nothing_and_has_missed_nothing() {
     assert_eq!(delivery.next(Seen::Message(on), world.now), Act::Receive(Duration::ZERO));
     assert_eq!(delivery.next(Seen::NoMessage, world.now), Act::CheckRead, "and no old heartbeat");
     assert_eq!(delivery.next(Seen::AllRead(true), world.now), Act::Receive(IDLE));
+}
+
+/// What may happen to it.
+#[derive(Debug, Clone)]
+enum Happens {
+    Write { count: u64, urgent: bool },
+    Beat,
+    Reads(usize),
+    Receiver(Receiver),
+    Dies,
+    Disk(bool),
+    Store(bool),
+    Engine(bool),
+    Time(Duration),
+    Restart,
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        6 => (1..4_u64, any::<bool>()).prop_map(|(count, urgent)| Happens::Write { count, urgent }),
+        1 => (200..=LARGEST_BATCH).prop_map(|count| Happens::Write { count, urgent: true }),
+        1 => Just(Happens::Beat),
+        4 => (0..6_usize).prop_map(Happens::Reads),
+        2 => Just(Happens::Reads(usize::MAX)),
+        3 => prop::sample::select(vec![Receiver::Takes, Receiver::Takes, Receiver::Room(0), Receiver::Room(1), Receiver::Room(3)]).prop_map(Happens::Receiver),
+        1 => Just(Happens::Dies),
+        1 => any::<bool>().prop_map(Happens::Disk),
+        1 => any::<bool>().prop_map(Happens::Store),
+        1 => any::<bool>().prop_map(Happens::Engine),
+        4 => (0..2_000_u64).prop_map(|ms| Happens::Time(Duration::from_millis(ms))),
+        2 => (5..15_u64).prop_map(|s| Happens::Time(Duration::from_secs(s))),
+        1 => Just(Happens::Restart),
+    ]
+}
+
+proptest! {
+    /// Checked after each act: records are sent in order and none is skipped, none before it is on the disk; what counts
+    /// as delivered was read; memory is bounded; while something waits, something is done soon.
+    #[test]
+    fn every_record_is_read_in_the_end_and_an_outage_is_reported_once(
+        story in prop::collection::vec(happens(), 0..60),
+    ) {
+        let mut world = World::new();
+        let mut delivery = world.start();
+        let mut restarted = false;
+        for happens in story {
+            match happens {
+                Happens::Write { count, urgent } => {
+                    world.kept = delivery.delivered();
+                    world.write(count, urgent);
+                }
+                Happens::Beat => world.inbox.push_back(beat(world.last())),
+                Happens::Reads(count) => world.reads(count),
+                Happens::Receiver(receiver) => world.receiver = receiver,
+                Happens::Dies => world.dies(),
+                Happens::Disk(fails) => world.disk_fails = fails,
+                Happens::Store(fails) => world.store_fails = fails,
+                Happens::Engine(full) => world.engine_is_full = full,
+                Happens::Time(span) => world.now = world.now.after(span),
+                Happens::Restart => {
+                    delivery = world.start();
+                    restarted = true;
+                }
+            }
+            world.run(&mut delivery);
+        }
+        world.receiver = Receiver::Takes;
+        (world.disk_fails, world.store_fails, world.engine_is_full) = (false, false, false);
+        for _ in 0..20 {
+            world.sleep(RETRY, &mut delivery);
+            world.reads(usize::MAX);
+        }
+        prop_assert_eq!(world.read_without_a_gap(), world.last());
+        prop_assert_eq!(delivery.delivered(), world.last());
+        prop_assert_eq!(delivery.waiting_since(), None);
+        if !restarted {
+            let alternating: Vec<bool> = (0..world.reports.len()).map(|n| n % 2 == 0).collect();
+            prop_assert_eq!(&world.reports, &alternating);
+            prop_assert!(world.reports.len().is_multiple_of(2), "an outage that is over is recorded as over");
+        }
+    }
 }
