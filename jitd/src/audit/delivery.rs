@@ -1,9 +1,9 @@
 //! The delivery of audit records to one sink, as a state machine: what happened comes in, what to do next goes out.
 //!
-//! A record counts as delivered when its receiver has read it, not when it was sent: a receiver that ends loses what is in
-//! its queue, and the machine sends those records again. Records are sent in the order of their numbers and none is
-//! skipped; none is sent before it is on the disk. The store is the queue: the machine holds records in memory only while
-//! the sink takes them.
+//! A record counts as delivered when its receiver has read it, not when it was sent: a receiver that ends loses what is
+//! in its queue, and the machine sends those records again. Records are sent in the order of their numbers and none is
+//! skipped; none is sent before it is on the disk. The store is the queue: the machine holds records in memory only
+//! while the sink takes them.
 
 mod act;
 
@@ -31,15 +31,15 @@ const MAX_GATHERED: usize = 64;
 const MAX_IN_MEMORY: usize = 1024;
 /// Records read from the store at a time.
 const PAGE: u64 = 256;
-/// From a send to the first check whether the receiver has read it; each check that finds unread data doubles the interval,
-/// up to the second value.
+/// From a send to the first check whether the receiver has read it; each check that finds unread data doubles the
+/// interval, up to the second value.
 const CHECK_AFTER: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(250)];
 /// A receiver that has left data unread for this long is sent nothing more.
 const HOLD: Duration = Duration::from_secs(1);
 /// A receiver that has left data unread for this long has failed.
 const UNREAD_LIMIT: Duration = Duration::from_secs(5);
-/// A record that has waited for a failing sink for this long has the sink recorded as down. A restart of the syslog daemon
-/// takes less and is not recorded.
+/// A record that has waited for a failing sink for this long has the sink recorded as down. A restart of the syslog
+/// daemon takes less and is not recorded.
 const DOWN_AFTER: Duration = Duration::from_secs(10);
 /// With nothing to do.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -430,8 +430,8 @@ impl Delivery {
         }
     }
 
-    /// What a record says about this sink. An earlier daemon may have recorded the sink as down; that record waits for the
-    /// sink like the rest and is read on the way. The last such record holds.
+    /// What a record says about this sink. An earlier daemon may have recorded the sink as down; that record waits for
+    /// the sink like the rest and is read on the way. The last such record holds.
     fn says_down(&self, sealed: &Sealed) -> Option<bool> {
         if matches!(self.recorded, Recorded::ByThisDaemon { .. }) || !sealed.line.contains("\"sink.") {
             return None;

@@ -1,4 +1,4 @@
-//! Whether the other end of a local datagram socket has read everything it was sent.
+//! Finds out whether the other end of a local datagram socket has read everything that was sent to it.
 
 use std::fs;
 use std::io;
@@ -30,7 +30,7 @@ pub(super) enum ReceiverError {
     Replaced(PathBuf),
 }
 
-/// Who listened on a socket's path when it was connected to.
+/// The process that listened on a socket's path when jitd connected to it, told by the socket file that it had bound.
 #[derive(Debug)]
 pub(super) struct Receiver {
     path: PathBuf,
@@ -38,7 +38,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Whoever listens there now; to be asked before connecting.
+    /// The process that listens there now. To be called before connecting.
     ///
     /// # Errors
     /// When there is no such path.
@@ -46,11 +46,11 @@ impl Receiver {
         Ok(Self { path: path.to_owned(), bound: bound(path)? })
     }
 
-    /// Looks at the queue that the kernel keeps for the receiver. A receiver that ends takes what is in it along, without
-    /// an error; so the queue counts as read only if its receiver is still there after it was seen empty.
+    /// Whether the kernel's queue for the receiver is empty. The kernel drops the queue of a receiver that ends,
+    /// without an error to the sender; so an empty queue counts as read only if the receiver is still there after that.
     ///
     /// # Errors
-    /// When the receiver has gone, and nobody knows what it has read.
+    /// When the receiver has gone: what it has read is unknown.
     pub(super) fn has_read_all(&self, socket: &UnixDatagram) -> Result<bool, ReceiverError> {
         if unread_bytes(socket).map_err(ReceiverError::Queue)? > 0 {
             return Ok(false);
@@ -67,7 +67,7 @@ impl Receiver {
     }
 }
 
-/// What tells one socket file from the next one at the same place.
+/// Tells one socket file from the next one at the same path.
 fn bound(path: &Path) -> io::Result<(u64, u64, i64, i64)> {
     let meta = fs::metadata(path)?;
     Ok((meta.dev(), meta.ino(), meta.ctime(), meta.ctime_nsec()))

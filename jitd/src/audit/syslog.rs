@@ -1,4 +1,4 @@
-//! The local syslog socket, one datagram a record.
+//! Sends records to the local syslog socket, one datagram each.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ use crate::core::policy::SinkSettings;
 /// A receiver whose queue stays full for this long counts as one that takes nothing.
 pub(super) const MAX_SEND_TIME: Duration = Duration::from_secs(5);
 
-/// Sends RFC 5424 messages; through journald, whose parser knows no such message, native ones.
+/// Sends RFC 5424 messages. Where the socket is journald's, whose parser does not know them, it sends native messages.
 pub(super) struct Syslog {
     journald: Option<Journal>,
     socket: PathBuf,
@@ -27,7 +27,7 @@ pub(super) struct Syslog {
     line: Option<Line>,
 }
 
-/// A connection, and who was at its other end when it was made.
+/// A connection, and the receiver at its other end.
 struct Line {
     logger: Logger<LoggerBackend, Rfc5424>,
     receiver: Receiver,
@@ -65,7 +65,7 @@ impl Syslog {
     fn sent(&self, sent: syslog::Result<()>) -> Result<(), SendError> {
         let Err(error) = sent else { return Ok(()) };
         match io_error(&error).map(io::Error::kind) {
-            // The time for one message is over: its queue is full.
+            // MAX_SEND_TIME has passed: the receiver's queue is full.
             Some(io::ErrorKind::WouldBlock) => {
                 Err(SendError::Full(format!("{}: its queue is full", self.socket.display())))
             }
@@ -140,7 +140,7 @@ fn io_error(error: &syslog::Error) -> Option<&io::Error> {
     }
 }
 
-/// What the crate's errors are about.
+/// The text of the error at the end of the chain of sources: the crate's own texts do not say what failed.
 fn innermost(error: &syslog::Error) -> String {
     let mut inner: &dyn std::error::Error = error;
     while let Some(source) = inner.source() {

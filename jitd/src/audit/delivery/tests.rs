@@ -578,8 +578,8 @@ fn happens() -> impl Strategy<Value = Happens> {
 }
 
 proptest! {
-    /// Checked after each act: records are sent in order and none is skipped, none before it is on the disk; what counts
-    /// as delivered was read; memory is bounded; while something waits, something is done soon.
+    /// Checked after each act: records are sent in order and none is skipped, none before it is on the disk; what
+    /// counts as delivered was read; memory is bounded; while something waits, something is done soon.
     #[test]
     fn every_record_is_read_in_the_end_and_an_outage_is_reported_once(
         story in prop::collection::vec(happens(), 0..60),

@@ -125,8 +125,8 @@ fn with_records(count: u64, test: impl FnOnce(&mut Bed)) {
     with_events((0..count).map(|_| (AuditEvent::AccessDenied, None)).collect(), test);
 }
 
-/// An outbox that has sent nothing and does not know its settings, and a store with these events, each with the sink that
-/// it is about.
+/// An outbox that has sent nothing and does not know its settings, and a store with these events, each with the sink
+/// that it is about.
 fn with_events(events: Vec<(AuditEvent, Option<SinkName>)>, test: impl FnOnce(&mut Bed)) {
     let count = events.len() as u64;
     let folder = tempfile::tempdir().unwrap();
