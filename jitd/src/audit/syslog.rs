@@ -3,21 +3,18 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use jit_proto::audit::chain::Sealed;
 use syslog::{Logger, LoggerBackend};
 use thiserror::Error;
 
+use super::datagram::MAX_SEND_TIME;
 use super::heartbeat::Heartbeat;
 use super::journal::{self, Journal};
 use super::receiver::Receiver;
 use super::sink::{SendError, Sink};
 use super::syslog_line::{self, Rfc5424};
 use crate::core::policy::SinkSettings;
-
-/// A receiver whose queue stays full for this long counts as one that takes nothing.
-pub(super) const MAX_SEND_TIME: Duration = Duration::from_secs(5);
 
 /// Sends RFC 5424 messages. Where the socket is journald's, whose parser does not know them, it sends native messages.
 pub(super) struct Syslog {
