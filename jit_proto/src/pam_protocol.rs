@@ -2,7 +2,8 @@
 //!
 //! Every method takes `(h process, s service, s user, s ruser, s tty, a{sv} options)` and returns `(s outcome, as text,
 //! a{sv} more)`. `process` is a pidfd of the caller; the daemon reads what it can from `/proc`. `user`, `ruser` and
-//! `tty` are the PAM items of that name, empty where they are not set.
+//! `tty` are the PAM items of that name, empty where they are not set. The lines of `text` are shown to the person, also
+//! where the outcome is `allowed`.
 
 /// Account stage: decide, register. Option `tagged` (b): `pam_jit` wrote the loginuid and so started an audit session
 /// of its own.
@@ -13,6 +14,9 @@ pub const METHOD_RECHECK: &str = "Recheck";
 pub const METHOD_TRACK: &str = "Track";
 /// Option of [`METHOD_ENTER`].
 pub const OPTION_TAGGED: &str = "tagged";
+/// Option (b) of each method: the module's line lets the call pass whatever is answered. A jitd that does not know it
+/// answers, and records, as if it were not there.
+pub const OPTION_OBSERVE: &str = "observe";
 
 /// The only outcome that allows the call. Every other text, known or not, is a denial.
 pub const OUTCOME_ALLOWED: &str = "allowed";

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_one_of_a_few_is_refused_with_them_and_the_nearest() {
-        refused("jitctl|audit|search|--outcome|deny", "[possible values: allowed, denied]");
+        refused("jitctl|audit|search|--outcome|deny", "[possible values: allowed, denied, observed]");
         refused("jitctl|audit|search|--outcome|deny", "'denied'");
         refused("jitctl|audit|search|--event|acess.denied", "'access.denied'");
         refused("jitctl|audit|follow|--outcome|no", "allowed, denied");

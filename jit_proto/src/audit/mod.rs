@@ -8,6 +8,7 @@ pub mod hash;
 pub mod known_head;
 pub mod message;
 pub mod message_id;
+pub mod observation;
 pub mod record;
 pub mod render;
 pub mod retention;

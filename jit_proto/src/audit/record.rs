@@ -10,7 +10,7 @@ use crate::time::{BootId, BootTime, WallTime};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Facts {
-    /// The outcome: `allowed`, `denied`, `done`.
+    /// The outcome: `allowed`, `denied`, `observed`, `done`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
     /// Login name of the person it is about.
@@ -126,7 +126,7 @@ pub struct Facts {
     /// The most severe kind in `left_behind`: `set-uid`, `accounts`, `sudoers`, ... (jit-audit(5)).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<String>,
-    /// The number of this record among the records of one scan, from 1.
+    /// The number of this record among the records of one scan, or of one observed call, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<u64>,
     /// The logind session that the elevation came from (`loginctl session-status`).
@@ -175,6 +175,15 @@ pub struct Facts {
     /// Number of events of the same kind that were suppressed since the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<u64>,
+    /// What let a call pass that would have been denied: `line`, `host`, `role`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed_by: Option<String>,
+    /// Roles that the person may request and that would have covered an observed call, at most 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eligible_roles: Option<Vec<String>>,
+    /// Roles that would have covered it and that the person may not request, at most 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub other_roles: Option<Vec<String>>,
     /// Further details, as a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -8,7 +8,7 @@ use jit_proto::identity::RoleName;
 use crate::values::{name, number, text};
 
 /// The outcomes of records (jit-audit(5)).
-const OUTCOMES: [&str; 2] = ["allowed", "denied"];
+const OUTCOMES: [&str; 3] = ["allowed", "denied", "observed"];
 
 /// The filter options.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(crate) struct RecordFilter {
     /// Records of this event; jit-audit(5) lists the names
     #[arg(long, hide_possible_values = true, value_parser = event_names())]
     pub(crate) event: Option<String>,
-    /// Records with this outcome: allowed or denied
+    /// Records with this outcome: allowed, denied or observed
     #[arg(long, hide_possible_values = true, value_parser = OUTCOMES)]
     pub(crate) outcome: Option<String>,
     /// Records that contain this text, in upper or lower case

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::render::{command, or_dash};
 
 /// The facts that are shown after the first columns, in this order; `--json` has the rest.
-const SHOWN: [&str; 24] = [
+const SHOWN: [&str; 27] = [
     "actor",
     "approvers",
     "request",
@@ -32,6 +32,9 @@ const SHOWN: [&str; 24] = [
     "pruned_by",
     "pruned_newest",
     "retention_seconds",
+    "observed_by",
+    "eligible_roles",
+    "other_roles",
     "detail",
 ];
 

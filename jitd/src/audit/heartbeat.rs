@@ -1,21 +1,21 @@
 //! A heartbeat: it tells a silent host from one whose copies no longer arrive.
 //!
-//! A heartbeat is not a record, so it does not lengthen the chain. It names the last record, so that a copy off the
-//! host that ends before that record is seen to have lost its tail.
+//! A heartbeat is not a record, so it does not lengthen the chain. It names the last record, so that a copy off the host that
+//! ends before that record is seen to have lost its tail.
 
 use std::time::Duration;
 
 use jit_proto::audit::hash::RecordHash;
 use jit_proto::time::WallTime;
 
-/// The content of a heartbeat.
+/// What a sign of life says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// When it was made.
+    /// When.
     pub at: WallTime,
-    /// The number of the last record.
+    /// The last record.
     pub seq: u64,
-    /// The hash of that record.
+    /// Its hash, in hex.
     pub hash: RecordHash,
     /// Live grants.
     pub grants: usize,
@@ -25,7 +25,7 @@ pub struct Heartbeat {
     pub daemon: String,
     /// SHA-256 of the policy in force, in hex; empty if none is.
     pub policy: String,
-    /// From this heartbeat to the next.
+    /// The next one comes after this.
     pub every: Duration,
 }
 

@@ -1,42 +1,42 @@
-//! The interface of a destination of audit records.
+//! What a destination of audit records has to be able to do.
 
 use jit_proto::audit::chain::Sealed;
 
 use super::heartbeat::Heartbeat;
 use crate::core::policy::SinkSettings;
 
-/// Why the receiver did not get a record.
+/// Why records do not get to their receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SendError {
-    /// The receiver is there and takes no more for now. It has what was sent before, which must not be sent again.
+    /// It is there and takes no more for now: what was sent is with it, and must not be sent again.
     Full(String),
-    /// There is no connection. What was sent over it and not read is lost.
+    /// The connection is lost, or was never there: what was sent and not read is lost with it.
     Lost(String),
 }
 
-/// Sends records to one receiver.
+/// What carries records to one receiver.
 pub(super) trait Sink: Send {
-    /// Applies the settings. False if they switch the sink off.
+    /// Follows the settings. False if the sink is switched off.
     fn configure(&mut self, settings: &SinkSettings) -> bool;
 
     /// Sends one record.
     ///
     /// # Errors
-    /// When the receiver has not taken it.
+    /// When it was not taken.
     fn send(&mut self, sealed: &Sealed) -> Result<(), SendError>;
 
-    /// Whether the receiver has read everything that was sent.
+    /// Whether everything that was sent has been read by its receiver.
     ///
     /// # Errors
-    /// When that cannot be found out.
+    /// When nobody knows.
     fn has_read_all(&mut self) -> Result<bool, SendError>;
 
-    /// Sends a heartbeat.
+    /// Sends a sign of life.
     ///
     /// # Errors
-    /// When the receiver has not taken it.
+    /// When it was not taken.
     fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), SendError>;
 
-    /// Closes the connection. The next record opens another one.
+    /// Lets go of the connection; the next record makes another one.
     fn disconnect(&mut self);
 }

@@ -7,7 +7,7 @@ use zbus::{Connection, OwnedFd, OwnedVariant, interface};
 
 use super::caller::root_pid;
 use crate::core::input::Stage;
-use crate::gate::{Answer, GateService, PamItems, denied, tagged};
+use crate::gate::{Answer, GateService, PamItems, denied, line_observes, tagged};
 
 /// The interface.
 pub(super) struct Gate {
@@ -52,7 +52,8 @@ impl Gate {
         options: HashMap<String, OwnedVariant>,
     ) -> (String, Vec<String>, HashMap<String, OwnedVariant>) {
         let tagged = tagged(&options);
-        let items = PamItems { service, user, ruser, tty };
+        let line_observes = line_observes(&options);
+        let items = PamItems { service, user, ruser, tty, line_observes };
         self.answer(Call { connection, header }, Stage::Enter { tagged }, process, items).await
     }
 
@@ -66,9 +67,10 @@ impl Gate {
         user: String,
         ruser: String,
         tty: String,
-        _options: HashMap<String, OwnedVariant>,
+        options: HashMap<String, OwnedVariant>,
     ) -> (String, Vec<String>, HashMap<String, OwnedVariant>) {
-        let items = PamItems { service, user, ruser, tty };
+        let line_observes = line_observes(&options);
+        let items = PamItems { service, user, ruser, tty, line_observes };
         self.answer(Call { connection, header }, Stage::Recheck, process, items).await
     }
 
@@ -82,9 +84,10 @@ impl Gate {
         user: String,
         ruser: String,
         tty: String,
-        _options: HashMap<String, OwnedVariant>,
+        options: HashMap<String, OwnedVariant>,
     ) -> (String, Vec<String>, HashMap<String, OwnedVariant>) {
-        let items = PamItems { service, user, ruser, tty };
+        let line_observes = line_observes(&options);
+        let items = PamItems { service, user, ruser, tty, line_observes };
         self.answer(Call { connection, header }, Stage::Track, process, items).await
     }
 }

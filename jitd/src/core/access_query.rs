@@ -28,6 +28,8 @@ pub struct AccessQuery {
     pub group: GroupAsked,
     /// The groups of `user`, looked up where a group is asked for.
     pub own_groups: BTreeSet<GroupId>,
+    /// The line of the module has the option `observe`: the call passes whatever is decided.
+    pub line_observes: bool,
 }
 
 impl AccessQuery {

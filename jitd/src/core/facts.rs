@@ -4,7 +4,8 @@ use jit_proto::audit::record::Facts;
 
 use super::caller::{Caller, Location};
 use super::ledger::{Grant, Ledger, Request, Session};
-use super::limits::Due;
+use super::limits::{Due, Limited};
+use super::observe::observing;
 use super::people::Account;
 use super::policy::Policy;
 use super::time::seconds;
@@ -17,7 +18,11 @@ pub(super) fn detail(text: String) -> Facts {
 
 pub(super) fn roles(policy: &Policy) -> Facts {
     let names: Vec<&str> = policy.roles.keys().map(|name| name.as_str()).collect();
-    detail(format!("{} roles: {}", names.len(), names.join(", ")))
+    let observing = observing(policy);
+    let observing: Vec<&str> = observing.iter().map(String::as_str).collect();
+    let mode =
+        if observing.is_empty() { String::new() } else { format!("; observing: {}", observing.join(", ")) };
+    detail(format!("{} roles: {}{mode}", names.len(), names.join(", ")))
 }
 
 pub(super) fn request(request: &Request) -> Facts {
@@ -158,6 +163,7 @@ pub(super) fn session(session: &Session) -> Facts {
 pub(super) fn reached(due: &Due) -> Facts {
     let Due { uid, name, limited, count } = due;
     Facts {
+        outcome: (*limited == Limited::Observed).then(|| "observed".to_owned()),
         user: (!name.is_empty()).then(|| name.clone()),
         uid: uid.map(|uid| uid.0),
         suppressed: Some(*count),

@@ -26,13 +26,17 @@ proptest! {
 }
 
 fn check(world: &World, happening: &Happening) {
-    let invariants: [(&str, Result<(), String>); 7] = [
+    let invariants: [(&str, Result<(), String>); 8] = [
         ("every grant was given by somebody else", every_grant_was_given_by_somebody_else(&world.ledger)),
         ("every session has a live grant or is ending", every_session_has_a_live_grant_or_is_ending(world)),
         ("memory is what the store says", memory_is_what_the_store_says(world)),
         ("the chain is whole", the_chain_is_whole(world)),
         ("nobody passes without a record", nobody_passes_without_a_record(world)),
         ("no window outlasts what was granted", no_window_outlasts_what_was_granted(world)),
+        (
+            "nobody passes as observed while nothing observes",
+            nobody_passes_as_observed_while_nothing_observes(world),
+        ),
         ("effects come in order", effects_come_in_order(&world.last_effects)),
     ];
     for (name, result) in invariants {
@@ -99,6 +103,10 @@ fn nobody_passes_without_a_record(world: &World) -> Result<(), String> {
 
 fn no_window_outlasts_what_was_granted(world: &World) -> Result<(), String> {
     world.overlong.clone().map_or(Ok(()), Err)
+}
+
+fn nobody_passes_as_observed_while_nothing_observes(world: &World) -> Result<(), String> {
+    if world.observed_wrongly { Err("a denied call passed".to_owned()) } else { Ok(()) }
 }
 
 fn effects_come_in_order(effects: &[Effect]) -> Result<(), String> {

@@ -1,5 +1,7 @@
 //! Pending requests, live grants and open sessions, in memory; closed ones are only in the store.
 
+mod observed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use jit_proto::identity::{GrantId, GroupId, Reason, RequestId, RoleName, Session
 use jit_proto::request::AcceptedSpec;
 use jit_proto::time::{BootId, BootTime, WallTime};
 use serde::{Deserialize, Serialize};
+
+pub use observed::{ObservedCall, ObservedCalls};
 
 use super::limits::{Allowances, Reports};
 use super::people::{Account, Person};
@@ -37,6 +41,10 @@ pub struct Ledger {
     pub requests_made: Allowances,
     /// Limits that were reached and not yet reported. Not stored.
     pub reached: Reports,
+    /// The host and the roles that observe, as was told last. Not in the store: a start tells it anew.
+    pub observing: BTreeSet<String>,
+    /// The last calls that passed because jitd observes. Not in the store.
+    pub observed: ObservedCalls,
 }
 
 impl Default for Ledger {
@@ -53,6 +61,8 @@ impl Default for Ledger {
             recorded_refusals: Allowances::default(),
             requests_made: Allowances::default(),
             reached: Reports::default(),
+            observing: BTreeSet::new(),
+            observed: ObservedCalls::default(),
         }
     }
 }

@@ -26,6 +26,8 @@ pub mod command;
 
 pub mod decide;
 
+pub mod observe;
+
 pub mod step;
 
 mod turn;

@@ -1,7 +1,9 @@
-//! Reports of the daemon's own monitors: sinks, PAM stacks, limits.
+//! Reports of the daemon's own monitors: sinks, PAM stacks, limits, observe mode.
 
 use crate::core::facts;
 use crate::core::input::{SinkChange, SinkName};
+use crate::core::observe::observing;
+use crate::core::policy::Policy;
 use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use std::collections::BTreeMap;
@@ -33,6 +35,22 @@ impl Turn<'_> {
                     self.ledger.broken_stacks.remove(&service);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Records that the host or roles began or ceased to observe.
+    pub(super) fn tell_mode(&mut self, policy: &Policy) {
+        let now = observing(policy);
+        let before = std::mem::replace(&mut self.ledger.observing, now.clone());
+        for (event, changed) in [
+            (AuditEvent::ObserveBegan, now.difference(&before)),
+            (AuditEvent::ObserveEnded, before.difference(&now)),
+        ] {
+            let changed: Vec<&str> = changed.map(String::as_str).collect();
+            if !changed.is_empty() {
+                let facts = facts::detail(changed.join(", "));
+                self.note(event, Facts { policy: Some(policy.digest.clone()), ..facts });
             }
         }
     }

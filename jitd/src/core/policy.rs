@@ -16,7 +16,7 @@ use super::alerts::AlertRules;
 use super::notices::Notices;
 use super::people::People;
 use super::retention::Retention;
-pub use setting::{Age, BadValue, Kind, Setting, Standard, Value};
+pub use setting::{Age, BadValue, Kind, Mode, Setting, Standard, Value};
 pub use table::{DAEMON, DaemonOptions, ROLE, RoleOptions};
 
 /// The contents of `/etc/jitd`.
@@ -37,6 +37,12 @@ impl Policy {
     #[must_use]
     pub fn services(&self) -> BTreeSet<String> {
         self.roles.values().flat_map(|role| role.services.iter().cloned()).collect()
+    }
+
+    /// What becomes of the denied calls that a role would cover: what the role says, or else what `jitd.toml` says.
+    #[must_use]
+    pub fn mode_of(&self, role: &Role) -> Mode {
+        role.options.mode.unwrap_or(self.settings.options.mode)
     }
 }
 

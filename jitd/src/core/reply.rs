@@ -21,6 +21,8 @@ pub enum Verdict {
     Denied(Vec<String>),
     /// Allowed.
     Allowed,
+    /// Let through because jitd observes: it would have been refused. The lines are for the person.
+    Observed(Vec<String>),
 }
 
 /// The result of a command.

@@ -44,6 +44,7 @@ pub fn step(
         Input::PolicyLoaded(policy, people) => {
             let facts = Facts { policy: Some(policy.digest.clone()), ..facts::roles(&policy) };
             turn.note(AuditEvent::PolicyLoaded, facts);
+            turn.tell_mode(&policy);
             turn.revalidate_all(&people);
         }
         Input::PolicyRefused { problems } => turn.note(AuditEvent::PolicyRefused, facts::detail(problems)),

@@ -74,9 +74,18 @@ impl<'a> Turn<'a> {
     /// Whether the next refusal of this user gets a record of its own. If not, it is counted, and the count is
     /// recorded: any local user can cause refusals without end, and must not fill the disk with them.
     pub(super) fn records_refusal(&mut self, who: UserId, name: &str) -> bool {
+        self.records_one_more(who, name, Limited::Record)
+    }
+
+    /// The same of a call that passes because jitd observes: it takes from the same allowance, and is counted apart.
+    pub(super) fn records_observed(&mut self, who: UserId, name: &str) -> bool {
+        self.records_one_more(who, name, Limited::Observed)
+    }
+
+    fn records_one_more(&mut self, who: UserId, name: &str, limited: Limited) -> bool {
         let records = self.ledger.recorded_refusals.take(who, REFUSALS, self.now.boot);
         if !records {
-            self.ledger.reached.count(Some(who), name, Limited::Record, 1);
+            self.ledger.reached.count(Some(who), name, limited, 1);
         }
         records
     }
@@ -175,7 +184,9 @@ impl<'a> Turn<'a> {
 
     pub(super) fn remember_clock(&mut self) {
         if self.clock_due {
-            self.after.insert(0, Effect::Commit(Commit::clock_only()));
+            // An empty commit still writes the highest wall time.
+            let durability = Durability::BeforeTheSession;
+            self.after.insert(0, Effect::Commit(Commit { durability, ..Commit::default() }));
         }
     }
 

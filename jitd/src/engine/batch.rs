@@ -30,8 +30,12 @@ pub(super) struct Pending {
 /// Denies an elevation whose record is not sealed: with the old key still on the disk, the new root process could seal
 /// another record in its place. The session is registered, and ends as if its sudo had exited.
 fn deny_unsealed(pending: &mut Pending, problem: &SealKeyError) {
-    let lets_in =
-        pending.effects.iter().any(|effect| matches!(effect, Effect::Session(SessionOrder::Watch { .. })));
+    let lets_in = pending.effects.iter().any(|effect| {
+        matches!(
+            effect,
+            Effect::Session(SessionOrder::Watch { .. }) | Effect::Reply(Reply::Gate(Verdict::Observed(_)))
+        )
+    });
     if let Input::AccessQuery(query) = &pending.input
         && lets_in
         && let Some(waiting) = pending.waiting.take()

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jit_proto::bus::names::GATE_SOCKET;
-use jit_proto::pam_protocol::{OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
+use jit_proto::pam_protocol::{OPTION_OBSERVE, OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -75,7 +75,7 @@ async fn one(stream: UnixStream, service: GateService, silent: Silent, guid: Own
     }
 }
 
-/// The PAM items of a call, as `pam_jit` read them.
+/// The PAM items of a call, as `pam_jit` read them, and the option `observe` of its line.
 pub(crate) struct PamItems {
     /// `PAM_SERVICE`.
     pub(crate) service: String,
@@ -85,6 +85,8 @@ pub(crate) struct PamItems {
     pub(crate) ruser: String,
     /// `PAM_TTY`.
     pub(crate) tty: String,
+    /// The module's line has the option `observe`.
+    pub(crate) line_observes: bool,
 }
 
 impl PamItems {
@@ -144,6 +146,7 @@ impl GateService {
                 }
                 (OUTCOME_ALLOWED.to_owned(), Vec::new(), HashMap::new())
             }
+            Ok(Verdict::Observed(lines)) => (OUTCOME_ALLOWED.to_owned(), lines, HashMap::new()),
             Ok(Verdict::Denied(lines)) => denied(lines),
             Err(stopped) => refused(&stopped),
         }
@@ -196,6 +199,7 @@ impl GateService {
             ruser: self.lookup.named(&items.ruser).await?,
             service: items.service,
             tty: items.tty,
+            line_observes: items.line_observes,
         })
     }
 }
@@ -223,5 +227,13 @@ pub(crate) fn denied(lines: Vec<String>) -> Answer {
 }
 
 pub(crate) fn tagged(options: &HashMap<String, OwnedVariant>) -> bool {
-    options.get(OPTION_TAGGED).is_some_and(|value| bool::try_from(value) == Ok(true))
+    is_set(options, OPTION_TAGGED)
+}
+
+pub(crate) fn line_observes(options: &HashMap<String, OwnedVariant>) -> bool {
+    is_set(options, OPTION_OBSERVE)
+}
+
+fn is_set(options: &HashMap<String, OwnedVariant>, name: &str) -> bool {
+    options.get(name).is_some_and(|value| bool::try_from(value) == Ok(true))
 }

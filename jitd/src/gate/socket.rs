@@ -23,7 +23,7 @@ use zbus::wire::NATIVE_ENDIAN;
 use zbus::{Connection, Message, MessageStream, OwnedFd, OwnedGuid, OwnedVariant};
 
 use super::silent::{ASK_WITHIN, Silent};
-use super::{Answer, GateService, PamItems, denied, tagged};
+use super::{Answer, GateService, PamItems, denied, line_observes, tagged};
 use crate::core::input::Stage;
 use crate::host::sys;
 
@@ -204,7 +204,8 @@ async fn reply_to(call: &Message, service: &GateService, pid: u32) -> zbus::Resu
         Some(METHOD_TRACK) => Stage::Track,
         _ => return refusal(call, "UnknownMethod", "the gate has no such method"),
     };
-    let items = PamItems { service: pam_service, user, ruser, tty };
+    let line_observes = line_observes(&options);
+    let items = PamItems { service: pam_service, user, ruser, tty, line_observes };
     let answer: Answer = match items.too_long() {
         Some(line) => denied(vec![line]),
         None => service.query(stage, pid, process.into(), items).await,

@@ -1,4 +1,4 @@
-//! Keeps the number of the last record that people were notified of, over restarts of the daemon.
+//! Remembers over restarts up to which record people have been told.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-/// The number, in a file beside the store.
+/// A file beside the store.
 #[derive(Debug)]
 pub(super) struct Cursor {
     path: PathBuf,
@@ -14,7 +14,7 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Reads the file. A file that is missing or holds no number is treated as none.
+    /// Reads it. One that is not there or holds something else knows nothing.
     pub(super) fn beside(store: &Path) -> Self {
         let path = store.with_file_name("notified");
         let kept = match fs::read_to_string(&path) {
@@ -28,12 +28,12 @@ impl Cursor {
         Self { path, kept }
     }
 
-    /// The last record that people were notified of, if the file named one.
+    /// Up to where people have been told.
     pub(super) fn kept(&self) -> Option<u64> {
         self.kept
     }
 
-    /// Writes the number to the file, if it is another one.
+    /// Keeps it, if it has moved.
     pub(super) fn keep(&mut self, seq: u64) {
         if self.kept == Some(seq) {
             return;
@@ -42,10 +42,8 @@ impl Cursor {
         let written = fs::write(&new, format!("{seq}\n")).and_then(|()| fs::rename(&new, &self.path));
         match written {
             Ok(()) => self.kept = Some(seq),
-            Err(error) => warn!(
-                "{}: {error}; after a restart of jitd people are notified of the same records again",
-                self.path.display()
-            ),
+            // After a restart people are told again.
+            Err(error) => warn!("{}: {error}", self.path.display()),
         }
     }
 }

@@ -1,9 +1,7 @@
-//! Notifies people of audit records through a hook, the mail program and terminals, and records notifications that
-//! failed.
+//! Tells people of what is in the record: runs a hook and the mail program, and records when somebody was not told.
 //!
-//! The notifier has a thread of its own, so that no decision waits for it, and reads the records from the store. It
-//! keeps the number of the last record that is done, so that people are notified at least once although the daemon
-//! ends.
+//! It reads the records that it is pointed to from the store, on a thread of its own, so no decision waits for it; and it
+//! remembers how far it came, so that people are told at least once, whenever the daemon ends.
 
 mod cursor;
 
@@ -44,19 +42,18 @@ use message::Message;
 use queue::{Outcome, Queue};
 use run::{Confinement, Run};
 
-/// After a restart at most this many records are searched for notifications that were not sent.
+/// After a restart no more records are looked through for what people were not told.
 const MAX_BACKLOG: u64 = 10_000;
 /// Records read at a time.
 const PAGE: u64 = 256;
-/// People are notified of at most this many requests of one person in [`REQUESTS_WITHIN`], so that a flood hides no
-/// other.
+/// Of so many requests of one person people are told within that time; more would only bury the rest.
 const MAX_REQUESTS: u32 = 10;
 const REQUESTS_WITHIN: Duration = Duration::from_secs(600);
-/// One failure of each kind is recorded in this time; the next record has the number of those between.
+/// One failure of each way is recorded in this time; the next one says how many there were.
 const FAILURE_WITHIN: Duration = Duration::from_secs(900);
-/// The most recipients of one mail.
+/// A mail goes to no more people.
 const MAX_RECIPIENTS: usize = 50;
-/// The longest wait for a message.
+/// With nothing to do it looks up this often.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// A run that has ended.
@@ -67,11 +64,11 @@ struct Ended {
     outcome: Outcome,
 }
 
-/// What the notifier's thread waits for.
+/// What the notifier's thread has received.
 enum Next {
-    /// A message from the engine; `None` when the engine has ended.
+    /// From the engine; `None` when it has ended.
     Message(Option<ToNotifier>),
-    /// The end of a run.
+    /// From a run of its own.
     Ended(Ended),
 }
 
@@ -149,7 +146,7 @@ struct Notifier {
     store: PathBuf,
     reader: Option<Reader>,
     cursor: Cursor,
-    /// The last record that was considered, or need not be.
+    /// The last record that was looked at, or need not be.
     seen: u64,
     /// Records that came before there was a policy.
     early: Vec<u64>,
@@ -159,7 +156,7 @@ struct Notifier {
     failures: BTreeMap<&'static str, Limit>,
     systemd: Option<Systemd>,
     runs: u64,
-    /// Each run sends its outcome here.
+    /// Given to each run, which says how it has ended.
     runs_ended: mpsc::UnboundedSender<Ended>,
     clock: Clock,
     engine: Handle,
@@ -184,7 +181,7 @@ impl Notifier {
     async fn run_ended(&mut self, Ended { way, seq, outcome }: Ended) {
         let now = self.clock.now().boot;
         if let Outcome::Deferred(why) = &outcome {
-            // Recorded now: it may take hours until the notifier gives up.
+            // It may take hours until it is given up, and meanwhile nobody is told.
             self.failed(way.name(), Some(seq), &format!("{why}; it is tried again later")).await;
         }
         let failed = self.queues.entry(way).or_default().ended(seq, outcome, now);
@@ -197,7 +194,7 @@ impl Notifier {
         self.policy.as_ref().map(|policy| policy.settings.notices.clone()).unwrap_or_default()
     }
 
-    /// Searches the records of an earlier daemon for notifications that it did not send.
+    /// Looks for what people were not told before the last end of the daemon.
     async fn catch_up(&mut self) {
         let told = self.cursor.kept().unwrap_or(self.seen);
         if !self.notices().reach_somebody() || told >= self.seen {
@@ -226,13 +223,13 @@ impl Notifier {
         }
     }
 
-    /// Considers the records that the engine has named.
+    /// Looks at records that are said to be something to people.
     async fn look_at(&mut self, records: &[u64]) {
         for seq in records {
             self.seen = self.seen.max(*seq);
             match self.reader().map(|reader| reader.record(*seq)) {
                 Ok(Ok(Some(record))) => self.consider(*seq, &record.line, true).await,
-                // Somebody removed the record from the store, which the chain shows.
+                // Somebody removed it; the chain says so.
                 Ok(Ok(None)) => {}
                 Ok(Err(problem)) | Err(problem) => {
                     self.failed("backlog", Some(*seq), &problem.to_string()).await;
@@ -248,7 +245,7 @@ impl Notifier {
         }
     }
 
-    /// Queues the notifications of a record. Terminals get theirs only while it happens.
+    /// Puts a record before those who want to be told of it; at terminals only as it happens.
     async fn consider(&mut self, seq: u64, line: &str, happens_now: bool) {
         let Ok(record) = serde_json::from_str::<Record>(line) else { return };
         let notices = self.notices();
@@ -269,7 +266,7 @@ impl Notifier {
         let role = self.role(&record).map(|role| role.approvers.clone());
         if at_terminals {
             let (record, approvers) = (record.clone(), role.clone().unwrap_or_default());
-            // Nothing waits for this task: a terminal and the user directory may be slow.
+            // Nobody waits for it: a terminal and the user directory may be slow.
             tokio::task::spawn_blocking(move || terminals::tell(&record, &approvers));
         }
         let Some(kind) = kind else { return };
@@ -299,7 +296,7 @@ impl Notifier {
         }
     }
 
-    /// The role that a record names, as the policy in force has it.
+    /// The role of a record, as it is now.
     fn role(&self, record: &Record) -> Option<&Role> {
         let name = RoleName::try_from(record.facts.role.clone()?).ok()?;
         self.policy.as_ref()?.roles.get(&name)
@@ -315,7 +312,7 @@ impl Notifier {
                     Ok(systemd) => systemd,
                     Err(problem) => {
                         let outcome = Outcome::Deferred(format!("PID 1 cannot be asked: {problem}"));
-                        // This task has the receiver, so it cannot be closed.
+                        // Its receiver is this very task.
                         let _ = self.runs_ended.send(ended(outcome));
                         continue;
                     }
@@ -327,14 +324,14 @@ impl Notifier {
                 let seq = next.seq;
                 tokio::spawn(async move {
                     let outcome = tell(&systemd, way, unit, &notices, &what).await;
-                    // Fails only when the daemon ends.
+                    // The notifier ends with the daemon only.
                     let _ = runs_ended.send(Ended { way, seq, outcome });
                 });
             }
         }
     }
 
-    /// PID 1, over a connection of the notifier's own, which is opened for the first notification.
+    /// PID 1, by a connection of the notifier's own; a host on which nobody is told has none.
     async fn systemd(&mut self) -> zbus::Result<Systemd> {
         if let Some(systemd) = &self.systemd {
             return Ok(systemd.clone());
@@ -343,14 +340,14 @@ impl Notifier {
         Ok(self.systemd.insert(systemd).clone())
     }
 
-    /// How long to wait for a message.
+    /// How long there is nothing to do, if nothing comes.
     fn wait(&self) -> Duration {
         let now = self.clock.now().boot;
         let due = self.queues.values().filter_map(Queue::due).min();
         due.map_or(IDLE, |due| due.since(now).min(IDLE))
     }
 
-    /// Keeps the number of the last record before which all is done.
+    /// Keeps how far people have been told.
     fn remember(&mut self) {
         if self.policy.is_some() {
             let oldest = self.queues.values().filter_map(Queue::oldest).min();
@@ -358,7 +355,7 @@ impl Notifier {
         }
     }
 
-    /// Records that a notification failed. That record causes no notification.
+    /// Records that somebody was not told. Nobody is told of that in turn.
     async fn failed(&mut self, what: &'static str, about: Option<u64>, why: &str) {
         warn!("notify, {what}: {why}");
         let now = self.clock.now().boot;
@@ -371,8 +368,8 @@ impl Notifier {
     }
 }
 
-/// The recipients of a mail: the addresses, and in place of `{user}` and `{approvers}` the login names that may stand
-/// in a header; at most [`MAX_RECIPIENTS`].
+/// Who gets a mail: the addresses, and in place of `{user}` and `{approvers}` login names, as far as they are names that
+/// can stand in a header, and no more than a mail should have.
 fn recipients(
     written: &[String],
     user: Option<&str>,
@@ -405,19 +402,19 @@ fn recipients(
     all
 }
 
-/// Sends one notification.
+/// Tells of one record in one way.
 async fn tell(systemd: &Systemd, way: Way, unit: String, notices: &Notices, what: &Message) -> Outcome {
     let (program, arguments, confinement, input): (_, &[&str], _, _) = match way {
         Way::Exec => (notices.exec.as_ref(), &[], Confinement::Strict, what.json()),
         Way::Mail => (
             notices.sendmail.as_ref(),
-            // sendmail(8): no line with a dot alone ends the mail, and the headers name the recipients.
+            // As every program of that name takes them: no line ends the mail, and the headers name who gets it.
             &["-i", "-t"],
             Confinement::MailProgram,
             what.mail(&what.recipients, &notices.user),
         ),
     };
-    // The settings name no program any more.
+    // It is not in the settings any more.
     let Some(program) = program else { return Outcome::Done };
     let run = Run { unit, program, arguments, user: &notices.user, limit: notices.timeout, confinement };
     match run::run(systemd, &run, &input).await {

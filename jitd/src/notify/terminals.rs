@@ -1,4 +1,4 @@
-//! Writes to people's terminals: to the approvers of a request, and to the requester about its outcome.
+//! Tells people at their terminals: approvers of a request, and the requester of what became of it.
 //!
 //! The terminals are those below `/dev/pts` that belong to the person and that they let others write to (mesg(1): the
 //! group-write bit).
@@ -18,15 +18,14 @@ use crate::core::people::People;
 use crate::host::accounts::Nss;
 use crate::host::terminal;
 
-/// The most terminals of one person that are written to: those used last.
+/// Of one person's terminals, those used last are told.
 const MAX_TERMINALS: usize = 4;
-/// The most terminals that are looked at.
+/// No more terminals are looked at.
 const MAX_SEEN: usize = 4096;
-/// The most bytes of a line that a text of a person takes.
+/// A text of a person takes no more bytes of a line.
 const MAX_TEXT_BYTES: usize = 160;
 
-/// Writes the lines of a record to the terminals of the people it concerns. Blocks on the user directory and on
-/// `/dev/pts`.
+/// Says what a record means to whom it concerns. Blocks on the user directory and on `/dev/pts`.
 pub(super) fn tell(record: &Record, approvers: &People) {
     let Some(whom) = audience(record.event, &record.facts) else { return };
     let lines = lines(record);
@@ -45,7 +44,7 @@ pub(super) fn tell(record: &Record, approvers: &People) {
     }
 }
 
-/// The terminals that let others write, by owner, each owner's in the order of their last use, the latest first.
+/// The terminals that let others write, by their owners, the one used last first.
 fn open_terminals() -> BTreeMap<UserId, Vec<String>> {
     let mut found: BTreeMap<UserId, Vec<(i64, String)>> = BTreeMap::new();
     for entry in fs::read_dir("/dev/pts").into_iter().flatten().flatten().take(MAX_SEEN) {
@@ -62,7 +61,7 @@ fn open_terminals() -> BTreeMap<UserId, Vec<String>> {
     found.into_iter().map(|(owner, terminals)| (owner, newest(terminals))).collect()
 }
 
-/// The lines for a terminal, before [`terminal::tell_if_open`] escapes them.
+/// What is said, a line each. The terminal gets it escaped.
 fn lines(record: &Record) -> Vec<String> {
     let Facts { user, actor, role, request, seconds, reason, ticket, detail, until, .. } = &record.facts;
     let text = |text: &Option<String>| cut(text.as_deref().unwrap_or("?"), MAX_TEXT_BYTES);

@@ -177,6 +177,51 @@ The alert names the service; a stack that is broken again after it was restored 
         ..ORDINARY
     };
 
+    /// jitd began to observe: it lets calls pass that it would deny.
+    ObserveBegan = "observe.began" => Row {
+        severity: Severity::Alert,
+        cef: (9, "Observe mode began"),
+        ecs: (Alert, &["configuration"], &["change"]),
+        ocsf: FOUND,
+        finding: "jitd observes and denies nobody",
+        splunk: &[Splunk::Change, Splunk::Alert],
+        wazuh: wazuh(
+            100_815, 12, groups::CONFIGURATION, "T1562.001", "jitd observes and lets calls pass: $(record.detail)"
+        ),
+        alert: Some("observing"),
+        is_change: true,
+        attention: "jitd began to observe, and let calls pass that it would have denied",
+        manual: r#"
+.I detail
+names the host, or the roles, with
+.B "mode = \(dqobserve\(dq"
+.RB ( jitd.toml (5),
+.BR jit\-roles (5));
+.I policy
+is the digest of the policy that says so.
+A start of the daemon with such a policy is a beginning as well.
+"#,
+        ..ORDINARY
+    };
+
+    /// jitd observes no longer: it denies again.
+    ObserveEnded = "observe.ended" => Row {
+        severity: Severity::Notice,
+        cef: (4, "Observe mode ended"),
+        ecs: (Event, &["configuration"], &["change"]),
+        ocsf: (DetectionFinding, 3, "Close"),
+        finding: "jitd denies again",
+        splunk: &[Splunk::Change],
+        wazuh: wazuh(100_816, 3, groups::CONFIGURATION, "", "jitd denies again: $(record.detail)"),
+        is_change: true,
+        manual: r#"
+.IR detail " and " policy
+as of
+.BR observe.began .
+"#,
+        ..ORDINARY
+    };
+
     /// A local user reached a limit on the work that one user can cause.
     LimitReached = "limit.reached" => Row {
         severity: Severity::Warning,
@@ -200,6 +245,9 @@ There is one such record for a user and a limit in a quarter of an hour, and one
 for the host.
 Denials of the gate and of commands are recorded one by one up to 300 at once and one a minute after that for each user
 other than root; what is allowed is always recorded.
+Of calls that passed because jitd observes, the record of those that were not recorded one by one has
+.I outcome
+.BR observed .
 ",
         ..ORDINARY
     };
@@ -599,6 +647,36 @@ is the reason.
         ..ORDINARY
     };
 
+    /// The gate would have denied an elevation, and let it pass because jitd observes.
+    AccessObserved = "access.observed" => Row {
+        severity: Severity::Notice,
+        cef: (5, "Elevation observed"),
+        ecs: (Event, &["authentication"], &["start"]),
+        ocsf: (AuthorizeSession, 1, "Assign Privileges"),
+        splunk: &[Splunk::Authentication],
+        wazuh: wazuh(
+            100_844, 3, groups::ALLOWED, "T1548.003",
+            "$(record.user) passed $(record.service) and would have been denied: $(record.detail)"
+        ),
+        manual: r#"
+As
+.BR access.denied ;
+.I observed_by
+is who let it pass,
+.I eligible_roles
+the roles that the person may request and that would have covered it, and
+.I other_roles
+those that would have covered it and that the person may not request; of either the first 16.
+Where the target user becomes known later, a second record of the same process has
+.I run_as
+and
+.I part
+2: it is the same call, and not another one.
+No session belongs to such a call, and nothing of it is ended.
+"#,
+        ..ORDINARY
+    };
+
     /// A process whose real uid is 0 passed the gate.
     AccessRoot = "access.root" => Row {
         severity: Severity::Info,
@@ -756,7 +834,6 @@ Without
 .I session
 the record is about files that reach all scopes, or units of jitd, and that were changed while sessions were open.
 Files that were there before the first of these sessions began are not in it.
-At a start of the daemon it is about units of jitd that are not the ones that this jitd was built with.
 ",
         ..ORDINARY
     };

@@ -15,7 +15,7 @@ use crate::escape::Escaped;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 55] = [
+const FACTS: [&str; 58] = [
     "outcome",
     "user",
     "uid",
@@ -70,6 +70,9 @@ const FACTS: [&str; 55] = [
     "alert",
     "about",
     "suppressed",
+    "observed_by",
+    "eligible_roles",
+    "other_roles",
     "detail",
 ];
 

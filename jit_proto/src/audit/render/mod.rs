@@ -169,6 +169,8 @@ mod tests {
             until: own(),
             processes: list(),
             left_behind: list(),
+            eligible_roles: list(),
+            other_roles: list(),
             detail: own(),
             ..Facts::default()
         }

@@ -62,6 +62,8 @@ rules! {
     ScopeTampered = "scope-tampered";
     /// A PAM stack does not ask jitd any more.
     StackBroken = "stack-broken";
+    /// jitd began to observe, and allows calls that it would deny.
+    Observing = "observing";
     /// A user causes more work than one user may; one alert for the host, whichever user it is.
     LimitReached = "limit-reached";
 }

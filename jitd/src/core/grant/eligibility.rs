@@ -4,6 +4,7 @@ use crate::core::decide::{Access, covers};
 use crate::core::effect::SessionOrder;
 use crate::core::grant::lifetime::Closing;
 use crate::core::ledger::{EndedBy, Grant, GrantState};
+use crate::core::observe::observer;
 use crate::core::people::Person;
 use crate::core::policy::Policy;
 use crate::core::session::admission::watch_groups;
@@ -81,7 +82,12 @@ impl Turn<'_> {
             .filter(|session| {
                 let role = self.policy.and_then(|policy| policy.roles.get(&session.role));
                 let person = session.holder_without_groups();
-                role.is_none_or(|role| !covers(role, &Access::of(session, &person)))
+                role.is_none_or(|role| {
+                    let as_known =
+                        people.get(&session.holder.uid).and_then(Option::as_ref).unwrap_or(&person);
+                    let access = Access::of(session, as_known);
+                    !covers(role, &access) && observer(self.policy, false, Some(&access)).is_none()
+                })
             })
             .map(|session| session.id)
             .collect();

@@ -20,7 +20,9 @@ use crate::core::input::{AccessQuery, Input, Named, Process, Stage};
 use crate::core::ledger::GroupAsked;
 use crate::core::ledger::{GrantState, Ledger, MainProcess, RequestState, SessionState};
 use crate::core::people::{Account, People, Person};
-use crate::core::policy::{OnExpiry, Policy, Role, RoleOptions, RunAs, RunAsGroups, Settings, TicketRule};
+use crate::core::policy::{
+    Mode, OnExpiry, Policy, Role, RoleOptions, RunAs, RunAsGroups, Settings, TicketRule,
+};
 use crate::core::reconcile::reconcile;
 use crate::core::reply::{Reply, Verdict};
 use crate::core::session::termination::EndReport;
@@ -86,10 +88,11 @@ pub(super) enum Happening {
         who: u8,
         id: u64,
     },
-    /// The policy is loaded again: with or without this person, and with or without the second role.
+    /// The policy is loaded again: with or without this person, with or without the second role, and observing or not.
     Reload {
         without: u8,
         second: bool,
+        observe: bool,
     },
     /// A login ended.
     Logout,
@@ -125,7 +128,8 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         4 => (any::<bool>(), 0u8..4, who).prop_map(|(stage, nth, target)| Happening::Session { stage, nth, target }),
         2 => (0u8..4).prop_map(|nth| Happening::Gone { nth }),
         3 => (0u8..10, 1u64..8).prop_map(|(who, id)| Happening::Extend { who, id }),
-        1 => (0u8..12, prop::bool::weighted(0.8)).prop_map(|(without, second)| Happening::Reload { without, second }),
+        1 => (0u8..12, prop::bool::weighted(0.8), any::<bool>())
+            .prop_map(|(without, second, observe)| Happening::Reload { without, second, observe }),
         1 => Just(Happening::Logout),
         4 => (0u64..900).prop_map(|seconds| Happening::Pass { seconds }),
         2 => (-100_000_000_000i64..100_000_000_000).prop_map(|micros| Happening::StepWall { micros }),
@@ -149,6 +153,8 @@ pub(super) struct World {
     pub(super) terminated: BTreeSet<SessionId>,
     pub(super) unrecorded: Option<SessionId>,
     pub(super) overlong: Option<String>,
+    /// A call passed because jitd observes, while the policy in force does not.
+    pub(super) observed_wrongly: bool,
     pub(super) last_effects: Vec<Effect>,
     pub(super) last_now: Now,
     policy: Policy,
@@ -175,6 +181,7 @@ impl World {
             terminated: BTreeSet::new(),
             unrecorded: None,
             overlong: None,
+            observed_wrongly: false,
             last_effects: Vec::new(),
             last_now: Now { wall: WallTime(0), boot: BootTime(0), boot_id: BootId("0".into()) },
             policy: policy(),
@@ -237,8 +244,9 @@ impl World {
                     Command::Extend { id: GrantId(id), duration: Some(MORE), reason: reason(), ticket: None };
                 self.command(who, who, more);
             }
-            Happening::Reload { without, second } => {
+            Happening::Reload { without, second, observe } => {
                 let mut policy = policy();
+                policy.settings.options.mode = if observe { Mode::Observe } else { Mode::Enforce };
                 for role in policy.roles.values_mut() {
                     role.members.users.remove(&account(without).uid);
                 }
@@ -328,6 +336,7 @@ impl World {
             user,
             ruser: Named::Account(account(who)),
             tty: String::new(),
+            line_observes: false,
         };
         self.event(Input::AccessQuery(Box::new(query)));
     }
@@ -392,6 +401,9 @@ impl World {
                 }
             }
             Effect::Reply(Reply::Gate(Verdict::Allowed)) => self.somebody_passed(),
+            Effect::Reply(Reply::Gate(Verdict::Observed(_))) => {
+                self.observed_wrongly |= self.policy.settings.options.mode != Mode::Observe;
+            }
             _ => {}
         }
     }

@@ -26,6 +26,8 @@ pub enum Limited {
     Gate,
     /// Single records of refusals.
     Record,
+    /// Records of calls that passed because jitd observes.
+    Observed,
 }
 
 impl fmt::Display for Limited {
@@ -36,6 +38,7 @@ impl fmt::Display for Limited {
             Self::Operators => "connections or calls on the operators' socket were refused",
             Self::Gate => "connections to the gate that asked nothing were dropped",
             Self::Record => "refusals were not recorded one by one",
+            Self::Observed => "observed calls were not recorded one by one",
         })
     }
 }

@@ -113,6 +113,23 @@ pub enum Value {
     Age(Age),
     /// Of [`Kind::Size`], in bytes.
     Size(u64),
+    /// Of [`Kind::Choice`]: one of its texts.
+    Word(&'static str),
+}
+
+/// `mode`: what becomes of a call that is denied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is denied.
+    #[default]
+    Enforce,
+    /// It is recorded and passes.
+    Observe,
+}
+
+impl Mode {
+    /// The texts of the setting.
+    pub(super) const WORDS: &[&str] = &["enforce", "observe"];
 }
 
 /// How long records are kept; `None` is for ever.
@@ -155,6 +172,14 @@ impl FieldValue for u64 {
     }
 }
 
+impl FieldValue for Mode {
+    fn from_value(value: Value) -> Option<Self> {
+        // Whatever is not this one text enforces.
+        let Value::Word(word) = value else { return None };
+        Some(if word == "observe" { Self::Observe } else { Self::Enforce })
+    }
+}
+
 /// `None` where the key is left out.
 impl<T: FieldValue> FieldValue for Option<T> {
     fn from_value(value: Value) -> Option<Self> {
@@ -187,10 +212,10 @@ impl Kind {
                 }
                 Ok(Some(Value::Size(size)))
             }
-            Self::Choice(words) if !words.contains(&written) => {
-                let words = words.join(", ");
-                Err(BadValue::NoChoice { written: written.to_owned(), words })
-            }
+            Self::Choice(words) => match words.iter().find(|word| **word == written) {
+                Some(word) => Ok(Some(Value::Word(word))),
+                None => Err(BadValue::NoChoice { written: written.to_owned(), words: words.join(", ") }),
+            },
             _ => Ok(None),
         }
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use jit_proto::audit::retention::MIN_RETENTION;
 
-use super::setting::{Age, FieldValue, Kind, Setting, Standard, Value};
+use super::setting::{Age, FieldValue, Kind, Mode, Setting, Standard, Value};
 use Standard::{Required, RequiredInTable, Value as Is, Words};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -96,6 +96,12 @@ settings! {
          only where they are named here, and gated only where their PAM stack names pam_jit(8). `jitctl policy check` \
          warns of a service that has no file in `/etc/pam.d`."
 
+        "mode", Kind::Choice(Mode::WORDS), Words("mode of jitd.toml") => mode: Option<Mode> = None;
+        "With `observe` jitd denies no call of a member that the role would cover if a window were open: it records the call \
+         as `access.observed` (jit-audit(5)) and lets it pass. With `enforce` jitd denies such calls, also where `mode` in \
+         jitd.toml(5) is `observe`. Of a member of several roles that would cover the call, one that observes is enough for it \
+         to pass. A call whose caller jitd cannot tell for certain is denied."
+
         "default_duration", SPAN, Words("\"30m\", or max_duration if that is shorter");
         "The window of a request that names no duration."
 
@@ -146,6 +152,18 @@ settings! {
 settings! {
     /// The keys of `jitd.toml`.
     DAEMON => DaemonOptions {
+        "mode", Kind::Choice(Mode::WORDS), Is("\"enforce\"") => mode: Mode = Mode::Enforce;
+        "With `observe` jitd denies no call that it can record: it records what it would deny as `access.observed` \
+         (jit-audit(5)) and lets it pass, without a session, and ends nothing of it. What passes under an open window is a \
+         session as ever. `jitctl report --observe` counts what `enforce` would have denied. While the mode is `observe`, jitd \
+         protects nothing; `jitctl status` says so, and an alert tells of the change.\n\
+         A role may have a `mode` of its own; a call that a role of the caller with `enforce` would cover, and none with \
+         `observe`, is denied. What jitd cannot record it denies in either mode, and so it does everything while no policy is \
+         in force; only the option `observe` of pam_jit(8) lets calls pass whatever happens."
+
+        "observe_notice", Kind::Flag, Is("true") => observe_notice: bool = true;
+        "Whether a person whose call passes because jitd observes is told, in one line, that it would be denied."
+
         "max_duration", SPAN, Is("\"8h\"") => max_duration: Duration = Duration::from_secs(8 * 3600);
         "No role may allow a longer window."
 

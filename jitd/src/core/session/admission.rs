@@ -1,16 +1,20 @@
 //! Decides at the gate, and opens the sessions that follow.
 
-use crate::core::decide::{Access, Decision, decide};
+use super::denial::{Denied, refuse, settle};
+use super::session_of;
+use crate::core::decide::{Access, Decision, covers, decide};
 use crate::core::effect::{Change, DriftUpdate, Effect, SessionOrder};
 use crate::core::facts;
 use crate::core::input::{AccessQuery, Named, Process};
-use crate::core::ledger::{EndedBy, Ledger, Session, SessionState};
+use crate::core::ledger::{EndedBy, Ledger, ObservedCall, Session, SessionState};
 use crate::core::people::{Account, Person};
 use crate::core::reply::Verdict;
 use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 use jit_proto::identity::{GrantId, RoleName, SessionId};
 use std::collections::BTreeSet;
+
+const NO_TARGET: &str = "the target user is not known on this host";
 
 /// Account stage: decides, and registers a session.
 pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: bool) -> Verdict {
@@ -25,9 +29,11 @@ pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: b
         turn.note(AuditEvent::AccessRoot, facts);
         return Verdict::Allowed;
     }
+    // It asks anew.
+    turn.ledger.observed.forget(query.process.real_uid, query.process.main);
     let person = match caller_of(query) {
         Ok(person) => person,
-        Err(why) => return refuse(turn, query, &why, Vec::new()),
+        Err(why) => return settle(turn, query, Denied::because(why, None)),
     };
     turn.revalidate_holder(person);
     let access =
@@ -36,11 +42,11 @@ pub(in crate::core) fn enter(turn: &mut Turn<'_>, query: &AccessQuery, tagged: b
         Decision::Allowed(grant) => grant,
         Decision::Denied(denial) => {
             let lines = denial.lines(turn.policy, &access);
-            return refuse(turn, query, &denial.short(), lines);
+            return settle(turn, query, Denied { why: denial.short(), lines, access: Some(&access) });
         }
     };
     let Some(grant) = turn.ledger.grants.get(&grant).cloned() else {
-        return refuse(turn, query, "the grant is gone", Vec::new());
+        return settle(turn, query, Denied::because("the grant is gone", Some(&access)));
     };
     let id = SessionId(turn.ledger.next_session);
     turn.ledger.next_session += 1;
@@ -89,10 +95,10 @@ pub(in crate::core) fn recheck(turn: &mut Turn<'_>, query: &AccessQuery) -> Verd
     let session = match own_session(turn, query) {
         CallOwner::Session(session) => session,
         CallOwner::Root => return Verdict::Allowed,
-        CallOwner::Refused(why) => return refuse(turn, query, &why, Vec::new()),
+        CallOwner::Nothing(why) => return without_session(turn, query, why),
     };
     let Named::Account(target) = &query.user else {
-        return refuse(turn, query, "the target user is not known on this host", Vec::new());
+        return settle(turn, query, Denied::because(NO_TARGET, None));
     };
     let Some(person) = query.person.as_ref().filter(|person| person.account.uid == session.holder.uid) else {
         // sudoedit runs its session stage with real uid 0, so the person is taken from the account stage.
@@ -117,7 +123,12 @@ fn recheck_as(
     match decide(&turn.ledger, turn.policy, &access, turn.context, turn.now) {
         Decision::Denied(denial) => {
             let lines = denial.lines(turn.policy, &access);
-            refuse(turn, query, &denial.short(), lines)
+            let verdict = settle(turn, query, Denied { why: denial.short(), lines, access: Some(&access) });
+            if matches!(verdict, Verdict::Observed(_)) {
+                // It stays the session of the window that let it in, and ends with that.
+                let _ = open(turn, query, session, None, target);
+            }
+            verdict
         }
         Decision::Allowed(grant) => {
             let under = turn.ledger.grants.get(&grant).map(|it| (it.role.clone(), it.ends.clone()));
@@ -167,7 +178,10 @@ fn open(
 /// Has the groups of a session's processes watched, where its role gives some groups and not all.
 pub(in crate::core) fn watch_groups(turn: &mut Turn<'_>, session: &Session) {
     let role = turn.policy.and_then(|policy| policy.roles.get(&session.role));
-    if let (Some(role), Some(target)) = (role.filter(|role| !role.run_as.is_anybody()), session.run_as()) {
+    let person = session.holder_without_groups();
+    // What its role does not cover passed because jitd observes.
+    let role = role.filter(|role| !role.run_as.is_anybody() && covers(role, &Access::of(session, &person)));
+    if let (Some(role), Some(target)) = (role, session.run_as()) {
         let named = role.run_as_groups.groups.clone();
         turn.then(SessionOrder::WatchGroups { session: session.id, target: target.uid, named });
     }
@@ -185,10 +199,10 @@ pub(in crate::core) fn track(turn: &mut Turn<'_>, query: &AccessQuery) -> Verdic
             }
             return Verdict::Allowed;
         }
-        CallOwner::Refused(why) => return refuse(turn, query, &why, Vec::new()),
+        CallOwner::Nothing(why) => return without_session(turn, query, why),
     };
     let Named::Account(target) = &query.user else {
-        return refuse(turn, query, "the target user is not known on this host", Vec::new());
+        return settle(turn, query, Denied::because(NO_TARGET, None));
     };
     turn.then(SessionOrder::Reattach { session: session.id, process: query.process.main });
     if session.run_as().is_some_and(|opened| opened == target) {
@@ -204,23 +218,38 @@ enum CallOwner {
     Session(Box<Session>),
     /// Root itself, or root inside a session.
     Root,
-    /// None: denied, and why.
-    Refused(String),
+    /// Nothing, and why.
+    Nothing(NoSession),
+}
+
+/// Why the session stage of a call has no session.
+enum NoSession {
+    /// Its account stage passed because jitd observes.
+    Observed(Box<ObservedCall>),
+    /// Its session is being ended, and why.
+    Ending(String),
+    /// Its account stage is not known.
+    NotEntered,
+    /// It is not the call that the account stage let pass.
+    Another,
 }
 
 fn own_session(turn: &Turn<'_>, query: &AccessQuery) -> CallOwner {
     let session = session_of(&turn.ledger, &query.process);
+    if let Some(call) = observed_call(turn, query) {
+        return CallOwner::Nothing(NoSession::Observed(Box::new(call.clone())));
+    }
     if let Some(why) = session.and_then(why_it_ends)
         && (!query.is_roots_own() || session.is_some_and(|session| session.main == query.process.main))
     {
-        return CallOwner::Refused(why);
+        return CallOwner::Nothing(NoSession::Ending(why));
     }
     if query.is_roots_own() {
         let own = session.filter(|session| session.main == query.process.main);
         return own.map_or(CallOwner::Root, |session| CallOwner::Session(Box::new(session.clone())));
     }
     let Some(session) = session else {
-        return CallOwner::Refused("the account stage of this call did not run".to_owned());
+        return CallOwner::Nothing(NoSession::NotEntered);
     };
     let same = match &query.ruser {
         Named::Unset => session.holder.uid == query.process.real_uid,
@@ -228,9 +257,61 @@ fn own_session(turn: &Turn<'_>, query: &AccessQuery) -> CallOwner {
         Named::Unknown(_) => false,
     };
     if !same {
-        return CallOwner::Refused("this call is not the one that its account stage let pass".to_owned());
+        return CallOwner::Nothing(NoSession::Another);
     }
     CallOwner::Session(Box::new(session.clone()))
+}
+
+/// The call of this process, if its account stage passed because jitd observes.
+fn observed_call<'a>(turn: &'a Turn<'_>, query: &AccessQuery) -> Option<&'a ObservedCall> {
+    // sudoedit runs its session stage with real uid 0.
+    let named = match &query.ruser {
+        Named::Account(account) => account.uid,
+        Named::Unset | Named::Unknown(_) => query.process.real_uid,
+    };
+    let call = turn.ledger.observed.find(&[query.process.real_uid, named], query.process.main);
+    call.filter(|call| call.entered)
+}
+
+/// The session stage of a call that has no session: denied, or decided again where jitd observes.
+fn without_session(turn: &mut Turn<'_>, query: &AccessQuery, why: NoSession) -> Verdict {
+    let target = match &query.user {
+        Named::Account(target) => Some(target),
+        Named::Unset | Named::Unknown(_) => None,
+    };
+    let access =
+        |person| Access { person, service: &query.service, target, group: (&query.group, &query.own_groups) };
+    match why {
+        NoSession::Ending(why) => refuse(turn, query, Denied::because(why, None)),
+        NoSession::Another => settle(
+            turn,
+            query,
+            Denied::because("this call is not the one that its account stage let pass", None),
+        ),
+        NoSession::NotEntered => {
+            let why = "the account stage of this call did not run";
+            let person =
+                caller_of(query).ok().filter(|_| !query.process.real_uid.is_root() && target.is_some());
+            match person {
+                Some(person) => settle(turn, query, Denied::because(why, Some(&access(person)))),
+                None => settle(turn, query, Denied::because(why, None)),
+            }
+        }
+        NoSession::Observed(_) if target.is_none() => settle(turn, query, Denied::because(NO_TARGET, None)),
+        NoSession::Observed(call) => {
+            let access = access(&call.person);
+            match decide(&turn.ledger, turn.policy, &access, turn.context, turn.now) {
+                Decision::Denied(denial) => {
+                    let lines = denial.lines(turn.policy, &access);
+                    settle(turn, query, Denied { why: denial.short(), lines, access: Some(&access) })
+                }
+                // A window has opened since, and nothing holds this call in it.
+                Decision::Allowed(_) => {
+                    settle(turn, query, Denied::because("no open window in the account stage", Some(&access)))
+                }
+            }
+        }
+    }
 }
 
 /// Why a session is being ended, if it is.
@@ -286,31 +367,6 @@ fn own_audit_session(ledger: &Ledger, process: &Process, tagged: bool) -> Option
     let id = process.audit_session.filter(|_| tagged)?;
     let own = process.parent_audit_session != Some(id) && ledger.in_audit_session(id).is_none();
     own.then_some(id)
-}
-
-fn refuse(turn: &mut Turn<'_>, query: &AccessQuery, why: &str, lines: Vec<String>) -> Verdict {
-    let inside = session_of(&turn.ledger, &query.process).map(|session| session.id.0);
-    let facts = Facts {
-        outcome: Some("denied".to_owned()),
-        session: inside,
-        detail: Some(why.to_owned()),
-        ..facts::query(query)
-    };
-    let name = query.person.as_ref().map_or("", |person| person.account.name.as_str());
-    if turn.records_refusal(query.process.real_uid, name) {
-        turn.note(AuditEvent::AccessDenied, facts);
-        turn.soon();
-    }
-    let lines =
-        if lines.is_empty() { vec![format!("jit: {} is refused: {why}.", query.service)] } else { lines };
-    Verdict::Denied(lines)
-}
-
-/// The session that a process belongs to: by its audit session, which it cannot leave without privilege, or by its scope.
-#[must_use]
-pub(in crate::core) fn session_of<'a>(ledger: &'a Ledger, process: &Process) -> Option<&'a Session> {
-    let tagged = process.audit_session.and_then(|id| ledger.in_audit_session(id));
-    tagged.or_else(|| process.scope.and_then(|id| ledger.sessions.get(&id)))
 }
 
 #[cfg(test)]
