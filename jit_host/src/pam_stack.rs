@@ -251,6 +251,9 @@ impl Stacks {
                     if !arguments.contains(&"gate") {
                         return fault(format!("its {name} line does not say gate"));
                     }
+                    if arguments.contains(&"observe") {
+                        return fault(format!("its {name} line says observe, by which everybody passes"));
+                    }
                     return Ok(());
                 }
             }
@@ -400,6 +403,7 @@ mod tests {
             ),
             (GOOD.replace("account  ", "-account "), "skipped without a word"),
             (GOOD.replacen("pam_jit.so gate", "pam_jit.so track", 1), "does not say gate"),
+            (GOOD.replacen("pam_jit.so gate", "pam_jit.so gate observe", 1), "account line says observe"),
             (GOOD.replace("session  [success=ok default=die]  pam_jit.so gate\n", ""), "pam_limits.so"),
         ] {
             let found = problem(&text);

@@ -50,14 +50,16 @@ pub(crate) struct Question<'a> {
     pub(crate) user: &'a str,
     pub(crate) ruser: &'a str,
     pub(crate) tty: &'a str,
+    /// The line lets this call pass whatever is answered.
+    pub(crate) observe: bool,
 }
 
 /// The daemon's decision.
 #[must_use]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Exactly [`pam_protocol::OUTCOME_ALLOWED`].
-    Allowed,
+    /// Exactly [`pam_protocol::OUTCOME_ALLOWED`], with lines for the person.
+    Allowed(Vec<String>),
     /// Any other outcome, with the lines for the person.
     Refused(Vec<String>),
 }
@@ -89,6 +91,9 @@ pub(crate) fn ask(way: &Way, question: &Question<'_>) -> Result<Answer, Unanswer
     let mut options: HashMap<&str, Variant<'_>> = HashMap::new();
     if let Method::Enter { tagged } = question.method {
         options.insert(pam_protocol::OPTION_TAGGED, Variant::from(tagged));
+    }
+    if question.observe {
+        options.insert(pam_protocol::OPTION_OBSERVE, Variant::from(true));
     }
     let body =
         (Fd::from(process.as_fd()), question.service, question.user, question.ruser, question.tty, options);
@@ -144,7 +149,7 @@ fn read(reply: &Message) -> Result<Answer, Unanswered> {
     }
     let (outcome, text, _more): (String, Vec<String>, HashMap<String, OwnedVariant>) =
         body.deserialize().map_err(|e| Unanswered::Nonsense(e.to_string()))?;
-    Ok(if outcome == pam_protocol::OUTCOME_ALLOWED { Answer::Allowed } else { Answer::Refused(text) })
+    Ok(if outcome == pam_protocol::OUTCOME_ALLOWED { Answer::Allowed(text) } else { Answer::Refused(text) })
 }
 
 fn unanswered(error: zbus::Error) -> Unanswered {
@@ -183,7 +188,7 @@ mod tests {
     #[test]
     fn only_the_exact_word_lets_pass() {
         let text = vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(read(&reply(&("allowed", &text, more()))).unwrap(), Answer::Allowed);
+        assert_eq!(read(&reply(&("allowed", &text, more()))).unwrap(), Answer::Allowed(text.clone()));
         for outcome in ["denied", "Allowed", "allowed ", " allowed", "allowed\n", "", "pending", "allow"] {
             assert_eq!(
                 read(&reply(&(outcome, &text, more()))).unwrap(),

@@ -96,9 +96,15 @@ pub(crate) fn misplaced(pamh: &PamHandle, stage: Stage) -> Verdict {
     Verdict::Deny
 }
 
-/// After a panic: reports an internal error, without the panic's message.
-pub(crate) fn broken(pamh: &PamHandle, stage: Stage) {
+/// After a panic: reports an internal error, without the panic's message. Allows only in the account and session stages,
+/// where the line has the option `observe`.
+pub(crate) fn broken(pamh: &PamHandle, stage: Stage, arguments: &[&CStr]) -> Verdict {
     let items = Items::read(pamh);
+    if matches!(stage, Stage::Account | Stage::Session) && Options::say_observe(arguments) {
+        let said = "internal error in pam_jit.so; the call passes, since the line says observe";
+        feedback::log(Severity::Err, &items.service, stage, said);
+        return Verdict::Pass;
+    }
     feedback::log(Severity::Err, &items.service, stage, "internal error in pam_jit.so; denied");
     feedback::show(
         pamh,
@@ -107,6 +113,7 @@ pub(crate) fn broken(pamh: &PamHandle, stage: Stage) {
             items.service
         )],
     );
+    Verdict::Deny
 }
 
 /// A call of a PAM stage: the items and the options of the line.
@@ -124,6 +131,11 @@ impl<'a> Hook<'a> {
         match Options::parse(arguments) {
             Ok(options) if options.cover(&items.service) => Ok(Self { pamh, stage, items, options }),
             Ok(_) => Err(Verdict::Pass),
+            Err(bad) if Options::say_observe(arguments) => {
+                let said = format!("pam_jit.so: {bad}; the call passes, since the line says observe");
+                feedback::log(Severity::Err, &items.service, stage, &said);
+                Err(Verdict::Pass)
+            }
             Err(bad) => {
                 feedback::log(Severity::Err, &items.service, stage, &format!("pam_jit.so: {bad}"));
                 feedback::show(pamh, &[badly_configured(&items.service)]);
@@ -146,10 +158,24 @@ impl<'a> Hook<'a> {
             user: &items.user,
             ruser: &items.ruser,
             tty: &items.tty,
+            observe: self.options.observe,
         };
         match call::ask(&way, &question) {
-            Ok(Answer::Allowed) => {
+            Ok(Answer::Allowed(lines)) => {
                 self.debug(format_args!("{method}: allowed"));
+                feedback::show(self.pamh, &lines);
+                Verdict::Pass
+            }
+            // A daemon that knows the option answers so only where it cannot look or record; an older one always may.
+            Ok(Answer::Refused(text)) if self.options.observe => {
+                let why = text.first().map_or("", String::as_str);
+                self.log(
+                    Severity::Err,
+                    format_args!(
+                        "{method}: {} passes, since the line says observe; jitd denied: {why}",
+                        items.caller()
+                    ),
+                );
                 Verdict::Pass
             }
             Ok(Answer::Refused(text)) => {
@@ -165,6 +191,17 @@ impl<'a> Hook<'a> {
                 self.log(Severity::Err, format_args!("{method}: {}; root passes, unrecorded", trouble(&why)));
                 Verdict::Pass
             }
+            Err(why) if self.options.observe => {
+                self.log(
+                    Severity::Err,
+                    format_args!(
+                        "{method}: {}; {} passes unrecorded, since the line says observe",
+                        trouble(&why),
+                        items.caller()
+                    ),
+                );
+                Verdict::Pass
+            }
             Err(why) => {
                 let trouble = trouble(&why);
                 self.log(Severity::Err, format_args!("{method}: {trouble}; {} is refused", items.caller()));
@@ -178,6 +215,13 @@ impl<'a> Hook<'a> {
     }
 
     fn invalid(&self, why: &str) -> Verdict {
+        if self.options.observe {
+            self.log(
+                Severity::Err,
+                format_args!("pam_jit.so: {why}; the call passes, since the line says observe"),
+            );
+            return Verdict::Pass;
+        }
         self.log(Severity::Err, format_args!("pam_jit.so: {why}"));
         feedback::show(self.pamh, &[badly_configured(&self.items.service)]);
         Verdict::Deny

@@ -45,11 +45,15 @@ mod entry_points {
 
 impl PamHooks for PamJit {
     fn acct_mgmt(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        guarded(pamh, |pamh| hook::account(pamh, &args), |pamh| hook::broken(pamh, Stage::Account))
+        guarded(pamh, |pamh| hook::account(pamh, &args), |pamh| hook::broken(pamh, Stage::Account, &args))
     }
 
     fn sm_open_session(pamh: &mut PamHandle, args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        guarded(pamh, |pamh| hook::open_session(pamh, &args), |pamh| hook::broken(pamh, Stage::Session))
+        guarded(
+            pamh,
+            |pamh| hook::open_session(pamh, &args),
+            |pamh| hook::broken(pamh, Stage::Session, &args),
+        )
     }
 
     // The daemon notices the end of a session itself: a user can kill their own sudo, and this function never runs.
@@ -62,39 +66,40 @@ impl PamHooks for PamJit {
     }
 
     fn sm_authenticate(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
-        guarded(pamh, |pamh| hook::misplaced(pamh, Stage::Auth), |pamh| hook::broken(pamh, Stage::Auth))
+        guarded(pamh, |pamh| hook::misplaced(pamh, Stage::Auth), |pamh| hook::broken(pamh, Stage::Auth, &[]))
     }
 
     fn sm_chauthtok(pamh: &mut PamHandle, _args: Vec<&CStr>, _flags: PamFlag) -> PamResultCode {
         guarded(
             pamh,
             |pamh| hook::misplaced(pamh, Stage::Password),
-            |pamh| hook::broken(pamh, Stage::Password),
+            |pamh| hook::broken(pamh, Stage::Password, &[]),
         )
     }
 }
 
-/// Runs a stage; the only place where a verdict becomes a PAM code. A panic denies, after `broken` has reported it: the
-/// default panic hook would print to the caller's terminal.
+/// Runs a stage; the only place where a verdict becomes a PAM code. After a panic, `broken` reports it and gives the
+/// verdict: the default panic hook would print to the caller's terminal. A panic in `broken` denies.
 fn guarded<T>(
     handle: &mut T,
     hook: impl FnOnce(&mut T) -> Verdict,
-    broken: impl FnOnce(&mut T),
+    broken: impl FnOnce(&mut T) -> Verdict,
 ) -> PamResultCode {
     // The hook of this library's own copy of std, which no other code of the process uses. Not in unit tests, whose
     // failures would lose their text.
     if cfg!(not(test)) {
         std::panic::set_hook(Box::new(|_| {}));
     }
-    match catch_unwind(AssertUnwindSafe(|| hook(&mut *handle))) {
+    let caught = catch_unwind(AssertUnwindSafe(|| hook(&mut *handle))).or_else(|payload| {
+        // Dropping a payload could panic again.
+        std::mem::forget(payload);
+        catch_unwind(AssertUnwindSafe(|| broken(&mut *handle)))
+    });
+    match caught {
         Ok(Verdict::Pass) => PamResultCode::PAM_SUCCESS,
         Ok(Verdict::Deny) => PamResultCode::PAM_PERM_DENIED,
         Err(payload) => {
-            // Dropping a payload could panic again.
             std::mem::forget(payload);
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| broken(&mut *handle))) {
-                std::mem::forget(payload);
-            }
             PamResultCode::PAM_PERM_DENIED
         }
     }
@@ -110,9 +115,14 @@ mod tests {
         let mut said = false;
         assert_eq!(guarded(&mut said, |_| Verdict::Pass, unbroken), PamResultCode::PAM_SUCCESS);
         assert_eq!(guarded(&mut said, |_| Verdict::Deny, unbroken), PamResultCode::PAM_PERM_DENIED);
-        let verdict = guarded(&mut said, |_| panic!("first"), |said| *said = true);
-        assert_eq!(verdict, PamResultCode::PAM_PERM_DENIED);
+        let deny = |said: &mut bool| {
+            *said = true;
+            Verdict::Deny
+        };
+        assert_eq!(guarded(&mut said, |_| panic!("first"), deny), PamResultCode::PAM_PERM_DENIED);
         assert!(said);
+        // A line that says `observe`.
+        assert_eq!(guarded(&mut said, |_| panic!("first"), |_| Verdict::Pass), PamResultCode::PAM_SUCCESS);
         let verdict = guarded(&mut said, |_| panic!("first"), |_| panic!("second"));
         assert_eq!(verdict, PamResultCode::PAM_PERM_DENIED);
     }

@@ -36,9 +36,14 @@ pub(crate) struct Options {
     pub(crate) tag: bool,
     /// `debug`: logs questions and answers to the system log.
     pub(crate) debug: bool,
+    /// `observe`: denies nobody, whatever the daemon answers.
+    pub(crate) observe: bool,
     /// `services=a,b`: the only PAM services that this line gates; all if it is not given.
     pub(crate) services: Option<Vec<String>>,
 }
+
+/// The option that lets everybody pass.
+const OBSERVE: &str = "observe";
 
 /// Default of `timeout=`.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,6 +86,7 @@ impl Options {
         let mut bus = None;
         let mut tag = None;
         let mut debug = None;
+        let mut observe = None;
         let mut services = None;
         for argument in arguments {
             let option = argument.to_string_lossy();
@@ -88,6 +94,7 @@ impl Options {
                 None if option == "gate" => is_first(&mut duty, Duty::Gate)?,
                 None if option == "track" => is_first(&mut duty, Duty::Track)?,
                 None if option == "debug" => debug.replace(true).is_none(),
+                None if option == OBSERVE => observe.replace(true).is_none(),
                 Some(("timeout", value)) => {
                     let value = timeout_of(value).ok_or_else(|| BadOption::Value {
                         option: option.to_string(),
@@ -133,8 +140,14 @@ impl Options {
             bus: bus.unwrap_or(Bus::Direct),
             tag: tag.unwrap_or(true),
             debug: debug.unwrap_or(false),
+            observe: observe.unwrap_or(false),
             services,
         })
+    }
+
+    /// Whether a line says `observe`, also where the rest of it is not valid.
+    pub(crate) fn say_observe(arguments: &[&CStr]) -> bool {
+        arguments.iter().any(|argument| argument.to_bytes() == OBSERVE.as_bytes())
     }
 
     /// Whether this line gates a PAM service.
@@ -185,6 +198,7 @@ mod tests {
                 bus: Bus::Direct,
                 tag: true,
                 debug: false,
+                observe: false,
                 services: None
             }
         );
@@ -205,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn only_the_exact_word_observes() {
+        assert!(parse(&[c"gate", c"observe"]).unwrap().observe);
+        assert!(!parse(&[c"gate"]).unwrap().observe);
+        assert!(Options::say_observe(&[c"gate", c"observe", c"tiemout=2s"]));
+        for other in [c"Observe", c"observe=yes", c"observe=no", c"observer", c" observe", c"no-observe", c""]
+        {
+            assert!(!Options::say_observe(&[c"gate", other]), "{other:?}");
+            assert!(parse(&[c"gate", other]).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
     fn a_line_without_services_covers_every_service() {
         assert!(parse(&[c"gate"]).unwrap().cover("sshd"));
     }
@@ -220,6 +246,8 @@ mod tests {
             (&[c"gate", c"gate"], "duplicate option `gate`"),
             (&[c"gate", c"bus=direct", c"bus=system"], "duplicate option `bus=system`"),
             (&[c"gate", c"tag=off"], "`tag=off` is not accepted: `yes` or `no` is needed"),
+            (&[c"gate", c"observe", c"observe"], "duplicate option `observe`"),
+            (&[c"gate", c"observe=yes"], "there is no option `observe=yes`"),
             (&[c"debug"], "`gate` or `track` is missing"),
             (&[], "`gate` or `track` is missing"),
             (&[c"gate", c"bus=session"], "`bus=session` is not accepted: `direct` or `system` is needed"),
