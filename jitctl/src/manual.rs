@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 const DATE: &str = "2026-11-28";
 
 /// What somebody would type, and why.
-const EXAMPLES: [(&str, &str); 19] = [
+const EXAMPLES: [(&str, &str); 20] = [
     (
         "Request a role and wait for the decision:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
@@ -71,6 +71,10 @@ const EXAMPLES: [(&str, &str); 19] = [
         "Write the quarter's report for the auditor, as a page for a browser or a printer:",
         "jitctl report --since 2026-07-01 --until 2026-10-01 --output q3.html",
     ),
+    (
+        "See what enforcing would have denied while the host observed:",
+        "jitctl report --observe --since \"7 days ago\"",
+    ),
     ("Check role files before they are loaded:", "jitctl policy check && systemctl reload jitd"),
 ];
 
@@ -79,7 +83,7 @@ const STATUSES: [(Exit, &str); 11] = [
     (Exit::Done, "Done."),
     (
         Exit::Failed,
-        "Failure. policy check: the files are not accepted, or with --exit-code there are warnings. status --exit-code: no policy is in force, or a PAM stack does not ask jitd.",
+        "Failure. policy check: the files are not accepted, or with --exit-code there are warnings. status --exit-code: no policy is in force, a PAM stack does not ask jitd, or jitd observes.",
     ),
     (Exit::Usage, "Usage error: the command line or a value in it is not valid."),
     (

@@ -120,6 +120,8 @@ pub(crate) fn a_status(text: &str) -> StatusView {
         user: text.into(),
         held: vec![a_grant(text)],
         asked: vec![a_request(text)],
+        observes: true,
+        observing_roles: vec![text.into()],
         stacks: vec![StackView { service: text.into(), file: text.into(), line: 3, message: text.into() }],
     }
 }

@@ -11,6 +11,7 @@ use crate::client::ShowView;
 use crate::policy::{PolicyView, policy, problems};
 use crate::render::grant::{self, granted};
 use crate::render::request::{line as request_line, pending};
+use crate::report::{an_observe_report, observe_text};
 use crate::request::{approved, request_approved, request_refused, shown};
 use crate::samples::{MOMENT, a_grant, a_request, a_role, a_session, a_sheet, a_status};
 use crate::status::status;
@@ -83,6 +84,7 @@ fn everything(text: &str, width: Option<u16>) -> Vec<String> {
         role::table(&[a_role(text)], &a_sheet(width)),
         policy(&policy_shown, &a_sheet(width)),
         problems(&[problem]),
+        observe_text(&an_observe_report(text), &a_sheet(width)),
         verified(&broken),
         verified(&whole),
     ];

@@ -232,6 +232,12 @@ pub struct StatusView {
     /// without a window. Read from the files at the time of the call.
     #[serde(default)]
     pub stacks: Vec<StackView>,
+    /// Whether `mode` of `jitd.toml` is `observe`: what jitd would deny passes.
+    #[serde(default)]
+    pub observes: bool,
+    /// The roles that observe, by `mode` of their own or of `jitd.toml`.
+    #[serde(default)]
+    pub observing_roles: Vec<String>,
 }
 
 /// A PAM stack that does not ask jitd.

@@ -8,7 +8,7 @@ use crate::client::{Daemon, view};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::render::layout::Sheet;
-use crate::render::{detail, list, local, span};
+use crate::render::{self, detail, list, local, span};
 use crate::role;
 use crate::values::TableArgs;
 
@@ -67,6 +67,9 @@ pub(crate) fn policy(policy: &PolicyView, sheet: &Sheet) -> String {
         return "no policy was accepted, so every request is denied; run jitctl policy check\n".to_owned();
     }
     let mut text = format!("policy {}, loaded {}\n", Escaped(&policy.digest), local(policy.loaded_at));
+    for line in observing(policy) {
+        text += &format!("{line}\n");
+    }
     text += &detail("at most", &span(policy.max_duration_seconds));
     text += &detail("requests", &format!("expire after {}", span(policy.request_expiry_seconds)));
     text += &detail("grace", &span(policy.grace_seconds));
@@ -100,6 +103,18 @@ pub(crate) fn policy(policy: &PolicyView, sheet: &Sheet) -> String {
         text += &block(&format!("role {}", Escaped(&role.name)), &role.settings);
     }
     text
+}
+
+/// What of it observes, by the settings that it shows.
+fn observing(policy: &PolicyView) -> Vec<String> {
+    let mode = |settings: &[SettingView]| {
+        let mode = settings.iter().find(|setting| setting.key == "mode" && !setting.is_default)?;
+        Some(mode.value.contains("observe"))
+    };
+    let host = mode(&policy.settings).unwrap_or(false);
+    let roles = policy.roles.iter().filter(|role| mode(&role.settings).unwrap_or(host));
+    let roles: Vec<String> = roles.map(|role| role.name.clone()).collect();
+    render::observing(host, &roles)
 }
 
 /// Every setting of a file or a role, a line each.

@@ -54,6 +54,19 @@ pub(crate) fn until(grant: &GrantView) -> String {
     }
 }
 
+/// What observes, a line each, without the end of the line; nothing where jitd enforces.
+pub(crate) fn observing(host: bool, roles: &[String]) -> Vec<String> {
+    let of_host = "OBSERVING: this host lets calls pass that enforcing would deny (mode in jitd.toml)";
+    let of_roles = || {
+        format!("OBSERVING: members of {} pass where enforcing would deny (mode of the role)", list(roles))
+    };
+    match (host, roles.is_empty()) {
+        (true, _) => vec![of_host.to_owned()],
+        (false, false) => vec![of_roles()],
+        (false, true) => Vec::new(),
+    }
+}
+
 pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }

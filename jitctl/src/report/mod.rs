@@ -1,6 +1,7 @@
 //! The report for auditors: computed from the records of a period, then written as HTML, Markdown, CSV or JSON.
 //!
 //! Computing and writing are pure; `made` asks the daemon and, for root, reads the standing privileges of the host.
+//! The report of observe mode, `observe`, is folded from the same records.
 
 mod standing;
 
@@ -26,8 +27,13 @@ mod markdown;
 
 mod csv;
 
+mod observe;
+
 #[cfg(test)]
 mod samples;
+
+#[cfg(test)]
+pub(crate) use observe::{a_report as an_observe_report, text as observe_text};
 
 use std::path::PathBuf;
 
@@ -53,15 +59,19 @@ const WALK: Option<bool> = Some(true);
 /// Options of `report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// Start of the period, as for audit search
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
-    pub(crate) since: WallTime,
+    /// Start of the period, as for audit search; with --observe the audit log's beginning if omitted
+    #[arg(long, value_name = "WHEN", value_parser = moment, required_unless_present = "observe")]
+    pub(crate) since: Option<WallTime>,
     /// End of the period; now if omitted
     #[arg(long, value_name = "WHEN", value_parser = moment)]
     pub(crate) until: Option<WallTime>,
     /// The output format
     #[arg(long, value_enum, default_value_t = ReportFormat::Html)]
     pub(crate) format: ReportFormat,
+    /// What enforcing would have denied while jitd observed, as text or with --json: who, what, and which roles would have
+    /// covered it
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) observe: bool,
     /// Write to this file, readable by its owner only, instead of stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -82,9 +92,13 @@ pub(crate) enum ReportFormat {
 
 /// `report`.
 pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Failure> {
-    crate::period::check_bounds(Some(args.since), args.until, clock::now(), output)?;
+    crate::period::check_bounds(args.since, args.until, clock::now(), output)?;
+    if args.observe {
+        return observe::made(args, output).await;
+    }
     let daemon = Daemon::reach_for_search().await?;
-    let (since, until) = (args.since.0, args.until.unwrap_or_else(clock::now).0);
+    let since = args.since.map_or(0, |since| since.0);
+    let until = args.until.unwrap_or_else(clock::now).0;
     // If the report itself goes to the terminal, nothing else does.
     let shown = args.output.is_some() || !output.is_terminal();
     let last = daemon.read(0, 1).await?.last().map_or(0, |record| record.seq);

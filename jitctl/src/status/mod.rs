@@ -24,7 +24,7 @@ pub(crate) enum Verb {
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// Exit with status 1 if no policy is in force or a PAM stack does not ask jitd
+    /// Exit with status 1 if no policy is in force, a PAM stack does not ask jitd, or jitd observes
     #[arg(long)]
     exit_code: bool,
 }
@@ -36,7 +36,8 @@ pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
         Verb::Status(args) => {
             let status = Daemon::reach().await?.status().await?;
             output.view(&status, |status| self::status(status, output.is_terminal()))?;
-            if args.exit_code && (status.policy_digest.is_empty() || !status.stacks.is_empty()) {
+            let observes = status.observes || !status.observing_roles.is_empty();
+            if args.exit_code && (status.policy_digest.is_empty() || !status.stacks.is_empty() || observes) {
                 return Ok(Exit::Failed);
             }
         }
@@ -97,6 +98,9 @@ pub(crate) fn status(status: &StatusView, on_a_terminal: bool) -> String {
     text += &detail("audit", &format!("{}, {unsent}", counted(status.records, "record", "records")));
     // SGR 1, 31 and 0: bold, red, and back (ECMA-48, 8.3.117).
     let (red, plain) = if on_a_terminal { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    for line in render::observing(status.observes, &status.observing_roles) {
+        text += &format!("{red}{line}{plain}\n");
+    }
     for StackView { service, file, line, message } in &status.stacks {
         let line = if *line == 0 { String::new() } else { format!(":{line}") };
         text += &format!(
@@ -143,6 +147,20 @@ mod tests {
         assert!(text.contains("request 7: web-admin for 30m, needs 1 approval\n"), "{text}");
         assert!(text.contains("2 pending requests, 1 live grant, 0 open sessions\n"), "{text}");
         assert!(text.contains("1234 records, all sent to syslog\n"), "{text}");
+    }
+
+    #[test]
+    fn a_host_that_observes_says_so_loudly() {
+        let mut view = a_status("web");
+        view.stacks.clear();
+        let text = status(&view, true);
+        let red = "\u{1b}[1;31mOBSERVING: this host lets calls pass that enforcing would deny";
+        assert!(text.contains(red), "{text}");
+        view.observes = false;
+        let text = status(&view, false);
+        assert!(text.contains("OBSERVING: members of web pass"), "{text}");
+        view.observing_roles.clear();
+        assert!(!status(&view, false).contains("OBSERVING"));
     }
 
     #[test]

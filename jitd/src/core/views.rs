@@ -9,7 +9,7 @@ use super::authority;
 use super::caller::Caller;
 use super::ledger::{Grant, GrantState, Ledger, Request, RequestState, Session, SessionState};
 use super::people::Person;
-use super::policy::{self, OnExpiry, Policy, Role};
+use super::policy::{self, Mode, OnExpiry, Policy, Role};
 use super::time::{Now, seconds};
 
 /// A caller's view of the state.
@@ -119,6 +119,11 @@ impl Look<'_> {
             user: account.name.clone(),
             held: self.ledger.held_by(account.uid).map(|grant| self.grant(grant)).collect(),
             asked: own.map(|request| self.request(request)).collect(),
+            observes: self.policy.is_some_and(|policy| policy.settings.options.mode == Mode::Observe),
+            observing_roles: self.policy.map_or_else(Vec::new, |policy| {
+                let observing = policy.roles.values().filter(|role| policy.mode_of(role) == Mode::Observe);
+                observing.map(|role| role.name.to_string()).collect()
+            }),
             ..StatusView::default()
         }
     }
