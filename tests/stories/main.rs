@@ -19,6 +19,9 @@ mod gate {
     /// jitd down, stuck or replaced: denied in time, with the reason.
     mod unreachable;
 
+    /// In observe mode nobody is denied, what would have been is recorded, and the report counts it.
+    mod observe;
+
     /// What a user puts into the environment of sudo changes nothing.
     mod environment;
 
