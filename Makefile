@@ -70,7 +70,7 @@ setup-build setup-test setup-check:
 
 # The module is built last and alone: with the daemon in the same build its zbus would get tokio, and sudo a thread.
 build: setup-build
-	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p jitd -p jitctl
+	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p jitd -p jitctl -p pam_trial
 	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p pam_jit
 	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p jit_proto --example fill
 
@@ -149,11 +149,13 @@ install-files:
 	@test -n '$(MULTIARCH)' || { echo 'install: the multiarch name of this machine is unknown; give MULTIARCH=' >&2; exit 1; }
 	$(call put,0755,$(RELEASE)/jitd,$(ROOT)/libexec/jitd)
 	$(call put,0755,$(RELEASE)/jitctl,$(ROOT)/bin/jitctl)
+	$(call put,0755,$(RELEASE)/jitd-pam-trial,$(ROOT)/libexec/jitd-pam-trial)
 	install -D -m 0755 packaging/libexec/jitd-webhook $(ROOT)/libexec/jitd-webhook
 	$(call put,0644,$(RELEASE)/libpam_jit.so,$(DESTDIR)$(PAM_DIR)/pam_jit.so)
 	install -d $(ROOT)/lib/systemd/system
 	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' systemd/jitd.service >$(ROOT)/lib/systemd/system/jitd.service
-	chmod 0644 $(ROOT)/lib/systemd/system/jitd.service
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' systemd/jitd-pam-undo.service >$(ROOT)/lib/systemd/system/jitd-pam-undo.service
+	chmod 0644 $(ROOT)/lib/systemd/system/jitd.service $(ROOT)/lib/systemd/system/jitd-pam-undo.service
 	install -m 0644 systemd/jitd.socket systemd/jitd-operator.socket systemd/jit.slice $(ROOT)/lib/systemd/system/
 	install -d $(ROOT)/lib/systemd/catalog
 	$(FILL) packaging/journal/jitd.catalog.in >$(ROOT)/lib/systemd/catalog/jitd.catalog

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::values::TableArgs;
-use crate::{audit, grant, policy, report, request, status};
+use crate::{audit, grant, pam, policy, report, request, status};
 
 /// Requests a role for a limited time, decides on requests, shows and verifies what happened.
 #[derive(Debug, Parser)]
@@ -52,6 +52,9 @@ pub(crate) enum Verb {
     /// Check or show the policy (root, operators and auditors)
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Policy(policy::Verb),
+    /// Put jitd into PAM stacks so that nobody is locked out, take it out, show which stacks ask
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Pam(pam::Verb),
     /// Print the manual page as roff
     #[command(hide = true)]
     Man,
@@ -161,6 +164,17 @@ mod tests {
             panic!("not a request")
         };
         assert_eq!(request.duration, Some(Duration::from_secs(24 * 3600)));
+    }
+
+    #[test]
+    fn pam_knows_the_services_whose_stacks_it_edits() {
+        assert!(parse("jitctl|pam|enable|sudo|sudo-i|--revert-after|90s|--yes").is_ok());
+        assert!(parse("jitctl|pam|disable|--all|--yes").is_ok() && parse("jitctl|pam|status").is_ok());
+        refused("jitctl|pam|enable", "SERVICE");
+        refused("jitctl|pam|enable|sshd", "possible values: sudo, sudo-i, su, su-l, doas");
+        refused("jitctl|pam|enable|sudo|--revert-after|0s", "--revert-after");
+        refused("jitctl|pam|disable", "required");
+        refused("jitctl|pam|disable|sudo|--all", "cannot be used with");
     }
 
     #[test]

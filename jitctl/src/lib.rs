@@ -2,7 +2,7 @@
 //!
 //! Knows no policy and decides nothing: whether a person may do a thing is the daemon's answer. What is left of a window
 //! comes from the daemon; the clock is read in `clock` alone, for moments that people count back from now. Of the host's
-//! files it reads those that `audit verify` is given, and changes none but those of `audit forward`.
+//! files it reads those that `audit verify` is given, and changes none but those of `audit forward` and, in `pam`, PAM stacks.
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -20,6 +20,8 @@ mod session;
 mod role;
 
 mod policy;
+
+mod pam;
 
 mod audit;
 
@@ -119,6 +121,7 @@ fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
             Verb::Audit(verb) => audit::run(verb, output).await,
             Verb::Report(args) => report::made(args, output).await,
             Verb::Policy(verb) => policy::run(verb, output).await,
+            Verb::Pam(verb) => pam::run(verb, output).await,
             // Packaging runs these two without a bus.
             Verb::Man => output.text(&manual::page()?).map(|()| Exit::Done),
             Verb::Completions { shell } => output.text(&manual::completions(shell)?).map(|()| Exit::Done),

@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 const DATE: &str = "2026-11-28";
 
 /// What somebody would type, and why.
-const EXAMPLES: [(&str, &str); 20] = [
+const EXAMPLES: [(&str, &str); 22] = [
     (
         "Request a role and wait for the decision:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
@@ -76,6 +76,14 @@ const EXAMPLES: [(&str, &str); 20] = [
         "jitctl report --observe --since \"7 days ago\"",
     ),
     ("Check role files before they are loaded:", "jitctl policy check && systemctl reload jitd"),
+    (
+        "Let sudo ask jitd, as root with that shell left open; keep it once somebody without a window was denied:",
+        "jitctl pam enable sudo sudo-i\njitctl pam confirm",
+    ),
+    (
+        "Fail in monitoring where the stacks of sudo do not ask; take jitd out of every stack:",
+        "jitctl pam status --exit-code sudo sudo-i\njitctl pam disable --all",
+    ),
 ];
 
 /// The meanings of the exit statuses.
@@ -83,7 +91,7 @@ const STATUSES: [(Exit, &str); 11] = [
     (Exit::Done, "Done."),
     (
         Exit::Failed,
-        "Failure. policy check: the files are not accepted, or with --exit-code there are warnings. status --exit-code: no policy is in force, a PAM stack does not ask jitd, or jitd observes.",
+        "Failure. policy check: the files are not accepted, or with --exit-code there are warnings. status --exit-code: no policy is in force, a PAM stack does not ask jitd, or jitd observes. pam status --exit-code: a stack that is shown does not ask, or a change waits for its confirmation.",
     ),
     (Exit::Usage, "Usage error: the command line or a value in it is not valid."),
     (
@@ -109,7 +117,7 @@ const STATUSES: [(Exit, &str); 11] = [
     (Exit::Interrupted, "Interrupted with Ctrl-C while waiting; the request stays pending."),
 ];
 
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 9] = [
     ("/etc/jitd/jitd.toml", "Settings of the daemon: operators, auditors, ceilings."),
     ("/etc/jitd/roles.d/*.toml", "The roles."),
     (
@@ -128,6 +136,16 @@ const FILES: [(&str, &str); 7] = [
     (
         "/var/log/jitd-audit.log",
         "The records that rsyslog has written after audit forward, one RFC 5424 message a line.",
+    ),
+    (
+        "/etc/pam.d/.jitd",
+        "The stacks as they were before pam enable or pam disable, and the change that waits for its confirmation. It is beside the \
+         stacks so that a change is undone by one rename, also on a full disk. purge of the package removes it.",
+    ),
+    (
+        "/usr/libexec/jitd-pam-trial",
+        "Runs the PAM transaction with which pam enable tries a copy of the stacks. jitd-pam-undo.service undoes a change that was not \
+         confirmed before the host was started again.",
     ),
     ("/usr/libexec/jitd", "The daemon. With --check it checks the policy files without a running daemon."),
 ];
@@ -268,6 +286,37 @@ fn more() -> Roff {
          drops what comes after. audit verify --input names what a copy lacks. For TLS, for confirmation by the collector, and for \
          syslog-ng see /usr/share/doc/jitd/siem/README.md.",
     )]);
+    roff.control("SH", ["PAM STACKS"]);
+    roff.text([
+        bold("pam enable"),
+        roman(
+            " puts up to three lines into the stack of each service, each with a comment that says where it comes from: the gate in \
+             account and in session, above every line and include that could decide before it, and track as the last line of session. \
+             Nothing else in the file changes; owner, mode, times, SELinux label, access control list and other extended attributes stay. \
+             A service whose file includes that of another (su-l on Debian, sudo-i on RHEL) goes by the other one, which is changed. \
+             Before that, a copy of all stacks with the change is tried with a PAM transaction of its own: nobody(5) without a window has \
+             to be denied by jitd, and root has to get through every stage. Inside a window nothing is tried, because that would use \
+             somebody's grant. jitctl refuses where no role opens a service for anybody, and where nobody could become root by another way \
+             than this gate; ",
+        ),
+        bold("--force"),
+        roman(" overrides both, and a trial that failed."),
+    ]);
+    roff.control("PP", []);
+    roff.text([
+        roman(
+            "Then PID 1 is given a timer, and after that each stack is replaced in one step. When the timer ends, the stacks are as they were, \
+             unless ",
+        ),
+        bold("pam confirm"),
+        roman(
+            " came before; this needs neither jitd nor the login from which the change was made, and it happens too where jitctl was \
+             killed in the middle. A start of the host before the confirmation also undoes the change. A stack that somebody else has \
+             changed meanwhile keeps what they wrote and loses jitd's lines. ",
+        ),
+        bold("pam disable"),
+        roman(" needs no confirmation afterwards: nobody can be locked out by it. sudo-rs reads the stacks of sudo. pkexec and run0 are closed otherwise (pam_jit(8))."),
+    ]);
     roff.control("SH", ["REPORT"]);
     roff.text([roman(
         "The report is computed from the records of the period. It lists windows with their approvers, what ran in them and how \

@@ -49,7 +49,7 @@ pub(crate) struct PolicyView {
 }
 
 impl Daemon {
-    pub(super) async fn policy_show(&self) -> Result<PolicyView, Failure> {
+    pub(crate) async fn policy_show(&self) -> Result<PolicyView, Failure> {
         view("PolicyShow", self.manage("PolicyShow", &()).await?)
     }
 }
