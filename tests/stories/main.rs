@@ -147,6 +147,9 @@ mod host {
     /// A PAM stack that does not ask jitd is named and is an alert.
     mod pam_stacks;
 
+    /// `jitctl pam`: a change of stacks is whole, tried, and undone unless confirmed.
+    mod pam_enable;
+
     /// What a session leaves behind to have privilege later is named.
     mod persistence;
 
