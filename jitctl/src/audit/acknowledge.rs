@@ -49,7 +49,7 @@ mod tests {
     fn each_acknowledged_problem_is_a_line() {
         assert_eq!(
             told(&[2, 9]),
-            "the problem that record 2 tells of is acknowledged\nthe problem that record 9 tells of is acknowledged\n"
+            "the problem that record 2 reports is acknowledged\nthe problem that record 9 reports is acknowledged\n"
         );
     }
 }

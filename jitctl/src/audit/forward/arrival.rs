@@ -34,7 +34,7 @@ impl Lines {
         let arrives = async {
             loop {
                 ticks.tick().await;
-                if let Some(found) = well_formed(&self.new(), behind) {
+                if let Some(found) = well_formed(&self.appended(), behind) {
                     return found;
                 }
             }
@@ -47,7 +47,7 @@ impl Lines {
     }
 
     /// What has come; nothing where it cannot be read, which is what is waited for.
-    fn new(&self) -> String {
+    fn appended(&self) -> String {
         let mut bytes = Vec::new();
         let read = File::open(&self.path).and_then(|mut file| {
             file.seek(SeekFrom::Start(self.from))?;
