@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jit_tests::host::play;
-use jit_tests::people::{ALICE, BOB, DAVE, PASSWORD};
+use jit_tests::people::{ALICE, BOB, DAVE, MALLORY, PASSWORD};
 use jit_tests::plan::{Plan, Release};
 
 use crate::gate::denied::{refused, sudos};
@@ -149,6 +149,43 @@ fn options_that_change_whose_rules_are_read_widen_no_window() -> Result<()> {
                 }
             }
             ensure!(!host.has("/etc/ran"), "something ran");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// polkit took a caller that had hung up before it was looked up for root (CVE-2021-3560).
+#[test]
+fn who_hangs_up_before_being_looked_up_is_not_root() -> Result<()> {
+    for release in [Release::Bookworm, Release::Trixie] {
+        play(&Plan::new(release), |host| {
+            let window = host.grant(DAVE, "ops", "30m")?;
+            let call = "busctl --system call org.jitd.Jit1 /org/jitd/Jit1 org.jitd.Jit1.Manager";
+            let calls = [
+                format!("{call} Grant 'sstsa{{sv}}' mallory ops 0 'I would like it' 0"),
+                format!("{call} RevokeAll 'sa{{sv}}' 'nobody else' 0"),
+                format!("{call} Reload"),
+            ];
+            let mut mallory = host.login(MALLORY)?;
+            for call in &calls {
+                // A call that is left alone takes some ten milliseconds, so each moment of it is one of the end.
+                let line = format!(
+                    "for n in $(seq 0 59); do {call} >/dev/null 2>&1 & sleep $(printf 0.%03d $((n % 30))); \
+                     kill -9 $! 2>/dev/null; done; wait"
+                );
+                mallory.run_within(&line, Duration::from_secs(60))?;
+            }
+            let grants = host.jitctl(&["grants"])?;
+            let all: Vec<_> =
+                grants.as_array().into_iter().flatten().filter_map(|it| it["id"].as_u64()).collect();
+            ensure!(all == [window], "{grants}");
+            let records = host.records()?;
+            let done = ["grant.revoked", "policy.loaded", "grant.started"];
+            let count = |event: &str| records.iter().filter(|record| record["event"] == event).count();
+            ensure!(done.map(count) == [0, 1, 1], "{:?} of {done:?}", done.map(count));
+            ensure!(count("command.refused") > 0, "no call came to the daemon");
+            host.root(&["jitctl", "status"])?.ok()?;
             Ok(())
         })?;
     }
