@@ -164,6 +164,20 @@ fn the_core_depends_on_the_formats_only() {
 }
 
 #[test]
+fn the_delivery_of_records_depends_on_the_core_and_on_data_only() {
+    let krate = Crate::read(&paths::repository(), "jitd/src");
+    let machine = "jitd/src/audit/delivery";
+    // `audit/mod.rs` as the module in which its types are visible.
+    let may_use = ["core/", "audit/delivery", "audit/heartbeat.rs", "audit/sink.rs", "audit/mod.rs"]
+        .map(|path| format!("jitd/src/{path}"));
+    let outside =
+        krate.imports_from(machine, |path| !may_use.iter().any(|known| path.starts_with(known.as_str())));
+    assert!(outside.is_empty(), "{machine} imports what acts:\n{}", outside.join("\n"));
+    let crates = krate.other_crates(machine);
+    assert_eq!(crates, BTreeSet::from(["jit_proto", "std"]));
+}
+
+#[test]
 fn a_long_file_says_why_it_is_one() {
     let root = paths::repository();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Sends a heartbeat to the sinks at the interval of the policy in force.
+//! Sends heartbeats to the sinks at the interval of the policy in force.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::engine::messages::ToSink;
 use crate::engine::snapshot::Snapshot;
 use crate::host::clock::pause_as_said;
 
-/// Has the sinks told at the interval that the policy in force says, for as long as the engine runs.
+/// Sends a heartbeat to each sink at the interval of the policy in force, until the engine ends.
 pub async fn beat(engine: Handle, mut interval: watch::Receiver<Duration>) {
     let daemon = tokio::task::spawn_blocking(own_digest).await.unwrap_or_default();
     let daemon = format!("{} {daemon}", env!("CARGO_PKG_VERSION"));
@@ -29,12 +29,12 @@ pub async fn beat(engine: Handle, mut interval: watch::Receiver<Duration>) {
     }
 }
 
-/// SHA-256 of the program that runs, in hex; what a package manager can be asked about.
+/// SHA-256 of the running program in hex, to be compared with that of the package; empty if it cannot be read.
 fn own_digest() -> String {
     match std::fs::read("/proc/self/exe") {
         Ok(program) => hex::encode(Sha256::digest(program)),
         Err(error) => {
-            warn!("the daemon's own program cannot be read: {error}");
+            warn!("heartbeats lack the program's SHA-256: /proc/self/exe cannot be read: {error}");
             String::new()
         }
     }

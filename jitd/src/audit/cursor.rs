@@ -1,4 +1,4 @@
-//! How far each sink has got.
+//! The progress of each sink, as the rest of the daemon sees it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,50 +7,46 @@ use jit_proto::time::BootTime;
 
 use crate::store::Sent;
 
-/// How far a sink has got.
+/// The progress of one sink.
 #[derive(Debug, Default)]
 pub struct Reached {
     seq: AtomicU64,
-    /// Microseconds of the boot clock; 0 if nothing waits.
+    /// Microseconds of the boot clock; 0 if no record waits for a failing sink.
     waiting_since: AtomicU64,
 }
 
 impl Reached {
-    /// A sink that has taken everything up to here.
+    /// A sink that has taken every record up to this one.
     #[must_use]
     pub fn at(seq: u64) -> Self {
         Self { seq: AtomicU64::new(seq), ..Self::default() }
     }
 
-    /// The last record that was taken.
+    /// The last record that the sink has taken, and all before it.
     #[must_use]
     pub fn seq(&self) -> u64 {
         self.seq.load(Ordering::Relaxed)
     }
 
-    /// Everything up to this record was taken.
-    pub(super) fn advance(&self, seq: u64) {
+    /// The sink's progress: the last record that was taken, and since when the next one waits for a sink that fails.
+    pub(super) fn publish(&self, seq: u64, waiting_since: Option<BootTime>) {
         self.seq.store(seq, Ordering::Relaxed);
+        self.waiting_since.store(waiting_since.map_or(0, |since| since.0.max(1)), Ordering::Relaxed);
     }
 
-    /// Nothing waits.
-    pub(super) fn waits_for_nothing(&self) {
-        self.waiting_since.store(0, Ordering::Relaxed);
-    }
-
-    /// Nothing was taken since then.
+    /// The oldest record that the sink has not taken waits since then.
     pub(super) fn waits_since(&self, since: BootTime) {
         self.waiting_since.store(since.0.max(1), Ordering::Relaxed);
     }
 
-    /// When the oldest record was written that it has not taken, while it takes none.
+    /// While the sink fails: when the oldest record was written that it has not taken.
     #[must_use]
     pub fn waiting_since(&self) -> Option<BootTime> {
         Some(self.waiting_since.load(Ordering::Relaxed)).filter(|since| *since > 0).map(BootTime)
     }
 }
 
-/// How far each sink has got.
+/// The progress of all sinks.
 #[derive(Debug, Clone)]
 pub struct Cursors {
     /// The local syslog socket.
@@ -62,7 +58,7 @@ pub struct Cursors {
 }
 
 impl Cursors {
-    /// Sinks that have got so far.
+    /// Sinks that have taken the records up to these numbers.
     #[must_use]
     pub fn at(sent: Sent) -> Self {
         let Sent { syslog, journal, json_lines } = sent;
@@ -70,7 +66,7 @@ impl Cursors {
         Self { syslog: at(syslog), journal: at(journal), json_lines: at(json_lines) }
     }
 
-    /// How far each sink has got, to be kept.
+    /// The last record that each sink has taken, for the store.
     #[must_use]
     pub fn sent(&self) -> Sent {
         let Self { syslog, journal, json_lines } = self;

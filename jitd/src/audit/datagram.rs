@@ -1,6 +1,6 @@
-//! How long a message to a local datagram socket may take.
+//! The time limit of one message to a local datagram socket.
 
 use std::time::Duration;
 
-/// A receiver whose queue stays full for this long counts as one that takes nothing.
+/// A receiver whose queue stays full for this long has failed.
 pub(super) const MAX_SEND_TIME: Duration = Duration::from_secs(5);

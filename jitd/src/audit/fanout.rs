@@ -13,7 +13,7 @@ use super::linux_audit;
 use crate::engine::messages::ToSink;
 use crate::host::clock::boot_now;
 
-/// At the end of the daemon a sink that is slow is not waited for longer than this; the rest is sent after the start.
+/// At its end the daemon waits this long for the sinks. They send the rest after the next start.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// All sinks.
@@ -23,12 +23,12 @@ pub struct Sinks {
     pub(super) threads: Vec<JoinHandle<()>>,
     #[cfg(feature = "linux-audit")]
     pub(super) linux_audit: linux_audit::Teller,
-    /// How far each has got.
+    /// The progress of each.
     pub cursors: Cursors,
 }
 
 impl Sinks {
-    /// Tells every sink.
+    /// Sends the message to every sink.
     pub fn tell(&self, message: &ToSink) {
         #[cfg(feature = "linux-audit")]
         if let ToSink::Written { records, .. } = message {
@@ -37,8 +37,8 @@ impl Sinks {
         let Cursors { syslog, journal, json_lines } = &self.cursors;
         for (inbox, reached) in self.inboxes.iter().zip([syslog, journal, json_lines]) {
             if inbox.send(message.clone()).is_err() {
-                // The records wait in the store, and nobody comes to fetch them.
-                error!("a sink's thread has ended");
+                // Its records stay in the store. `require_forwarding_within` sees them wait.
+                error!("the thread of a sink has ended; its audit records wait until jitd is restarted");
                 if reached.waiting_since().is_none() {
                     reached.waits_since(boot_now());
                 }
@@ -46,19 +46,19 @@ impl Sinks {
         }
     }
 
-    /// Lets the sinks send what they were told, and ends them.
+    /// Ends the sinks after each has sent the records that it was told of.
     pub async fn finish(&mut self) {
         self.inboxes.clear();
         let threads = std::mem::take(&mut self.threads);
         let (done, ended) = oneshot::channel();
-        // No task of the runtime: the daemon would wait for that one at its end, however long it takes.
+        // A thread, not a blocking task: at its end the runtime waits for those without a limit.
         std::thread::spawn(move || {
             threads.into_iter().for_each(|thread| drop(thread.join()));
-            // Whoever waited may have given up.
+            // The receiver is gone after LAST_WAIT.
             let _ = done.send(());
         });
         if tokio::time::timeout(LAST_WAIT, ended).await.is_err() {
-            warn!("a sink is still busy; what it has not taken is sent after the next start");
+            warn!("a sink is still busy; the records that it has not taken are sent after the next start");
         }
     }
 }

@@ -1,21 +1,21 @@
 //! A heartbeat: it tells a silent host from one whose copies no longer arrive.
 //!
-//! A heartbeat is not a record, so it does not lengthen the chain. It names the last record, so that a copy off the host that
-//! ends before that record is seen to have lost its tail.
+//! A heartbeat is not a record, so it does not lengthen the chain. It names the last record, so that a copy off the
+//! host that ends before that record is seen to have lost its tail.
 
 use std::time::Duration;
 
 use jit_proto::audit::hash::RecordHash;
 use jit_proto::time::WallTime;
 
-/// What a sign of life says.
+/// The content of a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// When.
+    /// When it was made.
     pub at: WallTime,
-    /// The last record.
+    /// The number of the last record.
     pub seq: u64,
-    /// Its hash, in hex.
+    /// The hash of that record.
     pub hash: RecordHash,
     /// Live grants.
     pub grants: usize,
@@ -25,7 +25,7 @@ pub struct Heartbeat {
     pub daemon: String,
     /// SHA-256 of the policy in force, in hex; empty if none is.
     pub policy: String,
-    /// The next one comes after this.
+    /// From this heartbeat to the next.
     pub every: Duration,
 }
 

@@ -1,7 +1,7 @@
-//! The journal, with a field for each fact (systemd.journal-fields(7)).
+//! Sends records to the journal, with a field for each fact (systemd.journal-fields(7)).
 //!
-//! The protocol is a datagram of fields, each with its length where its value may hold a newline, as systemd documents it
-//! in "Native Journal Protocol". journald's socket belongs to PID 1, so that a restart of journald loses nothing.
+//! The protocol is a datagram of fields, each with its length where its value may hold a newline, as systemd documents
+//! it in "Native Journal Protocol". PID 1 holds journald's socket, so that a restart of journald loses nothing.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -31,7 +31,8 @@ const DEV_LOG: &str = "/run/systemd/journal/dev-log";
 
 /// Sends native messages.
 pub(super) struct Journal {
-    /// Where the syslog daemon is reached through journald: the number behind `jit@`, and whether each fact is a field.
+    /// Set where journald hands the messages on to the syslog daemon: the private enterprise number behind `jit@`, and
+    /// whether each fact is a field too.
     for_syslog: Option<(u32, bool)>,
     line: Option<(UnixDatagram, Receiver)>,
 }
@@ -41,8 +42,8 @@ impl Journal {
         Self { for_syslog: None, line: None }
     }
 
-    /// Stands in for the syslog socket where that is journald's: one message is one entry of the journal and one line of
-    /// the syslog daemon's.
+    /// Takes the place of the syslog socket where that is journald's: one message becomes one entry of the journal and
+    /// one line of the syslog daemon.
     pub(super) fn for_syslog(enterprise: u32, fields: bool) -> Self {
         Self { for_syslog: Some((enterprise, fields)), line: None }
     }
@@ -57,7 +58,7 @@ impl Journal {
     }
 }
 
-/// Whether journald reads this syslog socket. One of somebody else may be mounted over its path.
+/// Whether journald reads this syslog socket. False where another socket is mounted over its path.
 pub(super) fn is_behind(socket: &Path) -> bool {
     let is_its = std::fs::canonicalize(socket).is_ok_and(|path| path == Path::new(DEV_LOG));
     is_its
@@ -67,7 +68,7 @@ pub(super) fn is_behind(socket: &Path) -> bool {
 
 fn stopped(error: std::io::Error) -> SendError {
     match error.kind() {
-        // The time for one message is over.
+        // MAX_SEND_TIME has passed.
         std::io::ErrorKind::WouldBlock => SendError::Full(format!("{SOCKET}: its queue is full")),
         _ => SendError::Lost(format!("{SOCKET}: {error}")),
     }
@@ -83,7 +84,7 @@ fn connect() -> std::io::Result<(UnixDatagram, Receiver)> {
 
 impl Sink for Journal {
     fn configure(&mut self, settings: &SinkSettings) -> bool {
-        // There the syslog sink's messages have the fields.
+        // Where journald reads the syslog socket, the syslog sink's messages have the fields.
         settings.journal && !is_behind(&settings.syslog_socket)
     }
 
@@ -93,7 +94,9 @@ impl Sink for Journal {
 
     fn has_read_all(&mut self) -> Result<bool, SendError> {
         match &self.line {
-            Some((socket, receiver)) => receiver.has_read_all(socket).map_err(SendError::Lost),
+            Some((socket, receiver)) => {
+                receiver.has_read_all(socket).map_err(|error| SendError::Lost(error.to_string()))
+            }
             None => Ok(true),
         }
     }
@@ -122,7 +125,7 @@ fn entry(sealed: &Sealed, for_syslog: Option<(u32, bool)>) -> Vec<u8> {
     let record = serde_json::from_str::<Record>(&sealed.line).ok();
     let text = match (for_syslog, &record) {
         (Some((enterprise, _)), record) => syslog_line::text(enterprise, sealed, record.as_ref()),
-        // Without a bracket of its own: no text in it looks like structured data of ours.
+        // `lead` has no opening bracket, so that no text in it passes for structured data of jitd.
         (None, Some(record)) => message::lead(record, MAX_VALUE_BYTES),
         (None, None) => "a stored record cannot be read".to_owned(),
     };
@@ -165,7 +168,7 @@ fn text_of(value: Value) -> String {
     }
 }
 
-/// A message in the making.
+/// A native message, field by field.
 #[derive(Default)]
 struct Fields(Vec<u8>);
 
@@ -179,7 +182,7 @@ impl Fields {
         self.put("JIT_EVENT", event);
     }
 
-    /// The form with a length takes any value, so that no value can look like another field.
+    /// Appends a field in the form with a length, which holds any value; so no value can look like another field.
     fn put(&mut self, name: &str, value: &str) {
         let end = value.char_indices().map(|(at, _)| at).take_while(|at| *at <= MAX_VALUE_BYTES).last();
         let value = if value.len() <= MAX_VALUE_BYTES { value } else { &value[..end.unwrap_or(0)] };
@@ -244,7 +247,7 @@ mod tests {
         is("JIT_REASON", "x\nMESSAGE_ID=0\nJIT_USER=mallory\x1b[2J");
         assert!(!fields["MESSAGE"].chars().any(jit_proto::escape::is_unsafe));
         assert_eq!(fields["JIT_ARGV"].len(), MAX_VALUE_BYTES);
-        // The message that is the syslog daemon's as well is one line, with or without the fields.
+        // The message that journald hands on to the syslog daemon is one line, with or without the fields.
         for whole in [true, false] {
             let both = parse(&entry(&sealed, Some((32473, whole))));
             let text = &both["MESSAGE"];

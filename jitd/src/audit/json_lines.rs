@@ -1,7 +1,7 @@
-//! A file of JSON lines, for agents that read files.
+//! Appends records to a file of JSON lines, for agents that read files.
 //!
 //! Each line is what `jitctl audit export --format jsonl` prints, so that chain and seal can be verified from the files
-//! alone; a new file goes on where the last one ended. Nothing is ever changed in a file but its end.
+//! alone; a new file continues the chain of the last one. The files are only appended to.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -22,7 +22,7 @@ const PATH: &str = "/var/log/jitd/audit.jsonl";
 /// The folder is root's (systemd's `LogsDirectory=`); an agent that is not root is let in by an ACL.
 const MODE: u32 = 0o640;
 
-/// So much of the end of a file is looked through for records that come again: more than is ever under way.
+/// Bytes at the end of the files that are searched for records that are sent again: more than are ever unconfirmed.
 const MAX_TAIL_BYTES: u64 = 1 << 20;
 
 /// Writes the file.
@@ -32,9 +32,10 @@ pub(super) struct JsonLines {
     keep: u32,
     file: Option<File>,
     length: u64,
-    /// Lines were written that need not be on the disk yet.
+    /// Lines have been written since the last fdatasync.
     unsynced: bool,
-    /// Records at the end of what was found, by number and hash: after a sudden end the last ones come again.
+    /// Records at the end of the files when they were opened, by number and hash: after a crash the last ones are sent
+    /// again.
     found: BTreeSet<(u64, String)>,
 }
 
@@ -57,7 +58,7 @@ impl JsonLines {
         }
     }
 
-    /// Writes a record, if it is not there.
+    /// Writes a record that the files do not have yet.
     fn put(&mut self, sealed: &Sealed) -> io::Result<()> {
         if self.file.is_none() {
             let file = self.open()?;
@@ -116,14 +117,14 @@ impl JsonLines {
         let mut file = match self.file.take() {
             Some(file) if is_still_at(&file, &self.path) => file,
             moved => {
-                // Somebody has moved it away, as logrotate does.
+                // Another program has moved the file away, as logrotate does.
                 if let Some(file) = moved {
                     file.sync_data()?;
                 }
                 self.open()?
             }
         };
-        // In one call, so that what is cut off by a full disk is the end of this line.
+        // One write(2): a full disk can cut off the end of this line only.
         let written = file.write_all(format!("{line}\n").as_bytes());
         self.unsynced = true;
         if written.is_ok() {
@@ -133,8 +134,8 @@ impl JsonLines {
         written
     }
 
-    /// Opens it to write at its end. What a sudden end has left of a line gets an end of its own: it is no record, and
-    /// the record comes again.
+    /// Opens the file to append to it. A line that a crash cut off is ended: it is no record, and the record is sent
+    /// again.
     fn open(&mut self) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(MODE).custom_flags(libc::O_NOFOLLOW);
@@ -144,7 +145,7 @@ impl JsonLines {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
         }
         if self.length != meta.len() || meta.len() == 0 {
-            // The mask of the unit would take the group's right, and a new name has to outlive a power cut.
+            // The unit's UMask= would take the group's permission. A new name has to survive a power cut.
             file.set_permissions(fs::Permissions::from_mode(MODE))?;
             sync_folder(&self.path)?;
         }
@@ -161,7 +162,7 @@ impl JsonLines {
         Ok(file)
     }
 
-    /// Gives the full file the next name, and the older ones theirs. The oldest goes.
+    /// Renames the full file to `.1` and each older one to the next number; the oldest is overwritten.
     fn rotate(&mut self) -> io::Result<()> {
         self.sync()?;
         self.file = None;
@@ -188,7 +189,7 @@ impl JsonLines {
     }
 }
 
-/// Brings the names in a file's folder onto the disk.
+/// Forces the names in a file's folder to the disk.
 fn sync_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
@@ -274,7 +275,7 @@ mod tests {
         for seq in 3..=6 {
             again.put(&sealed(seq, "aa")).unwrap();
         }
-        // Somebody has put an older store back: its records are others.
+        // An older store was put back: its record of this number is another one.
         let mut older = JsonLines::at(&path);
         older.put(&sealed(4, "bb")).unwrap();
         let all = [lines(&folder.path().join("audit.jsonl.1")), lines(&path)].concat();

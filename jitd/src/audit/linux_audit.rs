@@ -1,7 +1,8 @@
-//! Tells the kernel's own audit of grants and of what became of them, where it takes events from user space (auditd(8)).
+//! Sends events about grants and sessions to the kernel's audit system (auditd(8)), where it takes events from user
+//! space.
 //!
-//! Each event is told once and kept nowhere: the record is what counts, and this is a note of it where an administrator
-//! looks with ausearch(8). The texts are as libaudit writes them; the library itself would add nothing but its headers.
+//! Each event is sent once and not kept: the audit record counts, and the event points to it for an administrator who
+//! uses ausearch(8). The texts are as libaudit writes them; the library itself would add nothing but its headers.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
@@ -17,11 +18,11 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 use tracing::{info, warn};
 
-/// Events that wait; more are left out, since the record has them.
+/// Events that wait; more are dropped, since the audit log has them.
 const MAX_WAITING: usize = 1024;
 /// The kernel answers at once, or waits for room in its backlog for as long as `auditctl --backlog_wait_time` says.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// `AUDIT_MESSAGE_TEXT_MAX` of linux/audit.h is 8,560; no text of ours comes near it.
+/// The longest value in a text. `AUDIT_MESSAGE_TEXT_MAX` of linux/audit.h is 8,560 for the whole text.
 const MAX_VALUE_BYTES: usize = 256;
 
 // linux/netlink.h
@@ -40,7 +41,7 @@ mod kind {
     pub(super) const ROLE_REMOVE: u16 = 2302;
 }
 
-/// Hands events to a thread of their own, which the kernel may keep waiting.
+/// Passes events to a thread of their own, which may block in the kernel.
 #[derive(Debug)]
 pub(super) struct Teller {
     sender: mpsc::SyncSender<(u16, String)>,
@@ -57,12 +58,12 @@ impl Teller {
         Ok(Self { sender })
     }
 
-    /// Tells of a record, if there is anything to tell.
+    /// Sends the event of a record, if there is one for it.
     pub(super) fn tell(&self, sealed: &Sealed) {
-        // A record that cannot be read is a matter for the chain.
+        // A record that cannot be read shows in the verification of the chain.
         let Ok(record) = serde_json::from_str::<Record>(&sealed.line) else { return };
         if let Some(kind) = kind_of(&record) {
-            // Nobody takes it where the kernel takes none, or where it does not keep up.
+            // Dropped where the thread has ended or MAX_WAITING events wait.
             let _ = self.sender.try_send((kind, text_of(&record, &sealed.hash)));
         }
     }
@@ -79,7 +80,7 @@ fn tell_all(inbox: &mpsc::Receiver<(u16, String)>) {
         };
         match told {
             Ok(()) => {}
-            // Not in containers, not without CAP_AUDIT_WRITE, not in every kernel; and not otherwise after a while either.
+            // A container, a daemon without CAP_AUDIT_WRITE and some kernels never take one: no later event is tried.
             Err(why) if takes_none(&why) => {
                 info!("the kernel takes no audit events of jitd here: {why}");
                 return;
@@ -102,7 +103,7 @@ fn takes_none(why: &io::Error) -> bool {
     ) || [libc::EAFNOSUPPORT, libc::EPROTONOSUPPORT].map(Some).contains(&why.raw_os_error())
 }
 
-/// What kind of event of the kernel's audit a record is; libpam tells of sudo's calls itself.
+/// The kernel's event type for a record, if it has one; libpam sends those of sudo's calls.
 fn kind_of(record: &Record) -> Option<u16> {
     Some(match record.event.row().kernel? {
         Kernel::RoleAssign => kind::ROLE_ASSIGN,
@@ -115,7 +116,7 @@ fn kind_of(record: &Record) -> Option<u16> {
     })
 }
 
-/// `op=... acct=... res=success`, with what finds the record.
+/// `op=... acct=... res=success`, with the number and hash of the record.
 fn text_of(record: &Record, hash: &str) -> String {
     let facts = &record.facts;
     let mut text = format!("op=jit-{}", record.event.name());
@@ -140,8 +141,8 @@ fn text_of(record: &Record, hash: &str) -> String {
     text
 }
 
-/// A value as libaudit writes one that came from people (`audit_encode_nv_string`): in quotes, or in hexadecimal digits
-/// where it holds anything that an audit line is made of.
+/// A value as libaudit writes one from an untrusted source (`audit_encode_nv_string`): in quotes, or in hexadecimal
+/// digits where it has a blank, a quote or a byte that is not printable ASCII.
 fn encoded(value: &str) -> String {
     let end = value
         .char_indices()
@@ -159,7 +160,7 @@ fn open() -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Sends one event and waits for what the kernel says to it (netlink(7)).
+/// Sends one event and waits for the kernel's answer (netlink(7)).
 fn send(socket: &OwnedFd, number: u32, kind: u16, text: &str) -> io::Result<()> {
     let length =
         u32::try_from(HEADER + text.len() + 1).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
@@ -175,14 +176,14 @@ fn send(socket: &OwnedFd, number: u32, kind: u16, text: &str) -> io::Result<()> 
     loop {
         let mut answer = [0; 256];
         let (length, _) = recv(socket, &mut answer[..], RecvFlags::empty())?;
-        // An answer to an earlier event may have come too late for it.
+        // The answer to an earlier event may have come after ANSWER_LIMIT.
         if let Some(error) = error_for(number, answer.get(..length).unwrap_or_default()) {
             return if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-error)) };
         }
     }
 }
 
-/// The error, or 0, that an answer holds for this message.
+/// The error number in an answer, or 0, if it answers this message.
 fn error_for(number: u32, answer: &[u8]) -> Option<i32> {
     let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
     let of = u32::from_ne_bytes(answer.get(8..12)?.try_into().ok()?);
@@ -227,7 +228,7 @@ mod tests {
         assert_eq!((ended(None), ended(Some(0)), ended(Some(2))), (None, None, Some(2202)));
     }
 
-    /// As root on a kernel with audit it is taken; in a container, or as somebody else, it is refused for good.
+    /// As root on a kernel with audit the event is taken; in a container, or as another user, it is refused for good.
     #[test]
     #[allow(clippy::print_stdout, reason = "which of both it was is told to whoever runs the test alone")]
     fn the_kernel_takes_an_event_or_refuses_it_for_good() {

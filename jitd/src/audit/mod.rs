@@ -1,6 +1,8 @@
-//! Where the audit records go: the local syslog socket, the journal, a file of JSON lines.
+//! Delivers the audit records to the sinks: the local syslog socket, the journal, a file of JSON lines.
 //!
-//! Each sink has a thread, a connection and a cursor of its own, so that none waits for another.
+//! Each sink has a thread, a connection and a cursor of its own, so that no sink waits for another.
+
+mod delivery;
 
 mod outbox;
 
@@ -53,9 +55,9 @@ pub fn start(store: &Path, cursors: Cursors, engine: &Handle, clock: &Clock) -> 
         (SinkName::JsonLines, Box::new(json_lines::JsonLines::new()), &cursors.json_lines),
     ];
     let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
-    for (name, carrier, reached) in all {
+    for (name, sink, reached) in all {
         let (store, reached) = (PathBuf::from(store), Arc::clone(reached));
-        let (inbox, thread) = outbox::start(name, carrier, store, reached, engine.clone(), clock.clone())?;
+        let (inbox, thread) = outbox::start(name, sink, store, reached, engine.clone(), clock.clone())?;
         inboxes.push(inbox);
         threads.push(thread);
     }

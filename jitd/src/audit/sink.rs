@@ -1,42 +1,42 @@
-//! What a destination of audit records has to be able to do.
+//! The interface of a destination of audit records.
 
 use jit_proto::audit::chain::Sealed;
 
 use super::heartbeat::Heartbeat;
 use crate::core::policy::SinkSettings;
 
-/// Why records do not get to their receiver.
+/// Why the receiver did not get a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SendError {
-    /// It is there and takes no more for now: what was sent is with it, and must not be sent again.
+    /// The receiver is there and takes no more for now. It has what was sent before, which must not be sent again.
     Full(String),
-    /// The connection is lost, or was never there: what was sent and not read is lost with it.
+    /// There is no connection. What was sent over it and not read is lost.
     Lost(String),
 }
 
-/// What carries records to one receiver.
+/// Sends records to one receiver.
 pub(super) trait Sink: Send {
-    /// Follows the settings. False if the sink is switched off.
+    /// Applies the settings. False if they switch the sink off.
     fn configure(&mut self, settings: &SinkSettings) -> bool;
 
     /// Sends one record.
     ///
     /// # Errors
-    /// When it was not taken.
+    /// When the receiver has not taken it.
     fn send(&mut self, sealed: &Sealed) -> Result<(), SendError>;
 
-    /// Whether everything that was sent has been read by its receiver.
+    /// Whether the receiver has read everything that was sent.
     ///
     /// # Errors
-    /// When nobody knows.
+    /// When that cannot be found out.
     fn has_read_all(&mut self) -> Result<bool, SendError>;
 
-    /// Sends a sign of life.
+    /// Sends a heartbeat.
     ///
     /// # Errors
-    /// When it was not taken.
+    /// When the receiver has not taken it.
     fn heartbeat(&mut self, heartbeat: &Heartbeat) -> Result<(), SendError>;
 
-    /// Lets go of the connection; the next record makes another one.
+    /// Closes the connection. The next record opens another one.
     fn disconnect(&mut self);
 }

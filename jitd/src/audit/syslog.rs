@@ -1,13 +1,14 @@
-//! The local syslog socket, one datagram a record.
+//! Sends records to the local syslog socket, one datagram each.
 
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use jit_proto::audit::chain::Sealed;
 use syslog::{Logger, LoggerBackend};
+use thiserror::Error;
 
+use super::datagram::MAX_SEND_TIME;
 use super::heartbeat::Heartbeat;
 use super::journal::{self, Journal};
 use super::receiver::Receiver;
@@ -15,10 +16,7 @@ use super::sink::{SendError, Sink};
 use super::syslog_line::{self, Rfc5424};
 use crate::core::policy::SinkSettings;
 
-/// A receiver whose queue stays full for this long counts as one that takes nothing.
-pub(super) const MAX_SEND_TIME: Duration = Duration::from_secs(5);
-
-/// Sends RFC 5424 messages; through journald, whose parser knows no such message, native ones.
+/// Sends RFC 5424 messages. Where the socket is journald's, whose parser does not know them, it sends native messages.
 pub(super) struct Syslog {
     journald: Option<Journal>,
     socket: PathBuf,
@@ -26,10 +24,21 @@ pub(super) struct Syslog {
     line: Option<Line>,
 }
 
-/// A connection, and who was at its other end when it was made.
+/// A connection, and the receiver at its other end.
 struct Line {
     logger: Logger<LoggerBackend, Rfc5424>,
     receiver: Receiver,
+}
+
+/// Why there is no connection to the socket.
+#[derive(Debug, Error)]
+enum ConnectError {
+    /// The socket cannot be looked at or set up.
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    /// The `syslog` crate could not connect.
+    #[error("{}", innermost(.0))]
+    Logger(#[from] syslog::Error),
 }
 
 impl Syslog {
@@ -53,7 +62,7 @@ impl Syslog {
     fn sent(&self, sent: syslog::Result<()>) -> Result<(), SendError> {
         let Err(error) = sent else { return Ok(()) };
         match io_error(&error).map(io::Error::kind) {
-            // The time for one message is over: its queue is full.
+            // MAX_SEND_TIME has passed: the receiver's queue is full.
             Some(io::ErrorKind::WouldBlock) => {
                 Err(SendError::Full(format!("{}: its queue is full", self.socket.display())))
             }
@@ -61,12 +70,11 @@ impl Syslog {
         }
     }
 
-    fn connect(&self) -> Result<Line, String> {
-        let receiver = Receiver::at(&self.socket).map_err(|error| error.to_string())?;
-        let logger = syslog::unix_custom(Rfc5424::new(self.enterprise), &self.socket);
-        let logger = logger.map_err(|error| innermost(&error))?;
+    fn connect(&self) -> Result<Line, ConnectError> {
+        let receiver = Receiver::at(&self.socket)?;
+        let logger = syslog::unix_custom(Rfc5424::new(self.enterprise), &self.socket)?;
         if let LoggerBackend::Unix(socket) = &logger.backend {
-            socket.set_write_timeout(Some(MAX_SEND_TIME)).map_err(|error| error.to_string())?;
+            socket.set_write_timeout(Some(MAX_SEND_TIME))?;
         }
         Ok(Line { logger, receiver })
     }
@@ -98,7 +106,7 @@ impl Sink for Syslog {
         }
         match &self.line {
             Some(Line { logger: Logger { backend: LoggerBackend::Unix(socket), .. }, receiver }) => {
-                receiver.has_read_all(socket).map_err(SendError::Lost)
+                receiver.has_read_all(socket).map_err(|error| SendError::Lost(error.to_string()))
             }
             Some(_) => Err(SendError::Lost("no datagram socket".to_owned())),
             None => Ok(true),
@@ -129,7 +137,7 @@ fn io_error(error: &syslog::Error) -> Option<&io::Error> {
     }
 }
 
-/// What the crate's errors are about.
+/// The text of the error at the end of the chain of sources: the crate's own texts do not say what failed.
 fn innermost(error: &syslog::Error) -> String {
     let mut inner: &dyn std::error::Error = error;
     while let Some(source) = inner.source() {

@@ -1,4 +1,4 @@
-//! One audit record as one RFC 5424 message: the facts as structured data, a sentence for people behind it.
+//! Formats an audit record as an RFC 5424 message: the facts as structured data, then a sentence for people.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -15,13 +15,14 @@ use syslog_fmt::{Facility, Severity};
 
 use super::heartbeat::Heartbeat;
 
-/// A value longer than this is cut in a message that does not fit; the store keeps it whole.
+/// In a message that is too long, values are cut to this length, then to half of it and so on; the store keeps them
+/// whole.
 const MAX_VALUE_BYTES: usize = 256;
 /// The name of an event is never cut (RFC 5424 section 6.2.7).
 const EVENT_BYTES: usize = 32;
 const UNREADABLE: &str = "record.unreadable";
 const CANNOT_BE_READ: &str = "a stored record cannot be read";
-/// Receivers need to take no more than this (RFC 5424 section 6.1).
+/// The longest message that receivers should be able to take (RFC 5424 section 6.1).
 const MAX_LINE_BYTES: usize = 2048;
 
 /// Formats records for the `syslog` crate.
@@ -45,7 +46,7 @@ impl Rfc5424 {
         Self { formatter: config.into_formatter(), enterprise }
     }
 
-    /// The message, at most 2,048 bytes: values give way first, then whole facts, never number, hash or event.
+    /// The message, at most 2,048 bytes: values are cut first, then whole facts left out, never number, hash or event.
     fn line(&self, severity: Severity, sealed: &Sealed, record: Option<&Record>) -> std::io::Result<Vec<u8>> {
         fitting(|most| self.write(severity, sealed, record, most), Vec::len)
     }
@@ -90,8 +91,8 @@ impl Rfc5424 {
     }
 }
 
-/// A record as a text that journald hands on behind `jitd[PID]: `, at most 2,048 bytes: the sentence for people, and
-/// the same structured data behind it.
+/// A record as a text that journald hands on behind `jitd[PID]: `, at most 2,048 bytes: the sentence for people, then
+/// the same structured data.
 pub(super) fn text(enterprise: u32, sealed: &Sealed, record: Option<&Record>) -> String {
     let write = |most: usize| {
         let room = most.min(MAX_VALUE_BYTES);
@@ -107,13 +108,13 @@ pub(super) fn text(enterprise: u32, sealed: &Sealed, record: Option<&Record>) ->
     fitting(write, String::len).unwrap_or_default()
 }
 
-/// A sign of life in the same form.
+/// A heartbeat in the same form.
 pub(super) fn heartbeat_text(enterprise: u32, heartbeat: &Heartbeat) -> String {
     let element = message::element(&id(enterprise), &facts_of(heartbeat));
     format!("{HEARTBEAT}: {} {element}", heartbeat.text())
 }
 
-/// The longest form that a receiver has to take.
+/// Tries shorter and shorter values until the message has at most [`MAX_LINE_BYTES`].
 fn fitting<T, E>(write: impl Fn(usize) -> Result<T, E>, length: impl Fn(&T) -> usize) -> Result<T, E> {
     let mut most = usize::MAX;
     loop {
@@ -125,7 +126,7 @@ fn fitting<T, E>(write: impl Fn(usize) -> Result<T, E>, length: impl Fn(&T) -> u
     }
 }
 
-/// Number and hash first, then what is known.
+/// Number, hash and seal, then the facts.
 fn parameters(sealed: &Sealed, record: Option<&Record>, most: usize) -> Vec<(String, String)> {
     let mut data = vec![("seq".to_owned(), sealed.seq.to_string()), ("hash".to_owned(), sealed.hash.clone())];
     data.extend(sealed.seal.clone().map(|seal| ("seal".to_owned(), seal)));
@@ -149,15 +150,15 @@ impl LogFormat<&[u8]> for Rfc5424 {
     }
 }
 
-/// Sends one record, as severe as its event is.
+/// Sends one record, with the severity of its event.
 pub(super) fn send(logger: &mut Logger<LoggerBackend, Rfc5424>, sealed: &Sealed) -> syslog::Result<()> {
     let record = serde_json::from_str::<Record>(&sealed.line).ok();
     let severity = record.as_ref().map_or(Severity::Warning, |record| severity_of(record.event));
-    // The severity is in the line; the crate's own is for its own formats.
+    // The line has the severity; the crate's own goes to `format`, which ignores it.
     logger.info(logger.formatter.line(severity, sealed, record.as_ref())?.as_slice())
 }
 
-/// Sends a sign of life.
+/// Sends a heartbeat.
 pub(super) fn send_heartbeat(
     logger: &mut Logger<LoggerBackend, Rfc5424>,
     heartbeat: &Heartbeat,

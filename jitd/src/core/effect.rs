@@ -136,6 +136,15 @@ pub struct Commit {
     pub prune: Option<Pruned>,
 }
 
+impl Commit {
+    /// A commit of the clock alone. Every commit writes the highest wall time that was seen; this one has no state and no
+    /// record beside it, and is on the disk before the next session opens.
+    #[must_use]
+    pub fn clock_only() -> Self {
+        Self { durability: Durability::BeforeTheSession, ..Self::default() }
+    }
+}
+
 /// When a commit has to be on the disk (survive a power cut). A commit is always in the store, and survives jitd,
 /// before any effect that follows it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -184,9 +184,7 @@ impl<'a> Turn<'a> {
 
     pub(super) fn remember_clock(&mut self) {
         if self.clock_due {
-            // An empty commit still writes the highest wall time.
-            let durability = Durability::BeforeTheSession;
-            self.after.insert(0, Effect::Commit(Commit { durability, ..Commit::default() }));
+            self.after.insert(0, Effect::Commit(Commit::clock_only()));
         }
     }
 

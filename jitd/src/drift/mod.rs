@@ -7,6 +7,7 @@ mod grouping;
 mod packages;
 mod path_text;
 mod print;
+mod products;
 mod scan;
 mod schedule;
 mod snapshot;

@@ -10,11 +10,16 @@ use std::path::Path;
 use jit_proto::escape::{Escaped, word};
 
 use super::finding::Finding;
+use super::products::without_products;
 use crate::core::drift::kind::Kind;
 use crate::host::dpkg::{INFO, STATUS, Shipped, md5_of, merged, packages};
 
 /// Names in a line.
 const MAX_NAMES: usize = 40;
+/// Files that no package ships, and that say who may log in.
+const IS_OF_ACCOUNTS: [&str; 6] =
+    ["/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid"];
+
 /// Replaces the findings that are a package manager's work by one finding, below the root of a host.
 pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
     let touched = touched(&findings);
@@ -24,8 +29,15 @@ pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
         left = findings;
     } else {
         let shipped = Shipped::of(root, touched.keys().map(String::as_str));
+        let mut made = Vec::new();
         for finding in findings {
-            if explains(&shipped, root, &finding) { ours.push(finding) } else { left.push(finding) }
+            if explains(&shipped, root, &finding) {
+                ours.push(finding);
+                continue;
+            }
+            let (rest, products) = without_products(&shipped, root, finding);
+            left.extend(rest);
+            made.extend(products);
         }
         // The programs that a unit of the package starts belong to the package too.
         let is_shipped = |file: &String| ours.iter().any(|unit| unit.path == *file);
@@ -33,7 +45,7 @@ pub(super) fn explained(root: &Path, findings: Vec<Finding>) -> Vec<Finding> {
             finding.kind != Kind::Processes || !finding.unit.as_ref().is_some_and(is_shipped)
         });
         if !ours.is_empty() {
-            left.push(summary(&touched, &ours));
+            left.push(summary(&touched, &ours, &made));
         }
     }
     compared(root, &mut left);
@@ -59,7 +71,7 @@ fn touched(findings: &[Finding]) -> BTreeMap<String, &'static str> {
     if dpkg_ran { touched } else { BTreeMap::new() }
 }
 
-fn summary(touched: &BTreeMap<String, &'static str>, ours: &[Finding]) -> Finding {
+fn summary(touched: &BTreeMap<String, &'static str>, ours: &[Finding], made: &[String]) -> Finding {
     let mut by_how: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (package, how) in touched {
         by_how.entry(how).or_default().push(package.split(':').next().unwrap_or(package));
@@ -87,6 +99,10 @@ fn summary(touched: &BTreeMap<String, &'static str>, ours: &[Finding]) -> Findin
     let mut line = format!("{}: {there} files and links, as dpkg's files and checksums say", hows.join(", "));
     if !told.is_empty() {
         line.push_str(&format!("; among them {}", listed(&told)));
+    }
+    if !made.is_empty() {
+        let made: Vec<&str> = made.iter().map(String::as_str).collect();
+        line.push_str(&format!("; made by their scripts: {}", listed(&made)));
     }
     if !removed.is_empty() {
         line.push_str(&format!("; {} removed: {}", removed.len(), listed(&removed)));
@@ -122,6 +138,8 @@ fn explains(shipped: &Shipped, root: &Path, finding: &Finding) -> bool {
             .contains(&finding.tail.as_str());
     match finding.kind {
         Kind::SetUid if !only_content => false,
+        // Settings of directories and files of users to be made, as shipped; never the accounts themselves.
+        Kind::Accounts if !removed && added && !IS_OF_ACCOUNTS.contains(&path) => shipped.has(root, path),
         Kind::Accounts | Kind::Sudoers | Kind::Keys | Kind::Rights => false,
         // Programs of jitd count as other programs do; its policy and removed files never count.
         Kind::Gate if removed || !path.starts_with("/usr/") => false,

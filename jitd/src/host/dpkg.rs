@@ -15,6 +15,8 @@ pub(crate) const STATUS: &str = "/var/lib/dpkg/status";
 /// The folder of a package's files about itself while dpkg unpacks it.
 const UNPACKED_CONTROL: &str = "/var/lib/dpkg/tmp.ci/control";
 const UNPACKED_SUMS: &str = "/var/lib/dpkg/tmp.ci/md5sums";
+/// As many links are followed one after the other.
+const MAX_LINKS: usize = 8;
 /// Bytes read of a file to compare it.
 const MAX_READ: u64 = 256 << 20;
 /// Bytes read of dpkg's own files.
@@ -72,8 +74,23 @@ impl Shipped {
         }
     }
 
-    /// Whether these packages ship what is at a path: a file with its contents, a folder, or a link to one of their
-    /// paths.
+    /// Whether a package is one of these.
+    pub(crate) fn is_of(&self, package: &str) -> bool {
+        self.packages.iter().any(|name| name.split(':').next() == Some(package))
+    }
+
+    /// Whether a path is one of these packages'.
+    pub(crate) fn is_path(&self, path: &str) -> bool {
+        self.paths.contains(&merged(path))
+    }
+
+    /// Whether a link leads to a path, over other links.
+    pub(crate) fn leads_to(root: &Path, path: &str, wanted: &str) -> bool {
+        links(root, path).any(|target| target == wanted)
+    }
+
+    /// Whether these packages ship what is at a path: a file with its contents, a folder, or a link that leads to
+    /// one of their paths.
     pub(crate) fn has(&self, root: &Path, path: &str) -> bool {
         let outside = root.join(path.trim_start_matches('/'));
         let Ok(meta) = fs::symlink_metadata(&outside) else { return false };
@@ -81,13 +98,20 @@ impl Shipped {
             return self.paths.contains(path);
         }
         if meta.is_symlink() {
-            let Ok(target) = fs::read_link(&outside) else { return false };
-            let target = merged(&plain(Path::new(path), &target));
-            return self.paths.contains(&target) && target != path;
+            return links(root, path).any(|target| self.paths.contains(&target) && target != path);
         }
         let real = merged(path);
         self.sums.get(&real).is_some_and(|(sum, _)| md5_of(&outside).as_ref() == Some(sum))
     }
+}
+
+/// Where a link leads, one link after the other, as far as there is another one.
+fn links(root: &Path, path: &str) -> impl Iterator<Item = String> {
+    let next = |path: &String| {
+        let target = fs::read_link(root.join(path.trim_start_matches('/'))).ok()?;
+        Some(merged(&plain(Path::new(path), &target)))
+    };
+    std::iter::successors(next(&path.to_owned()), next).take(MAX_LINKS)
 }
 
 /// Whether a package ships the plain file at this path with its present contents, and only root may write it. While
@@ -98,14 +122,19 @@ pub(crate) fn is_shipped_by(root: &Path, package: &str, path: &Path) -> bool {
     if !fs::symlink_metadata(&outside).is_ok_and(is_roots) {
         return false;
     }
-    let unpacked = text(root, UNPACKED_CONTROL).lines().any(|line| line == format!("Package: {package}"));
-    let lists = [Some(format!("{INFO}{package}.md5sums")), unpacked.then(|| UNPACKED_SUMS.to_owned())];
+    let unpacked = is_unpacked(root, package).then(|| UNPACKED_SUMS.to_owned());
+    let lists = [Some(format!("{INFO}{package}.md5sums")), unpacked];
     let Some(sum) = md5_of(&outside) else { return false };
     let wanted = merged(&path.to_string_lossy());
     lists
         .into_iter()
         .flatten()
         .any(|list| sums_of(root, &list).any(|(path, its)| path == wanted && its == sum))
+}
+
+/// Whether dpkg unpacks a package now, or was killed while it did.
+pub(crate) fn is_unpacked(root: &Path, package: &str) -> bool {
+    text(root, UNPACKED_CONTROL).lines().any(|line| line == format!("Package: {package}"))
 }
 
 /// The paths and MD5s in a file of checksums.

@@ -367,6 +367,13 @@ fn argv_of(pid: u32) -> io::Result<(Vec<String>, bool)> {
     Ok((argv, cut))
 }
 
+/// Whether the file of this program was removed or replaced since it was started, as an upgrade does (proc(5), `exe`). What
+/// cannot be read was not.
+#[must_use]
+pub fn is_replaced() -> bool {
+    fs::read_link("/proc/self/exe").is_ok_and(|path| path.to_string_lossy().ends_with(" (deleted)"))
+}
+
 fn audit_id(pid: u32, file: &str) -> io::Result<Option<u32>> {
     match slurp(format!("/proc/{pid}/{file}")) {
         Ok(text) => {

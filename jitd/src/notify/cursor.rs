@@ -1,4 +1,4 @@
-//! Remembers over restarts up to which record people have been told.
+//! Keeps the number of the last record that people were notified of, over restarts of the daemon.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::warn;
 
-/// A file beside the store.
+/// The number, in a file beside the store.
 #[derive(Debug)]
 pub(super) struct Cursor {
     path: PathBuf,
@@ -14,7 +14,7 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Reads it. One that is not there or holds something else knows nothing.
+    /// Reads the file. A file that is missing or holds no number is treated as none.
     pub(super) fn beside(store: &Path) -> Self {
         let path = store.with_file_name("notified");
         let kept = match fs::read_to_string(&path) {
@@ -28,12 +28,12 @@ impl Cursor {
         Self { path, kept }
     }
 
-    /// Up to where people have been told.
+    /// The last record that people were notified of, if the file named one.
     pub(super) fn kept(&self) -> Option<u64> {
         self.kept
     }
 
-    /// Keeps it, if it has moved.
+    /// Writes the number to the file, if it is another one.
     pub(super) fn keep(&mut self, seq: u64) {
         if self.kept == Some(seq) {
             return;
@@ -42,8 +42,10 @@ impl Cursor {
         let written = fs::write(&new, format!("{seq}\n")).and_then(|()| fs::rename(&new, &self.path));
         match written {
             Ok(()) => self.kept = Some(seq),
-            // After a restart people are told again.
-            Err(error) => warn!("{}: {error}", self.path.display()),
+            Err(error) => warn!(
+                "{}: {error}; after a restart of jitd people are notified of the same records again",
+                self.path.display()
+            ),
         }
     }
 }

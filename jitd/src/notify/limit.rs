@@ -1,10 +1,10 @@
-//! How often something is let through within a span, and how much was held back since.
+//! A rate limit that counts what it holds back.
 
 use std::time::Duration;
 
 use jit_proto::time::BootTime;
 
-/// Lets so many through within each span.
+/// Passes at most a number of events within each span.
 #[derive(Debug, Clone)]
 pub(super) struct Limit {
     most: u32,
@@ -19,7 +19,7 @@ impl Limit {
         Self { most, span, began: now, passed: 0, held_back: 0 }
     }
 
-    /// Whether one more may pass, and how many were held back before it.
+    /// `Some` if one more may pass, with the number of events held back since the last that passed.
     pub(super) fn pass(&mut self, now: BootTime) -> Option<u64> {
         if now.since(self.began) >= self.span {
             (self.began, self.passed) = (now, 0);
@@ -32,7 +32,7 @@ impl Limit {
         Some(std::mem::take(&mut self.held_back))
     }
 
-    /// Whether nothing is left to be known of it.
+    /// Whether a new limit in its place would behave the same.
     pub(super) fn is_idle(&self, now: BootTime) -> bool {
         self.held_back == 0 && now.since(self.began) >= self.span
     }

@@ -1,4 +1,4 @@
-//! What people are told of a record: as data for a program, and as a mail.
+//! Formats the notification of a record as JSON for a program and as a mail.
 
 use std::fmt::Write;
 
@@ -12,20 +12,20 @@ use crate::core::notices::Kind;
 /// No line of a mail is longer than 998 bytes (RFC 5322 section 2.1.1).
 const MAX_LINE_BYTES: usize = 900;
 
-/// A notice.
+/// The notification of one record.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) kind: Kind,
     pub(super) host: String,
     pub(super) record: Record,
-    /// Who may decide on a request, as the role names them.
+    /// The approvers of a request, as the role names them.
     pub(super) approvers: Vec<String>,
-    /// Who gets a mail: addresses, and login names.
+    /// The recipients of the mail: addresses and login names.
     pub(super) recipients: Vec<String>,
 }
 
 impl Message {
-    /// One line of JSON: what the record says, and beside it of which kind it is, on which host, and whom to tell.
+    /// One line of JSON: the record, its kind, the host, and the people to notify.
     pub(super) fn json(&self) -> String {
         let Value::Object(facts) = self.facts() else { return String::new() };
         let mut document = json!({ "version": 1, "kind": self.kind.name(), "host": self.host });
@@ -36,7 +36,7 @@ impl Message {
         format!("{}\n", spelled_out_json(&document.to_string()))
     }
 
-    /// A mail, headers and all, as `sendmail -i -t` takes it. The subject says nothing that a person wrote but names.
+    /// A mail with its headers, as `sendmail -i -t` takes it. Of texts that people wrote, the subject has names only.
     pub(super) fn mail(&self, to: &[String], from: &str) -> String {
         let mut mail = String::new();
         let mut header = |name: &str, value: &str| {
@@ -93,9 +93,9 @@ impl Message {
         }
     }
 
-    /// The record's own members, in their order.
+    /// The members of the record as JSON, in their order.
     fn facts(&self) -> Value {
-        // A record is texts, numbers and lists of texts, which JSON holds.
+        // Cannot fail: a record has texts, numbers and lists of texts.
         serde_json::to_value(&self.record).unwrap_or_else(|_| Value::Object(Map::new()))
     }
 }
@@ -111,14 +111,14 @@ fn tell(line: &mut impl FnMut(&str), name: &str, value: &Value) {
     }
 }
 
-/// What may stand in a header: the characters of names, and nothing else.
+/// The text for a header: every character that names do not have becomes a question mark.
 fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@' | '+' | '$');
     let word: String = text.chars().take(64).map(|c| if plain(c) { c } else { '?' }).collect();
     if word.is_empty() { "?".to_owned() } else { word }
 }
 
-/// Cut at a character.
+/// The line, cut to [`MAX_LINE_BYTES`] between two characters.
 fn cut(line: &str) -> String {
     if line.len() <= MAX_LINE_BYTES {
         return line.to_owned();

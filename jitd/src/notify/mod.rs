@@ -1,7 +1,9 @@
-//! Tells people of what is in the record: runs a hook and the mail program, and records when somebody was not told.
+//! Notifies people of audit records through a hook, the mail program and terminals, and records notifications that
+//! failed.
 //!
-//! It reads the records that it is pointed to from the store, on a thread of its own, so no decision waits for it; and it
-//! remembers how far it came, so that people are told at least once, whenever the daemon ends.
+//! The notifier has a thread of its own, so that no decision waits for it, and reads the records from the store. It
+//! keeps the number of the last record that is done, so that people are notified at least once although the daemon
+//! ends.
 
 mod cursor;
 
@@ -42,18 +44,19 @@ use message::Message;
 use queue::{Outcome, Queue};
 use run::{Confinement, Run};
 
-/// After a restart no more records are looked through for what people were not told.
+/// After a restart at most this many records are searched for notifications that were not sent.
 const MAX_BACKLOG: u64 = 10_000;
 /// Records read at a time.
 const PAGE: u64 = 256;
-/// Of so many requests of one person people are told within that time; more would only bury the rest.
+/// People are notified of at most this many requests of one person in [`REQUESTS_WITHIN`], so that a flood hides no
+/// other.
 const MAX_REQUESTS: u32 = 10;
 const REQUESTS_WITHIN: Duration = Duration::from_secs(600);
-/// One failure of each way is recorded in this time; the next one says how many there were.
+/// One failure of each kind is recorded in this time; the next record has the number of those between.
 const FAILURE_WITHIN: Duration = Duration::from_secs(900);
-/// A mail goes to no more people.
+/// The most recipients of one mail.
 const MAX_RECIPIENTS: usize = 50;
-/// With nothing to do it looks up this often.
+/// The longest wait for a message.
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// A run that has ended.
@@ -64,11 +67,11 @@ struct Ended {
     outcome: Outcome,
 }
 
-/// What the notifier's thread has received.
+/// What the notifier's thread waits for.
 enum Next {
-    /// From the engine; `None` when it has ended.
+    /// A message from the engine; `None` when the engine has ended.
     Message(Option<ToNotifier>),
-    /// From a run of its own.
+    /// The end of a run.
     Ended(Ended),
 }
 
@@ -146,7 +149,7 @@ struct Notifier {
     store: PathBuf,
     reader: Option<Reader>,
     cursor: Cursor,
-    /// The last record that was looked at, or need not be.
+    /// The last record that was considered, or need not be.
     seen: u64,
     /// Records that came before there was a policy.
     early: Vec<u64>,
@@ -156,7 +159,7 @@ struct Notifier {
     failures: BTreeMap<&'static str, Limit>,
     systemd: Option<Systemd>,
     runs: u64,
-    /// Given to each run, which says how it has ended.
+    /// Each run sends its outcome here.
     runs_ended: mpsc::UnboundedSender<Ended>,
     clock: Clock,
     engine: Handle,
@@ -181,7 +184,7 @@ impl Notifier {
     async fn run_ended(&mut self, Ended { way, seq, outcome }: Ended) {
         let now = self.clock.now().boot;
         if let Outcome::Deferred(why) = &outcome {
-            // It may take hours until it is given up, and meanwhile nobody is told.
+            // Recorded now: it may take hours until the notifier gives up.
             self.failed(way.name(), Some(seq), &format!("{why}; it is tried again later")).await;
         }
         let failed = self.queues.entry(way).or_default().ended(seq, outcome, now);
@@ -194,7 +197,7 @@ impl Notifier {
         self.policy.as_ref().map(|policy| policy.settings.notices.clone()).unwrap_or_default()
     }
 
-    /// Looks for what people were not told before the last end of the daemon.
+    /// Searches the records of an earlier daemon for notifications that it did not send.
     async fn catch_up(&mut self) {
         let told = self.cursor.kept().unwrap_or(self.seen);
         if !self.notices().reach_somebody() || told >= self.seen {
@@ -223,13 +226,13 @@ impl Notifier {
         }
     }
 
-    /// Looks at records that are said to be something to people.
+    /// Considers the records that the engine has named.
     async fn look_at(&mut self, records: &[u64]) {
         for seq in records {
             self.seen = self.seen.max(*seq);
             match self.reader().map(|reader| reader.record(*seq)) {
                 Ok(Ok(Some(record))) => self.consider(*seq, &record.line, true).await,
-                // Somebody removed it; the chain says so.
+                // Somebody removed the record from the store, which the chain shows.
                 Ok(Ok(None)) => {}
                 Ok(Err(problem)) | Err(problem) => {
                     self.failed("backlog", Some(*seq), &problem.to_string()).await;
@@ -245,7 +248,7 @@ impl Notifier {
         }
     }
 
-    /// Puts a record before those who want to be told of it; at terminals only as it happens.
+    /// Queues the notifications of a record. Terminals get theirs only while it happens.
     async fn consider(&mut self, seq: u64, line: &str, happens_now: bool) {
         let Ok(record) = serde_json::from_str::<Record>(line) else { return };
         let notices = self.notices();
@@ -266,7 +269,7 @@ impl Notifier {
         let role = self.role(&record).map(|role| role.approvers.clone());
         if at_terminals {
             let (record, approvers) = (record.clone(), role.clone().unwrap_or_default());
-            // Nobody waits for it: a terminal and the user directory may be slow.
+            // Nothing waits for this task: a terminal and the user directory may be slow.
             tokio::task::spawn_blocking(move || terminals::tell(&record, &approvers));
         }
         let Some(kind) = kind else { return };
@@ -296,7 +299,7 @@ impl Notifier {
         }
     }
 
-    /// The role of a record, as it is now.
+    /// The role that a record names, as the policy in force has it.
     fn role(&self, record: &Record) -> Option<&Role> {
         let name = RoleName::try_from(record.facts.role.clone()?).ok()?;
         self.policy.as_ref()?.roles.get(&name)
@@ -312,7 +315,7 @@ impl Notifier {
                     Ok(systemd) => systemd,
                     Err(problem) => {
                         let outcome = Outcome::Deferred(format!("PID 1 cannot be asked: {problem}"));
-                        // Its receiver is this very task.
+                        // This task has the receiver, so it cannot be closed.
                         let _ = self.runs_ended.send(ended(outcome));
                         continue;
                     }
@@ -324,14 +327,14 @@ impl Notifier {
                 let seq = next.seq;
                 tokio::spawn(async move {
                     let outcome = tell(&systemd, way, unit, &notices, &what).await;
-                    // The notifier ends with the daemon only.
+                    // Fails only when the daemon ends.
                     let _ = runs_ended.send(Ended { way, seq, outcome });
                 });
             }
         }
     }
 
-    /// PID 1, by a connection of the notifier's own; a host on which nobody is told has none.
+    /// PID 1, over a connection of the notifier's own, which is opened for the first notification.
     async fn systemd(&mut self) -> zbus::Result<Systemd> {
         if let Some(systemd) = &self.systemd {
             return Ok(systemd.clone());
@@ -340,14 +343,14 @@ impl Notifier {
         Ok(self.systemd.insert(systemd).clone())
     }
 
-    /// How long there is nothing to do, if nothing comes.
+    /// How long to wait for a message.
     fn wait(&self) -> Duration {
         let now = self.clock.now().boot;
         let due = self.queues.values().filter_map(Queue::due).min();
         due.map_or(IDLE, |due| due.since(now).min(IDLE))
     }
 
-    /// Keeps how far people have been told.
+    /// Keeps the number of the last record before which all is done.
     fn remember(&mut self) {
         if self.policy.is_some() {
             let oldest = self.queues.values().filter_map(Queue::oldest).min();
@@ -355,7 +358,7 @@ impl Notifier {
         }
     }
 
-    /// Records that somebody was not told. Nobody is told of that in turn.
+    /// Records that a notification failed. That record causes no notification.
     async fn failed(&mut self, what: &'static str, about: Option<u64>, why: &str) {
         warn!("notify, {what}: {why}");
         let now = self.clock.now().boot;
@@ -368,8 +371,8 @@ impl Notifier {
     }
 }
 
-/// Who gets a mail: the addresses, and in place of `{user}` and `{approvers}` login names, as far as they are names that
-/// can stand in a header, and no more than a mail should have.
+/// The recipients of a mail: the addresses, and in place of `{user}` and `{approvers}` the login names that may stand
+/// in a header; at most [`MAX_RECIPIENTS`].
 fn recipients(
     written: &[String],
     user: Option<&str>,
@@ -402,19 +405,19 @@ fn recipients(
     all
 }
 
-/// Tells of one record in one way.
+/// Sends one notification.
 async fn tell(systemd: &Systemd, way: Way, unit: String, notices: &Notices, what: &Message) -> Outcome {
     let (program, arguments, confinement, input): (_, &[&str], _, _) = match way {
         Way::Exec => (notices.exec.as_ref(), &[], Confinement::Strict, what.json()),
         Way::Mail => (
             notices.sendmail.as_ref(),
-            // As every program of that name takes them: no line ends the mail, and the headers name who gets it.
+            // sendmail(8): no line with a dot alone ends the mail, and the headers name the recipients.
             &["-i", "-t"],
             Confinement::MailProgram,
             what.mail(&what.recipients, &notices.user),
         ),
     };
-    // It is not in the settings any more.
+    // The settings name no program any more.
     let Some(program) = program else { return Outcome::Done };
     let run = Run { unit, program, arguments, user: &notices.user, limit: notices.timeout, confinement };
     match run::run(systemd, &run, &input).await {

@@ -1,15 +1,16 @@
-//! What one program still has to be run for: bounded, what matters first, and again later where it asked for that.
+//! The queue of notifications for one program: bounded, urgent ones first, with retries where the program asks for
+//! them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use jit_proto::time::BootTime;
 
-/// So many wait at most, of each of the two sorts.
+/// The most that wait, of urgent and of other notifications each.
 const MAX_WAITING: usize = 64;
-/// So many run at once.
+/// The most runs at once.
 const MAX_RUNNING: usize = 2;
-/// How long after each failed try the next one follows; then it is given up.
+/// From each deferred try to the next one; after the last the notification is given up.
 const AGAIN_AFTER: [Duration; 6] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
@@ -19,7 +20,7 @@ const AGAIN_AFTER: [Duration; 6] = [
     Duration::from_secs(12 * 3600),
 ];
 
-/// Something to be told, by the number of its record.
+/// A notification, by the number of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Waiting<T> {
     pub(super) seq: u64,
@@ -32,18 +33,18 @@ pub(super) struct Waiting<T> {
 /// How a run went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// Told.
+    /// The program has sent it.
     Done,
-    /// It asks to be run again later.
+    /// The program asks to be run again later.
     Deferred(String),
-    /// It failed.
+    /// The program failed and is not run again.
     Failed(String),
 }
 
-/// What waits, and what runs.
+/// The notifications that wait, and those whose program runs.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    /// Urgent, and what happens every day; so a flood of the one leaves room for the other.
+    /// Urgent ones and others, so that a flood of the one kind leaves room for the other.
     waiting: [VecDeque<Waiting<T>>; 2],
     running: BTreeMap<u64, Waiting<T>>,
 }
@@ -55,7 +56,7 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T: Clone> Queue<T> {
-    /// Puts something in; returns the number of what had to give way, the oldest of its sort.
+    /// Adds a notification; returns the number of the one that was dropped for it, the oldest of its kind.
     pub(super) fn push(&mut self, seq: u64, urgent: bool, what: T) -> Option<u64> {
         let waiting = &mut self.waiting[usize::from(!urgent)];
         let given_up = if waiting.len() >= MAX_WAITING { waiting.pop_front() } else { None };
@@ -63,7 +64,7 @@ impl<T: Clone> Queue<T> {
         given_up.map(|gone| gone.seq)
     }
 
-    /// What is to be run now, if anything.
+    /// Takes the next notification that is due, if another run may begin.
     pub(super) fn next(&mut self, now: BootTime) -> Option<Waiting<T>> {
         if self.running.len() >= MAX_RUNNING {
             return None;
@@ -78,7 +79,7 @@ impl<T: Clone> Queue<T> {
         None
     }
 
-    /// A run has ended. Returns why it failed, if that is final.
+    /// Takes the outcome of a run. Returns why it failed, if it is not tried again.
     pub(super) fn ended(&mut self, seq: u64, outcome: Outcome, now: BootTime) -> Option<String> {
         let mut it = self.running.remove(&seq)?;
         match outcome {
@@ -100,13 +101,13 @@ impl<T: Clone> Queue<T> {
         }
     }
 
-    /// When the next one is due, if it only waits for that.
+    /// When the next one is due; `None` if none waits or no other run may begin.
     pub(super) fn due(&self) -> Option<BootTime> {
         let room = self.running.len() < MAX_RUNNING;
         self.waiting.iter().flatten().map(|it| it.not_before).min().filter(|_| room)
     }
 
-    /// The oldest that is not done.
+    /// The oldest notification that waits or runs.
     pub(super) fn oldest(&self) -> Option<u64> {
         self.waiting.iter().flatten().map(|it| it.seq).chain(self.running.keys().copied()).min()
     }

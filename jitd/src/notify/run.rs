@@ -1,7 +1,7 @@
-//! Runs a program for one notice, as a service of its own that PID 1 starts: the daemon itself may become nobody else.
+//! Runs a program for one notification, as a transient service of PID 1: the daemon itself cannot change its user.
 //!
-//! PID 1 gives it another user, a clean environment, no privilege and a time limit, and ends all of it at that. What it
-//! is told comes through a pipe, for the properties of a unit are everybody's to read.
+//! PID 1 gives the program another user, a clean environment, no privilege and a time limit, at which it ends all its
+//! processes. The program reads the notification from a pipe, since every user can read the properties of a unit.
 
 use std::io::{self, PipeReader, Write};
 use std::path::Path;
@@ -15,14 +15,14 @@ use super::queue::Outcome;
 use crate::core::notices::Program;
 use crate::sessions::systemd::Systemd;
 
-/// From SIGTERM to SIGKILL, when it takes too long.
+/// From SIGTERM to SIGKILL, when the program takes too long.
 const STOP_LIMIT: Duration = Duration::from_secs(1);
-/// PID 1 has that much more time to start and to end it.
+/// The time beyond the limit that PID 1 has to start and to end the service.
 const MORE: Duration = Duration::from_secs(15);
-/// A program that cannot do it now, and asks to be run again (sysexits.h, EX_TEMPFAIL).
+/// The exit status of a program that asks to be run again later (sysexits.h, EX_TEMPFAIL).
 const TRY_AGAIN: i32 = 75;
 
-/// What is to be run.
+/// A run of a program.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     pub(super) unit: String,
@@ -33,17 +33,17 @@ pub(super) struct Run<'a> {
     pub(super) confinement: Confinement,
 }
 
-/// How much a program is kept from.
+/// What a program is denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Confinement {
-    /// It sees a read-only system without people's homes, can gain no privilege and has little of everything.
+    /// A read-only system without people's homes, no new privileges, and low limits.
     Strict,
-    /// It runs as its user and has a time limit, no more: the mail programs of Postfix and Exim gain their privilege by
-    /// set-group-id and set-user-id, write their queues, and go on delivering behind themselves.
+    /// A user and a time limit only: the mail programs of Postfix and Exim are set-group-id and set-user-id, write
+    /// their queues, and leave a process behind that delivers.
     MailProgram,
 }
 
-/// Runs it with this input; returns how that went.
+/// Runs the program with this input and waits for its end.
 pub(super) async fn run(systemd: &Systemd, run: &Run<'_>, input: &str) -> Outcome {
     let stdin = match filled(input) {
         Ok(stdin) => stdin,
@@ -56,21 +56,21 @@ pub(super) async fn run(systemd: &Systemd, run: &Run<'_>, input: &str) -> Outcom
     drop(stdin);
     let result = systemd.end_of(job.as_str(), run.limit + MORE).await;
     let outcome = if result == "done" { Outcome::Done } else { why(systemd, run, &result).await };
-    // Where that fails, PID 1 lets go of it with the daemon's connection.
+    // Where this fails, PID 1 drops the reference with the daemon's connection.
     let _ = systemd.unref(&run.unit).await;
     outcome
 }
 
-/// A pipe that holds the input, and then ends.
+/// A pipe with the input in it and its other end closed.
 fn filled(input: &str) -> io::Result<PipeReader> {
     let (reader, mut writer) = io::pipe()?;
-    // Without blocking: what does not fit is an error, since nobody reads yet.
+    // Nonblocking: nothing reads yet, so an input that does not fit is an error.
     fcntl_setfl(&writer, fcntl_getfl(&writer)? | OFlags::NONBLOCK)?;
     writer.write_all(input.as_bytes())?;
     Ok(reader)
 }
 
-/// Why it did not do it, as far as PID 1 knows.
+/// Why the run failed, from the properties of its unit.
 async fn why(systemd: &Systemd, run: &Run<'_>, job: &str) -> Outcome {
     let result = systemd.property(&run.unit, "Service", "Result").await;
     let result = result.ok().and_then(|result| String::try_from(result).ok()).unwrap_or_default();
@@ -105,9 +105,9 @@ fn properties<'a>(run: &Run<'a>, stdin: &'a PipeReader) -> Vec<(&'a str, Variant
         ("TimeoutStartUSec", Variant::from(micros(run.limit))),
         ("TimeoutStopUSec", Variant::from(micros(STOP_LIMIT))),
         ("CollectMode", Variant::from("inactive-or-failed")),
-        // Kept until it has been looked at how it ended.
+        // Keeps the ended unit until its result has been read.
         ("AddRef", Variant::from(true)),
-        // In the way of no sudo.
+        // Behind every sudo.
         ("Nice", Variant::from(10_i32)),
         ("TasksMax", Variant::from(64_u64)),
     ];
@@ -128,7 +128,7 @@ fn properties<'a>(run: &Run<'a>, stdin: &'a PipeReader) -> Vec<(&'a str, Variant
             ("ProtectControlGroups", Variant::from(true)),
             ("RestrictSUIDSGID", Variant::from(true)),
             ("RestrictRealtime", Variant::from(true)),
-            // None of them.
+            // 0: no kind of namespace is allowed.
             ("RestrictNamespaces", Variant::from(0_u64)),
             ("LockPersonality", Variant::from(true)),
             ("KeyringMode", Variant::from("private")),

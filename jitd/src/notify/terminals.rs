@@ -1,4 +1,4 @@
-//! Tells people at their terminals: approvers of a request, and the requester of what became of it.
+//! Writes to people's terminals: to the approvers of a request, and to the requester about its outcome.
 //!
 //! The terminals are those below `/dev/pts` that belong to the person and that they let others write to (mesg(1): the
 //! group-write bit).
@@ -18,14 +18,15 @@ use crate::core::people::People;
 use crate::host::accounts::Nss;
 use crate::host::terminal;
 
-/// Of one person's terminals, those used last are told.
+/// The most terminals of one person that are written to: those used last.
 const MAX_TERMINALS: usize = 4;
-/// No more terminals are looked at.
+/// The most terminals that are looked at.
 const MAX_SEEN: usize = 4096;
-/// A text of a person takes no more bytes of a line.
+/// The most bytes of a line that a text of a person takes.
 const MAX_TEXT_BYTES: usize = 160;
 
-/// Says what a record means to whom it concerns. Blocks on the user directory and on `/dev/pts`.
+/// Writes the lines of a record to the terminals of the people it concerns. Blocks on the user directory and on
+/// `/dev/pts`.
 pub(super) fn tell(record: &Record, approvers: &People) {
     let Some(whom) = audience(record.event, &record.facts) else { return };
     let lines = lines(record);
@@ -44,7 +45,7 @@ pub(super) fn tell(record: &Record, approvers: &People) {
     }
 }
 
-/// The terminals that let others write, by their owners, the one used last first.
+/// The terminals that let others write, by owner, each owner's in the order of their last use, the latest first.
 fn open_terminals() -> BTreeMap<UserId, Vec<String>> {
     let mut found: BTreeMap<UserId, Vec<(i64, String)>> = BTreeMap::new();
     for entry in fs::read_dir("/dev/pts").into_iter().flatten().flatten().take(MAX_SEEN) {
@@ -61,7 +62,7 @@ fn open_terminals() -> BTreeMap<UserId, Vec<String>> {
     found.into_iter().map(|(owner, terminals)| (owner, newest(terminals))).collect()
 }
 
-/// What is said, a line each. The terminal gets it escaped.
+/// The lines for a terminal, before [`terminal::tell_if_open`] escapes them.
 fn lines(record: &Record) -> Vec<String> {
     let Facts { user, actor, role, request, seconds, reason, ticket, detail, until, .. } = &record.facts;
     let text = |text: &Option<String>| cut(text.as_deref().unwrap_or("?"), MAX_TEXT_BYTES);

@@ -43,7 +43,8 @@ use crate::core::session::termination::Manner;
 use crate::engine::handle::Handle;
 use crate::engine::messages::{SessionWaiter, ToSessions};
 use crate::host::clock::pause_as_said;
-use crate::host::dpkg::is_shipped_by;
+use crate::host::dpkg::{is_shipped_by, is_unpacked};
+use crate::host::process::is_replaced;
 use systemd::Systemd;
 
 /// Sessions that are named in a report about files that affect all of them.
@@ -87,6 +88,7 @@ pub async fn run(
             }
         }
     });
+    tasks.tell_units_unlike_built().await;
     loop {
         tokio::select! {
             biased;
@@ -182,6 +184,21 @@ impl Tasks {
         }
     }
 
+    /// Tells of our units that are not what this program was built with. An upgrade brings units and program together.
+    async fn tell_units_unlike_built(&self) {
+        let unlike = unit_files::unlike_built(Path::new("/"));
+        if !unlike.is_empty() {
+            self.tell_tampered(format!("at the start: {}", unlike.join(", "))).await;
+        }
+    }
+
+    async fn tell_tampered(&self, found: String) {
+        let event = Input::ScopeTampered { session: None, found, ends: false };
+        if self.engine.tell(event).await.is_err() {
+            tracing::debug!("the engine has ended");
+        }
+    }
+
     /// Has every session compare PID 1's properties of its scope, and reports changed files of jitd's units while a
     /// session is open.
     async fn compare_all(&mut self) {
@@ -197,7 +214,10 @@ impl Tasks {
         let compared = tokio::task::spawn_blocking(move || {
             let now = look_at_files();
             let before = lock(&files).replace(now.clone());
-            let is_shipped = |path: &Path| is_shipped_by(Path::new("/"), unit_files::PACKAGE, path);
+            // An upgrade replaces this program too; somebody who writes a unit and its checksum does not.
+            let root = Path::new("/");
+            let is_upgrade = is_replaced() || is_unpacked(root, unit_files::PACKAGE);
+            let is_shipped = |path: &Path| is_upgrade && is_shipped_by(root, unit_files::PACKAGE, path);
             before.map_or_else(Vec::new, |before| unit_files::changes(&before, &now, is_shipped))
         });
         let changes = compared.await.unwrap_or_else(|problem| {
@@ -207,10 +227,7 @@ impl Tasks {
         if !changes.is_empty() {
             let open: Vec<String> = open.iter().take(MAX_NAMED).map(ToString::to_string).collect();
             let found = format!("while sessions {} were open: {}", open.join(", "), changes.join(", "));
-            let event = Input::ScopeTampered { session: None, found, ends: false };
-            if self.engine.tell(event).await.is_err() {
-                tracing::debug!("the engine has ended");
-            }
+            self.tell_tampered(found).await;
         }
     }
 }

@@ -29,6 +29,15 @@ const FOLDERS: [&str; 12] = [
 ];
 /// The files of jitd's units; a link to /dev/null masks a unit.
 const UNITS: [&str; 4] = ["jitd.service", "jitd.socket", "jitd-operator.socket", "jit.slice"];
+/// What the package installs of them for `PREFIX=/usr`, as it was when this program was built.
+const BUILT_WITH: [(&str, &str); 4] = [
+    ("jitd.service", include_str!("../../../systemd/jitd.service")),
+    ("jitd.socket", include_str!("../../../systemd/jitd.socket")),
+    ("jitd-operator.socket", include_str!("../../../systemd/jitd-operator.socket")),
+    ("jit.slice", include_str!("../../../systemd/jit.slice")),
+];
+/// Where a package installs units.
+const OF_PACKAGES: &str = "usr/lib/systemd/system";
 /// Folders of drop-ins that apply to jitd's units; PID 1 also reads each name cut at its dashes (systemd.unit(5)).
 const DROP_INS: [&str; 10] = [
     "scope.d",
@@ -74,6 +83,20 @@ pub(super) fn look(root: &Path) -> Files {
     files
 }
 
+/// Our units in the folder of packages that are not what this program was built with, a line each: the checksums of a package
+/// lie on the host and can be changed together with its files, this program's own text cannot without another program.
+/// Where there is none, the package is installed elsewhere, or the unit was removed, which PID 1 says.
+pub(super) fn unlike_built(root: &Path) -> Vec<String> {
+    let units = BUILT_WITH.iter().map(|(unit, text)| (root.join(OF_PACKAGES).join(unit), text.as_bytes()));
+    let unlike = units.filter_map(|(path, text)| match fs::read(&path) {
+        Ok(there) if there == text => None,
+        Ok(_) => Some(format!("{} is not the unit that this jitd was built with", path.display())),
+        Err(error) if is_nothing(&error) => None,
+        Err(error) => Some(format!("{} cannot be read: {error}", path.display())),
+    });
+    unlike.collect()
+}
+
 /// New, changed and removed files, a line each. A file for which `is_shipped` holds was written by an upgrade of jitd's
 /// own package.
 pub(super) fn changes(before: &Files, now: &Files, is_shipped: impl Fn(&Path) -> bool) -> Vec<String> {
@@ -96,7 +119,7 @@ pub(super) fn changes(before: &Files, now: &Files, is_shipped: impl Fn(&Path) ->
 /// Whether a path is in the only folder where packages install units. A drop-in, or a unit in an administrator's
 /// folder, is reported whatever the checksums of packages say: root can write those too.
 fn is_unit_of_a_package(path: &Path) -> bool {
-    path.parent().is_some_and(|folder| folder.ends_with("usr/lib/systemd/system"))
+    path.parent().is_some_and(|folder| folder.ends_with(OF_PACKAGES))
 }
 
 fn note(files: &mut Files, path: PathBuf) {
@@ -144,6 +167,25 @@ fn is_nothing(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unit_that_is_not_the_one_of_this_program_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        assert!(unlike_built(root.path()).is_empty(), "another prefix");
+        let folder = root.path().join(OF_PACKAGES);
+        fs::create_dir_all(&folder).unwrap();
+        for (unit, text) in BUILT_WITH {
+            fs::write(folder.join(unit), text).unwrap();
+        }
+        assert!(unlike_built(root.path()).is_empty());
+        let unit = folder.join("jitd.service");
+        fs::write(&unit, BUILT_WITH[0].1.replace("/usr/libexec/jitd", "/usr/libexec/other")).unwrap();
+        let named = [format!("{} is not the unit that this jitd was built with", unit.display())];
+        assert_eq!(unlike_built(root.path()), named);
+        fs::remove_file(&unit).unwrap();
+        fs::create_dir(&unit).unwrap();
+        assert!(unlike_built(root.path())[0].contains("cannot be read"));
+    }
 
     #[test]
     fn what_reaches_our_units_is_seen_in_every_folder() {

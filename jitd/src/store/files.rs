@@ -118,7 +118,7 @@ mod tests {
 
     /// Why a commit is refused; `None` if it is not.
     fn refused(store: &mut Store) -> Option<String> {
-        match store.commit(vec![Commit::default()], KEPT) {
+        match store.commit(vec![Commit::clock_only()], KEPT) {
             Ok(_) => None,
             Err(StoreError::Files(problem)) => Some(problem.to_string()),
             Err(other) => panic!("{other}"),

@@ -1,6 +1,8 @@
 //! The drift scan names every plant, the gravest first, and names ordinary administration as what it is.
 #![allow(clippy::print_stdout, reason = "how many plants were named is told to whoever runs the story alone")]
 
+mod apt;
+
 mod plants;
 
 use std::time::Duration;

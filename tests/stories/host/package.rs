@@ -111,9 +111,12 @@ fn an_upgrade_that_changes_our_units_is_no_tampering_and_a_drop_in_is() -> Resul
     play(&Plan::new(Release::Trixie), |host| {
         fetch_package(host)?;
         let unit = "usr/lib/systemd/system/jitd.service";
+        // A unit, the program that was built with it, and the checksums of both: what another version brings.
         host.root_sh(&format!(
-            "dpkg-deb --raw-extract /root/jitd.deb /root/new && cd /root/new && echo '# of another version' >>{unit} \
-             && sed -i \"s|^[0-9a-f]*  {unit}$|$(md5sum {unit})|\" DEBIAN/md5sums \
+            "dpkg-deb --raw-extract /root/jitd.deb /root/new && cd /root/new \
+             && sed -i 's/^# Never give up: while/# Of another version: /' {unit} usr/libexec/jitd \
+             && for file in {unit} usr/libexec/jitd; do \
+                sed -i \"s|^[0-9a-f]*  $file$|$(md5sum $file)|\" DEBIAN/md5sums; done \
              && dpkg-deb --build /root/new /root/new.deb"
         ))?
         .ok()?;
@@ -122,7 +125,7 @@ fn an_upgrade_that_changes_our_units_is_no_tampering_and_a_drop_in_is() -> Resul
         let line = dave.start("sudo -n sh -c 'until [ -e /run/over ]; do sleep 0.2; done'")?;
         host.record("session.opened", |_| true)?;
         dpkg(host, &["--install", "/root/new.deb"])?;
-        host.root_sh(&format!("grep --quiet 'of another version' /{unit}"))?.ok()?;
+        host.root_sh(&format!("grep --quiet '^# Of another version' /{unit}"))?.ok()?;
         host.root(&["systemctl", "daemon-reload"])?.ok()?;
         host.root_sh(
             "mkdir -p /etc/systemd/system/jitd.service.d && echo >/etc/systemd/system/jitd.service.d/x.conf",
@@ -134,6 +137,33 @@ fn an_upgrade_that_changes_our_units_is_no_tampering_and_a_drop_in_is() -> Resul
         ensure!(detail.contains("jitd.service.d/x.conf is new") && !detail.contains("another"), "{detail}");
         let all = host.records()?.into_iter().filter(|record| record["event"] == "scope.tampered").count();
         ensure!(all == 1, "the upgrade was told as tampering");
+        host.root(&["touch", "/run/over"])?.ok()?;
+        dave.finish(&line, LIMIT)?.ok().map(drop)
+    })
+}
+
+/// Root in a window changes a unit of ours, and the checksum that its package has of it: this program still knows its own
+/// unit, while it runs and at each start.
+#[test]
+fn a_unit_that_was_changed_with_its_checksum_is_tampering() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        let mut dave = host.login(DAVE)?;
+        host.grant(DAVE, "ops", "30m")?;
+        let line = dave.start("sudo -n sh -c 'until [ -e /run/over ]; do sleep 0.2; done'")?;
+        host.record("session.opened", |_| true)?;
+        host.write_program(
+            "/srv/plant.sh",
+            "#!/bin/sh\nset -e\ncd /\nunit=usr/lib/systemd/system/jitd.service\n\
+             sed -i 's/^WatchdogSec=30$/WatchdogSec=300/' $unit\n\
+             sed -i \"s|^[0-9a-f]*  $unit$|$(md5sum $unit)|\" var/lib/dpkg/info/jitd.md5sums\n\
+             dpkg --verify jitd\nsystemctl daemon-reload\n",
+        )?;
+        host.login(DAVE)?.run("sudo -n /srv/plant.sh")?.ok()?.never_says("jitd.service")?;
+        let named = "/usr/lib/systemd/system/jitd.service is another";
+        host.record("scope.tampered", |record| record["detail"].to_string().contains(named))?;
+        host.root(&["systemctl", "restart", "jitd.service"])?.ok()?;
+        let named = "at the start: /usr/lib/systemd/system/jitd.service is not the unit that this jitd was built with";
+        host.record("scope.tampered", |record| record["detail"].to_string().contains(named))?;
         host.root(&["touch", "/run/over"])?.ok()?;
         dave.finish(&line, LIMIT)?.ok().map(drop)
     })

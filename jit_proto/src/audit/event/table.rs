@@ -834,6 +834,7 @@ Without
 .I session
 the record is about files that reach all scopes, or units of jitd, and that were changed while sessions were open.
 Files that were there before the first of these sessions began are not in it.
+At a start of the daemon it is about units of jitd that are not the ones that this jitd was built with.
 ",
         ..ORDINARY
     };

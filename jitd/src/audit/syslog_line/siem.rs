@@ -1,7 +1,7 @@
-//! What `packaging/siem` ships is held against messages and lines that this program writes.
+//! Tests the files of `packaging/siem` against messages and lines that jitd writes.
 //!
-//! The products themselves are not here. What they would do with a line is: their expressions are run on it, and every
-//! name of an event or a fact in their files has to be one that there is.
+//! The products themselves do not run here. Their regular expressions do, and every name of an event or a fact in their
+//! files has to exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,13 +19,14 @@ use serde_json::Value;
 
 use super::*;
 
-/// MSGIDs that are no event of the chain.
+/// MSGIDs of messages that are no records.
 const NO_EVENTS: [&str; 2] = ["daemon.heartbeat", "record.unreadable"];
+
 fn packaging(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(path)
 }
 
-/// A file as it is installed: where it has a list of events, a template is what lies here.
+/// A file as it is installed: filled from its template, where it has one.
 fn shipped(path: &str) -> String {
     match fs::read_to_string(packaging(&format!("{path}.in"))) {
         Ok(template) => publish::fill(&template),
@@ -48,7 +49,7 @@ fn sealed(event: AuditEvent, facts: Facts) -> Sealed {
     Sealed { seal: Some("5".repeat(64)), ..append(&mut Head::default(), draft).unwrap() }
 }
 
-/// A record's message, and its facts as the message has them.
+/// A record as an RFC 5424 message and as the text for journald, and its facts.
 fn messages(event: AuditEvent, facts: &Facts) -> (String, String, BTreeMap<String, String>) {
     let sealed = sealed(event, facts.clone());
     let record: Record = serde_json::from_str(&sealed.line).unwrap();
@@ -57,7 +58,7 @@ fn messages(event: AuditEvent, facts: &Facts) -> (String, String, BTreeMap<Strin
     (String::from_utf8(bytes).unwrap(), text(32473, &sealed, Some(&record)), facts)
 }
 
-/// As syslog daemons and journald hand a message on.
+/// The message as syslog daemons and journald hand it on.
 fn dresses(message: &str, text: &str) -> [String; 6] {
     let bare = message.trim_start_matches(|c: char| c != '>').trim_start_matches('>');
     [
@@ -70,7 +71,7 @@ fn dresses(message: &str, text: &str) -> [String; 6] {
     ]
 }
 
-/// Facts with somebody's text in every place that takes one, short enough not to be cut.
+/// Facts with this text in each field that takes one.
 fn facts_of(text: &str) -> Facts {
     let own = || Some(text.to_owned());
     Facts {
@@ -87,7 +88,7 @@ fn facts_of(text: &str) -> Facts {
     }
 }
 
-/// What somebody would write who wants to be taken for somebody else.
+/// Texts of an attacker who wants to forge a fact or a record.
 fn a_text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[a-z ]{1,12}",
@@ -101,7 +102,7 @@ fn a_text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// The value of a parameter as it was before RFC 5424 escaped it (section 6.3.3).
+/// A parameter's value without the escapes of RFC 5424 (section 6.3.3).
 fn unescaped(value: &str) -> String {
     Regex::new(r"\\(.)").unwrap().replace_all(value, "$1").into_owned()
 }
@@ -117,7 +118,7 @@ fn elements(xml: &str, name: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The expressions of the decoders with the names of what they find.
+/// The expressions of the decoders, with the names of their groups.
 static DECODERS: LazyLock<Vec<(Regex, Vec<String>)>> = LazyLock::new(|| {
     let fields = |(_, decoder): &(String, String)| {
         let (attributes, pattern) = elements(decoder, "regex").pop()?;
@@ -172,7 +173,7 @@ proptest! {
 
     #[test]
     fn splunk_finds_every_fact_and_no_forged_one(text in a_text(), event in prop::sample::select(AuditEvent::ALL)) {
-        // Splunk writes a group's name as PCRE does without the P.
+        // Splunk writes `(?<name>`, as PCRE allows; `regex-lite` wants the P.
         let head = Regex::new(&setting("props.conf", "jitd:syslog", "EXTRACT-jitd_head").replace("(?<", "(?P<")).unwrap();
         let each = Regex::new(&setting("transforms.conf", "jitd_facts", "REGEX")).unwrap();
         let (message, text, facts) = messages(event, &facts_of(&text));
@@ -191,7 +192,7 @@ proptest! {
     }
 }
 
-/// Each rule about one event: number, level, expression.
+/// The rules about events: number, level, expression.
 fn rules() -> Vec<(u32, u32, Regex)> {
     let number = |text: &str, name: &str| -> Option<u32> {
         text.split(&format!("{name}=\"")).nth(1)?.split('"').next()?.parse().ok()
@@ -294,7 +295,7 @@ fn the_manual_page_says_how_severe_each_event_is() {
     }
 }
 
-/// Every key that a line can have, from the struct itself: it refuses what it does not know, and says what it does.
+/// Every fact that a record can have, from the error of serde, which names the fields of the struct.
 fn names_of_facts() -> BTreeSet<String> {
     let error = serde_json::from_str::<Facts>("{\"?\":0}").unwrap_err().to_string();
     let names: BTreeSet<String> = error.split('`').skip(3).step_by(2).map(str::to_owned).collect();

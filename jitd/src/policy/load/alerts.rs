@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use jiff::tz::TimeZone;
+use thiserror::Error;
 use toml::Spanned;
 
 use super::Loader;
@@ -63,9 +65,9 @@ impl Loader<'_> {
         let key = "alerts.outside_hours.time_zone";
         match zone(hours.time_zone.as_ref().map(|name| name.get_ref().as_str())) {
             Ok(zone) => Some(Hours { days, from, to, zone }),
-            Err(message) => {
+            Err(error) => {
                 let at = hours.time_zone.as_ref().map_or_else(|| table.span(), Spanned::span);
-                self.problem(source, at, key, message);
+                self.problem(source, at, key, error.to_string());
                 None
             }
         }
@@ -87,29 +89,57 @@ impl Loader<'_> {
     }
 }
 
+/// Why a time zone cannot be used.
+#[derive(Debug, Error)]
+enum ZoneError {
+    /// The name is none of a file below [`ZONES`].
+    #[error("{0:?} is no name of a time zone, such as Europe/Berlin")]
+    Name(String),
+    /// Its file cannot be read.
+    #[error("{} cannot be read: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// Its file holds no time zone.
+    #[error("{}: {error}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        #[source]
+        error: jiff::Error,
+    },
+}
+
 /// The time zone of this name, or the host's own; a host without one has UTC.
-fn zone(name: Option<&str>) -> Result<TimeZone, String> {
+fn zone(name: Option<&str>) -> Result<TimeZone, ZoneError> {
     let Some(name) = name else {
-        return match fs::read(LOCAL_ZONE) {
-            Ok(data) => parsed("local", &data).map_err(|error| format!("{LOCAL_ZONE}: {error}")),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(TimeZone::UTC),
-            Err(error) => Err(format!("{LOCAL_ZONE} cannot be read: {error}")),
+        return match zone_in("local", PathBuf::from(LOCAL_ZONE)) {
+            Err(ZoneError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(TimeZone::UTC)
+            }
+            found => found,
         };
     };
     let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
     if name.is_empty() || !plain {
-        return Err(format!("{name:?} is no name of a time zone, such as Europe/Berlin"));
+        return Err(ZoneError::Name(name.to_owned()));
     }
     if name == "UTC" {
         return Ok(TimeZone::UTC);
     }
-    let path: PathBuf = Path::new(ZONES).join(name);
-    let data = fs::read(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
-    parsed(name, &data).map_err(|error| format!("{}: {error}", path.display()))
+    zone_in(name, Path::new(ZONES).join(name))
 }
 
-fn parsed(name: &str, data: &[u8]) -> Result<TimeZone, jiff::Error> {
-    TimeZone::tzif(name, data)
+fn zone_in(name: &str, path: PathBuf) -> Result<TimeZone, ZoneError> {
+    match fs::read(&path) {
+        Ok(data) => TimeZone::tzif(name, &data).map_err(|error| ZoneError::Format { path, error }),
+        Err(error) => Err(ZoneError::Read { path, error }),
+    }
 }
 
 #[cfg(test)]
@@ -120,8 +150,11 @@ mod tests {
     fn a_zone_is_a_file_below_its_folder_and_nothing_else() {
         assert_eq!(zone(Some("UTC")).unwrap(), TimeZone::UTC);
         for name in ["", "../passwd", "/etc/passwd", "Europe/../../passwd"] {
-            assert!(zone(Some(name)).unwrap_err().contains("is no name"), "{name}");
+            let expected = format!("{name:?} is no name of a time zone, such as Europe/Berlin");
+            assert_eq!(zone(Some(name)).unwrap_err().to_string(), expected);
         }
-        assert!(zone(Some("Nowhere/Land")).unwrap_err().contains("cannot be read"));
+        let expected =
+            "/usr/share/zoneinfo/Nowhere/Land cannot be read: No such file or directory (os error 2)";
+        assert_eq!(zone(Some("Nowhere/Land")).unwrap_err().to_string(), expected);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use std::os::unix::fs::MetadataExt;
-
+use thiserror::Error;
 use toml::Spanned;
 
 use super::Loader;
@@ -15,6 +16,7 @@ use crate::core::policy::DaemonOptions;
 use crate::policy::file::NotifyTable;
 
 const SENDMAIL: &str = "/usr/sbin/sendmail";
+
 impl Loader<'_> {
     pub(super) fn notices(
         &mut self,
@@ -106,9 +108,9 @@ impl Loader<'_> {
     fn usual_sendmail(&mut self, source: &Source, addresses: std::ops::Range<usize>) -> Option<Program> {
         match checked(Path::new(SENDMAIL)) {
             Ok(real) => Some(Program { named: PathBuf::from(SENDMAIL), real }),
-            Err(message) => {
+            Err(error) => {
                 let message = format!(
-                    "no mail can be sent from this host: {message}; install a mail program or name one in notify.sendmail"
+                    "no mail can be sent from this host: {error}; install a mail program or name one in notify.sendmail"
                 );
                 self.problem(source, addresses, "notify.mail", message);
                 None
@@ -121,35 +123,71 @@ impl Loader<'_> {
         let named = PathBuf::from(written.get_ref());
         match checked(&named) {
             Ok(real) => Some(Program { named, real }),
-            Err(message) => {
-                self.problem(source, written.span(), key, message);
+            Err(error) => {
+                self.problem(source, written.span(), key, error.to_string());
                 None
             }
         }
     }
 }
 
+/// Why a program may not be run.
+#[derive(Debug, Error)]
+enum ProgramError {
+    /// The path is relative, or has `.` or `..` in it.
+    #[error("{} is no path that begins at / and goes straight down", .0.display())]
+    Path(PathBuf),
+    /// A file or folder on the way cannot be looked at.
+    #[error("{}: {error}", path.display())]
+    Look {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// A file or folder on the way belongs to another user.
+    #[error("{} belongs to uid {uid}, not to root", path.display())]
+    Owner {
+        /// Which.
+        path: PathBuf,
+        /// The owner.
+        uid: u32,
+    },
+    /// Its group or others may write a file or folder on the way.
+    #[error("others than root may write {} (mode {mode:04o})", path.display())]
+    Mode {
+        /// Which.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// It is a folder or something else that cannot be executed.
+    #[error("{} is no program", .0.display())]
+    NoProgram(PathBuf),
+}
+
 /// The resolved path, if only root can change what it leads to.
-fn checked(named: &Path) -> Result<PathBuf, String> {
+fn checked(named: &Path) -> Result<PathBuf, ProgramError> {
+    let look = |path: &Path, error| ProgramError::Look { path: path.to_owned(), error };
     let straight = named.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
     if !named.is_absolute() || !straight {
-        return Err(format!("{} is no path that begins at / and goes straight down", named.display()));
+        return Err(ProgramError::Path(named.to_owned()));
     }
-    let real = named.canonicalize().map_err(|error| format!("{}: {error}", named.display()))?;
+    let real = named.canonicalize().map_err(|error| look(named, error))?;
     for path in named.ancestors().chain(real.ancestors()) {
-        let meta = fs::symlink_metadata(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let meta = fs::symlink_metadata(path).map_err(|error| look(path, error))?;
         if meta.uid() != 0 {
-            return Err(format!("{} belongs to uid {}, not to root", path.display(), meta.uid()));
+            return Err(ProgramError::Owner { path: path.to_owned(), uid: meta.uid() });
         }
         // A link cannot be changed, only replaced in its folder, which is checked as well.
         if !meta.is_symlink() && meta.mode() & 0o022 != 0 {
-            let mode = meta.mode() & 0o7777;
-            return Err(format!("others than root may write {} (mode {mode:04o})", path.display()));
+            return Err(ProgramError::Mode { path: path.to_owned(), mode: meta.mode() & 0o7777 });
         }
     }
-    let meta = fs::metadata(&real).map_err(|error| format!("{}: {error}", real.display()))?;
+    let meta = fs::metadata(&real).map_err(|error| look(&real, error))?;
     if !meta.is_file() || meta.mode() & 0o111 == 0 {
-        return Err(format!("{} is no program", real.display()));
+        return Err(ProgramError::NoProgram(real));
     }
     Ok(real)
 }
