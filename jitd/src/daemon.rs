@@ -199,7 +199,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("answers pam_jit and jitctl")]);
     info!("ready");
     tokio::spawn(watchdog(engine.clone()));
-    tokio::spawn(audit::beat(engine.clone(), interval.clone()));
+    tokio::spawn(audit::send_heartbeats(engine.clone(), interval.clone()));
     tokio::spawn(pam_watch::watch(engine.clone(), interval));
     verification::start(path.to_owned(), engine.clone()).context("the verification's thread")?;
 

@@ -50,7 +50,7 @@ const NOWHERE: [&str; 4] =
     [concat!("mani", "eth"), concat!("kno", "ck"), concat!("late", "ly"), concat!("spo", "ken")];
 
 /// Names that no code has: identifiers as a whole.
-const NO_NAMES: [&str; 51] = [
+const NO_NAMES: [&str; 55] = [
     "Behind",
     "Surveyor",
     "Sighting",
@@ -101,6 +101,10 @@ const NO_NAMES: [&str; 51] = [
     "leisure",
     "deadman",
     "straddle",
+    "hear",
+    "mind",
+    "go_on",
+    "bring_onto_the_disk",
     "in_",
 ];
 /// How no constant begins: the word that is searched for is `MAX_` or `MIN_`.

@@ -26,7 +26,7 @@ pub mod fanout;
 
 pub mod heartbeat;
 
-mod beat;
+mod heartbeat_task;
 
 #[cfg(feature = "linux-audit")]
 mod linux_audit;
@@ -35,7 +35,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use beat::beat;
+pub use heartbeat_task::send_heartbeats;
 
 use crate::core::input::SinkName;
 use crate::engine::handle::Handle;

@@ -244,7 +244,7 @@ impl World {
     }
 }
 
-fn beat(seq: u64) -> Message {
+fn heartbeat(seq: u64) -> Message {
     Message::Heartbeat(Arc::new(Heartbeat {
         at: WallTime(1),
         seq,
@@ -421,7 +421,7 @@ fn a_sink_with_nothing_to_take_is_not_down() {
     let mut world = World::new();
     let mut delivery = world.start();
     world.dies();
-    world.inbox.push_back(beat(0));
+    world.inbox.push_back(heartbeat(0));
     for _ in 0..30 {
         world.sleep(RETRY, &mut delivery);
     }
@@ -531,9 +531,12 @@ fn a_sink_that_is_switched_off_takes_nothing_and_has_missed_nothing() {
     world.write(3, true);
     let mut delivery = Delivery::new(NAME, 0);
     let _ = delivery.next(Seen::Begin, world.now);
-    for (message, delivered) in
-        [(Message::Stored(3), 0), (Message::Switched { on: false }, 3), (Message::Stored(5), 5), (beat(5), 5)]
-    {
+    for (message, delivered) in [
+        (Message::Stored(3), 0),
+        (Message::Switched { on: false }, 3),
+        (Message::Stored(5), 5),
+        (heartbeat(5), 5),
+    ] {
         assert_eq!(delivery.next(Seen::Message(message), world.now), Act::Receive(Duration::ZERO));
         assert_eq!(delivery.next(Seen::NoMessage, world.now), Act::Receive(IDLE));
         assert_eq!(delivery.delivered(), delivered);
@@ -593,7 +596,7 @@ proptest! {
                     world.kept = delivery.delivered();
                     world.write(count, urgent);
                 }
-                Happens::Beat => world.inbox.push_back(beat(world.last())),
+                Happens::Beat => world.inbox.push_back(heartbeat(world.last())),
                 Happens::Reads(count) => world.reads(count),
                 Happens::Receiver(receiver) => world.receiver = receiver,
                 Happens::Dies => world.dies(),

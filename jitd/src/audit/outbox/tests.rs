@@ -217,7 +217,7 @@ fn a_full_queue_is_waited_for_and_gets_nothing_twice() {
 #[test]
 fn a_heartbeat_comes_after_the_records_that_it_names() {
     with_records(2, |bed| {
-        let beat = |seq| {
+        let heartbeat = |seq| {
             ToSink::Heartbeat(Arc::new(Heartbeat {
                 at: WallTime(1),
                 seq,
@@ -230,13 +230,13 @@ fn a_heartbeat_comes_after_the_records_that_it_names() {
             }))
         };
         bed.switch(true);
-        bed.tell(beat(2));
+        bed.tell(heartbeat(2));
         bed.pass();
         assert_eq!(bed.fake.world().beats, [0; 0]);
         bed.fake.world().reads(2);
         bed.pass();
         assert_eq!(bed.fake.world().beats, [2]);
-        bed.tell(beat(3));
+        bed.tell(heartbeat(3));
         bed.pass();
         assert_eq!(bed.fake.world().beats, [2], "record 3 was not sent yet");
     });

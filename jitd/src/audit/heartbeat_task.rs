@@ -14,7 +14,7 @@ use crate::engine::snapshot::Snapshot;
 use crate::host::clock::pause_as_said;
 
 /// Sends a heartbeat to each sink at the interval of the policy in force, until the engine ends.
-pub async fn beat(engine: Handle, mut interval: watch::Receiver<Duration>) {
+pub async fn send_heartbeats(engine: Handle, mut interval: watch::Receiver<Duration>) {
     let daemon = tokio::task::spawn_blocking(own_digest).await.unwrap_or_default();
     let daemon = format!("{} {daemon}", env!("CARGO_PKG_VERSION"));
     loop {
