@@ -39,6 +39,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use jit_proto::audit::filter::Filter;
+use jit_proto::bus::view::VerifyView;
 use jit_proto::time::WallTime;
 
 use crate::audit::exit_of;
@@ -90,6 +91,11 @@ pub(crate) enum ReportFormat {
     Md,
 }
 
+/// Has the daemon verify the audit log, over a connection of its own.
+async fn verify() -> Result<VerifyView, Failure> {
+    Daemon::reach_for_verification().await?.verify().await
+}
+
 /// `report`.
 pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Failure> {
     crate::period::check_bounds(args.since, args.until, clock::now(), output)?;
@@ -103,16 +109,26 @@ pub(crate) async fn made(args: ReportArgs, output: &Output) -> Result<Exit, Fail
     let shown = args.output.is_some() || !output.is_terminal();
     let last = daemon.read(0, 1).await?.last().map_or(0, |record| record.seq);
     let progress = Progress::new(last, shown.then_some(output));
-    let mut records = Vec::new();
-    let mut pages = Pages::of(&daemon, period(since, until), 1);
-    while let Some(mut page) = pages.next().await? {
-        records.append(&mut page);
-        progress.read(&records);
+    let reading = async {
+        let mut records = Vec::new();
+        let mut pages = Pages::of(&daemon, period(since, until), 1);
+        while let Some(mut page) = pages.next().await? {
+            records.append(&mut page);
+            progress.read(&records);
+        }
+        progress.tells("reading what was recorded before the period");
+        let before = context(&daemon, &records, since).await?;
+        progress.tells("verifying the audit log");
+        Ok::<_, Failure>((records, before))
+    };
+    // Both read the whole audit log, and a processor each is enough for them.
+    let (read, verified) = tokio::join!(reading, verify());
+    let (records, before) = read?;
+    let mut chain = verified?;
+    // What was written meanwhile is in the report and was not verified: verified again, nothing of the report is not.
+    if chain.bad_seq == 0 && records.last().is_some_and(|record| record.seq > chain.records) {
+        chain = verify().await?;
     }
-    progress.tells("reading what was recorded before the period");
-    let before = context(&daemon, &records, since).await?;
-    progress.tells("verifying the audit log");
-    let chain = Daemon::reach_for_verification().await?.verify().await?;
     let about = About {
         host: daemon.host().await?,
         version: env!("CARGO_PKG_VERSION"),

@@ -291,6 +291,48 @@ fn each_damaged_file_has_a_way_out() -> Result<()> {
     })
 }
 
+/// "RECOVERY" of jitd(8), `jit.db-wal`: what was committed last was in it alone, and it is removed behind jitd's back.
+#[test]
+fn a_lost_write_ahead_log_is_noticed_and_has_a_way_out() -> Result<()> {
+    play(&Plan::new(Release::Trixie), |host| {
+        keep_syslog(host)?;
+        host.root(&["jitctl", "audit", "seal", "--init"])?.ok()?;
+        // What is there by now is in jit.db.
+        host.root(&["sqlite3", "/var/lib/jitd/jit.db", "PRAGMA wal_checkpoint(TRUNCATE)"])?.ok()?;
+        let kept = host.records()?.last().context("a record")?["seq"].as_u64().context("a number")?;
+        host.grant(DAVE, "ops", "2h")?;
+        let mut dave = host.login(DAVE)?;
+        dave.run("sudo -n true")?.ok()?;
+        host.no_session_left(LIMIT)?;
+        let last = host.records()?.last().context("a record")?["seq"].as_u64().context("a number")?;
+        wait_until("everything is in the copy", LIMIT, || {
+            Ok(host.read(COPY).unwrap_or_default().contains(&format!(" [jit@32473 seq=\"{last}\" ")))
+        })?;
+        sh(
+            host,
+            "systemctl kill --signal=KILL jitd.service; systemctl stop jitd.socket jitd.service; test -s /var/lib/jitd/jit.db-wal; rm /var/lib/jitd/jit.db-wal /var/lib/jitd/jit.db-shm; systemctl start jitd.socket jitd.service",
+        )?;
+        let told = host.record("audit.rolled_back", |_| true)?;
+        let (at, detail) = (told["seq"].as_u64().context("a number")?, told["detail"].to_string());
+        let ends = format!("the store ends with record {kept}, and this host has written record ");
+        ensure!(at > kept && at <= last && detail.contains(&ends), "{kept} to {last}: {told}");
+        host.record("alert.raised", |record| record["alert"] == "chain")?;
+        dave.run("sudo -n touch /etc/ran")?.fails()?.says("dave has no open window")?;
+        ensure!(!host.has("/etc/ran"), "it ran");
+        // The way out, line by line.
+        let double = format!("record {}: two different records were kept under this number", kept + 1);
+        let copy = host.root(&["jitctl", "audit", "verify", "--input", COPY, "--store"])?;
+        copy.exits(7)?.says(&double)?;
+        host.record("audit.unsealed", |_| true)?;
+        host.root(&["jitctl", "audit", "seal", "--rotate"])?.ok()?;
+        host.root(&["jitctl", "audit", "verify"])?.exits(8)?.says(&ends)?;
+        host.root(&["jitctl", "audit", "acknowledge", "--reason", "a test removed the log"])?.ok()?;
+        host.root(&["jitctl", "audit", "verify"])?.ok()?.says("acknowledged by root")?;
+        host.grant(DAVE, "ops", "2h")?;
+        dave.run("sudo -n true")?.ok().map(drop)
+    })
+}
+
 /// Whole-host kills at random moments of sudos in a loop; `JIT_SOAK_CUTS` says how many, 5 if it says nothing.
 #[test]
 fn what_was_acknowledged_outlives_power_cuts() -> Result<()> {
