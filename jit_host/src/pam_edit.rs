@@ -48,6 +48,8 @@ pub struct Unclear {
 
 /// How every line ends that is put in, so that a reader knows where it comes from.
 const MARK: &str = "# added by jitctl pam enable";
+/// The module's option by which a line denies nobody.
+const OBSERVE: &str = "observe";
 /// Denies on every answer but success, and where the module is missing (pam.conf(5)).
 const DENY: &str = "[success=ok default=die]";
 
@@ -57,17 +59,39 @@ const DENY: &str = "[success=ok default=die]";
 /// # Errors
 /// Where a line of the file is not read the same by every libpam, so that a place above it is not known.
 pub fn with_lines(text: &str, lines: Lines) -> Result<String, Unclear> {
+    with_lines_that_observe(text, lines, says_observe(text))
+}
+
+/// As [`with_lines`], with or without the option `observe` on each of the lines, by which they deny nobody (pam_jit(8)).
+///
+/// # Errors
+/// As [`with_lines`].
+pub fn with_lines_that_observe(text: &str, lines: Lines, observe: bool) -> Result<String, Unclear> {
     let all = entries(text);
     if let Some(entry) = all.iter().find(|entry| !entry.clear) {
         return Err(Unclear { line: entry.number() });
     }
     let has_gate = all.iter().any(|entry| is_own(entry, "gate"));
     let lines = if has_gate { Lines::Gate } else { lines };
-    if are_right(&all, lines) {
+    let own = || all.iter().filter_map(options_of_own);
+    let is_word = |word: &&str| *word == OBSERVE;
+    if are_right(&all, lines) && own().all(|options| options.split(' ').any(|word| is_word(&word)) == observe)
+    {
         return Ok(text.to_owned());
     }
-    let options = all.iter().find_map(options_of_own).unwrap_or_default();
-    Ok(put_in(&without_lines(text), lines, &options))
+    let options = own().next().unwrap_or_default();
+    let options = options.split(' ').filter(|word| !is_word(word) && !word.is_empty());
+    let options: Vec<&str> = options.chain(observe.then_some(OBSERVE)).collect();
+    Ok(put_in(&without_lines(text), lines, &options.join(" ")))
+}
+
+/// Whether a line of ours says `observe`, by which it denies nobody.
+#[must_use]
+pub fn says_observe(text: &str) -> bool {
+    entries(text)
+        .iter()
+        .filter_map(options_of_own)
+        .any(|options| options.split(' ').any(|word| word == OBSERVE))
 }
 
 /// The text without every line that names `pam_jit.so`, whoever wrote it.

@@ -35,6 +35,22 @@ fn stage_of(text: &str, stage: Stage) -> Vec<String> {
 }
 
 #[test]
+fn observing_is_put_on_every_line_and_taken_off_again() {
+    let enforced = with_lines(DEBIAN[0].1, Lines::Gate).unwrap();
+    assert!(!says_observe(&enforced));
+    let observed = with_lines_that_observe(&enforced, Lines::Gate, true).unwrap();
+    assert_eq!(observed.matches(" observe").count(), 3, "{observed}");
+    assert!(says_observe(&observed));
+    assert_eq!(with_lines(&observed, Lines::Gate).unwrap(), observed, "what observes goes on with it");
+    assert_eq!(with_lines_that_observe(&observed, Lines::Gate, true).unwrap(), observed);
+    assert_eq!(with_lines_that_observe(&observed, Lines::Gate, false).unwrap(), enforced);
+    assert_eq!(without_lines(&observed), DEBIAN[0].1);
+    let with_option = enforced.replace("pam_jit.so gate", "pam_jit.so gate bus=system");
+    let both = with_lines_that_observe(&with_option, Lines::Gate, true).unwrap();
+    assert!(both.contains("pam_jit.so gate bus=system observe"), "{both}");
+}
+
+#[test]
 fn nothing_can_decide_before_the_gate_in_any_stack_that_is_shipped() {
     for (service, text) in DEBIAN.into_iter().chain(RHEL) {
         let lines = Lines::of(service).unwrap();

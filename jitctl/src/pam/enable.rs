@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use jit_host::pam_edit::{Lines, goes_by, with_lines};
+use jit_host::pam_edit::{Lines, goes_by, with_lines_that_observe};
 use jit_proto::bus::names::error;
 use jit_proto::time::{format_duration, parse_span};
 use serde::Serialize;
@@ -31,6 +31,9 @@ pub(crate) struct EnableArgs {
     /// runuser and runuser-l always)
     #[arg(long)]
     track_only: bool,
+    /// Deny nobody, and record what would be denied (observe mode); without this option the lines deny
+    #[arg(long)]
+    observe: bool,
     /// Show the change and try it; change nothing
     #[arg(long)]
     dry_run: bool,
@@ -40,6 +43,14 @@ pub(crate) struct EnableArgs {
     /// Do not ask for confirmation
     #[arg(long, short)]
     yes: bool,
+}
+
+impl EnableArgs {
+    /// What `setup` asks for, which has asked its questions already.
+    pub(super) fn of_setup(services: Vec<String>, observe: bool) -> Self {
+        let revert_after = Duration::from_secs(10 * 60);
+        Self { services, revert_after, track_only: false, observe, dry_run: false, force: false, yes: true }
+    }
 }
 
 /// A stack that is to change.
@@ -121,10 +132,14 @@ async fn carry_out(args: &EnableArgs, folder: &Folder, lock: &Lock, output: &Out
     }
     let pending = put_in(args.revert_after, &edits, folder, output)?;
     (done.undo_at, done.unit) = (pending.undo_at, pending.unit);
+    let proof = if args.observe {
+        "In another login type `sudo true`: it must work as before,\nand jitd records what it would have denied: jitctl report --observe"
+    } else {
+        "In another login type `sudo true`: a line that begins with `jit:`\nmust deny it"
+    };
     output.view(&done, |done| {
         format!(
-            "{} asks jitd now. Keep this shell open. In another login type `sudo true`: a line that begins with `jit:`\n\
-             must deny it. Then type:  jitctl pam confirm\n\
+            "{} asks jitd now. Keep this shell open. {proof}. Then type:  jitctl pam confirm\n\
              Without that, the change is undone at {} ({span}).\n",
             done.changed.join(", "),
             local(done.undo_at)
@@ -162,7 +177,7 @@ fn edits(args: &EnableArgs, folder: &Folder) -> Result<Vec<Edit>, Failure> {
             Some(Lines::Gate) if !args.track_only => Lines::Gate,
             _ => Lines::Track,
         };
-        let after = with_lines(&before, lines)
+        let after = with_lines_that_observe(&before, lines, args.observe)
             .map_err(|why| failure(&format!("{} is not changed: {why}", folder.stack(&service).display())))?;
         edits.push(Edit { service, lines, before, after });
     }
@@ -193,7 +208,7 @@ async fn look_before(args: &EnableArgs, edits: &[Edit], output: &Output) -> Resu
     }
     let texts: Vec<_> =
         edits.iter().map(|edit| (edit.service.as_str(), edit.lines, edit.after.as_str())).collect();
-    let trials = trial::of(&texts)?;
+    let trials = trial::of(&texts, args.observe)?;
     for Trial { service, outcome, message } in &trials {
         match outcome {
             Outcome::AsExpected => output.talk(&format!("tried {service}: it {message}")),

@@ -56,8 +56,16 @@ pub(crate) async fn run(verb: Verb, output: &Output) -> Result<Exit, Failure> {
     }
 }
 
+/// `pam enable` as a part of `setup`.
+///
+/// # Errors
+/// As `pam enable`; no stack has changed then.
+pub(crate) async fn enable(services: Vec<String>, observe: bool, output: &Output) -> Result<(), Failure> {
+    enable::enable(enable::EnableArgs::of_setup(services, observe), output).await
+}
+
 /// One of the services whose stacks are edited.
-fn a_service() -> PossibleValuesParser {
+pub(crate) fn a_service() -> PossibleValuesParser {
     PossibleValuesParser::new(SERVICES.map(|(service, _)| service))
 }
 

@@ -51,10 +51,10 @@ pub(super) enum Outcome {
     NotTried,
 }
 
-/// Tries stacks that are not in force: `texts` in place of those of their services.
-pub(super) fn of(texts: &[(&str, Lines, &str)]) -> Result<Vec<Trial>, Failure> {
+/// Tries stacks that are not in force: `texts` in place of those of their services, which deny nobody where they observe.
+pub(super) fn of(texts: &[(&str, Lines, &str)], observe: bool) -> Result<Vec<Trial>, Failure> {
     let copy = Copy::make(texts)?;
-    let trials = texts.iter().map(|(service, lines, _)| trial(&copy, service, *lines));
+    let trials = texts.iter().map(|(service, lines, _)| trial(&copy, service, *lines, observe));
     Ok(trials.collect())
 }
 
@@ -96,8 +96,13 @@ impl Drop for Copy {
     }
 }
 
-fn trial(_copy: &Copy, service: &str, lines: Lines) -> Trial {
+fn trial(_copy: &Copy, service: &str, lines: Lines, observe: bool) -> Trial {
     let found = match lines {
+        Lines::Gate if observe => run(service, NOBODY, &["account"]).and_then(|said| {
+            let passed = passes_observed(&said);
+            let root = run(service, ROOT, &["account", "session"]).map(|said| passes(&said, 3))?;
+            Ok(passed.and(root).map(|()| "denies nobody: it observes, and lets root through".to_owned()))
+        }),
         Lines::Gate => {
             run(service, NOBODY, &["account"]).map(|said| denied(&said)).and_then(|denied| match denied {
                 Ok(line) => {
@@ -146,6 +151,15 @@ fn denied(said: &str) -> Result<String, String> {
             all(said)
         )),
         (None, _) => Err("the account stage did not answer".to_owned()),
+    }
+}
+
+/// Whether jitd does not deny somebody without a window. What another module says of that account is not jitd's.
+fn passes_observed(said: &str) -> Result<(), String> {
+    match messages(said).find(|line| line.starts_with("jit:") && line.contains(" is refused")) {
+        Some(line) => Err(format!("it denies, and is to observe: {line}")),
+        None if results(said).next().is_some() => Ok(()),
+        None => Err("the account stage did not answer".to_owned()),
     }
 }
 
