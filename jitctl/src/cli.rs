@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::values::TableArgs;
-use crate::{audit, grant, pam, policy, report, request, status};
+use crate::{audit, grant, pam, policy, report, request, setup, status};
 
 /// Requests a role for a limited time, decides on requests, shows and verifies what happened.
 #[derive(Debug, Parser)]
@@ -55,6 +55,8 @@ pub(crate) enum Verb {
     /// Put jitd into PAM stacks so that nobody is locked out, take it out, show which stacks ask
     #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
     Pam(pam::Verb),
+    /// Set up this host: the first role, the PAM lines, the seal of the audit log (root)
+    Setup(setup::SetupArgs),
     /// Print the manual page as roff
     #[command(hide = true)]
     Man,

@@ -29,6 +29,8 @@ mod report;
 
 mod status;
 
+mod setup;
+
 mod period;
 
 mod target;
@@ -121,6 +123,7 @@ fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
             Verb::Audit(verb) => audit::run(verb, output).await,
             Verb::Report(args) => report::made(args, output).await,
             Verb::Policy(verb) => policy::run(verb, output).await,
+            Verb::Setup(args) => setup::run(args, output).await,
             Verb::Pam(verb) => pam::run(verb, output).await,
             // Packaging runs these two without a bus.
             Verb::Man => output.text(&manual::page()?).map(|()| Exit::Done),

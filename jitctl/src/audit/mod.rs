@@ -16,7 +16,7 @@ mod follow;
 
 mod export;
 
-mod seal;
+pub(crate) mod seal;
 
 mod acknowledge;
 

@@ -30,6 +30,11 @@ pub(crate) struct SealArgs {
     rotate: bool,
 }
 
+impl SealArgs {
+    /// `--init`.
+    pub(crate) const INIT: Self = Self { init: true, rotate: false };
+}
+
 impl Daemon {
     /// Begins a seal; its first key is written into the pipe.
     async fn seal(&self, key_out: Fd<'_>, rotate: bool) -> Result<SealView, Failure> {

@@ -18,7 +18,7 @@ pub(crate) struct CheckArgs {
 }
 
 impl Daemon {
-    async fn policy_check(&self) -> Result<Vec<ProblemView>, Failure> {
+    pub(crate) async fn policy_check(&self) -> Result<Vec<ProblemView>, Failure> {
         views("PolicyCheck", self.manage("PolicyCheck", &()).await?)
     }
 }

@@ -12,11 +12,9 @@ use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::values::TableArgs;
 
+pub(crate) use self::check::problems;
 #[cfg(test)]
-pub(crate) use self::{
-    check::problems,
-    show::{PolicyView, policy},
-};
+pub(crate) use self::show::{PolicyView, policy};
 
 /// The commands about the policy.
 #[derive(Debug, Subcommand)]
