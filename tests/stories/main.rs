@@ -136,6 +136,9 @@ mod audit {
 
 /// The host: package, PAM stacks, drift, endurance of the daemon.
 mod host {
+    /// From the package to the first denied and the first allowed sudo, with what README says to type.
+    mod setup;
+
     /// Hosts, logins and terminals of this harness, without the package.
     mod bare_host;
     /// `make demo`, played to its end.

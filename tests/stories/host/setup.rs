@@ -46,7 +46,9 @@ fn five_commands_of_the_readme_lead_to_a_denied_and_an_allowed_sudo() -> Result<
     for release in [Release::Bookworm, Release::Trixie] {
         play(&Plan::new(release).bare(), |host| {
             put_package(host)?;
-            let before = host.root_sh("cat /etc/pam.d/* | sha256sum; ls /etc/pam.d; getent passwd group | sha256sum")?.stdout;
+            let before = host
+                .root_sh("cat /etc/pam.d/* | sha256sum; ls /etc/pam.d; getent passwd; getent group")?
+                .stdout;
             let (mut alice, mut bob) = (host.login(ALICE)?, host.login(BOB)?);
             let mut sudos = 0;
             for (who, command) in &typed {
@@ -75,11 +77,15 @@ fn five_commands_of_the_readme_lead_to_a_denied_and_an_allowed_sudo() -> Result<
                 }
             }
             ensure!(sudos == 2, "README shows {sudos} sudos");
-            ensure!(host.root_sh("systemctl list-timers --all --no-legend 'jit-pam*'")?.stdout.trim().is_empty());
+            ensure!(
+                host.root_sh("systemctl list-timers --all --no-legend 'jit-pam*'")?.stdout.trim().is_empty()
+            );
 
             let purge = "DEBIAN_FRONTEND=noninteractive apt-get purge -y jitd";
             host.root_with(&["sh", "-c", purge], b"", LIMIT)?.ok()?;
-            let after = host.root_sh("cat /etc/pam.d/* | sha256sum; ls /etc/pam.d; getent passwd group | sha256sum")?.stdout;
+            let after = host
+                .root_sh("cat /etc/pam.d/* | sha256sum; ls /etc/pam.d; getent passwd; getent group")?
+                .stdout;
             ensure!(before == after, "before:\n{before}\nafter:\n{after}");
             alice.run("echo correct-horse | sudo -S id -u")?.ok()?.says("0")?.never_says("jit:")?;
             host.root_sh("! grep -ls pam_jit /etc/pam.d/*; ! ls -d /sys/fs/cgroup/jit.slice 2>/dev/null; \
@@ -95,31 +101,46 @@ fn five_commands_of_the_readme_lead_to_a_denied_and_an_allowed_sudo() -> Result<
 fn a_setup_that_does_not_come_to_its_end_leaves_nothing() -> Result<()> {
     play(&Plan::new(Release::Trixie).gating(&[]).with_policy("", &[]), |host| {
         let before = host.root_sh(STATE)?.stdout;
-        let setup = |words: &str| host.root_with(&["sh", "-c", &format!("jitctl setup --yes {words}")], b"", LIMIT);
+        let setup =
+            |words: &str| host.root_with(&["sh", "-c", &format!("jitctl setup --yes {words}")], b"", LIMIT);
         for (words, said) in [
             ("--requesters alice --approvers bob", "--role is missing"),
             ("--role web-admin --approvers bob", "--requesters is missing"),
-            ("--role web-admin --requesters alice --approvers alice", "nobody approves a request of their own"),
+            (
+                "--role web-admin --requesters alice --approvers alice",
+                "nobody approves a request of their own",
+            ),
             ("--role web-admin --requesters alise --approvers bob", "no user \"alise\""),
             ("--role web-admin --requesters @nosuch --approvers bob", "no group \"nosuch\""),
-            ("--role web-admin --requesters alice --approvers bob --run-as nobodyhere", "no user \"nobodyhere\""),
+            ("--role web-admin --requesters alice --approvers bob", "--mode is missing"),
+            (
+                "--role web-admin --requesters alice --approvers bob --run-as nobodyhere",
+                "no user \"nobodyhere\"",
+            ),
             ("--role dba --requesters alice --approvers bob", "no user \"postgres\""),
         ] {
             setup(words)?.fails()?.says(said)?;
             ensure!(host.root_sh(STATE)?.stdout == before, "{words} has changed something");
         }
-        host.login(ALICE)?.run("jitctl setup --yes --role web-admin --requesters alice --approvers bob")?.fails()?.says("needs root")?;
+        host.login(ALICE)?
+            .run("jitctl setup --yes --role web-admin --requesters alice --approvers bob")?
+            .fails()?
+            .says("only root can set up the host")?;
         // The module is broken: the trial of the stack fails after the role was written.
-        host.root_sh("module=$(dpkg -L jitd | grep pam_jit.so); mv $module /root/; echo broken >$module")?.ok()?;
+        host.root_sh("module=$(dpkg -L jitd | grep pam_jit.so); mv $module /root/; echo broken >$module")?
+            .ok()?;
         let right = "--role web-admin --requesters alice --approvers bob --mode enforce";
         setup(right)?.fails()?;
         ensure!(host.root_sh(STATE)?.stdout == before, "a setup that failed has left something");
-        ensure!(host.jitctl(&["policy", "show"])?["roles"].as_array().is_some_and(Vec::is_empty), "the role is in force");
+        ensure!(
+            host.jitctl(&["policy", "show"])?["roles"].as_array().is_some_and(Vec::is_empty),
+            "the role is in force"
+        );
         host.root_sh("module=$(dpkg -L jitd | grep pam_jit.so); mv /root/pam_jit.so $module")?.ok()?;
         setup(&format!("{right} --dry-run"))?.ok()?.says("[role.web-admin]")?;
         ensure!(host.root_sh(STATE)?.stdout == before, "a dry run has changed something");
         setup(right)?.ok()?.says("jitctl pam confirm")?;
-        setup(right)?.fails()?.says("there is already")?;
+        setup(right)?.fails()?.says("is there already")?;
         host.login(ALICE)?.run("echo correct-horse | sudo -S true")?.fails()?.says("jit: sudo is refused")?;
         Ok(())
     })
