@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use jit_host::pam_edit::{Lines, goes_by, with_lines_that_observe};
 use jit_proto::bus::names::error;
+use jit_proto::bus::view::RoleView;
 use jit_proto::time::{format_duration, parse_span};
 use serde::Serialize;
 
@@ -188,10 +189,13 @@ fn edits(args: &EnableArgs, folder: &Folder) -> Result<Vec<Edit>, Failure> {
 async fn look_before(args: &EnableArgs, edits: &[Edit], output: &Output) -> Result<Vec<Trial>, Failure> {
     let gated: Vec<String> =
         edits.iter().filter(|edit| edit.lines == Lines::Gate).map(|edit| edit.service.clone()).collect();
-    let mut problems = Vec::new();
+    let (mut problems, mut host_observes) = (Vec::new(), false);
     if !gated.is_empty() {
-        match roles().await {
-            Ok(roles) => problems.extend(way_back::nobody_gets_a_window(&roles, &gated)),
+        match roles_and_mode().await {
+            Ok((roles, mode)) => {
+                problems.extend(way_back::nobody_gets_a_window(&roles, &gated));
+                host_observes = mode;
+            }
             Err(why) => problems.push(format!("jitd cannot be asked who could get a window: {why}")),
         }
         let ways = way_back::ways_to_root(&gated);
@@ -208,7 +212,7 @@ async fn look_before(args: &EnableArgs, edits: &[Edit], output: &Output) -> Resu
     }
     let texts: Vec<_> =
         edits.iter().map(|edit| (edit.service.as_str(), edit.lines, edit.after.as_str())).collect();
-    let trials = trial::of(&texts, args.observe)?;
+    let trials = trial::of(&texts, args.observe, host_observes)?;
     for Trial { service, outcome, message } in &trials {
         match outcome {
             Outcome::AsExpected => output.talk(&format!("tried {service}: it {message}")),
@@ -233,8 +237,10 @@ async fn look_before(args: &EnableArgs, edits: &[Edit], output: &Output) -> Resu
     }
 }
 
-async fn roles() -> Result<Vec<jit_proto::bus::view::RoleView>, Failure> {
-    Ok(Daemon::reach().await?.policy_show().await?.roles)
+/// The roles in force, and whether the host observes.
+async fn roles_and_mode() -> Result<(Vec<RoleView>, bool), Failure> {
+    let daemon = Daemon::reach().await?;
+    Ok((daemon.policy_show().await?.roles, daemon.status().await?.observes))
 }
 
 /// The order is what makes it safe: what is to be undone is on the disk, and PID 1 has the timer, before a stack changes.

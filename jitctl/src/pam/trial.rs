@@ -52,9 +52,10 @@ pub(super) enum Outcome {
 }
 
 /// Tries stacks that are not in force: `texts` in place of those of their services, which deny nobody where they observe.
-pub(super) fn of(texts: &[(&str, Lines, &str)], observe: bool) -> Result<Vec<Trial>, Failure> {
+/// Where the `host` observes (`mode` of jitd.toml), jitd denies nobody, whatever the lines say.
+pub(super) fn of(texts: &[(&str, Lines, &str)], observe: bool, host: bool) -> Result<Vec<Trial>, Failure> {
     let copy = Copy::make(texts)?;
-    let trials = texts.iter().map(|(service, lines, _)| trial(&copy, service, *lines, observe));
+    let trials = texts.iter().map(|(service, lines, _)| trial(&copy, service, *lines, observe, host));
     Ok(trials.collect())
 }
 
@@ -96,7 +97,7 @@ impl Drop for Copy {
     }
 }
 
-fn trial(_copy: &Copy, service: &str, lines: Lines, observe: bool) -> Trial {
+fn trial(_copy: &Copy, service: &str, lines: Lines, observe: bool, host: bool) -> Trial {
     let found = match lines {
         Lines::Gate if observe => run(service, NOBODY, &["account"]).and_then(|said| {
             let passed = passes_observed(&said);
@@ -104,10 +105,11 @@ fn trial(_copy: &Copy, service: &str, lines: Lines, observe: bool) -> Trial {
             Ok(passed.and(root).map(|()| "denies nobody: it observes, and lets root through".to_owned()))
         }),
         Lines::Gate => {
-            run(service, NOBODY, &["account"]).map(|said| denied(&said)).and_then(|denied| match denied {
+            run(service, NOBODY, &["account"]).map(|said| denied(&said, host)).and_then(|denied| match denied
+            {
                 Ok(line) => {
                     let passed = run(service, ROOT, &["account", "session"]).map(|said| passes(&said, 3))?;
-                    Ok(passed.map(|()| format!("denies without a window ({line}), and lets root through")))
+                    Ok(passed.map(|()| format!("{line}, and lets root through")))
                 }
                 Err(why) => Ok(Err(why)),
             })
@@ -138,11 +140,16 @@ fn program() -> PathBuf {
     prefix.join("libexec/jitd-pam-trial")
 }
 
-/// Whether somebody without a window is denied by jitd: the line that says so, or what happened instead.
-fn denied(said: &str) -> Result<String, String> {
+/// Whether somebody without a window is denied by jitd, unless the host observes: a clause that says so, or what happened
+/// instead.
+fn denied(said: &str, host_observes: bool) -> Result<String, String> {
     let line = messages(said).find(|line| line.starts_with("jit:"));
     match (results(said).next(), line) {
-        (Some(("account", DENIED, _)), Some(line)) => Ok(line.to_owned()),
+        (Some(("account", DENIED, _)), Some(line)) => Ok(format!("denies without a window ({line})")),
+        // By the answer alone it cannot be told whether the gate was asked.
+        (Some(("account", "0", _)), _) if host_observes => {
+            Ok("lets everybody through while jitd observes".to_owned())
+        }
         (Some(("account", "0", _)), _) => {
             Err("it lets somebody through who has no window: the gate is not asked".to_owned())
         }
@@ -200,7 +207,12 @@ mod tests {
     #[test]
     fn only_the_denial_of_jitd_is_one() {
         let ours = "message jit: sudo is refused: nobody has no open window on this host.\naccount 6 Permission denied\n";
-        assert!(denied(ours).unwrap().starts_with("jit: sudo is refused"));
+        let clause =
+            "denies without a window (jit: sudo is refused: nobody has no open window on this host.)";
+        assert_eq!(denied(ours, false).as_deref(), Ok(clause));
+        assert_eq!(denied(ours, true).as_deref(), Ok(clause), "it may be enforced all the same");
+        assert!(denied("account 0 Success\n", true).is_ok_and(|clause| clause.contains("observes")));
+        assert!(denied("account 28 Module is unknown\n", true).is_err());
         for (said, part) in [
             ("account 0 Success\n", "lets somebody through"),
             ("message jit: hello\naccount 0 Success\n", "lets somebody through"),
@@ -208,7 +220,7 @@ mod tests {
             ("message jit: x\naccount 28 Module is unknown\n", "Module is unknown (28); it said: jit: x"),
             ("", "did not answer"),
         ] {
-            let found = denied(said).unwrap_err();
+            let found = denied(said, false).unwrap_err();
             assert!(found.contains(part), "{said}: {found}");
         }
     }
