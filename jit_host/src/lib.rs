@@ -7,6 +7,8 @@
 pub mod accounts;
 pub mod pam_edit;
 mod pam_grammar;
+pub mod pam_module;
 pub mod pam_stack;
 pub mod program;
 pub mod sudoers;
+pub mod unit_files;

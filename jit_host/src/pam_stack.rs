@@ -103,7 +103,7 @@ impl Stacks {
             let found = match self.read(&service) {
                 Ok((file, text)) => stages
                     .iter()
-                    .try_for_each(|stage| self.first(&file, &text, *stage, MAX_INCLUDE_DEPTH))
+                    .try_for_each(|stage| self.first(&service, &file, &text, *stage, MAX_INCLUDE_DEPTH))
                     .and(if module { Ok(()) } else { Err(of_file(file, format!("{MODULE} is not there"))) }),
                 // A program that is not installed elevates nobody; one without a stack of its own uses `other`.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match self.has_program(&service) {
@@ -125,7 +125,10 @@ impl Stacks {
 
     fn account_stage_asks(&self, service: &str) -> Option<bool> {
         let (file, text) = self.read(service).ok()?;
-        Some(self.is_module_there() && self.first(&file, &text, Stage::Account, MAX_INCLUDE_DEPTH).is_ok())
+        Some(
+            self.is_module_there()
+                && self.first(service, &file, &text, Stage::Account, MAX_INCLUDE_DEPTH).is_ok(),
+        )
     }
 
     fn state(&self, service: &str, gate: bool) -> Option<State> {
@@ -144,7 +147,7 @@ impl Stacks {
         };
         let purposes = self.purposes(&text, MAX_INCLUDE_DEPTH);
         let gated = purposes.iter().any(|purpose| purpose != "track");
-        let first = |stage| self.first(&file, &text, stage, MAX_INCLUDE_DEPTH);
+        let first = |stage| self.first(service, &file, &text, stage, MAX_INCLUDE_DEPTH);
         let last = self.last(&file, &text, gated, MAX_INCLUDE_DEPTH);
         let found = if gated || gate && purposes.is_empty() {
             first(Stage::Account).and_then(|()| first(Stage::Session)).and(last)
@@ -214,7 +217,7 @@ impl Stacks {
     }
 
     /// Whether the first line of a stage is jitd's, and its denial ends the stack.
-    fn first(&self, path: &Path, text: &str, stage: Stage, deeper: u32) -> Result<(), Fault> {
+    fn first(&self, service: &str, path: &Path, text: &str, stage: Stage, deeper: u32) -> Result<(), Fault> {
         let name = stage.name();
         for entry in entries(text) {
             let fault = |message: String| Err(Fault { file: path.to_owned(), line: entry.number(), message });
@@ -228,7 +231,7 @@ impl Stacks {
                     let read = if deeper == 0 { None } else { self.read(file).ok() };
                     let Some((path, text)) = read else { continue };
                     if has_lines_of(&text, stage) {
-                        return self.first(&path, &text, stage, deeper.saturating_sub(1));
+                        return self.first(service, &path, &text, stage, deeper.saturating_sub(1));
                     }
                 }
                 // Its result is ignored, so the next line decides.
@@ -253,6 +256,11 @@ impl Stacks {
                     }
                     if arguments.contains(&"observe") {
                         return fault(format!("its {name} line says observe, by which everybody passes"));
+                    }
+                    if let Some(others) = left_out(&arguments, service) {
+                        return fault(format!(
+                            "its {name} line says {others}, so that it succeeds for {service} and asks nobody"
+                        ));
                     }
                     return Ok(());
                 }
@@ -308,6 +316,14 @@ fn has_lines_of(text: &str, stage: Stage) -> bool {
 /// Whether a line names `pam_jit`.
 pub(crate) fn is_ours(path: &str) -> bool {
     Path::new(path.trim_end_matches('\r')).file_name().is_some_and(|name| name == MODULE)
+}
+
+/// The option of our line that leaves a service out (pam_jit(8), `services=`).
+fn left_out<'a>(arguments: &[&'a str], service: &str) -> Option<&'a str> {
+    let named = |option: &&&str| {
+        option.strip_prefix("services=").is_some_and(|names| !names.split(',').any(|name| name == service))
+    };
+    arguments.iter().find(named).copied()
 }
 
 /// Whether the result of a module with this control is ignored beside a denial (pam.conf(5)).
@@ -376,6 +392,7 @@ mod tests {
     fn a_stack_that_asks_first_is_good() {
         assert_eq!(problem(GOOD), None);
         assert_eq!(problem(&GOOD.replace("[success=ok default=die]", "requisite")), None);
+        assert_eq!(problem(&GOOD.replace("pam_jit.so gate", "pam_jit.so gate services=su,sudo")), None);
         assert_eq!(problem(&format!("@include common-auth\n{GOOD}")), None, "auth decides nothing here");
         assert_eq!(
             problem(&GOOD.replace("pam_jit.so", "/usr/lib/x86_64-linux-gnu/security/pam_jit.so")),
@@ -404,6 +421,7 @@ mod tests {
             (GOOD.replace("account  ", "-account "), "skipped without a word"),
             (GOOD.replacen("pam_jit.so gate", "pam_jit.so track", 1), "does not say gate"),
             (GOOD.replacen("pam_jit.so gate", "pam_jit.so gate observe", 1), "account line says observe"),
+            (GOOD.replacen("pam_jit.so gate", "pam_jit.so gate services=su,sudo-i", 1), "services=su,sudo-i"),
             (GOOD.replace("session  [success=ok default=die]  pam_jit.so gate\n", ""), "pam_limits.so"),
         ] {
             let found = problem(&text);

@@ -42,6 +42,42 @@ pub fn installed() -> Result<Vec<SudoRule>, String> {
     Ok(rules(&sudoers, members_of_group))
 }
 
+/// An option that a `Defaults` line of sudoers sets (sudoers(5), SUDOERS OPTIONS).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SudoOption {
+    /// For what it is set: a user, `%group`, host or command; empty where for everything.
+    pub only_for: String,
+    /// Its name.
+    pub name: String,
+    /// Its value; `true` or `false` where it is a flag.
+    pub value: String,
+}
+
+/// The options that a file of sudoers sets, in their order, and those of the files that it includes, by sudo's own reader.
+///
+/// # Errors
+/// A clause: the file cannot be read.
+pub fn options_in(file: &str) -> Result<Vec<SudoOption>, String> {
+    let printed = output_of(CVTSUDOERS, &["-f", "json", file])?;
+    let sudoers: Value =
+        serde_json::from_str(&printed).map_err(|why| format!("{CVTSUDOERS} printed no JSON: {why}"))?;
+    Ok(options(&sudoers))
+}
+
+/// The options in what `cvtsudoers -f json` prints.
+fn options(sudoers: &Value) -> Vec<SudoOption> {
+    let mut found = Vec::new();
+    for defaults in list(&sudoers["Defaults"]) {
+        let bound: Vec<String> = list(&defaults["Binding"]).map(one).collect();
+        for option in list(&defaults["Options"]).filter_map(Value::as_object).flatten() {
+            let (name, value) = option;
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            found.push(SudoOption { only_for: bound.join(", "), name: name.clone(), value });
+        }
+    }
+    found
+}
+
 /// Whether a rule of sudoers applies to this person; `None` where that is unknown: for a caller other than root, where
 /// sudo has other sources too (nsswitch.conf(5), sudoers), or where a rule names people in a way that is not supported
 /// here.
@@ -189,6 +225,27 @@ mod tests {
         let circle = json!({ "User_Aliases": { "A": [ { "useralias": "A" } ] },
             "User_Specs": [ { "User_List": [ { "useralias": "A" } ], "Cmnd_Specs": [ { "Commands": [] } ] } ] });
         assert_eq!(rules(&circle, |_| Vec::new()).len(), 1);
+    }
+
+    #[test]
+    fn options_are_read_with_whom_they_are_for() {
+        // cvtsudoers -f json of: Defaults env_reset, !pam_acct_mgmt / Defaults:dave, %ops pam_service=evil
+        let sudoers = json!({ "Defaults": [
+            { "Options": [ { "env_reset": true }, { "pam_acct_mgmt": false } ] },
+            { "Binding": [ { "username": "dave" }, { "usergroup": "ops" } ], "Options": [ { "pam_service": "evil" } ] }
+        ] });
+        let found: Vec<(String, String, String)> =
+            options(&sudoers).into_iter().map(|it| (it.only_for, it.name, it.value)).collect();
+        let expected = [
+            ("", "env_reset", "true"),
+            ("", "pam_acct_mgmt", "false"),
+            ("dave, %ops", "pam_service", "evil"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(only_for, name, value)| (only_for.into(), name.into(), value.into()))
+        );
+        assert!(options(&json!({})).is_empty());
     }
 
     #[test]

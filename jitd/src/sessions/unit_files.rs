@@ -9,26 +9,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use jit_host::unit_files::{DROP_INS, FOLDERS, UNITS};
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
-/// PID 1's search path of units (systemd.unit(5), "Unit File Load Path").
-const FOLDERS: [&str; 12] = [
-    "/etc/systemd/system.control",
-    "/run/systemd/system.control",
-    "/run/systemd/transient",
-    "/run/systemd/generator.early",
-    "/etc/systemd/system",
-    "/etc/systemd/system.attached",
-    "/run/systemd/system",
-    "/run/systemd/system.attached",
-    "/run/systemd/generator",
-    "/usr/local/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/run/systemd/generator.late",
-];
-/// The files of jitd's units; a link to /dev/null masks a unit.
-const UNITS: [&str; 4] = ["jitd.service", "jitd.socket", "jitd-operator.socket", "jit.slice"];
 /// What the package installs of them for `PREFIX=/usr`, as it was when this program was built.
 const BUILT_WITH: [(&str, &str); 4] = [
     ("jitd.service", include_str!("../../../systemd/jitd.service")),
@@ -38,19 +22,6 @@ const BUILT_WITH: [(&str, &str); 4] = [
 ];
 /// Where a package installs units.
 const OF_PACKAGES: &str = "usr/lib/systemd/system";
-/// Folders of drop-ins that apply to jitd's units; PID 1 also reads each name cut at its dashes (systemd.unit(5)).
-const DROP_INS: [&str; 10] = [
-    "scope.d",
-    "jit-.scope.d",
-    "slice.d",
-    "jit.slice.d",
-    "service.d",
-    "jitd.service.d",
-    "socket.d",
-    "jitd.socket.d",
-    "jitd-.socket.d",
-    "jitd-operator.socket.d",
-];
 
 /// The package whose upgrade may change units.
 pub(super) const PACKAGE: &str = "jitd";
