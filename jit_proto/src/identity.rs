@@ -30,6 +30,10 @@ pub enum BadIdentity {
     Nul(&'static str),
 }
 
+/// The account as which `jitctl doctor` tries whether a way to root is closed. Only root can become it, so its denials are no
+/// sign of somebody who tries.
+pub const PROBE_ACCOUNT: &str = "jit-doctor";
+
 /// A user id of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -129,6 +129,9 @@ pub struct Facts {
     /// The number of this record among the records of one scan, or of one observed call, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<u64>,
+    /// What `jitctl doctor` found open, a name each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<Vec<String>>,
     /// The logind session that the elevation came from (`loginctl session-status`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub login_session: Option<String>,

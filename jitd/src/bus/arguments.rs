@@ -17,6 +17,9 @@ const MAX_TEXT_BYTES: usize = 8192;
 /// The largest text of an option, in characters.
 const MAX_OPTION_CHARS: usize = 256;
 
+/// Doctor has fewer findings than these in one call.
+const MAX_FINDINGS: usize = 500;
+
 /// The last argument of most methods. Unknown options are ignored.
 pub(super) type Options = HashMap<String, OwnedVariant>;
 
@@ -39,6 +42,17 @@ pub(super) fn approve(id: u64, options: &Options) -> Result<Command, Failure> {
 
 pub(super) fn deny(id: u64, reason: String) -> Result<Command, Failure> {
     Ok(Command::Deny { id: RequestId(id), reason: reason_of(reason)? })
+}
+
+/// Names of what doctor finds: no more and no longer than a record takes.
+pub(super) fn findings_of(names: Vec<String>) -> Result<Vec<String>, Failure> {
+    let too_long = names.iter().any(|name| name.chars().count() > MAX_OPTION_CHARS);
+    if names.len() > MAX_FINDINGS || too_long {
+        return Err(Failure::InvalidArgument(format!(
+            "more than {MAX_FINDINGS} findings, or one of more than {MAX_OPTION_CHARS} characters"
+        )));
+    }
+    Ok(names)
 }
 
 /// Zero is the only grant that the caller holds.

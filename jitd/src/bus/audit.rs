@@ -21,7 +21,7 @@ use zbus::object_server::SignalEmitter;
 
 use super::Failure;
 use super::admission::Admission;
-use super::arguments::{Options, reason_of};
+use super::arguments::{Options, findings_of, reason_of};
 use super::commands::commands;
 use crate::core::audit_log::AuditCommand;
 use crate::core::authority::CommandKind;
@@ -162,6 +162,25 @@ commands! {
                 ))
             })?;
             Ok(to_dict(&view)?)
+        }
+
+        /// Records what `jitctl doctor` finds open, what of that is new, and what was mended.
+        #[zbus(out_args())]
+        Doctor: async fn doctor(
+            self,
+            caller,
+            open: Vec<String>,
+            opened: Vec<String>,
+            mended: Vec<String>,
+            _options: Options,
+        ) -> () {
+            let (open, opened, mended) = (findings_of(open)?, findings_of(opened)?, findings_of(mended)?);
+            if opened.is_empty() && mended.is_empty() {
+                return Err(Failure::InvalidArgument("nothing has changed, so there is nothing to record".into()));
+            }
+            let command = AuditCommand::Doctor { open, opened, mended };
+            self.engine.command(caller, Command::AuditLog(command)).await??;
+            Ok(())
         }
 
         /// Acknowledges the open problem of a record, or with 0 all open problems.

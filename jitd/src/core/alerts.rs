@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use jit_proto::audit::record::{AuditEvent, Draft, Facts};
-use jit_proto::identity::UserId;
+use jit_proto::identity::{PROBE_ACCOUNT, UserId};
 use jit_proto::time::{BootTime, format_duration};
 
 pub use baseline::Baseline;
@@ -175,9 +175,12 @@ impl Known {
         let mut findings = Vec::new();
         let mut baseline = false;
         match record.event {
+            // Nobody but root becomes the probe, and only to see it denied.
+            AuditEvent::AccessDenied if record.facts.user.as_deref() == Some(PROBE_ACCOUNT) => {}
             AuditEvent::AccessDenied | AuditEvent::CommandRefused => {
                 findings.extend(self.refusal(rules, record.boot))
             }
+            AuditEvent::DoctorChanged if record.facts.open.as_ref().is_none_or(Vec::is_empty) => {}
             AuditEvent::AccessAllowed => {
                 let name = record.facts.user.as_deref().unwrap_or_default();
                 let count = self.elevated.count(record.boot);
@@ -231,6 +234,8 @@ impl Known {
         let part = match rule {
             Rule::SinkDown => facts.sink.clone(),
             Rule::StackBroken => facts.service.clone(),
+            // Something else that is open is news.
+            Rule::DoctorChanged => facts.open.as_ref().map(|open| open.join(" ")),
             Rule::LeftBehind | Rule::HostChanged => {
                 // The interval counts for each finding: only the same finding is suppressed.
                 let after = rules.repeat_after;

@@ -19,6 +19,15 @@ pub enum AuditCommand {
         /// Whether a seal that exists is replaced.
         again: bool,
     },
+    /// Record what `jitctl doctor` finds open, where that has changed.
+    Doctor {
+        /// Everything that is open.
+        open: Vec<String>,
+        /// What of that was not before.
+        opened: Vec<String>,
+        /// What was open before and is not.
+        mended: Vec<String>,
+    },
     /// Acknowledge open problems.
     Acknowledge {
         /// The records that report them; the caller has checked that they are open.
@@ -34,6 +43,7 @@ impl AuditCommand {
     pub fn kind(&self) -> CommandKind {
         match self {
             Self::Seal { .. } => CommandKind::Seal,
+            Self::Doctor { .. } => CommandKind::Doctor,
             Self::Acknowledge { .. } => CommandKind::Acknowledge,
         }
     }
@@ -41,7 +51,7 @@ impl AuditCommand {
     /// The command as people type it.
     pub(in crate::core) fn typed(&self) -> String {
         match self {
-            Self::Seal { .. } => self.kind().word().to_owned(),
+            Self::Seal { .. } | Self::Doctor { .. } => self.kind().word().to_owned(),
             Self::Acknowledge { records, .. } => {
                 let records: Vec<String> = records.iter().map(u64::to_string).collect();
                 format!("{} {}", self.kind().word(), records.join(" "))
@@ -53,6 +63,7 @@ impl AuditCommand {
     pub(in crate::core) fn carry_out(self, turn: &mut Turn<'_>, caller: &Caller) -> Result<Done, Refusal> {
         match self {
             Self::Seal { key, again } => seal(turn, caller, key, again),
+            Self::Doctor { open, opened, mended } => doctor(turn, caller, open, &opened, &mended),
             Self::Acknowledge { records, reason } => acknowledge(turn, caller, &records, &reason),
         }
     }
@@ -74,6 +85,33 @@ fn seal(turn: &mut Turn<'_>, caller: &Caller, key: SealKey, again: bool) -> Resu
     let facts = facts::from(&turn.ledger, caller, facts);
     turn.note(event, facts);
     turn.seal(key);
+    Ok(Done::Recorded)
+}
+
+/// A record tells of no more things by name than these; the others are counted.
+const MAX_TOLD: usize = 50;
+
+fn doctor(
+    turn: &mut Turn<'_>,
+    caller: &Caller,
+    mut open: Vec<String>,
+    opened: &[String],
+    mended: &[String],
+) -> Result<Done, Refusal> {
+    let told = |what: &str, ids: &[String]| {
+        let shown = ids.get(..MAX_TOLD).unwrap_or(ids).join(", ");
+        let rest = ids.len().saturating_sub(MAX_TOLD);
+        let rest = if rest == 0 { String::new() } else { format!(" and {rest} more") };
+        (!ids.is_empty()).then(|| format!("{what}: {shown}{rest}"))
+    };
+    let parts: Vec<String> =
+        [told("newly open", opened), told("mended", mended)].into_iter().flatten().collect();
+    let count = open.len();
+    open.truncate(MAX_TOLD);
+    let detail = format!("{}; open now: {count}", parts.join("; "));
+    let facts = Facts { open: Some(open), ..facts::detail(detail) };
+    let facts = facts::from(&turn.ledger, caller, facts);
+    turn.note(AuditEvent::DoctorChanged, facts);
     Ok(Done::Recorded)
 }
 
@@ -174,6 +212,24 @@ mod tests {
         );
         for (uid, location) in [(0, window()), (0, service()), (1000, login())] {
             assert!(asked(uid, location).is_none(), "{uid}");
+        }
+    }
+
+    #[test]
+    fn what_doctor_finds_is_recorded_for_root_outside_of_windows() {
+        let asked = |uid, place| {
+            let ids = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect::<Vec<_>>();
+            let command =
+                AuditCommand::Doctor { open: ids(&["a", "b"]), opened: ids(&["b"]), mended: ids(&["c"]) };
+            asked_by(Ledger::default(), uid, place, command).1
+        };
+        let commit = asked(0, service()).unwrap();
+        let record = &commit.drafts[0];
+        assert_eq!(record.event, AuditEvent::DoctorChanged);
+        assert_eq!(record.facts.open, Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(record.facts.detail.as_deref(), Some("newly open: b; mended: c; open now: 2"));
+        for (uid, place) in [(0, window()), (1000, service())] {
+            assert!(asked(uid, place).is_none(), "{uid}");
         }
     }
 

@@ -36,6 +36,8 @@ pub enum CommandKind {
     Seal,
     /// Acknowledge a problem of the audit log.
     Acknowledge,
+    /// Record what doctor finds.
+    Doctor,
     /// Reload the policy.
     Reload,
     /// List pending requests.
@@ -191,7 +193,7 @@ const RELOAD: Row = Row { job: Rule::Allowed, user_unit: NOT_BY_A_JOB, no_login_
 
 impl CommandKind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Request,
         Self::Cancel,
         Self::Approve,
@@ -205,6 +207,7 @@ impl CommandKind {
         Self::RevokeAll,
         Self::Seal,
         Self::Acknowledge,
+        Self::Doctor,
         Self::Reload,
         Self::Pending,
         Self::Show,
@@ -229,6 +232,8 @@ impl CommandKind {
             Self::Revoke => (REVOKE, Need::Anybody),
             Self::RevokeUser | Self::RevokeAll => (REVOKE, Need::Operator),
             Self::Seal => (SEAL, Need::Operator),
+            // Who is in a window could say that all is well.
+            Self::Doctor => (SEAL, Need::Root),
             Self::Reload => (RELOAD, Need::Root),
             Self::Pending | Self::Show | Self::Grants | Self::Sessions | Self::Roles | Self::Status => {
                 (READ, Need::Anybody)
@@ -278,6 +283,7 @@ impl CommandKind {
             | Self::RevokeAll
             | Self::Seal
             | Self::Acknowledge
+            | Self::Doctor
             | Self::Reload => true,
             Self::Pending
             | Self::Show
@@ -319,6 +325,7 @@ impl CommandKind {
             Self::RevokeAll => "revoke --all",
             Self::Seal => "audit seal",
             Self::Acknowledge => "audit acknowledge",
+            Self::Doctor => "doctor --record",
             Self::Reload => "reload",
             Self::Pending => "pending",
             Self::Show => "show",
@@ -345,6 +352,7 @@ impl CommandKind {
             Self::Acknowledge => {
                 "only operators and root acknowledge a problem, and not from inside a window"
             }
+            Self::Doctor => "only root records what doctor finds, and not from inside a window",
             Self::Reload => "only root reloads the policy",
             Self::PolicyCheck | Self::PolicyShow => "only root, operators and auditors see the whole policy",
             Self::AuditRead | Self::AuditSearch | Self::AuditVerify | Self::AuditHead => {

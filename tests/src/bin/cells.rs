@@ -44,6 +44,9 @@ async fn main() -> Result<()> {
     // The audit log is sealed already, and no other seal is requested.
     cells.audit("Seal", &(Fd::from(writer.as_fd()), none())).await;
     cells.audit("Acknowledge", &(NOTHING, reason, none())).await;
+    // Of nothing: who is admitted is told that nothing has changed.
+    let nothing: [&str; 0] = [];
+    cells.audit("Doctor", &(nothing, nothing, nothing, none())).await;
     cells.manager("Reload", &()).await;
     cells.manager("Pending", &()).await;
     cells.manager("Show", &(NOTHING,)).await;

@@ -33,7 +33,7 @@ const ORIGINS: [(&str, &str); 12] = [
 
 /// What is admitted (+) and refused (-) from each of these, in their order, and how a refusal's record begins where one is
 /// wanted: of each command that would change something.
-const EXPECTED: [(&str, &str, Option<&str>); 26] = [
+const EXPECTED: [(&str, &str, Option<&str>); 27] = [
     ("Request", "++++----+++-", Some("request")),
     ("Cancel", "+++++++++++-", Some("cancel")),
     ("Approve", "+--------+--", Some("approve")),
@@ -47,6 +47,7 @@ const EXPECTED: [(&str, &str, Option<&str>); 26] = [
     ("RevokeAll", "++--++++++--", Some("revoke --all")),
     ("Seal", "++------++--", Some("audit seal")),
     ("Acknowledge", "+--------+--", Some("audit acknowledge")),
+    ("Doctor", "---------+--", Some("doctor --record")),
     ("Reload", "---------+--", Some("reload")),
     ("Pending", "+++++++++++-", None),
     ("Show", "+++++++++++-", None),

@@ -222,6 +222,32 @@ as of
         ..ORDINARY
     };
 
+    /// What jitctl doctor finds open on this host is not what it found before.
+    DoctorChanged = "doctor.changed" => Row {
+        severity: Severity::Warning,
+        cef: (7, "Findings of doctor changed"),
+        ecs: (Event, &["configuration"], &["change"]),
+        ocsf: FOUND,
+        finding: "jitctl doctor finds other things open than before",
+        splunk: &[Splunk::Change],
+        wazuh: wazuh(100_878, 7, groups::CONFIGURATION, "", "jitctl doctor: $(record.detail)"),
+        alert: Some("doctor-changed"),
+        is_change: true,
+        attention: "jitctl doctor found something else open than before",
+        manual: r#"
+.I open
+names everything that is open now,
+.I detail
+what of that is new and what was mended;
+.I actor
+is whoever ran
+.BR "jitctl doctor \-\-record" ,
+as the shipped timer does.
+An alert is raised where something is open.
+"#,
+        ..ORDINARY
+    };
+
     /// A local user reached a limit on the work that one user can cause.
     LimitReached = "limit.reached" => Row {
         severity: Severity::Warning,

@@ -15,7 +15,7 @@ use crate::escape::Escaped;
 const OWN: [&str; 8] = ["seq", "time", "host", "event", "hash", "prev", "boot_id", "boot_us"];
 
 /// The facts, in their order in the record.
-const FACTS: [&str; 58] = [
+const FACTS: [&str; 59] = [
     "outcome",
     "user",
     "uid",
@@ -55,6 +55,7 @@ const FACTS: [&str; 58] = [
     "left_behind",
     "finding",
     "part",
+    "open",
     "login_session",
     "invocations",
     "io_log",

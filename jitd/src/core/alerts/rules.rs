@@ -64,6 +64,8 @@ rules! {
     StackBroken = "stack-broken";
     /// jitd began to observe, and allows calls that it would deny.
     Observing = "observing";
+    /// What jitctl doctor finds open changed, and something is open.
+    DoctorChanged = "doctor-changed";
     /// A user causes more work than one user may; one alert for the host, whichever user it is.
     LimitReached = "limit-reached";
 }
