@@ -156,7 +156,10 @@ install-files:
 	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' systemd/jitd.service >$(ROOT)/lib/systemd/system/jitd.service
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' systemd/jitd-pam-undo.service >$(ROOT)/lib/systemd/system/jitd-pam-undo.service
 	chmod 0644 $(ROOT)/lib/systemd/system/jitd.service $(ROOT)/lib/systemd/system/jitd-pam-undo.service
-	install -m 0644 systemd/jitd.socket systemd/jitd-operator.socket systemd/jit.slice $(ROOT)/lib/systemd/system/
+	install -m 0644 systemd/jitd.socket systemd/jitd-operator.socket systemd/jitd-doctor.timer systemd/jit.slice $(ROOT)/lib/systemd/system/
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' systemd/jitd-doctor.service >$(ROOT)/lib/systemd/system/jitd-doctor.service
+	chmod 0644 $(ROOT)/lib/systemd/system/jitd-doctor.service
+	install -D -m 0644 packaging/polkit/00-jitd.rules $(ROOT)/share/jitd/polkit/00-jitd.rules
 	install -d $(ROOT)/lib/systemd/catalog
 	$(FILL) packaging/journal/jitd.catalog.in >$(ROOT)/lib/systemd/catalog/jitd.catalog
 	chmod 0644 $(ROOT)/lib/systemd/catalog/jitd.catalog

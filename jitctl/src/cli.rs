@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::values::TableArgs;
-use crate::{audit, grant, pam, policy, report, request, setup, status};
+use crate::{audit, doctor, grant, pam, policy, report, request, setup, status};
 
 /// Requests a role for a limited time, decides on requests, shows and verifies what happened.
 #[derive(Debug, Parser)]
@@ -57,6 +57,8 @@ pub(crate) enum Verb {
     Pam(pam::Verb),
     /// Set up this host: the first role, the PAM lines, the seal of the audit log (root)
     Setup(setup::SetupArgs),
+    /// Try whether every way to root on this host is closed without a window, and find what keeps jitd from its work (root)
+    Doctor(doctor::DoctorArgs),
     /// Print the manual page as roff
     #[command(hide = true)]
     Man,

@@ -7,7 +7,9 @@ use jit_proto::bus::dict::{Dict, from_dict, to_dict};
 use jit_proto::bus::names::{
     AUDIT_INTERFACE, BUS_NAME, MANAGER_INTERFACE, OBJECT_PATH, OPERATOR_SOCKET, SYSTEM_BUS_ADDRESS,
 };
-use jit_proto::bus::view::{GrantView, RecordView, RequestView, RoleView, SessionView, StatusView};
+use jit_proto::bus::view::{
+    GrantView, ProblemView, RecordView, RequestView, RoleView, SessionView, StatusView,
+};
 use jit_proto::time::micros;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -111,6 +113,11 @@ impl Daemon {
 
     pub(crate) async fn roles(&self) -> Result<Vec<RoleView>, Failure> {
         views("Roles", self.manage("Roles", &()).await?)
+    }
+
+    /// What is wrong with the policy on disk.
+    pub(crate) async fn policy_check(&self) -> Result<Vec<ProblemView>, Failure> {
+        views("PolicyCheck", self.manage("PolicyCheck", &()).await?)
     }
 
     pub(crate) async fn status(&self) -> Result<StatusView, Failure> {

@@ -31,6 +31,8 @@ mod status;
 
 mod setup;
 
+mod doctor;
+
 mod period;
 
 mod target;
@@ -125,6 +127,7 @@ fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
             Verb::Policy(verb) => policy::run(verb, output).await,
             Verb::Setup(args) => setup::run(args, output).await,
             Verb::Pam(verb) => pam::run(verb, output).await,
+            Verb::Doctor(args) => doctor::doctor(args, output).await,
             // Packaging runs these two without a bus.
             Verb::Man => output.text(&manual::page()?).map(|()| Exit::Done),
             Verb::Completions { shell } => output.text(&manual::completions(shell)?).map(|()| Exit::Done),

@@ -13,7 +13,7 @@ use crate::failure::{Exit, Failure};
 const DATE: &str = "2026-11-28";
 
 /// What somebody would type, and why.
-const EXAMPLES: [(&str, &str); 22] = [
+const EXAMPLES: [(&str, &str); 23] = [
     (
         "Request a role and wait for the decision:",
         "jitctl request web-admin --for 30m --reason \"INC-42 nginx down\" --ticket INC-42 --wait",
@@ -75,6 +75,10 @@ const EXAMPLES: [(&str, &str); 22] = [
         "See what enforcing would have denied while the host observed:",
         "jitctl report --observe --since \"7 days ago\"",
     ),
+    (
+        "Try whether every way to root on this host is closed, as root; once each hour, with a record of what changed:",
+        "jitctl doctor\nsystemctl enable --now jitd-doctor.timer",
+    ),
     ("Check role files before they are loaded:", "jitctl policy check && systemctl reload jitd"),
     (
         "Let sudo ask jitd, as root with that shell left open; keep it once somebody without a window was denied:",
@@ -91,9 +95,12 @@ const STATUSES: [(Exit, &str); 11] = [
     (Exit::Done, "Done."),
     (
         Exit::Failed,
-        "Failure. policy check: the files are not accepted, or with --exit-code there are warnings. status --exit-code: no policy is in force, a PAM stack does not ask jitd, or jitd observes. pam status --exit-code: a stack that is shown does not ask, or a change waits for its confirmation.",
+        "Failure. policy check: the files are not accepted, or with --exit-code there are warnings. status --exit-code: no policy is in force, a PAM stack does not ask jitd, or jitd observes. pam status --exit-code: a stack that is shown does not ask, or a change waits for its confirmation. doctor: something is open.",
     ),
-    (Exit::Usage, "Usage error: the command line or a value in it is not valid."),
+    (
+        Exit::Usage,
+        "Usage error: the command line or a value in it is not valid. doctor: nothing is open, but not everything could be looked at.",
+    ),
     (
         Exit::Refused,
         "Denied: by the policy, by the approver, because nobody decided in time, or because the request was decided already.",
@@ -117,7 +124,7 @@ const STATUSES: [(Exit, &str); 11] = [
     (Exit::Interrupted, "Interrupted with Ctrl-C while waiting; the request stays pending."),
 ];
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     ("/etc/jitd/jitd.toml", "Settings of the daemon: operators, auditors, ceilings."),
     ("/etc/jitd/roles.d/*.toml", "The roles."),
     (
@@ -146,6 +153,10 @@ const FILES: [(&str, &str); 9] = [
         "/usr/libexec/jitd-pam-trial",
         "Runs the PAM transaction with which pam enable tries a copy of the stacks. jitd-pam-undo.service undoes a change that was not \
          confirmed before the host was started again.",
+    ),
+    (
+        "/usr/share/jitd/polkit/00-jitd.rules",
+        "A rule of polkit that denies pkexec and run0 to everybody but root; doctor names the command that puts it in force.",
     ),
     ("/usr/libexec/jitd", "The daemon. With --check it checks the policy files without a running daemon."),
 ];
@@ -326,6 +337,18 @@ fn more() -> Roff {
          states in short what each control requires, what in the report relates to it, and what is not shown; it does not state \
          that a control is met. Standing privilege is read from the host when the report is written. The rules of sudoers are \
          read with cvtsudoers(1), and only if root runs jitctl. The HTML is one file that loads nothing and runs no script.",
+    )]);
+    roff.control("SH", ["DOCTOR"]);
+    roff.text([roman(
+        "doctor prints a line for each way to become another user that this host has: closed, OPEN or unknown, and how it knows. \
+         sudo, sudo -i, sudoedit, sudo-rs, su and doas are run, with their own PAM stacks, as the account jit-doctor, which nobody \
+         can log in as. For su the right password is taken for typed; sudoers and doas.conf have one more rule, which lets \
+         jit-doctor become itself without a password, so that sudo asks the account stage alone, as it does with NOPASSWD and a \
+         warm ticket. These files are seen by that run alone (a mount namespace of its own): on the host there is no such rule at \
+         any time. Only a denial in jitd's own words counts as closed, with the number of its record. About pkexec, run0 and \
+         systemd-run polkit itself is asked, for processes of jit-doctor, of members of roles and of administrators; a path that \
+         takes a password is open. Each finding says what it is, why it matters and what to type. With --json the document has \
+         paths, findings, unseen and notes.",
     )]);
     roff.control("SH", ["EXIT STATUS"]);
     for (exit, meaning) in STATUSES {

@@ -147,6 +147,9 @@ mod host {
     /// Installation changes nothing for sudo; removal locks nobody out.
     mod package;
 
+    /// Doctor tries every way to root, and names mistakes with their mend.
+    mod doctor;
+
     /// A PAM stack that does not ask jitd is named and is an alert.
     mod pam_stacks;
 

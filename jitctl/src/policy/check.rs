@@ -5,7 +5,7 @@ use jit_proto::bus::view::{ProblemView, Severity};
 use jit_proto::escape::Escaped;
 
 use super::unreachable_roles as sudoers;
-use crate::client::{Daemon, views};
+use crate::client::Daemon;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 
@@ -15,12 +15,6 @@ pub(crate) struct CheckArgs {
     /// Exit with status 1 for warnings as well
     #[arg(long)]
     exit_code: bool,
-}
-
-impl Daemon {
-    pub(crate) async fn policy_check(&self) -> Result<Vec<ProblemView>, Failure> {
-        views("PolicyCheck", self.manage("PolicyCheck", &()).await?)
-    }
 }
 
 /// `policy check`.
