@@ -377,3 +377,23 @@ fn removing_the_package_takes_the_lines_out_and_the_timer_too() -> Result<()> {
     }
     Ok(())
 }
+
+/// `mode = "observe"` in jitd.toml: the lines that deny go in, and deny nobody yet.
+#[test]
+fn on_a_host_that_observes_the_lines_go_in_and_deny_nobody() -> Result<()> {
+    const SETTINGS: &str = "mode = \"observe\"\noperators = [\"@jit-operators\"]\n";
+    const ROLE: &str = "[role.ops]\nmembers = [\"alice\"]\nservices = [\"sudo\", \"sudo-i\"]\n[role.ops.approval]\nfrom = [\"bob\"]\n";
+    let plan = stock(Release::Trixie).with_policy(SETTINGS, &[("ops.toml", ROLE)]);
+    play(&plan, |host| {
+        host.root_sh(&format!("echo root:{PASSWORD} | chpasswd"))?.ok()?;
+        enable(host, &["sudo", "sudo-i", "--yes"])?
+            .ok()?
+            .says("lets everybody through while jitd observes")?;
+        host.login(DAVE)?.run("sudo -n id -u")?.ok()?.says("0")?;
+        host.root(&["jitctl", "pam", "confirm"])?.ok()?;
+        host.root(&["jitctl", "pam", "status", "--exit-code", "sudo", "sudo-i"])?
+            .ok()?
+            .says("asks jitd")
+            .map(drop)
+    })
+}
