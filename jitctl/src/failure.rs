@@ -155,6 +155,7 @@ fn from_name(name: &str, text: &str) -> Failure {
         Some("UnknownMethod" | "UnknownInterface") => {
             "the running jitd does not know this call; are jitctl and jitd of the same version?".to_owned()
         }
+        _ if name == error::STOPPING => "jitd is stopping; run systemctl status jitd".to_owned(),
         _ if exit == Exit::Unreachable => "jitd is not running; run systemctl status jitd".to_owned(),
         _ if text.is_empty() => format!("jitd answered {name}"),
         _ => text.to_owned(),
@@ -169,6 +170,8 @@ fn exit_of(name: &str) -> Exit {
         }
         error::NO_SUCH => Exit::NoSuch,
         error::INVALID_ARGUMENT => Exit::Usage,
+        // Whoever waits for jitd waits on: it is gone in a moment, and may come back.
+        error::STOPPING => Exit::Unreachable,
         _ => match name.strip_prefix("org.freedesktop.DBus.Error.") {
             Some(
                 "ServiceUnknown" | "NameHasNoOwner" | "NoReply" | "Timeout" | "TimedOut" | "NoServer"
@@ -222,6 +225,7 @@ mod tests {
             (error::INVALID_ARGUMENT, Exit::Usage),
             (error::BAD_POLICY, Exit::Failed),
             (error::CANNOT_RECORD, Exit::Failed),
+            (error::STOPPING, Exit::Unreachable),
             (error::FAILED, Exit::Failed),
             ("org.freedesktop.DBus.Error.ServiceUnknown", Exit::Unreachable),
             ("org.freedesktop.DBus.Error.NoReply", Exit::Unreachable),

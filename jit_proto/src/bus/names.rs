@@ -66,6 +66,8 @@ pub mod error {
     pub const BAD_POLICY: &str = "org.jitd.Jit1.Error.BadPolicy";
     /// It could not be recorded, so it was not done (exit 1).
     pub const CANNOT_RECORD: &str = "org.jitd.Jit1.Error.CannotRecord";
+    /// The daemon is stopping, and did not do it (exit 5).
+    pub const STOPPING: &str = "org.jitd.Jit1.Error.Stopping";
     /// Something failed inside the daemon (exit 1).
     pub const FAILED: &str = "org.jitd.Jit1.Error.Failed";
 }

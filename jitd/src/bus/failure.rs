@@ -32,6 +32,8 @@ pub enum Failure {
     BadPolicy(String),
     /// It could not be recorded.
     CannotRecord(String),
+    /// The daemon is stopping.
+    Stopping(String),
     /// An internal failure.
     Failed(String),
 }
@@ -60,7 +62,7 @@ impl From<Refusal> for Failure {
 
 impl From<Stopped> for Failure {
     fn from(stopped: Stopped) -> Self {
-        Self::Failed(stopped.to_string())
+        Self::Stopping(stopped.to_string())
     }
 }
 
