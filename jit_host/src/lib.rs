@@ -9,6 +9,7 @@ pub mod pam_edit;
 mod pam_grammar;
 pub mod pam_module;
 pub mod pam_stack;
+pub mod polkit_helper;
 pub mod program;
 pub mod sudoers;
 pub mod unit_files;

@@ -11,6 +11,9 @@ pub enum Lines {
     /// The gate in `account` and in `session`, above everything that could decide before it, and `track` as the last line
     /// of `session`.
     Gate,
+    /// The gate in `session`, which does there what it does in `account` elsewhere (`enter`), and `track` as the last line:
+    /// for pkexec, which runs no account stage, in a stack whose account stage is that of every authentication of polkit.
+    Enter,
     /// `track` alone: nobody is denied, and what `sudo su -` or `sudo runuser -l` starts stays inside its session.
     Track,
 }
@@ -72,7 +75,7 @@ pub fn with_lines_that_observe(text: &str, lines: Lines, observe: bool) -> Resul
         return Err(Unclear { line: entry.number() });
     }
     let has_gate = all.iter().any(|entry| is_own(entry, "gate"));
-    let lines = if has_gate { Lines::Gate } else { lines };
+    let lines = if has_gate && lines == Lines::Track { Lines::Gate } else { lines };
     let own = || all.iter().filter_map(options_of_own);
     let is_word = |word: &&str| *word == OBSERVE;
     if are_right(&all, lines) && own().all(|options| options.split(' ').any(|word| is_word(&word)) == observe)
@@ -136,16 +139,17 @@ fn put_in(text: &str, lines: Lines, options: &str) -> String {
     let mut made = String::new();
     let mut physical: Vec<&str> = text.split_inclusive('\n').collect();
     let below = match lines {
-        Lines::Gate => physical.split_off(place_of_gates(text)),
+        Lines::Gate | Lines::Enter => physical.split_off(place_of_gates(text)),
         Lines::Track => Vec::new(),
     };
     let gates = match lines {
         Lines::Gate => {
             [Stage::Account, Stage::Session].map(|stage| line(stage, DENY, "gate") + "\n").concat()
         }
+        Lines::Enter => line(Stage::Session, DENY, "gate enter") + "\n",
         Lines::Track => String::new(),
     };
-    let control = if lines == Lines::Gate { DENY } else { "optional" };
+    let control = if lines == Lines::Track { "optional" } else { DENY };
     let track = line(Stage::Session, control, "track");
     for part in physical.into_iter().chain([gates.as_str()]).chain(below).filter(|part| !part.is_empty()) {
         on_a_line_of_its_own(&mut made);
@@ -183,9 +187,10 @@ fn place_of_gates(text: &str) -> usize {
 }
 
 fn are_right(all: &[Entry], lines: Lines) -> bool {
-    let gates = || {
-        [Stage::Account, Stage::Session].into_iter().all(|stage| first_of(all, stage).is_some_and(is_gate))
-    };
+    let enters = lines == Lines::Enter;
+    let stages: &[Stage] = if enters { &[Stage::Session] } else { &[Stage::Account, Stage::Session] };
+    let is_right = |entry: &Entry| is_gate(entry) && is_own(entry, "enter") == enters;
+    let gates = || stages.iter().all(|stage| first_of(all, *stage).is_some_and(is_right));
     let last = all.iter().rfind(|entry| entry.read().is_some_and(|line| line.is_of(Stage::Session)));
     last.is_some_and(|last| is_track(last, lines)) && (lines == Lines::Track || gates())
 }
@@ -221,7 +226,7 @@ fn is_own(entry: &Entry, purpose: &str) -> bool {
 fn options_of_own(entry: &Entry) -> Option<String> {
     match entry.read()? {
         Line::Module { path, arguments, .. } if is_ours(path) => {
-            let options = arguments.into_iter().filter(|word| !["gate", "track"].contains(word));
+            let options = arguments.into_iter().filter(|word| !["gate", "enter", "track"].contains(word));
             Some(options.collect::<Vec<_>>().join(" "))
         }
         _ => None,

@@ -6,6 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jit_proto::polkit_protocol::{SERVICE_PKEXEC, SERVICE_SYSTEMCTL};
+
 use crate::pam_grammar::{Line, Stage, entries};
 
 /// The folders of the administrator's and of packages' stacks (pam.conf(5)).
@@ -94,8 +96,10 @@ impl Stacks {
         // The stack of a service that a role opens is checked whole. For a sister it is enough that its account stage
         // denies.
         let sisters: Vec<String> = sisters.filter(|sister| self.path(sister).is_some()).collect();
-        let whole =
-            services.into_iter().map(|service| (service, [Stage::Account, Stage::Session].as_slice()));
+        let whole = services.into_iter().filter(|service| service != SERVICE_SYSTEMCTL).map(|service| {
+            let stages = stages_of(&service);
+            (service, stages)
+        });
         let sisters = sisters.into_iter().map(|service| (service, [Stage::Account].as_slice()));
         let looked = whole.chain(sisters).filter_map(|(service, stages)| {
             let of_file = |file: PathBuf, message: String| Fault { file, line: 0, message };
@@ -329,6 +333,12 @@ fn left_out<'a>(arguments: &[&'a str], service: &str) -> Option<&'a str> {
 /// Whether the result of a module with this control is ignored beside a denial (pam.conf(5)).
 fn is_optional(control: &str) -> bool {
     control.eq_ignore_ascii_case("optional")
+}
+
+/// The stages of a service's stack that ask jitd: pkexec runs no account stage, and polkit's agent runs one for every
+/// authentication, whatever it is for.
+fn stages_of(service: &str) -> &'static [Stage] {
+    if service == SERVICE_PKEXEC { &[Stage::Session] } else { &[Stage::Account, Stage::Session] }
 }
 
 /// The other stack of the same program: `sudo -i` uses `sudo-i`, `su -` uses `su-l` (sudo(8), su(1)).

@@ -9,5 +9,6 @@ pub mod bus;
 pub mod escape;
 pub mod identity;
 pub mod pam_protocol;
+pub mod polkit_protocol;
 pub mod request;
 pub mod time;

@@ -246,3 +246,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn pkexec_gets_its_gate_in_the_session_alone() {
+    let debian = "#%PAM-1.0\n\n@include common-auth\n@include common-account\n@include common-password\n\
+        session required pam_env.so readenv=1 user_readenv=0\n@include common-session-noninteractive\n";
+    let edited = with_lines(debian, Lines::Enter).unwrap();
+    let own: Vec<&str> = edited.lines().filter(|line| line.contains("pam_jit.so")).collect();
+    assert_eq!(own.len(), 2, "{edited}");
+    assert!(own[0].starts_with("session  [success=ok default=die]  pam_jit.so gate enter"), "{edited}");
+    assert!(own[1].starts_with("session  [success=ok default=die]  pam_jit.so track"), "{edited}");
+    let at = |part: &str| edited.find(part).unwrap();
+    assert!(at("gate enter") < at("@include common-auth") && at("track") > at("common-session"), "{edited}");
+    assert_eq!(with_lines(&edited, Lines::Enter).unwrap(), edited);
+    assert_eq!(without_lines(&edited), debian);
+    // A gate that does not enter would find no account stage before it, and deny everybody.
+    let without_enter = edited.replace(" enter", "");
+    assert_eq!(with_lines(&without_enter, Lines::Enter).unwrap(), edited);
+}

@@ -20,6 +20,8 @@ pub const GATE_SOCKET: &str = "/run/jitd/gate.sock";
 /// Socket with the interfaces Manager and Audit of the system bus: held by PID 1 (jitd-operator.socket), mode 0660,
 /// owner root, group jit-operators.
 pub const OPERATOR_SOCKET: &str = "/run/jitd/operator.sock";
+/// Socket for the questions of polkit's rule, held by PID 1 (jitd-polkit.socket), mode 0600, owner polkitd.
+pub const POLKIT_SOCKET: &str = "/run/jitd/polkit.sock";
 /// Address of the system bus. A constant: zbus would otherwise use `DBUS_SYSTEM_BUS_ADDRESS`, which an unprivileged
 /// caller of su, doas and sudo-rs controls.
 pub const SYSTEM_BUS_ADDRESS: &str = "unix:path=/run/dbus/system_bus_socket";
