@@ -9,6 +9,7 @@ use crate::error::{self, Unanswered};
 use crate::feedback::{self, Severity};
 use crate::options::{Duty, Options};
 use crate::stage::Stage;
+use jit_proto::polkit_protocol::SERVICE_PKEXEC;
 use nix::unistd::User as Account;
 use pam::items::{Item, RUser, Service, Tty, User};
 use pam::module::PamHandle;
@@ -38,23 +39,10 @@ pub(crate) fn account(pamh: &PamHandle, arguments: &[&CStr]) -> Verdict {
     if hook.options.duty == Duty::Track {
         return hook.invalid("`track` belongs on the last session line");
     }
-    let way = hook.way();
-    let caller = getuid();
-    // root starts no audit session, so that a sudo inside a session stays in its parent's.
-    let tagged = !caller.is_root()
-        && hook.options.tag
-        && match audit_session::begin(caller) {
-            Ok(session) => {
-                hook.debug(format_args!("audit session {session} begun"));
-                true
-            }
-            Err(error) => {
-                hook.debug(format_args!("no audit session of its own: {error}"));
-                false
-            }
-        };
-    // root is never locked out: a process that gets here as root could also change the stack.
-    hook.ask(way, Method::Enter { tagged }, || caller.is_root())
+    if hook.options.enter {
+        return hook.invalid("`enter` belongs on the first session line, where no account stage runs");
+    }
+    hook.enter()
 }
 
 /// Session: `gate` decides again for the target user, which is known now; `track` returns a process that another module
@@ -66,6 +54,8 @@ pub(crate) fn open_session(pamh: &mut PamHandle, arguments: &[&CStr]) -> Verdict
     };
     let roots_own = || is_roots_own(getuid(), &hook.items.ruser);
     match hook.options.duty {
+        // pkexec: nobody has asked yet whether this process may go on.
+        Duty::Gate if hook.options.enter && hook.enter() != Verdict::Pass => Verdict::Deny,
         Duty::Gate => {
             let verdict = hook.ask(hook.way(), Method::Recheck, roots_own);
             let place = (verdict == Verdict::Pass).then(|| CgroupAtOpen::now(&hook.items.user)).flatten();
@@ -92,7 +82,7 @@ pub(crate) fn misplaced(pamh: &PamHandle, stage: Stage) -> Verdict {
         stage,
         "the line of pam_jit.so belongs in account and session",
     );
-    feedback::show(pamh, &[badly_configured(&items.service)]);
+    show(pamh, &items.service, &[badly_configured(&items.service)]);
     Verdict::Deny
 }
 
@@ -106,8 +96,9 @@ pub(crate) fn broken(pamh: &PamHandle, stage: Stage, arguments: &[&CStr]) -> Ver
         return Verdict::Pass;
     }
     feedback::log(Severity::Err, &items.service, stage, "internal error in pam_jit.so; denied");
-    feedback::show(
+    show(
         pamh,
+        &items.service,
         &[format!(
             "jit: {} is refused: internal error in pam_jit. Ask the administrator of this host.",
             items.service
@@ -138,10 +129,31 @@ impl<'a> Hook<'a> {
             }
             Err(bad) => {
                 feedback::log(Severity::Err, &items.service, stage, &format!("pam_jit.so: {bad}"));
-                feedback::show(pamh, &[badly_configured(&items.service)]);
+                show(pamh, &items.service, &[badly_configured(&items.service)]);
                 Err(Verdict::Deny)
             }
         }
+    }
+
+    /// Begins an audit session for this process, then asks whether it may go on.
+    fn enter(&self) -> Verdict {
+        let way = self.way();
+        let caller = getuid();
+        // root starts no audit session, so that a sudo inside a session stays in its parent's.
+        let tagged = !caller.is_root()
+            && self.options.tag
+            && match audit_session::begin(caller) {
+                Ok(session) => {
+                    self.debug(format_args!("audit session {session} begun"));
+                    true
+                }
+                Err(error) => {
+                    self.debug(format_args!("no audit session of its own: {error}"));
+                    false
+                }
+            };
+        // root is never locked out: a process that gets here as root could also change the stack.
+        self.ask(way, Method::Enter { tagged }, || caller.is_root())
     }
 
     /// The connection to the daemon. The deadline of the stage starts here.
@@ -163,7 +175,7 @@ impl<'a> Hook<'a> {
         match call::ask(&way, &question) {
             Ok(Answer::Allowed(lines)) => {
                 self.debug(format_args!("{method}: allowed"));
-                feedback::show(self.pamh, &lines);
+                self.show(&lines);
                 Verdict::Pass
             }
             // A daemon that knows the option answers so only where it cannot look or record; an older one always may.
@@ -181,9 +193,9 @@ impl<'a> Hook<'a> {
             Ok(Answer::Refused(text)) => {
                 self.log(Severity::Notice, format_args!("{method}: {} is refused", items.caller()));
                 if text.is_empty() {
-                    feedback::show(self.pamh, &[format!("jit: {} is refused.", items.service)]);
+                    self.show(&[format!("jit: {} is refused.", items.service)]);
                 } else {
-                    feedback::show(self.pamh, &text);
+                    self.show(&text);
                 }
                 Verdict::Deny
             }
@@ -208,7 +220,7 @@ impl<'a> Hook<'a> {
                 // The administrator knows no more about the caller's own limits than the caller.
                 let own = matches!(&why, Unanswered::Means(error) if error::is_own_limit(error));
                 let ask = if own { "" } else { " Ask the administrator of this host." };
-                feedback::show(self.pamh, &[format!("jit: {} is refused: {trouble}.{ask}", items.service)]);
+                self.show(&[format!("jit: {} is refused: {trouble}.{ask}", items.service)]);
                 Verdict::Deny
             }
         }
@@ -223,8 +235,12 @@ impl<'a> Hook<'a> {
             return Verdict::Pass;
         }
         self.log(Severity::Err, format_args!("pam_jit.so: {why}"));
-        feedback::show(self.pamh, &[badly_configured(&self.items.service)]);
+        self.show(&[badly_configured(&self.items.service)]);
         Verdict::Deny
+    }
+
+    fn show(&self, lines: &[String]) {
+        show(self.pamh, &self.items.service, lines);
     }
 
     fn log(&self, severity: Severity, text: fmt::Arguments<'_>) {
@@ -235,6 +251,14 @@ impl<'a> Hook<'a> {
         if self.options.debug {
             self.log(Severity::Debug, text);
         }
+    }
+}
+
+/// Shows lines to the person, by the program that called. pkexec has no way to: asked to show something it aborts
+/// (polkit, pkexec.c, `pam_conversation_function`); the daemon writes to the person's terminal instead.
+fn show(pamh: &PamHandle, service: &str, lines: &[String]) {
+    if service != SERVICE_PKEXEC {
+        feedback::show(pamh, lines);
     }
 }
 

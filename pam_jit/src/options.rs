@@ -32,6 +32,9 @@ pub(crate) struct Options {
     pub(crate) timeout: Duration,
     /// `bus=`.
     pub(crate) bus: Bus,
+    /// `enter`: what the account stage does is done in the session stage, for a program that runs no account stage
+    /// (pkexec).
+    pub(crate) enter: bool,
     /// `tag=no`: starts no audit session; the daemon then moves the process into its scope before it answers.
     pub(crate) tag: bool,
     /// `debug`: logs questions and answers to the system log.
@@ -75,6 +78,9 @@ pub(crate) enum BadOption {
     /// Neither `gate` nor `track`.
     #[error("`gate` or `track` is missing")]
     NoDuty,
+    /// `enter` beside `track`.
+    #[error("`enter` belongs on the line with `gate`")]
+    EnterToTrack,
 }
 
 impl Options {
@@ -87,12 +93,14 @@ impl Options {
         let mut tag = None;
         let mut debug = None;
         let mut observe = None;
+        let mut enter = None;
         let mut services = None;
         for argument in arguments {
             let option = argument.to_string_lossy();
             let fresh = match option.split_once('=') {
                 None if option == "gate" => is_first(&mut duty, Duty::Gate)?,
                 None if option == "track" => is_first(&mut duty, Duty::Track)?,
+                None if option == "enter" => enter.replace(true).is_none(),
                 None if option == "debug" => debug.replace(true).is_none(),
                 None if option == OBSERVE => observe.replace(true).is_none(),
                 Some(("timeout", value)) => {
@@ -134,8 +142,13 @@ impl Options {
                 return Err(BadOption::Repeated(option.to_string()));
             }
         }
+        let duty = duty.ok_or(BadOption::NoDuty)?;
+        if enter.is_some() && duty == Duty::Track {
+            return Err(BadOption::EnterToTrack);
+        }
         Ok(Self {
-            duty: duty.ok_or(BadOption::NoDuty)?,
+            duty,
+            enter: enter.unwrap_or(false),
             timeout: timeout.unwrap_or(DEFAULT_TIMEOUT),
             bus: bus.unwrap_or(Bus::Direct),
             tag: tag.unwrap_or(true),
@@ -197,6 +210,7 @@ mod tests {
                 timeout: Duration::from_secs(2),
                 bus: Bus::Direct,
                 tag: true,
+                enter: false,
                 debug: false,
                 observe: false,
                 services: None
@@ -249,6 +263,9 @@ mod tests {
             (&[c"gate", c"observe", c"observe"], "duplicate option `observe`"),
             (&[c"gate", c"observe=yes"], "there is no option `observe=yes`"),
             (&[c"debug"], "`gate` or `track` is missing"),
+            (&[c"enter"], "`gate` or `track` is missing"),
+            (&[c"track", c"enter"], "`enter` belongs on the line with `gate`"),
+            (&[c"enter", c"gate", c"enter"], "duplicate option `enter`"),
             (&[], "`gate` or `track` is missing"),
             (&[c"gate", c"bus=session"], "`bus=session` is not accepted: `direct` or `system` is needed"),
         ] {
