@@ -25,6 +25,7 @@ use crate::engine::handle::Handle;
 use crate::engine::messages::{ToDrift, ToSink};
 use crate::engine::timer;
 use crate::gate::GateService;
+use crate::gate::polkit::PolkitService;
 use crate::host::clock::Clock;
 use crate::host::sockets;
 use crate::host::sockets::Sockets;
@@ -57,7 +58,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
 }
 
 async fn serve(sockets: Sockets) -> anyhow::Result<()> {
-    let Sockets { gate: listener, operators } = sockets;
+    let Sockets { gate: listener, operators, polkit } = sockets;
     let clock = Clock::of_this_boot().context("the boot id")?;
     let path = Path::new(STORE);
     if let Some(folder) = path.parent() {
@@ -149,7 +150,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
         }
         drop(ended);
     });
-    tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd, interval.clone()));
+    tokio::spawn(sessions::run(session_inbox, engine.clone(), systemd.clone(), interval.clone()));
     sessions::logins::watch(connection.clone(), engine.clone()).await.context("logind on the system bus")?;
     let (alarm_engine, alarm_clock) = (engine.clone(), clock.clone());
     tokio::spawn(async move {
@@ -163,6 +164,7 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let counter = Counter::default();
     tokio::spawn(counter.clone().run(engine.clone()));
     let service = GateService::new(engine.clone(), clock.clone());
+    let questions = PolkitService::new(service.clone(), systemd, counter.clone());
     let rules = PolicyLoader::under(Path::new(POLICY), clock);
     engine.tell(Input::Started { version: env!("CARGO_PKG_VERSION") }).await?;
     if rules.reload(&engine).await?.is_err() {
@@ -179,6 +181,10 @@ async fn serve(sockets: Sockets) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
     let listener = UnixListener::from_std(listener).context("the gate's socket")?;
     let gate = tokio::spawn(gate::serve(listener, service.clone(), counter.clone(), stopping));
+    if let Some(listener) = polkit {
+        let listener = UnixListener::from_std(listener).context("the socket of polkit's rule")?;
+        tokio::spawn(gate::polkit::serve(listener, questions));
+    }
     let (ready, taken) = oneshot::channel();
     let (lost, mut bus_lost) = mpsc::channel::<()>(1);
     if operators.is_none() {

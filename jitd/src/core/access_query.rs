@@ -45,7 +45,7 @@ impl AccessQuery {
     }
 }
 
-/// The PAM stage that called, with its mode (pam_jit(8)).
+/// The PAM stage that called, with its mode (pam_jit(8)), or what else is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Account stage, `gate`: decides.
@@ -58,6 +58,11 @@ pub enum Stage {
     /// Session stage, `track`: returns processes that another module moved away to their scope; decides only where no
     /// `gate` line did.
     Track,
+    /// No hook: polkit asks whether it may let the person do something.
+    Authorize {
+        /// A session is opened for it afterwards, which the module asks for and which is recorded then.
+        session_follows: bool,
+    },
 }
 
 /// A user name from a PAM item.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jit_proto::identity::{GrantId, GroupId, RequestId, RoleName};
+use jit_proto::polkit_protocol::SERVICE_PKEXEC;
 use jit_proto::time::format_duration;
 
 use super::context::Context;
@@ -191,16 +192,18 @@ impl Denial {
     #[must_use]
     pub fn lines(&self, policy: Option<&Policy>, access: &Access<'_>) -> Vec<String> {
         let (service, who) = (access.service, &access.person.account.name);
+        // A role opens pkexec by the name of its PAM service, which nobody types.
+        let name = if service == SERVICE_PKEXEC { "pkexec" } else { service };
         let mut lines = Vec::new();
         match self {
             Self::NoPolicy => {
-                lines.push(format!("jit: {service} is refused: jitd has no valid policy on this host."));
+                lines.push(format!("jit: {name} is refused: jitd has no valid policy on this host."));
                 lines.push("jit: the administrator can see why with: jitctl policy check".to_owned());
                 return lines;
             }
             Self::NotForwarded(waits) => {
                 lines.push(format!(
-                    "jit: {service} is refused: the audit record of this host has not been forwarded for {}.",
+                    "jit: {name} is refused: the audit record of this host has not been forwarded for {}.",
                     format_duration(*waits)
                 ));
                 lines.push(
@@ -209,17 +212,17 @@ impl Denial {
                 return lines;
             }
             Self::NoWindow { .. } => {
-                lines.push(format!("jit: {service} is refused: {who} has no open window on this host."));
+                lines.push(format!("jit: {name} is refused: {who} has no open window on this host."));
             }
             Self::OtherService => {
-                lines.push(format!("jit: {service} is refused: no open window of {who} covers {service}."));
+                lines.push(format!("jit: {name} is refused: no open window of {who} covers {service}."));
             }
             Self::OtherGroup(group) => {
-                lines.push(format!("jit: {service} is refused: no open window of {who} gives {group}."));
+                lines.push(format!("jit: {name} is refused: no open window of {who} gives {group}."));
             }
             Self::OtherTarget(name) => {
                 lines.push(format!(
-                    "jit: {service} is refused: {who} has no open window that allows running commands as {name}."
+                    "jit: {name} is refused: {who} has no open window that allows running commands as {name}."
                 ));
             }
         }

@@ -56,8 +56,8 @@ const LONG: [(&str, Option<bool>); 31] = [
     ("version", Some(false)),
 ];
 
-/// Programs that give only root another group: su(1), runuser(1), doas(1).
-const WITHOUT_GROUPS: [&str; 3] = ["su", "runuser", "doas"];
+/// Programs that give only root another group, or none: su(1), runuser(1), doas(1), pkexec(1).
+const WITHOUT_GROUPS: [&str; 4] = ["su", "runuser", "doas", "pkexec"];
 
 /// The requested group. `program` is the executable as the kernel names it, `argv` the command line; `cut` says that
 /// `argv` is not complete.

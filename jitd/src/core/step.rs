@@ -9,7 +9,7 @@ use crate::core::ledger::{EndedBy, Ledger, RequestState};
 use crate::core::limits::Limited;
 use crate::core::policy::Policy;
 use crate::core::reply::Reply;
-use crate::core::session::{admission, ended};
+use crate::core::session::{admission, authorization, ended};
 use crate::core::time::Now;
 use crate::core::turn::{REMEMBER_CLOCK, Turn};
 use crate::core::{dispatch, drift};
@@ -53,6 +53,9 @@ pub fn step(
                 Stage::Enter { tagged } => admission::enter(&mut turn, &query, tagged),
                 Stage::Recheck => admission::recheck(&mut turn, &query),
                 Stage::Track => admission::track(&mut turn, &query),
+                Stage::Authorize { session_follows } => {
+                    authorization::authorize(&mut turn, &query, session_follows)
+                }
             };
             turn.reply = Some(Reply::Gate(verdict));
         }
@@ -124,6 +127,8 @@ fn durability_of(input: &Input) -> Durability {
         Input::AccessQuery(query) => match query.stage {
             Stage::Enter { .. } => Durability::BeforeTheSession,
             Stage::Recheck | Stage::Track => Durability::WithTheNext,
+            // Nothing comes between this answer and what it lets happen.
+            Stage::Authorize { .. } => Durability::AtOnce,
         },
         Input::SessionGone(..) | Input::NotTold { .. } | Input::LogFound(..) | Input::LimitsReached(_) => {
             Durability::WithTheNext

@@ -11,7 +11,7 @@ use super::Engine;
 use super::handle::Waiting;
 use super::messages::{ToNotifier, ToSink};
 use crate::core::effect::{Commit, Durability, Effect, SessionOrder};
-use crate::core::input::Input;
+use crate::core::input::{Input, Stage};
 use crate::core::ledger::{EndedBy, Ledger};
 use crate::core::policy::Policy;
 use crate::core::reply::{Refusal, Reply, Verdict};
@@ -37,7 +37,7 @@ fn deny_unsealed(pending: &mut Pending, problem: &SealKeyError) {
         )
     });
     if let Input::AccessQuery(query) = &pending.input
-        && lets_in
+        && (lets_in || matches!(query.stage, Stage::Authorize { .. }))
         && let Some(waiting) = pending.waiting.take()
     {
         let line = format!("jit: {} is refused: the record could not be sealed ({problem}).", query.service);

@@ -4,6 +4,8 @@ mod socket;
 
 mod silent;
 
+pub mod polkit;
+
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use jit_proto::bus::names::GATE_SOCKET;
 use jit_proto::pam_protocol::{OPTION_OBSERVE, OPTION_TAGGED, OUTCOME_ALLOWED, OUTCOME_DENIED};
+use jit_proto::polkit_protocol::SERVICE_PKEXEC;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -137,7 +140,13 @@ impl GateService {
             Ok(query) => query,
             Err(why) => return refused(&why),
         };
-        let main = query.process.main;
+        let (main, uid) = (query.process.main, query.process.real_uid);
+        // The module shows nothing in pkexec.
+        let tell = |lines: &[String]| {
+            if name == SERVICE_PKEXEC {
+                polkit::tell(uid, main.pid, lines);
+            }
+        };
         let pidfd = matches!(stage, Stage::Enter { .. }).then_some(pidfd);
         match self.engine.decide(query, pidfd).await {
             Ok(Verdict::Allowed) => {
@@ -146,8 +155,14 @@ impl GateService {
                 }
                 (OUTCOME_ALLOWED.to_owned(), Vec::new(), HashMap::new())
             }
-            Ok(Verdict::Observed(lines)) => (OUTCOME_ALLOWED.to_owned(), lines, HashMap::new()),
-            Ok(Verdict::Denied(lines)) => denied(lines),
+            Ok(Verdict::Observed(lines)) => {
+                tell(&lines);
+                (OUTCOME_ALLOWED.to_owned(), lines, HashMap::new())
+            }
+            Ok(Verdict::Denied(lines)) => {
+                tell(&lines);
+                denied(lines)
+            }
             Err(stopped) => refused(&stopped),
         }
     }
@@ -197,8 +212,12 @@ impl GateService {
             process,
             user,
             ruser: self.lookup.named(&items.ruser).await?,
+            // pkexec sets no PAM_TTY.
+            tty: match items.service == SERVICE_PKEXEC && items.tty.is_empty() {
+                true => process::terminal_of(caller_pid).unwrap_or_default(),
+                false => items.tty,
+            },
             service: items.service,
-            tty: items.tty,
             line_observes: items.line_observes,
         })
     }

@@ -169,7 +169,7 @@ async fn answer_other(
 }
 
 /// Reads what has arrived, with the one descriptor that may come with it.
-fn receive(stream: &UnixStream, come: &mut Vec<u8>, passed: &mut Vec<StdFd>) -> io::Result<usize> {
+pub(super) fn receive(stream: &UnixStream, come: &mut Vec<u8>, passed: &mut Vec<StdFd>) -> io::Result<usize> {
     let mut part = [0; 2048];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut attached = RecvAncillaryBuffer::new(&mut space);

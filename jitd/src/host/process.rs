@@ -3,6 +3,7 @@
 
 mod cgroup;
 mod io_log;
+mod terminal;
 
 use std::fs;
 use std::io::{self, Read};
@@ -18,6 +19,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 pub use cgroup::{cgroup_of, login_in, session_in};
 pub use io_log::io_log;
+pub use terminal::terminal_of;
 
 use crate::core::input::Process;
 use crate::core::ledger::MainProcess;

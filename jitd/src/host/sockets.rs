@@ -7,9 +7,10 @@ use std::os::unix::net::UnixListener;
 
 use super::sys;
 
-/// The names in jitd.socket and jitd-operator.socket.
+/// The names in jitd.socket, jitd-operator.socket and jitd-polkit.socket.
 const GATE: &str = "gate";
 const OPERATORS: &str = "operators";
+const POLKIT: &str = "polkit";
 /// The name of the gate's socket in an older unit, which set none.
 const OLD_GATE: &str = "jitd.socket";
 
@@ -20,6 +21,8 @@ pub(crate) struct Sockets {
     pub(crate) gate: UnixListener,
     /// The operators' socket; `None` if its unit is not active.
     pub(crate) operators: Option<UnixListener>,
+    /// That of polkit's rule; none where its unit does not run, as after an installation.
+    pub(crate) polkit: Option<UnixListener>,
 }
 
 /// The sockets that PID 1 passed to this process.
@@ -27,11 +30,12 @@ pub(crate) struct Sockets {
 /// # Errors
 /// When jitd was not started by its socket units, or was passed something else.
 pub(crate) fn handed() -> io::Result<Sockets> {
-    let (mut gate, mut operators) = (None, None);
+    let (mut gate, mut operators, mut polkit) = (None, None, None);
     for (descriptor, name) in sys::passed_by_pid_1()? {
         let place = match name.as_str() {
             GATE | OLD_GATE => &mut gate,
             OPERATORS => &mut operators,
+            POLKIT => &mut polkit,
             _ => return Err(invalid(format!("a socket that is called {name:?} was handed over"))),
         };
         if place.replace(listener(descriptor)?).is_some() {
@@ -44,7 +48,7 @@ pub(crate) fn handed() -> io::Result<Sockets> {
             "no socket was handed over by PID 1; jitd is started by jitd.socket and jitd.service",
         )
     })?;
-    Ok(Sockets { gate, operators })
+    Ok(Sockets { gate, operators, polkit })
 }
 
 fn listener(descriptor: OwnedFd) -> io::Result<UnixListener> {

@@ -211,6 +211,18 @@ impl Systemd {
         reply.body().deserialize()
     }
 
+    /// Whether PID 1 has a unit from a file; what is not told is no. It is asked what it has loaded, and not what lies on the
+    /// disk, which it may not have read yet.
+    pub async fn has_file(&self, unit: &str) -> bool {
+        let fragment = async {
+            let path: zbus::OwnedObjectPath =
+                self.manager("LoadUnit", &(unit,)).await?.body().deserialize()?;
+            let unit = self.all_properties(path.as_str(), "Unit").await?;
+            zbus::Result::Ok(text(&unit, "FragmentPath"))
+        };
+        fragment.await.is_ok_and(|fragment| fragment.is_some_and(|path| !path.is_empty()))
+    }
+
     /// Stops a unit in any state. A missing unit is no error.
     ///
     /// # Errors

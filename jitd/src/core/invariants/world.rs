@@ -75,6 +75,10 @@ pub(super) enum Happening {
         who: u8,
         tagged: bool,
     },
+    /// polkit asks about something that opens no session.
+    Authorize {
+        who: u8,
+    },
     Session {
         stage: bool,
         nth: u8,
@@ -125,6 +129,7 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
         3 => (6u8..10, who.clone(), any::<bool>()).prop_map(|(who, to, role)| Happening::Give { who, to, role }),
         1 => (0u8..10, id).prop_map(|(who, id)| Happening::Revoke { who, id }),
         6 => (who.clone(), any::<bool>()).prop_map(|(who, tagged)| Happening::Enter { who, tagged }),
+        2 => who.clone().prop_map(|who| Happening::Authorize { who }),
         4 => (any::<bool>(), 0u8..4, who).prop_map(|(stage, nth, target)| Happening::Session { stage, nth, target }),
         2 => (0u8..4).prop_map(|nth| Happening::Gone { nth }),
         3 => (0u8..10, 1u64..8).prop_map(|(who, id)| Happening::Extend { who, id }),
@@ -226,6 +231,16 @@ impl World {
                 self.tags += 1;
                 let process = self.process(who, tagged.then_some(self.tags), None);
                 self.query(Stage::Enter { tagged }, who, process, Named::Account(account(who)));
+            }
+            Happening::Authorize { who } => {
+                let process = self.process(who, None, None);
+                let stage = Stage::Authorize { session_follows: false };
+                self.query(
+                    stage,
+                    who,
+                    process,
+                    Named::Account(Account { uid: UserId::ROOT, name: "root".into() }),
+                );
             }
             Happening::Session { stage, nth, target } => {
                 let Some(session) = self.ledger.sessions.values().nth(nth.into()).cloned() else { return };

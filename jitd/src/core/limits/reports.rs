@@ -24,6 +24,8 @@ pub enum Limited {
     Operators,
     /// Silent connections to the gate's socket.
     Gate,
+    /// Questions of polkit's rule.
+    Polkit,
     /// Single records of refusals.
     Record,
     /// Records of calls that passed because jitd observes.
@@ -37,6 +39,7 @@ impl fmt::Display for Limited {
             Self::BusWithoutReply => "messages on the system bus that ask for no answer were dropped",
             Self::Operators => "connections or calls on the operators' socket were refused",
             Self::Gate => "connections to the gate that asked nothing were dropped",
+            Self::Polkit => "questions of polkit were refused unseen",
             Self::Record => "refusals were not recorded one by one",
             Self::Observed => "observed calls were not recorded one by one",
         })

@@ -94,7 +94,11 @@ settings! {
         "services", Kind::Texts("[\"sudo\", \"sudo-i\"]"), Is("[\"sudo\", \"sudo-i\"]");
         "The PAM services that the role opens. `sudo -i` has a service of its own on Debian. `su` and `doas` are opened \
          only where they are named here, and gated only where their PAM stack names pam_jit(8). `jitctl policy check` \
-         warns of a service that has no file in `/etc/pam.d`."
+         warns of a service that has no file in `/etc/pam.d`.\n\
+         `polkit-1` opens pkexec, and `systemctl`, which is no PAM service, opens what PID 1 does for systemctl(1): units \
+         that have a file, unit files, `daemon-reload`, `set-environment`. Both take effect after `jitctl polkit enable`. \
+         What systemctl starts is in no session, and goes on after the window: such a role is root without an end. No \
+         role opens run0 and systemd-run."
 
         "mode", Kind::Choice(Mode::WORDS), Words("mode of jitd.toml") => mode: Option<Mode> = None;
         "With `observe` jitd denies no call of a member that the role would cover if a window were open: it records the call \

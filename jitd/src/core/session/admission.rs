@@ -325,7 +325,7 @@ fn why_it_ends(session: &Session) -> Option<String> {
 }
 
 /// The calling person, or why the caller is unknown.
-fn caller_of(query: &AccessQuery) -> Result<&Person, String> {
+pub(super) fn caller_of(query: &AccessQuery) -> Result<&Person, String> {
     let uid = query.process.real_uid;
     let person = query.person.as_ref().ok_or_else(|| format!("uid {uid} has no account on this host"))?;
     match &query.ruser {

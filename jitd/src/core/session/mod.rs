@@ -2,6 +2,8 @@
 
 pub(in crate::core) mod admission;
 
+pub(in crate::core) mod authorization;
+
 mod denial;
 
 pub(in crate::core) mod ended;

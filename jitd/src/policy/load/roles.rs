@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jit_host::pam_stack;
 use jit_proto::identity::{RoleName, UserId};
+use jit_proto::polkit_protocol::SERVICE_SYSTEMCTL;
 use jit_proto::time::format_duration;
 use toml::Spanned;
 
@@ -198,7 +199,9 @@ impl Loader<'_> {
                 name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@'));
             if name.is_empty() || !plain {
                 self.problem(source, entry.span(), key, format!("{name:?} is no name of a PAM service"));
-            } else if !pam_stack::FOLDERS.iter().any(|folder| Path::new(folder).join(name).exists()) {
+            } else if name != SERVICE_SYSTEMCTL
+                && !pam_stack::FOLDERS.iter().any(|folder| Path::new(folder).join(name).exists())
+            {
                 let message = format!("there is no PAM service {name:?} on this host: no /etc/pam.d/{name}");
                 self.warning(source, entry.span(), key, message);
             }
