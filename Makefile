@@ -70,7 +70,7 @@ setup-build setup-test setup-check:
 
 # The module is built last and alone: with the daemon in the same build its zbus would get tokio, and sudo a thread.
 build: setup-build
-	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p jitd -p jitctl -p pam_trial
+	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p jitd -p jitctl -p pam_trial -p jit_host
 	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p pam_jit
 	$(CARGO) build --profile $(PROFILE) $(CARGO_FLAGS) -p jit_proto --example fill
 
@@ -148,6 +148,7 @@ FILL = $(RELEASE)/examples/fill
 install-files:
 	@test -n '$(MULTIARCH)' || { echo 'install: the multiarch name of this machine is unknown; give MULTIARCH=' >&2; exit 1; }
 	$(call put,0755,$(RELEASE)/jitd,$(ROOT)/libexec/jitd)
+	$(call put,0755,$(RELEASE)/jit-polkit,$(ROOT)/libexec/jit-polkit)
 	$(call put,0755,$(RELEASE)/jitctl,$(ROOT)/bin/jitctl)
 	$(call put,0755,$(RELEASE)/jitd-pam-trial,$(ROOT)/libexec/jitd-pam-trial)
 	install -D -m 0755 packaging/libexec/jitd-webhook $(ROOT)/libexec/jitd-webhook
@@ -156,7 +157,7 @@ install-files:
 	sed 's|/usr/libexec/|$(PREFIX)/libexec/|' systemd/jitd.service >$(ROOT)/lib/systemd/system/jitd.service
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' systemd/jitd-pam-undo.service >$(ROOT)/lib/systemd/system/jitd-pam-undo.service
 	chmod 0644 $(ROOT)/lib/systemd/system/jitd.service $(ROOT)/lib/systemd/system/jitd-pam-undo.service
-	install -m 0644 systemd/jitd.socket systemd/jitd-operator.socket systemd/jitd-doctor.timer systemd/jit.slice $(ROOT)/lib/systemd/system/
+	install -m 0644 systemd/jitd.socket systemd/jitd-operator.socket systemd/jitd-polkit.socket systemd/jitd-doctor.timer systemd/jit.slice $(ROOT)/lib/systemd/system/
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' systemd/jitd-doctor.service >$(ROOT)/lib/systemd/system/jitd-doctor.service
 	chmod 0644 $(ROOT)/lib/systemd/system/jitd-doctor.service
 	install -D -m 0644 packaging/polkit/00-jitd.rules $(ROOT)/share/jitd/polkit/00-jitd.rules

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::values::TableArgs;
-use crate::{audit, doctor, grant, pam, policy, report, request, setup, status};
+use crate::{audit, doctor, grant, pam, policy, polkit, report, request, setup, status};
 
 /// Requests a role for a limited time, decides on requests, shows and verifies what happened.
 #[derive(Debug, Parser)]
@@ -59,6 +59,9 @@ pub(crate) enum Verb {
     Setup(setup::SetupArgs),
     /// Try whether every way to root on this host is closed without a window, and find what keeps jitd from its work (root)
     Doctor(doctor::DoctorArgs),
+    /// Put pkexec and what systemctl does as root behind jitd, or take them out again (root)
+    #[command(subcommand, subcommand_required = true, arg_required_else_help = true)]
+    Polkit(polkit::Verb),
     /// Print the manual page as roff
     #[command(hide = true)]
     Man,

@@ -23,6 +23,8 @@ mod policy;
 
 mod pam;
 
+mod polkit;
+
 mod audit;
 
 mod report;
@@ -128,6 +130,7 @@ fn carry_out(verb: Verb, output: &Output) -> Result<Exit, Failure> {
             Verb::Setup(args) => setup::run(args, output).await,
             Verb::Pam(verb) => pam::run(verb, output).await,
             Verb::Doctor(args) => doctor::doctor(args, output).await,
+            Verb::Polkit(verb) => polkit::run(verb, output).map(|()| Exit::Done),
             // Packaging runs these two without a bus.
             Verb::Man => output.text(&manual::page()?).map(|()| Exit::Done),
             Verb::Completions { shell } => output.text(&manual::completions(shell)?).map(|()| Exit::Done),
