@@ -33,6 +33,8 @@ pub mod lifeline;
 
 pub mod precision;
 
+pub mod polkit_cost;
+
 pub mod length;
 
 pub mod floods;

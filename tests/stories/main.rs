@@ -16,6 +16,9 @@ mod gate {
     /// A role limited to some users gives no group that it does not name.
     mod groups;
 
+    /// pkexec, systemctl and run0 ask jitd through polkit's rule.
+    mod polkit;
+
     /// jitd down, stuck or replaced: denied in time, with the reason.
     mod unreachable;
 
