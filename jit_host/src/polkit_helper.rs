@@ -77,7 +77,8 @@ fn ask(words: &[OsString], deadline: Duration) -> io::Result<bool> {
 
 /// A command line as far as it is sent, and whether that is not all of it.
 fn cut(mut line: String) -> (String, bool) {
-    let end = line.floor_char_boundary(MAX_COMMAND_LINE_BYTES);
+    let most = MAX_COMMAND_LINE_BYTES.min(line.len());
+    let end = (0..=most).rev().find(|at| line.is_char_boundary(*at)).unwrap_or_default();
     let is_cut = end < line.len();
     line.truncate(end);
     (line, is_cut)

@@ -91,10 +91,9 @@ pub(crate) async fn run(args: SetupArgs, output: &Output) -> Result<Exit, Failur
         output.talk("nothing was changed (--dry-run)");
         return Ok(Exit::Done);
     }
-    if !args.yes
-        && !(ask::somebody(output)
-            && ask::yes("Write this file and put the lines of jitd into PAM?", output)?)
-    {
+    let question = "Write this file and put the lines of jitd into PAM?";
+    let goes_on = args.yes || ask::somebody(output) && ask::yes(question, output)?;
+    if !goes_on {
         return Err(failed("nothing was changed: there was no yes to the question"));
     }
     let file = RoleFile::write(path, &text)
@@ -103,7 +102,8 @@ pub(crate) async fn run(args: SetupArgs, output: &Output) -> Result<Exit, Failur
         drop(file);
         failure.message.push_str("; setup has removed the file of the role again");
         if let Err(why) = reload() {
-            failure.message.push_str(&format!(", and jitd could not be told ({why}): systemctl reload jitd"));
+            let message = &failure.message;
+            failure.message = format!("{message}, and jitd could not be told ({why}): systemctl reload jitd");
         }
         return Err(failure);
     }
