@@ -160,7 +160,6 @@ install-files:
 	install -m 0644 systemd/jitd.socket systemd/jitd-operator.socket systemd/jitd-polkit.socket systemd/jitd-doctor.timer systemd/jit.slice $(ROOT)/lib/systemd/system/
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' systemd/jitd-doctor.service >$(ROOT)/lib/systemd/system/jitd-doctor.service
 	chmod 0644 $(ROOT)/lib/systemd/system/jitd-doctor.service
-	install -D -m 0644 packaging/polkit/00-jitd.rules $(ROOT)/share/jitd/polkit/00-jitd.rules
 	install -d $(ROOT)/lib/systemd/catalog
 	$(FILL) packaging/journal/jitd.catalog.in >$(ROOT)/lib/systemd/catalog/jitd.catalog
 	chmod 0644 $(ROOT)/lib/systemd/catalog/jitd.catalog

@@ -155,8 +155,8 @@ const FILES: [(&str, &str); 10] = [
          confirmed before the host was started again.",
     ),
     (
-        "/usr/share/jitd/polkit/00-jitd.rules",
-        "A rule of polkit that denies pkexec and run0 to everybody but root; doctor names the command that puts it in force.",
+        "/etc/polkit-1/rules.d/00-jitd.rules",
+        "The rule by which polkit asks jitd about pkexec, systemctl and run0; polkit enable writes it, polkit disable removes it.",
     ),
     ("/usr/libexec/jitd", "The daemon. With --check it checks the policy files without a running daemon."),
 ];

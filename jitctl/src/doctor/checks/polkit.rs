@@ -12,10 +12,10 @@ const FOLDERS: [&str; 4] = [
     "/usr/local/share/polkit-1/rules.d",
     "/usr/share/polkit-1/rules.d",
 ];
-/// The file that denies pkexec and the actions of run0 to everybody but root.
+/// The rule by which polkit asks jitd about pkexec, systemctl and run0.
 pub(in crate::doctor) const RULE: &str = "00-jitd.rules";
 /// What puts it where polkit reads it.
-pub(in crate::doctor) const INSTALL_RULE: &str = "install -m 0644 /usr/share/jitd/polkit/00-jitd.rules /etc/polkit-1/rules.d/00-jitd.rules && systemctl try-restart polkit.service";
+pub(in crate::doctor) const INSTALL_RULE: &str = "jitctl polkit enable";
 
 fn look(host: &Host, look: &mut Look) {
     if !host.has(&format!("{}/{RULE}", FOLDERS[0])) {
