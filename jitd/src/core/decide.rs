@@ -193,17 +193,17 @@ impl Denial {
     pub fn lines(&self, policy: Option<&Policy>, access: &Access<'_>) -> Vec<String> {
         let (service, who) = (access.service, &access.person.account.name);
         // A role opens pkexec by the name of its PAM service, which nobody types.
-        let name = if service == SERVICE_PKEXEC { "pkexec" } else { service };
+        let shown = if service == SERVICE_PKEXEC { "pkexec" } else { service };
         let mut lines = Vec::new();
         match self {
             Self::NoPolicy => {
-                lines.push(format!("jit: {name} is refused: jitd has no valid policy on this host."));
+                lines.push(format!("jit: {shown} is refused: jitd has no valid policy on this host."));
                 lines.push("jit: the administrator can see why with: jitctl policy check".to_owned());
                 return lines;
             }
             Self::NotForwarded(waits) => {
                 lines.push(format!(
-                    "jit: {name} is refused: the audit record of this host has not been forwarded for {}.",
+                    "jit: {shown} is refused: the audit record of this host has not been forwarded for {}.",
                     format_duration(*waits)
                 ));
                 lines.push(
@@ -212,17 +212,17 @@ impl Denial {
                 return lines;
             }
             Self::NoWindow { .. } => {
-                lines.push(format!("jit: {name} is refused: {who} has no open window on this host."));
+                lines.push(format!("jit: {shown} is refused: {who} has no open window on this host."));
             }
             Self::OtherService => {
-                lines.push(format!("jit: {name} is refused: no open window of {who} covers {service}."));
+                lines.push(format!("jit: {shown} is refused: no open window of {who} covers {service}."));
             }
             Self::OtherGroup(group) => {
-                lines.push(format!("jit: {name} is refused: no open window of {who} gives {group}."));
+                lines.push(format!("jit: {shown} is refused: no open window of {who} gives {group}."));
             }
             Self::OtherTarget(name) => {
                 lines.push(format!(
-                    "jit: {name} is refused: {who} has no open window that allows running commands as {name}."
+                    "jit: {shown} is refused: {who} has no open window that allows running commands as {name}."
                 ));
             }
         }
