@@ -45,7 +45,7 @@ async fn main() -> Result<()> {
     cells.audit("Seal", &(Fd::from(writer.as_fd()), none())).await;
     cells.audit("Acknowledge", &(NOTHING, reason, none())).await;
     // Of nothing: who is admitted is told that nothing has changed.
-    let nothing: [&str; 0] = [];
+    let nothing: &[&str] = &[];
     cells.audit("Doctor", &(nothing, nothing, nothing, none())).await;
     cells.manager("Reload", &()).await;
     cells.manager("Pending", &()).await;
