@@ -92,7 +92,8 @@ bench-verify: setup-build
 
 soak: setup-test deb
 	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test crash -- soak
-	JIT_SOAK=1 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- --test-threads=1 --nocapture host::endurance::
+	JIT_SOAK=1 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- --test-threads=1 --nocapture host::endurance:: \
+		gate::module_leaks:: session::lifted_deadline::
 	$(CARGO) test --release $(CARGO_FLAGS) -p jitd --test flips -- soak
 	JIT_SOAK=1 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test contributing -- --nocapture
 	JIT_SOAK_CUTS=50 $(CARGO) test --release $(CARGO_FLAGS) -p jit_tests --test stories -- audit::store::what_was_acknowledged

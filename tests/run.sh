@@ -1,8 +1,8 @@
 #!/bin/bash
 # Runs every test. Prints where the time went, then, on the last line, how many passed and failed.
 #
-# The stories play the package as it is shipped. Unit tests are built without optimisation: an optimised build of each test
-# program takes longer than the program.
+# The stories play the package as it is shipped. Test programs are built without optimisation: an optimised build of each takes
+# longer than the program.
 # The module is tested alone: in one build with the daemon its zbus would get the daemon's features (ARCHITECTURE.md).
 # A build that fails and a test program that dies count as one failure each.
 set -uo pipefail
@@ -79,7 +79,7 @@ times() {
 
 run --workspace --exclude pam_jit --exclude jit_tests
 run -p pam_jit
-run --release -p jit_tests
+run -p jit_tests
 times
 
 failed=$((failed + broken))

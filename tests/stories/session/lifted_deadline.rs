@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use jit_tests::clock::{wait_until, wall_micros};
 use jit_tests::host::{GRACE, Host, play};
+use jit_tests::length;
 use jit_tests::people::DAVE;
 use jit_tests::plan::{Plan, Release};
 use serde_json::Value;
@@ -51,7 +52,9 @@ fn session_of(host: &Host, grant: u64) -> Result<Value> {
 /// Ends in time with jitd masked after the limit was lifted, for jitd had it set again.
 fn a_lifted_limit_is_set_again(release: Release) -> Result<()> {
     play(&Plan::new(release), |host| {
-        for (lift, word) in LIFTS {
+        // Each waits for the end of a window. On the older release the first stands for all, but in `make soak`.
+        let short = release == Release::Bookworm && !length::is_full();
+        for (lift, word) in LIFTS.into_iter().take(if short { 1 } else { LIFTS.len() }) {
             let mut terminal = host.login_at_terminal(DAVE)?;
             let grant = host.grant(DAVE, "ops", "14s")?;
             let end = end_of(host, DAVE)?;

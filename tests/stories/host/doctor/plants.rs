@@ -61,7 +61,11 @@ pub(super) const PLANTS: &[Plant] = &[
         "polkit/before//etc/polkit-1/rules.d/00-a.rules",
         "echo 'polkit.addRule(function () { return polkit.Result.YES; });' >/etc/polkit-1/rules.d/00-a.rules",
     ),
-    plant("paths", "path/pkexec", "rm /etc/polkit-1/rules.d/00-jitd.rules; systemctl restart polkit"),
+    plant(
+        "paths",
+        "path/pkexec",
+        "rm /etc/polkit-1/rules.d/00-jitd.rules; systemctl reset-failed polkit; systemctl restart polkit",
+    ),
     plant(
         "bus",
         "bus//etc/dbus-1/system.d/x.conf",
