@@ -9,7 +9,8 @@ use crate::core::session::denial::{Denied, refuse};
 use crate::core::turn::Turn;
 use jit_proto::audit::record::{AuditEvent, Facts};
 
-/// Decides; observe mode lets nothing pass here: polkit asks only where an administrator has put the rule in. Where a session follows, its account stage decides again and is recorded; else this is the record.
+/// Decides. Observe mode lets nothing pass here: polkit asks only where an administrator has put the rule in. Where a session
+/// follows, the session stage decides again and records the answer; otherwise the answer is recorded here.
 pub(in crate::core) fn authorize(turn: &mut Turn<'_>, query: &AccessQuery, session_follows: bool) -> Verdict {
     if query.process.real_uid.is_root() {
         // polkit lets root do everything and asks nobody (polkit(8)); so this is no question of polkit's.
